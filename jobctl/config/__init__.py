@@ -1,0 +1,1 @@
+"""From jobs.toml to a checked, immutable :class:`jobctl.model.config.Config`."""

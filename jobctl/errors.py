@@ -1,0 +1,89 @@
+"""The exception tree; each branch is what the caller can do about it.
+
+::
+
+    JobctlError                 exit 1
+    ├── UsageError              exit 2    wrong words on the command line
+    ├── NotFoundError           exit 66   no such job or run
+    ├── UnreachableError        exit 69   store or daemon not reachable
+    ├── NotAcceptedError        exit 75   not now, or unknown: repeat with the printed id
+    ├── NotPermittedError       exit 77   credentials or file permissions
+    ├── ConfigError             exit 78   jobs.toml or the environment is wrong
+    └── TimedOutError           exit 124  a wait ran out
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What ``jobctl`` itself exits with; a job's own code is passed through unchanged."""
+
+    OK = 0
+    JOB_FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 66
+    UNREACHABLE = 69
+    NOT_ACCEPTED = 75
+    NOT_PERMITTED = 77
+    CONFIG = 78
+    TIMED_OUT = 124
+    INTERRUPTED = 130
+
+
+class JobctlError(Exception):
+    """Base of everything raised on purpose; the message says what, where and the remedy."""
+
+    exit_code = ExitCode.JOB_FAILED
+    code = "error"
+    """The stable word for this branch in ``--json`` errors."""
+
+
+class UsageError(JobctlError):
+    """Raised when the words of a command do not fit together."""
+
+    exit_code = ExitCode.USAGE
+    code = "usage"
+
+
+class NotFoundError(JobctlError):
+    """Raised when no job or run has the given name."""
+
+    exit_code = ExitCode.NOT_FOUND
+    code = "not_found"
+
+
+class UnreachableError(JobctlError):
+    """Raised when nothing listens where the store or the daemon should be."""
+
+    exit_code = ExitCode.UNREACHABLE
+    code = "unreachable"
+
+
+class NotAcceptedError(JobctlError):
+    """Raised when a request was refused for now, or its fate is unknown."""
+
+    exit_code = ExitCode.NOT_ACCEPTED
+    code = "not_accepted"
+
+
+class NotPermittedError(JobctlError):
+    """Raised when the store or the file system refuses these credentials."""
+
+    exit_code = ExitCode.NOT_PERMITTED
+    code = "not_permitted"
+
+
+class ConfigError(JobctlError):
+    """Raised when jobs.toml, or what it points at, cannot be used."""
+
+    exit_code = ExitCode.CONFIG
+    code = "config"
+
+
+class TimedOutError(JobctlError):
+    """Raised when a wait ran out before its condition came true."""
+
+    exit_code = ExitCode.TIMED_OUT
+    code = "timed_out"
