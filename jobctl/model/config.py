@@ -1,0 +1,147 @@
+"""The checked content of jobs.toml as one immutable value, and its plain (JSON) form.
+
+The plain form lets the daemon hand definitions to its pools, and lets the command line skip the
+expensive validation when the files have not changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+from jobctl.model.job import (
+    Delivery,
+    JobDef,
+    LimitDef,
+    Missed,
+    OnLost,
+    Overlap,
+    ParamSpec,
+    PoolDef,
+    QueueDef,
+    RetryPolicy,
+    ScheduleDef,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PLAIN_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The ``[jobctl]`` table, with defaults filled in."""
+
+    redis: str | None = None
+    """URL of the store; ``None``: the embedded one in ``state_dir``."""
+    namespace: str = "default"
+    timezone: str | None = None
+    """Default zone of schedules; ``None``: the host's."""
+    state_dir: str = ""
+    """Absolute; never empty once loaded."""
+    store_binary: str | None = None
+    allow_exec: bool = False
+    drain_timeout: float = 60.0
+    """How long SIGTERM lets running attempts go on before they are stopped."""
+    log_tail: int = 65536
+    """Bytes of each log that stay in a shared store, for reading from other hosts."""
+    max_output: int = 100 * 1024 * 1024
+    """Default of ``max_output`` of jobs, in bytes."""
+    max_args: int = 4 * 1024 * 1024
+    """Largest encoded arguments of one run, in bytes."""
+    max_result: int = 1024 * 1024
+    """Largest result of one run, in bytes."""
+    name: str | None = None
+    """Name of this host in listings; default: the host name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything jobs.toml and its includes say."""
+
+    settings: Settings
+    jobs: dict[str, JobDef] = field(default_factory=dict)
+    pools: dict[str, PoolDef] = field(default_factory=dict)
+    queues: dict[str, QueueDef] = field(default_factory=dict)
+    limits: dict[str, LimitDef] = field(default_factory=dict)
+    path: str = ""
+    """Absolute path of the main file; relative paths in it are relative to its directory."""
+    warnings: tuple[str, ...] = ()
+
+
+def to_plain(value: object) -> object:
+    """Return ``value`` as JSON-ready data; dataclasses become objects without their default fields."""
+    if hasattr(value, "__dataclass_fields__"):
+        out: dict[str, object] = {}
+        for spec in fields(value):  # type: ignore[arg-type]  # narrowed by the attribute above
+            item = getattr(value, spec.name)
+            if spec.default is item or (isinstance(item, (dict, tuple)) and not item):
+                continue
+            out[spec.name] = to_plain(item)
+        return out
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def job_from_plain(plain: Mapping[str, object]) -> JobDef:
+    """Rebuild one job from its plain form."""
+    data = dict(plain)
+    _tuples(data, JobDef)
+    data["schedules"] = tuple(_schedule(item) for item in data.get("schedules", ()))  # type: ignore[attr-defined]
+    data["params"] = tuple(_param(item) for item in data.get("params", ()))  # type: ignore[attr-defined]
+    retry = dict(data.get("retry", {}))  # type: ignore[call-overload]
+    _tuples(retry, RetryPolicy)
+    data["retry"] = RetryPolicy(**retry)
+    _enums(data, missed=Missed, overlap=Overlap, on_lost=OnLost, delivery=Delivery)
+    return JobDef(**data)  # type: ignore[arg-type]
+
+
+def config_from_plain(plain: Mapping[str, object]) -> Config:
+    """Rebuild a whole configuration from its plain form."""
+
+    def table(name: str) -> Mapping[str, Mapping[str, object]]:
+        return plain.get(name, {})  # type: ignore[return-value]
+
+    return Config(
+        settings=settings_from_plain(plain),
+        jobs={name: job_from_plain(item) for name, item in table("jobs").items()},
+        pools={name: PoolDef(**_tuples(dict(item), PoolDef)) for name, item in table("pools").items()},  # type: ignore[arg-type]
+        queues={name: QueueDef(**item) for name, item in table("queues").items()},  # type: ignore[arg-type]
+        limits={name: LimitDef(**item) for name, item in table("limits").items()},  # type: ignore[arg-type]
+        path=str(plain.get("path", "")),
+        warnings=tuple(plain.get("warnings", ())),  # type: ignore[arg-type]
+    )
+
+
+def settings_from_plain(plain: Mapping[str, object]) -> Settings:
+    """Rebuild only the ``[jobctl]`` table of a plain configuration."""
+    return Settings(**plain["settings"])  # type: ignore[arg-type]
+
+
+def _schedule(plain: Mapping[str, object]) -> ScheduleDef:
+    data = _tuples(dict(plain), ScheduleDef)
+    _enums(data, missed=Missed)
+    return ScheduleDef(**data)  # type: ignore[arg-type]
+
+
+def _param(plain: Mapping[str, object]) -> ParamSpec:
+    return ParamSpec(**_tuples(dict(plain), ParamSpec))  # type: ignore[arg-type]
+
+
+def _tuples(data: dict[str, object], kind: type) -> dict[str, object]:
+    """Turn the lists that JSON knows back into the tuples that ``kind`` declares."""
+    for spec in fields(kind):
+        item = data.get(spec.name)
+        if isinstance(item, list) and "tuple" in str(spec.type):
+            data[spec.name] = tuple(item)
+    return data
+
+
+def _enums(data: dict[str, object], **kinds: type) -> None:
+    for name, kind in kinds.items():
+        if data.get(name) is not None:
+            data[name] = kind(data[name])
