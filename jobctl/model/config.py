@@ -6,7 +6,7 @@ expensive validation when the files have not changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from jobctl.model.job import (
@@ -76,7 +76,9 @@ def to_plain(value: object) -> object:
         out: dict[str, object] = {}
         for spec in fields(value):  # type: ignore[arg-type]  # narrowed by the attribute above
             item = getattr(value, spec.name)
-            if spec.default is item or (isinstance(item, (dict, tuple)) and not item):
+            if spec.default is item or (
+                spec.default_factory is not MISSING and item == spec.default_factory()
+            ):
                 continue
             out[spec.name] = to_plain(item)
         return out

@@ -1,0 +1,286 @@
+"""Runs, their states, and the table of every move a run may make.
+
+``TRANSITIONS`` is the contract between this package, the Lua scripts and the documentation: a
+move that is not in it is refused everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    """Where a run is; each member says who moves it on."""
+
+    SCHEDULED = "scheduled"
+    """Waits for its time; a supervisor promotes it when it is due."""
+    QUEUED = "queued"
+    """Waits in its queue; a pool claims it."""
+    PARKED = "parked"
+    """Waits for a limit; whoever frees a slot releases it."""
+    WAITING = "waiting"
+    """Waits for other runs of its workflow; whoever finishes the last of them releases it."""
+    RUNNING = "running"
+    """Claimed by a pool; its owner settles it, or another supervisor rescues it."""
+    RETRYING = "retrying"
+    """Scheduled again after a failed attempt."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    SKIPPED = "skipped"
+
+    @property
+    def final(self) -> bool:
+        """True when nothing moves the run any more."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset(
+    {
+        RunState.SUCCEEDED,
+        RunState.FAILED,
+        RunState.REVOKED,
+        RunState.EXPIRED,
+        RunState.SKIPPED,
+    }
+)
+
+LETTERS = {
+    "d": RunState.SCHEDULED,
+    "q": RunState.QUEUED,
+    "p": RunState.PARKED,
+    "w": RunState.WAITING,
+    "c": RunState.RUNNING,
+    "r": RunState.RUNNING,
+    "k": RunState.SUCCEEDED,
+    "x": RunState.FAILED,
+    "v": RunState.REVOKED,
+    "e": RunState.EXPIRED,
+    "s": RunState.SKIPPED,
+}
+"""The letter of each state in a record. ``c`` is claimed, shown as running without ``started_at``;
+``d`` with an attempt behind it is shown as retrying."""
+
+FINAL_LETTERS = "kxves"
+
+TRANSITIONS: frozenset[tuple[str, str, str]] = frozenset(
+    {
+        ("-", "q", "submit"),
+        ("-", "d", "submit"),
+        ("-", "s", "submit"),
+        ("-", "p", "submit"),
+        ("-", "q", "tick"),
+        ("-", "d", "tick"),
+        ("-", "s", "tick"),
+        ("-", "p", "tick"),
+        ("d", "q", "promote"),
+        ("q", "c", "claim"),
+        ("q", "p", "claim"),
+        ("q", "e", "claim"),
+        ("p", "q", "settle"),
+        ("p", "q", "rescue"),
+        ("p", "q", "revoke"),
+        ("c", "r", "start"),
+        ("c", "q", "release"),
+        ("c", "q", "rescue"),
+        ("c", "x", "rescue"),
+        ("c", "v", "rescue"),
+        ("r", "d", "rescue"),
+        ("r", "x", "rescue"),
+        ("r", "v", "rescue"),
+        ("c", "k", "settle"),
+        ("c", "x", "settle"),
+        ("c", "v", "settle"),
+        ("c", "s", "settle"),
+        ("c", "d", "settle"),
+        ("r", "k", "settle"),
+        ("r", "x", "settle"),
+        ("r", "v", "settle"),
+        ("r", "s", "settle"),
+        ("r", "d", "settle"),
+        ("d", "v", "revoke"),
+        ("q", "v", "revoke"),
+        ("p", "v", "revoke"),
+        ("w", "v", "revoke"),
+        ("d", "s", "submit"),
+        ("q", "s", "submit"),
+        ("p", "s", "submit"),
+        ("d", "e", "promote"),
+    }
+)
+"""(from, to, script) by record letters; ``-`` means that no record exists.
+``q|p|d → s`` by submit is ``overlap = "queue"`` putting a newer run in the older one's place."""
+
+
+class Reason(StrEnum):
+    """Why a run ended, or is tried again."""
+
+    EXIT = "exit"
+    SIGNAL = "signal"
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    LOST = "lost"
+    POISON = "poison"
+    SPAWN = "spawn"
+    BAD_PAYLOAD = "bad_payload"
+    UPSTREAM = "upstream"
+    OVERLAP = "overlap"
+    MISSED = "missed"
+    DEADLINE = "deadline"
+    USER = "user"
+    CONDITION = "condition"
+    """``only_if`` said no."""
+    EXCEPTION = "exception"
+    """A Python job raised."""
+    CODE = "code"
+    """An exit code of ``skip_codes``."""
+    RESULT = "result"
+    """The result was too large or could not be encoded."""
+    REPLACED = "replaced"
+    """A newer run took its place (``overlap = "replace"``)."""
+    UNKNOWN_JOB = "unknown_job"
+
+
+class OutcomeKind(StrEnum):
+    """How one attempt ended, before the retry policy is asked."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    REVOKED = "revoked"
+    NOT_STARTED = "not_started"
+    """No process was made; no attempt is used up."""
+    LOST = "lost"
+    """The host stopped the attempt for its own reasons."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What an attempt's process tree used. Seconds of CPU, bytes of memory."""
+
+    user: float = 0.0
+    system: float = 0.0
+    max_rss: int = 0
+    """Peak resident bytes of the tree as sampled, at least that of its largest process."""
+    read_blocks: int = 0
+    write_blocks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt ended."""
+
+    kind: OutcomeKind
+    reason: Reason | None = None
+    """``None`` only when it succeeded."""
+    exit_code: int | None = None
+    signal: int | None = None
+    error: str | None = None
+    """One or more lines for people; the last lines of a traceback for Python jobs."""
+    exception: str | None = None
+    """Dotted name of the exception a Python job raised."""
+    result: str | None = None
+    """JSON text."""
+    retry_in: float | None = None
+    """Seconds; set when the job itself asked to be tried again."""
+    fatal: bool = False
+    """The job itself asked not to be tried again."""
+    pid: int | None = None
+    started_at: float = 0.0
+    """Epoch seconds; 0 when no process was made."""
+    finished_at: float = 0.0
+    duration: float = 0.0
+    """By the monotonic clock."""
+    usage: Usage = field(default_factory=Usage)
+    log_bytes: int = 0
+    log_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One attempt in the history of a run. Times are epoch seconds."""
+
+    number: int
+    outcome: str
+    reason: str | None
+    exit_code: int | None
+    signal: int | None
+    error: str | None
+    host: str | None
+    pid: int | None
+    started_at: float | None
+    finished_at: float | None
+    duration: float | None
+    usage: Usage
+    log_bytes: int
+    log_truncated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a submitter asks for: everything about a run that never changes afterwards."""
+
+    id: str
+    job: str
+    args: tuple[object, ...] = ()
+    kwargs: dict[str, object] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    queue: str = "default"
+    priority: int = 5
+    max_attempts: int = 1
+    """-1: without end."""
+    timeout: float | None = None
+    """Seconds; overrides the job's own."""
+    trigger: str = "manual"
+    """``manual``, ``schedule``, ``catchup``, ``retry`` or ``exec``."""
+    scheduled_at: float | None = None
+    """Epoch seconds of the scheduled instant."""
+    submitter: str = ""
+    retry_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One requested execution as the store knows it. Times are epoch seconds."""
+
+    request: Request
+    state: RunState
+    letter: str
+    reason: str | None = None
+    attempt: int = 0
+    """Attempts started so far."""
+    epoch: int = 0
+    """Claims so far: the fence."""
+    lost: int = 0
+    owner: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    submitted_at: float = 0.0
+    not_before: float | None = None
+    expires_at: float | None = None
+    claimed_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    duration: float | None = None
+    host: str | None = None
+    pid: int | None = None
+    error: str | None = None
+    result: str | None = None
+    """JSON text."""
+    progress: str | None = None
+    """JSON text: ``{"percent": …, "message": …}``."""
+    cancel: str | None = None
+    limits: tuple[str, ...] = ()
+    waits_for: str | None = None
+    """The limit a parked run waits for."""
+    attempts: tuple[AttemptRecord, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return self.request.id
+
+    @property
+    def job(self) -> str:
+        return self.request.job
