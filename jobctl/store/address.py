@@ -163,17 +163,17 @@ class Address:
 def masked(url: str) -> str:
     """Return ``url``, well formed or not, without anything that may be a password."""
     scheme, separator, rest = url.partition("://")
+    # From the last @ on: a password that is not escaped may hold any other sign.
+    login, at, rest = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    login = (user + ":***" if colon else "***") + at if at else ""
     rest, mark, query = rest.partition("?")
-    login, at, place = rest.rpartition("@")
-    if at:
-        user, colon, _ = login.partition(":")
-        rest = (user + ":***" if colon else "***") + at + place
     words = [
         "password=***" if word.startswith("password=") else word
         for word in query.split("&")
         if mark
     ]
-    return scheme + separator + rest + mark + "&".join(words)
+    return scheme + separator + login + rest + mark + "&".join(words)
 
 
 def unquote(text: str) -> str:
