@@ -3,33 +3,52 @@
 An operation (:mod:`jobctl.store.transitions`, :mod:`jobctl.store.queries`) returns a :class:`Call`;
 an executor (:mod:`jobctl.store.blocking`, :mod:`jobctl.store.aio`) runs it. There are no
 synchronous and asynchronous twins, and a test can drop, repeat and delay calls.
+
+Plain class and no typing at run time on purpose: dataclasses and typing together cost more than
+the rest of a ``jobctl submit``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Generic, TypeVar
 
-T = TypeVar("T")
+    T = TypeVar("T")
+else:
+    T = None
+    Generic = {T: object}
 
 
-@dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One command to the store.
+    """One command to the store; not changed once made.
 
     With ``script`` the parts are the script's keys and arguments and the executor sends
     ``EVALSHA``, loading the script when the server does not know it; without it they are the
     words of a plain command. Parts are ``str``, ``bytes`` or ``int``.
     """
 
-    parts: tuple[str | bytes | int, ...]
-    decode: Callable[[object], T]
-    script: str | None = None
-    """Name of a file in ``store/lua`` without its ending; the first part is the key prefix."""
-    blocking: float | None = None
-    """Longest time in seconds the server may take to answer on purpose (``BLPOP``)."""
-    idempotent: bool = True
-    """False when repeating a call whose answer was lost could change something twice."""
+    __slots__ = ("blocking", "decode", "idempotent", "parts", "script")
+
+    def __init__(
+        self,
+        parts: tuple[str | bytes | int, ...],
+        decode: Callable[[object], T],
+        script: str | None = None,
+        blocking: float | None = None,
+        *,
+        idempotent: bool = True,
+    ) -> None:
+        self.parts = parts
+        self.decode = decode
+        self.script = script
+        """Name of a file in ``store/lua`` without its ending; the first part is the key prefix."""
+        self.blocking = blocking
+        """Longest time in seconds the server may take to answer on purpose (``BLPOP``)."""
+        self.idempotent = idempotent
+        """False when repeating a call whose answer was lost could change something twice."""
+
+    def __repr__(self) -> str:
+        name = self.script or " ".join(str(part) for part in self.parts[:1])
+        return f"Call({name}, {len(self.parts)} parts)"

@@ -1,0 +1,206 @@
+"""The executor for the daemon: many coroutines share one pipelined connection.
+
+A connection answers in order, so a call that waits on purpose (``BLPOP``) holds up every later one:
+such calls belong on an :class:`AsyncStore` of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from hiredis import ReplyError
+
+from jobctl.errors import JobctlError, NotAcceptedError, UnreachableError
+from jobctl.store import failures
+from jobctl.store.connection import Connection, open_connection
+from jobctl.store.packing import MAX_LOADS, load, packed, stale, unknown_script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobctl.store.address import Address
+    from jobctl.store.calls import Call
+
+T = TypeVar("T")
+
+FIRST_BACKOFF = 0.1
+LONGEST_BACKOFF = 5.0
+
+
+class Backoff:
+    """Growing random pauses in seconds (full jitter), so that many hosts do not return at once."""
+
+    def __init__(self, first: float = FIRST_BACKOFF, longest: float = LONGEST_BACKOFF) -> None:
+        self._first = first
+        self._longest = longest
+        self._ceiling = first
+
+    def next(self) -> float:
+        """Return the next pause."""
+        ceiling = self._ceiling
+        self._ceiling = min(self._longest, ceiling * 2)
+        return random.uniform(0.0, ceiling)  # noqa: S311  # spreads load, guards nothing
+
+    def reset(self) -> None:
+        """Start again with the shortest pause, after a success."""
+        self._ceiling = self._first
+
+
+class AsyncStore:
+    """A connection that is made when first used and made anew after it was lost.
+
+    Never repeats a call by itself. A call while disconnected tries to connect once and raises
+    :class:`~jobctl.errors.UnreachableError`; a call whose answer was lost raises
+    :class:`~jobctl.store.failures.LostReplyError`. Cancelling a call leaves the others intact.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        connect_timeout: float = 1.0,
+        timeout: float = 5.0,
+        name: str = "",
+    ) -> None:
+        """Both timeouts are in seconds; ``name`` is shown by the server in ``CLIENT LIST``."""
+        self.address = address
+        self.generation = 0
+        """Grows with every new connection, so that a caller notices that there was a break."""
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
+        self._name = name
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[Connection] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is up, as far as anybody can know without asking."""
+        return self._connection is not None and not self._connection.closed
+
+    async def run(self, call: Call[T]) -> T:
+        """Carry out one call; raises a branch of :class:`~jobctl.errors.JobctlError`."""
+        connection = self._connection
+        if connection is None or connection.closed:
+            connection = await self._connect()
+        waiting = connection.send(packed(call), call.blocking or 0.0)
+        try:
+            reply = await waiting
+        except asyncio.CancelledError:
+            if call.blocking:
+                # The server would answer a call that nobody waits for, and take a token for it.
+                connection.drop("the call was cancelled")
+            raise
+        if isinstance(reply, ReplyError):
+            reply = await self._settle(connection, call, reply)
+        return call.decode(reply)
+
+    async def run_many(self, calls: Sequence[Call[T]]) -> list[T]:
+        """Carry out several calls in one write; raises the first error once all are answered.
+
+        Calls whose script had to be loaded first are carried out after the others.
+        """
+        results: list[T] = []
+        for result in await self.try_many(calls):
+            if isinstance(result, JobctlError):
+                raise result
+            results.append(result)
+        return results
+
+    async def try_many(self, calls: Sequence[Call[T]]) -> list[T | JobctlError]:
+        """Like :meth:`run_many`, with errors in the place of results, lost answers included."""
+        connection = self._connection
+        if connection is None or connection.closed:
+            connection = await self._connect()
+        waiting = [connection.send(packed(call), call.blocking or 0.0) for call in calls]
+        results: list[T | JobctlError] = []
+        for call, reply in zip(calls, waiting, strict=True):
+            try:
+                answer = await reply
+                if isinstance(answer, ReplyError):
+                    answer = await self._settle(connection, call, answer)
+            except JobctlError as error:
+                results.append(error)
+            else:
+                results.append(call.decode(answer))
+        return results
+
+    async def connect(self) -> None:
+        """Connect now if there is no connection; raises UnreachableError or NotPermittedError."""
+        if not self.connected:
+            await self._connect()
+
+    async def wait_connected(self, backoff: Backoff | None = None) -> int:
+        """Connect, however long it takes, and return the generation.
+
+        Wrong credentials and addresses are raised: waiting would not mend them.
+        """
+        backoff = backoff or Backoff()
+        while not self.connected:
+            try:
+                await self._connect()
+            except (UnreachableError, NotAcceptedError):
+                await asyncio.sleep(backoff.next())
+        return self.generation
+
+    def drop(self) -> None:
+        """End the connection at once; calls under way raise, the next one connects again."""
+        if self._connection is not None:
+            self._connection.drop("the connection was dropped")
+            self._connection = None
+
+    async def close(self) -> None:
+        """End the connection and wait until it is gone."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, JobctlError):
+                await self._connecting
+        connection = self._connection
+        self.drop()
+        if connection is not None:
+            await connection.gone
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _connect(self) -> Connection:
+        """Return the connection that one attempt, shared by all who wait for it, has made."""
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._open(), name="store connect")
+            self._connecting.add_done_callback(self._connected)
+        return await asyncio.shield(self._connecting)
+
+    async def _open(self) -> Connection:
+        connection = await open_connection(
+            self.address,
+            connect_timeout=self._connect_timeout,
+            patience=self._timeout,
+            name=self._name,
+        )
+        self._connection = connection
+        self.generation += 1
+        return connection
+
+    def _connected(self, task: asyncio.Task[Connection]) -> None:
+        self._connecting = None
+        if not task.cancelled():
+            task.exception()  # seen here, in case everybody who waited was cancelled
+
+    async def _settle(self, connection: Connection, call: Call[T], reply: ReplyError) -> object:
+        """Return the answer after teaching the server the script, or raise its error."""
+        answer: object = reply
+        for _ in range(MAX_LOADS):
+            if not unknown_script(answer) or call.script is None:
+                break
+            connection.send(load(call.script), 0.0)
+            answer = await connection.send(packed(call), 0.0)
+        if not isinstance(answer, ReplyError):
+            return answer
+        if stale(answer):
+            connection.drop("the server changed its role")
+        raise failures.server_failure(str(answer), self.address)

@@ -1,0 +1,214 @@
+"""The executor for the command line and the Python client: one socket, hiredis, no event loop."""
+
+from __future__ import annotations
+
+import os
+from _thread import allocate_lock
+
+from hiredis import HiredisError, Reader, ReplyError
+
+from jobctl.errors import JobctlError
+from jobctl.store import failures, sockets
+from jobctl.store.packing import MAX_LOADS, load, pack, packed, stale, unknown_script
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Sequence
+    from typing import Self, TypeVar
+
+    from jobctl.store.address import Address
+    from jobctl.store.calls import Call
+
+    T = TypeVar("T")
+
+CHUNK = 65536
+SSL_WANT_READ = 2
+
+
+class BlockingStore:
+    """A connection that is made when first used; safe to share between threads and across a fork.
+
+    Never repeats a call by itself: a lost answer raises
+    :class:`~jobctl.store.failures.LostReplyError` and the caller decides.
+    """
+
+    def __init__(
+        self, address: Address, *, connect_timeout: float = 1.0, timeout: float = 5.0
+    ) -> None:
+        """Both timeouts are in seconds; ``timeout`` is for each answer, above ``Call.blocking``."""
+        self.address = address
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
+        self._sock: _socket.socket | None = None
+        self._reader = Reader()
+        self._lock = allocate_lock()
+        self._pid = 0
+
+    def run(self, call: Call[T]) -> T:
+        """Carry out one call; raises a branch of :class:`~jobctl.errors.JobctlError`."""
+        return self.run_many((call,))[0]
+
+    def run_many(self, calls: Sequence[Call[T]]) -> list[T]:
+        """Carry out several calls in one round trip; raises the first error once all are answered.
+
+        Calls whose script had to be loaded first are carried out after the others.
+        """
+        results: list[T] = []
+        for result in self.try_many(calls):
+            if isinstance(result, JobctlError):
+                raise result
+            results.append(result)
+        return results
+
+    def try_many(self, calls: Sequence[Call[T]]) -> list[T | JobctlError]:
+        """Like :meth:`run_many`, with the server's errors in the place of results.
+
+        Trouble with the connection concerns all calls and is raised.
+        """
+        if self._pid != os.getpid():
+            self._forget_parent()
+        with self._lock:
+            replies = self._exchange(calls)
+        return [
+            failures.server_failure(str(reply), self.address)
+            if isinstance(reply, ReplyError)
+            else call.decode(reply)
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Close the connection; the next call makes a new one."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _forget_parent(self) -> None:
+        """Leave the connection to the process that made it, and its lock with it."""
+        self.close()
+        self._lock = allocate_lock()
+        self._pid = os.getpid()
+
+    def _exchange(self, calls: Sequence[Call[T]]) -> list[object]:
+        """Return one raw reply per call, errors included."""
+        if self._sock is None or not self._usable(self._sock):
+            self.close()
+            self._open()
+        waits = sum(call.blocking for call in calls if call.blocking)
+        replies = self._round_trip([packed(call) for call in calls], waits)
+        for _ in range(MAX_LOADS):
+            missing = [index for index, reply in enumerate(replies) if unknown_script(reply)]
+            if not missing:
+                break
+            loads = [load(name) for name in {calls[index].script for index in missing} if name]
+            again = [packed(calls[index]) for index in missing]
+            fresh = self._round_trip(loads + again, waits)[len(loads) :]
+            for index, reply in zip(missing, fresh, strict=True):
+                replies[index] = reply
+        if any(stale(reply) for reply in replies):
+            self.close()
+        return replies
+
+    def _open(self) -> None:
+        try:
+            sock = sockets.connect(self.address, self._connect_timeout)
+        except OSError as error:
+            raise failures.connect_failure(error, self.address) from error
+        if self.address.tls:
+            from jobctl.store import tls  # noqa: PLC0415  # ssl is dear to import
+
+            try:
+                sock = tls.wrap(sock, self.address)
+            except OSError as error:
+                raise failures.tls_failure(error, self.address) from error
+        sock.settimeout(self._timeout)
+        self._sock = sock
+        self._reader = Reader()
+        greeting = sockets.handshake(self.address)
+        if greeting:
+            for reply in self._round_trip([pack(words) for words in greeting]):
+                if isinstance(reply, ReplyError):
+                    self.close()
+                    raise failures.server_failure(str(reply), self.address)
+
+    def _usable(self, sock: _socket.socket) -> bool:
+        """Return whether an idle connection is still open: nothing, not even its end, is to read."""
+        sock.settimeout(0.0)
+        try:
+            sock.recv(1)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            return self.address.tls and error.errno == SSL_WANT_READ
+        finally:
+            sock.settimeout(self._timeout)
+        return False
+
+    def _round_trip(self, commands: list[bytes], waits: float = 0.0) -> list[object]:
+        """Send ``commands`` in one write and return their replies; drops the connection on trouble."""
+        sock = self._sock
+        assert sock is not None  # noqa: S101  # for the type checker; _exchange opened it
+        try:
+            if waits:
+                sock.settimeout(waits + self._timeout)
+            self._send(sock, b"".join(commands))
+            replies = self._receive(sock, len(commands))
+            if waits:
+                sock.settimeout(self._timeout)
+        except BaseException:
+            # Also for Ctrl-C: answers still on their way would be taken for those of other calls.
+            self.close()
+            raise
+        return replies
+
+    def _send(self, sock: _socket.socket, data: bytes) -> None:
+        view = memoryview(data)
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += sock.send(view[sent:])
+        except OSError as error:
+            if sent:
+                raise failures.lost_reply(failures.reason(error), self.address) from error
+            self._raise_last_words(sock)
+            raise failures.connect_failure(error, self.address) from error
+
+    def _raise_last_words(self, sock: _socket.socket) -> None:
+        """Raise what the server said before it hung up on us, if anything."""
+        try:
+            self._reader.feed(sock.recv(CHUNK))
+        except OSError:
+            return
+        reply = self._reader.gets()
+        if isinstance(reply, ReplyError):
+            raise failures.server_failure(str(reply), self.address)
+
+    def _receive(self, sock: _socket.socket, count: int) -> list[object]:
+        reader = self._reader
+        replies: list[object] = []
+        while True:
+            try:
+                data = sock.recv(CHUNK)
+            except OSError as error:
+                raise failures.lost_reply(failures.reason(error), self.address) from error
+            if not data:
+                raise failures.lost_reply("the connection ended", self.address)
+            reader.feed(data)
+            while True:
+                try:
+                    reply = reader.gets()
+                except HiredisError as error:
+                    raise failures.foreign_server(error, self.address) from error
+                if reply is False:
+                    break
+                if isinstance(reply, ReplyError) and failures.ends_connection(str(reply)):
+                    raise failures.server_failure(str(reply), self.address)
+                replies.append(reply)
+                if len(replies) == count:
+                    return replies

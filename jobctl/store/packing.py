@@ -1,0 +1,45 @@
+"""What both executors send and recognise: packed calls, script loading, telling replies."""
+
+from __future__ import annotations
+
+from hiredis import ReplyError, pack_command
+
+from jobctl.store.failures import STALE, first_word
+from jobctl.store.scripts import script
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.store.calls import Call, T
+
+MAX_LOADS = 3
+"""A script that is unknown again after this many loads is being flushed by somebody."""
+
+
+def pack(words: tuple[str | bytes | int, ...]) -> bytes:
+    """Return one command as the bytes to send."""
+    return pack_command(words)  # type: ignore[arg-type, no-any-return]  # its stub allows one word
+
+
+def packed(call: Call[T]) -> bytes:
+    """Return ``call`` as the bytes to send."""
+    if call.script is None:
+        return pack_command(call.parts)  # type: ignore[arg-type, no-any-return]
+    return pack_command(("EVALSHA", script(call.script).sha, 1, *call.parts))  # type: ignore[arg-type, no-any-return]
+
+
+def load(name: str) -> bytes:
+    """Return the bytes that teach the server the script ``name``.
+
+    ``SCRIPT LOAD`` and not ``EVAL``: servers may forget scripts they saw only through ``EVAL``.
+    """
+    return pack(("SCRIPT", "LOAD", script(name).source))
+
+
+def unknown_script(reply: object) -> bool:
+    """Return whether the server does not know the script of this reply's call."""
+    return isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT")
+
+
+def stale(reply: object) -> bool:
+    """Return whether the server behind the connection is no longer the right one."""
+    return isinstance(reply, ReplyError) and first_word(str(reply)) in STALE

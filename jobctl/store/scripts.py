@@ -1,0 +1,59 @@
+"""The Lua scripts in ``store/lua``, read when first used.
+
+The first line of a file is its shebang (``#!lua`` or ``#!lua flags=allow-oom``); a line
+``--#include common`` is replaced by the text of ``common.lua``, which has no shebang.
+A script's SHA-1 is its version: programs of different versions can share a server.
+"""
+
+from __future__ import annotations
+
+INCLUDE = b"--#include "
+_FOLDER = __file__.rpartition("/")[0] + "/lua/"
+_loaded: dict[str, Script] = {}
+
+
+class Script:
+    """One script: its name, its whole source and the name the server knows it by."""
+
+    __slots__ = ("name", "sha", "source")
+
+    def __init__(self, name: str, source: bytes) -> None:
+        self.name = name
+        self.source = source
+        self.sha = _sha1(source)
+
+    def __repr__(self) -> str:
+        return f"Script({self.name}, {self.sha})"
+
+
+def script(name: str) -> Script:
+    """Return the script in ``lua/<name>.lua``; raises :class:`FileNotFoundError`."""
+    found = _loaded.get(name)
+    if found is None:
+        found = _loaded[name] = Script(name, _assemble(name))
+    return found
+
+
+def _assemble(name: str) -> bytes:
+    lines = _read(name).splitlines(keepends=True)
+    if not lines or not lines[0].startswith(b"#!lua"):
+        raise ValueError(f"{name}.lua does not begin with the line #!lua")
+    return b"".join(
+        _read(line.removeprefix(INCLUDE).strip().decode()) if line.startswith(INCLUDE) else line
+        for line in lines
+    )
+
+
+def _read(name: str) -> bytes:
+    # importlib.resources costs more than everything else a submit imports.
+    with open(f"{_FOLDER}{name}.lua", "rb") as file:  # noqa: PTH123
+        return file.read()
+
+
+def _sha1(data: bytes) -> str:
+    try:
+        # hashlib loads all of OpenSSL: 3 ms
+        from _sha1 import sha1  # type: ignore[import-not-found]  # noqa: PLC0415
+    except ImportError:
+        from hashlib import sha1  # noqa: PLC0415
+    return str(sha1(data).hexdigest())  # noqa: S324  # the server's own name for a script
