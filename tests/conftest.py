@@ -1,0 +1,52 @@
+"""Fixtures for the whole suite; the store is always a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobctl.store.binary import find_binary
+from jobctl.store.blocking import BlockingStore
+from jobctl.store.calls import Call
+from jobctl.store.embedded import EmbeddedStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def server_binary() -> Path:
+    """The program that serves the tests."""
+    return find_binary(None)
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A directory whose path leaves room for the name of a unix socket."""
+    path = Path(tempfile.mkdtemp(prefix="jc-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def server(server_binary: Path) -> Iterator[EmbeddedStore]:
+    """A private server for this session; use ``server.address``, and do not stop it."""
+    path = Path(tempfile.mkdtemp(prefix="jc-"))
+    embedded = EmbeddedStore(path / "store", server_binary)
+    asyncio.run(embedded.start())
+    yield embedded
+    asyncio.run(embedded.stop())
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def store(server: EmbeddedStore) -> Iterator[BlockingStore]:
+    """A connection to the session's server, emptied."""
+    with BlockingStore(server.address) as connection:
+        connection.run(Call(("FLUSHALL",), lambda reply: reply))
+        yield connection
