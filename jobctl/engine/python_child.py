@@ -11,8 +11,8 @@ they keep. A forked copy that falls out of the job's function ends there, as a s
 
 from __future__ import annotations
 
-import _thread
 import _socket  # Without the 5 ms of the wrapper around it.
+import _thread
 import json
 import os
 import resource
@@ -56,6 +56,7 @@ PACKAGES = ("/site-packages", "/dist-packages")
 """Directories whose own time stamp tells of every installation; their files are not watched."""
 PACKAGE_PARTS = tuple(part + "/" for part in PACKAGES)
 STANDARD_LIBRARY = os.path.dirname(os.__file__) + "/"
+STREAMS = ("stdin", "stdout", "stderr")
 HANDLED = [
     getattr(_signal, name)
     for name in ("SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCHLD")
@@ -337,31 +338,36 @@ class Surroundings:
                 _signal.signal(number, _signal.SIG_DFL)
         _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
         problem = self._flush()
+        replaced = [number for number in (0, 1, 2) if not self._untouched(number)]
+        for number in replaced:
+            setattr(sys, STREAMS[number], None)  # collected, it may close the descriptor
         os.dup2(self.null, 1)
         os.dup2(self.null, 2)
-        if self.with_stdin or sys.stdin is not self.streams[0]:
-            os.dup2(self.null, 0)
+        for number in replaced:
+            if number == 0:
+                os.dup2(self.null, 0)
+            stream = self.streams[number] = self._open_stream(number)
+            setattr(sys, STREAMS[number], stream)
+            setattr(sys, f"__{STREAMS[number]}__", stream)
+        self.with_stdin = False
         os.umask(self.umask)
-        self._restore_streams()
         return problem
 
     def _flush(self) -> str | None:
         """Write out what is buffered: text that stays would end up in the log of the next run."""
         logging = sys.modules.get("logging")
         handlers = [ref() for ref in getattr(logging, "_handlerList", ())] if logging else []
-        streams = (*handlers, sys.stdout, sys.stderr, *self.streams[1:])
+        named = (getattr(sys, name, None) for name in STREAMS[1:])
+        streams = (*handlers, *named, *self.streams[1:])
         problems = [_flush_stream(stream) for stream in streams]
         return next(filter(None, problems), None)
 
-    def _restore_streams(self) -> None:
-        for number, name in enumerate(("stdin", "stdout", "stderr")):
-            stream = self.streams[number]
-            # A wrapper that the job put around a stream closes it whenever it is collected.
-            if stream is not getattr(sys, name) or not _usable(stream) or self.with_stdin > number:
-                stream = self.streams[number] = self._open_stream(number)
-            setattr(sys, name, stream)
-            setattr(sys, f"__{name}__", stream)
-        self.with_stdin = False
+    def _untouched(self, number: int) -> bool:
+        """Return False for streams that the next call needs anew."""
+        if number == 0 and self.with_stdin:
+            return False
+        stream = self.streams[number]
+        return stream is getattr(sys, STREAMS[number], None) and _usable(stream)
 
     def _open_stream(self, number: int) -> Any:
         """Return a text stream on a standard descriptor; by lines, so that logs can be followed."""

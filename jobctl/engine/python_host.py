@@ -257,13 +257,16 @@ class PythonChild:
             self._late.cancel()
             self._ready.set_result(None)
         elif kind == DONE:
-            waiting = self._waiting.pop(meta["seq"])
-            if waiting.future.cancelled():
+            future = self._waiting[meta["seq"]].future
+            stale = meta.get("stale")
+            reply = None if stale else _reply(meta, body)
+            del self._waiting[meta["seq"]]
+            if future.cancelled():
                 return
-            if meta.get("stale"):
-                waiting.future.set_exception(StaleChildError(meta["stale"]))
+            if reply is None:
+                future.set_exception(StaleChildError(str(stale)))
             else:
-                waiting.future.set_result(_reply(meta, body))
+                future.set_result(reply)
         elif kind == PROGRESS:
             listener = self._waiting[meta["seq"]].on_progress
             if listener is not None:
