@@ -101,7 +101,7 @@ class PythonChild:
         self._received = bytearray()
         self._unsent: deque[tuple[memoryview, int | None]] = deque()
         self._closed = False
-        self._loop.add_reader(sock, self._on_readable)
+        self._loop.add_reader(sock, self._receive)
 
     @classmethod
     def start(cls, key: ChildKey, *, env: Mapping[str, str]) -> PythonChild:
@@ -167,8 +167,8 @@ class PythonChild:
 
     def close(self) -> None:
         """Let the child end by itself; calls without an answer raise ChildDiedError."""
-        if not self._closed:
-            self._on_readable()  # an answer may have come with the news of its death
+        while not self._closed and self._receive():
+            pass  # an answer may have come with the news of its death
         self._end("its slot let go of it")
 
     def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int) -> None:
@@ -213,23 +213,25 @@ class PythonChild:
                 return
         self._loop.remove_writer(self._socket)
 
-    def _on_readable(self) -> None:
+    def _receive(self) -> bool:
+        """Handle what has come, up to a limit; returns False when there was nothing."""
         try:
             data = self._socket.recv(RECEIVE_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self._end(f"its socket failed: {error}")
-            return
+            return False
         if not data:
             self._end("it ended")
-            return
+            return False
         self._received += data
         try:
             while self._take_frame():
                 pass
         except MALFORMED as error:
             self._break(f"it wrote something else to its socket ({error!r})")
+        return True
 
     def _take_frame(self) -> bool:
         """Handle the first whole frame received; returns False when there is none."""

@@ -108,16 +108,15 @@ async def test_closing_ends_the_wait_for_a_running_call(bench: Bench) -> None:
 async def test_answer_read_with_the_death_is_not_lost(bench: Bench) -> None:
     bench.start()
     await bench.child.ready()
-    running = asyncio.ensure_future(bench.call("echo", 5))
+    text = "x" * 100_000
+    running = asyncio.ensure_future(bench.call("echo", text))
     await asyncio.sleep(0)
-    read_pid = os.pidfd_open(bench.child.pid)
     bench.child._loop.remove_reader(bench.child._socket)
     await until(lambda: _readable(bench.child._socket.fileno()))
-    signal.pidfd_send_signal(read_pid, signal.SIGKILL)
-    os.close(read_pid)
+    signal.pidfd_send_signal(bench.child.pidfd, signal.SIGKILL)
     bench.reap()
     bench.child.close()
-    assert (await running).result == "5"
+    assert (await running).result == f'"{text}"'
 
 
 def _readable(fd: int) -> bool:
