@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 import signal
 from typing import TYPE_CHECKING
