@@ -1,0 +1,67 @@
+"""The line between supervisor and pool: JSON objects, one a line, over a socket pair."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+Message = dict[str, object]
+
+
+class Channel(asyncio.Protocol):
+    """One end of the line.
+
+    ``on_message`` gets every message in order, ``on_close`` is called once when the other end is
+    gone. A line that is not a JSON object is dropped: both ends are ours, so it can only be the
+    cut-off last line of a process that died.
+    """
+
+    def __init__(self, on_message: Callable[[Message], None], on_close: Callable[[], None]) -> None:
+        self._on_message = on_message
+        self._on_close = on_close
+        self._transport: asyncio.Transport | None = None
+        self._pending = bytearray()
+
+    @classmethod
+    async def open(
+        cls, sock: socket.socket, on_message: Callable[[Message], None], on_close: Callable[[], None]
+    ) -> Channel:
+        """Attach one end of a socket pair to the running loop."""
+        loop = asyncio.get_running_loop()
+        channel = cls(on_message, on_close)
+        await loop.create_connection(lambda: channel, sock=sock)
+        return channel
+
+    def send(self, message: Message) -> None:
+        """Send one message; dropped silently when the other end is gone, as ``on_close`` tells."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+
+    def close(self) -> None:
+        """Close this end; idempotent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream socket has one
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._pending += data
+        while (end := self._pending.find(b"\n")) >= 0:
+            line = bytes(self._pending[:end])
+            del self._pending[: end + 1]
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(message, dict):
+                self._on_message(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._on_close()

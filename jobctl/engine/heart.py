@@ -1,0 +1,107 @@
+"""The supervisor's sign of life, its mailbox, and its bell.
+
+Two loops: the heartbeat beats every few seconds and reads the mailbox; the doorman waits for the
+supervisor's own bell and for "something earlier is due", so that both are acted on at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from jobctl.engine.service import Service
+from jobctl.store import queries, transitions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobctl.clock import Clock
+    from jobctl.store.aio import AsyncStore
+    from jobctl.store.keys import Keys
+
+log = logging.getLogger(__name__)
+
+BEAT_EVERY = 5.0
+SKEW_WARNING = 2.0
+"""Seconds the host's clock may differ from the store's before it is worth a warning."""
+LISTEN = 15.0
+
+
+class Heartbeat(Service):
+    """Beats, and hands on what the mailbox holds."""
+
+    name = "heartbeat"
+
+    def __init__(  # noqa: PLR0913 - the seams of the supervisor
+        self,
+        store: AsyncStore,
+        keys: Keys,
+        *,
+        supervisor: str,
+        load: Callable[[], dict[str, object]],
+        owners: Callable[[], list[str]],
+        on_message: Callable[[str], None],
+        on_fenced: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        super().__init__()
+        self._store = store
+        self._keys = keys
+        self._supervisor = supervisor
+        self._load = load
+        self._owners = owners
+        self._on_message = on_message
+        self._on_fenced = on_fenced
+        self._clock = clock
+        self._skewed = False
+
+    async def tick(self) -> float:
+        reply = await self._store.run(
+            transitions.beat(
+                self._keys,
+                supervisor=self._supervisor,
+                load=json.dumps(self._load(), separators=(",", ":")),
+                owners=self._owners(),
+            )
+        )
+        if reply.fenced:
+            self._on_fenced()
+            return BEAT_EVERY
+        for message in reply.messages:
+            self._on_message(message)
+        self._watch_clock(reply.now)
+        return BEAT_EVERY
+
+    def _watch_clock(self, store_now: float) -> None:
+        skew = self._clock.epoch() - store_now
+        skewed = abs(skew) > SKEW_WARNING
+        if skewed and not self._skewed:
+            log.warning(
+                "this host's clock is %+.1f s off the store's; schedules go by this host's, "
+                "delays and expiries by the store's: synchronise both", skew,
+            )  # fmt: skip
+        self._skewed = skewed
+
+
+class Doorman(Service):
+    """Waits for the supervisor's own bells and wakes who must act."""
+
+    name = "doorman"
+
+    def __init__(
+        self, ears: AsyncStore, keys: Keys, *, supervisor: str, on_bell: Callable[[str], None]
+    ) -> None:
+        super().__init__()
+        self._ears = ears
+        self._keys = keys
+        self._mine = f"@{supervisor}"
+        self._on_bell = on_bell
+
+    async def tick(self) -> float:
+        rung = await self._ears.run(
+            queries.wait_for_bells(self._keys, [self._mine, "@due"], timeout=LISTEN)
+        )
+        if rung is not None:
+            self._on_bell("mailbox" if rung == self._mine else "due")
+        return 0.0

@@ -1,0 +1,76 @@
+"""What a pool has claimed: from the claim to the acknowledged settlement. Pure bookkeeping."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobctl.model.run import Request
+    from jobctl.store.transitions import Claim, Settlement
+
+SHORT_RUN = 0.05
+"""Seconds; when runs take less on average, some are claimed ahead of free slots."""
+AHEAD_PER_SLOT = 2
+PATIENCE = 0.25
+"""Seconds a run claimed ahead may wait for a slot before it is given back."""
+_WEIGHT = 0.1
+
+
+@dataclass(slots=True)
+class Held:
+    """A claimed run and what this pool knows of it."""
+
+    claim: Claim
+    request: Request
+    claimed_at: float
+    """Monotonic."""
+    attempt: int
+    """Number of the attempt this claim is for."""
+    pid: int = 0
+    started_at: float = 0.0
+    marked: bool = False
+    """True once the start mark was sent."""
+    stop_order: str | None = None
+    """``reason signal grace kill`` of a revoke that came before the start."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Runs held by this pool, in three places: waiting for a slot, running, waiting to be settled."""
+
+    slots: int
+    backlog: deque[Held] = field(default_factory=deque)
+    running: dict[str, Held] = field(default_factory=dict)
+    unsettled: dict[str, Settlement] = field(default_factory=dict)
+    _average: float = 1.0
+
+    def wanted(self, *, idle: int) -> int:
+        """Return how many runs to claim now: free slots, and some ahead while runs are short."""
+        ahead = self.slots * AHEAD_PER_SLOT if self._average < SHORT_RUN else 0
+        return max(0, idle + ahead - len(self.backlog))
+
+    def finished(self, duration: float) -> None:
+        """Take the duration of a finished attempt into account."""
+        self._average += _WEIGHT * (min(duration, 1.0) - self._average)
+
+    def overdue(self, now: float) -> list[Held]:
+        """Remove and return the backlog when its oldest run has waited too long."""
+        if not self.backlog or now - self.backlog[0].claimed_at < PATIENCE:
+            return []
+        self._average = 1.0
+        out = list(self.backlog)
+        self.backlog.clear()
+        return out
+
+    def find(self, run_id: str) -> Held | None:
+        """Return the held run with this id, unless it only waits to be settled."""
+        held = self.running.get(run_id)
+        if held is None:
+            held = next((item for item in self.backlog if item.claim.id == run_id), None)
+        return held
+
+    def known(self) -> set[str]:
+        """Return the ids of all runs this pool answers for."""
+        return {*self.running, *self.unsettled, *(held.claim.id for held in self.backlog)}

@@ -1,0 +1,94 @@
+"""One supervisor per state directory, and what the next one must know of the last.
+
+Two advisory locks: ``supervisor.lock`` is held by the supervisor alone and refuses a second one at
+once. ``pools.lock`` is shared with its pools by inheritance, so it is free only when the last of
+them is gone: a new supervisor waits for that before it takes over their runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from typing import TYPE_CHECKING
+
+from jobctl.errors import ConfigError, NotAcceptedError, NotPermittedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIRECTORIES = ("logs", "spool", "store")
+
+
+def prepare(state_dir: Path) -> None:
+    """Make the state directory and what belongs into it, for this user only.
+
+    Raises ``NotPermittedError`` or ``ConfigError`` with the remedy when that fails.
+    """
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in DIRECTORIES:
+            (state_dir / name).mkdir(mode=0o700, exist_ok=True)
+        if not os.access(state_dir, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"state directory {state_dir} cannot be written: {error.strerror}; "
+            "give it to this user, or set state_dir in [jobctl]"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"state directory {state_dir} cannot be used: {error.strerror}; set state_dir in [jobctl]"
+        ) from error
+
+
+class StateLock:
+    """The two locks of a state directory, and the facts of the supervisor that holds them."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._facts_path = state_dir / "supervisor.json"
+        self._own = os.open(state_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.pools = os.open(state_dir / "pools.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Descriptor to be inherited by every pool."""
+        self._state_dir = state_dir
+
+    def acquire(self) -> None:
+        """Take the supervisor's lock; raises ``NotAcceptedError`` when another one holds it."""
+        try:
+            fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            facts = self.facts()
+            who = f" (pid {facts['pid']})" if "pid" in facts else ""
+            self.release()
+            raise NotAcceptedError(
+                f"another jobctl daemon{who} is using {self._state_dir}; "
+                "stop it with `jobctl stop`, or give this one its own state_dir"
+            ) from error
+
+    def acquire_pools(self) -> bool:
+        """Take the pools' lock if no pool of an earlier supervisor holds it any more."""
+        try:
+            fcntl.flock(self.pools, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def facts(self) -> dict[str, object]:
+        """Return what the last supervisor wrote of itself; empty when nothing readable is there."""
+        try:
+            facts = json.loads(self._facts_path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return facts if isinstance(facts, dict) else {}
+
+    def write_facts(self, facts: dict[str, object]) -> None:
+        """Replace the facts in one step."""
+        draft = self._facts_path.with_suffix(".tmp")
+        draft.write_text(json.dumps(facts))
+        draft.replace(self._facts_path)
+
+    def release(self) -> None:
+        """Give both locks back; inherited copies keep the pools' lock."""
+        os.close(self._own)
+        os.close(self.pools)

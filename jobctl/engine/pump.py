@@ -1,0 +1,255 @@
+"""A pool's traffic with the store: claims, start marks, settlements and progress, in batches.
+
+One coroutine sends everything, so that whatever gathered while a call was under way travels
+together with the next. Nothing is dropped in an outage: settlements stay until they are
+acknowledged, and a claim whose answer was lost is found again by reading the pool's own set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from jobctl.errors import JobctlError
+from jobctl.store import queries, transitions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobctl.engine.ledger import Ledger
+    from jobctl.store.aio import AsyncStore
+    from jobctl.store.calls import Call
+    from jobctl.store.keys import Keys
+    from jobctl.store.transitions import ClaimReply, Settlement
+
+log = logging.getLogger(__name__)
+
+SETTLE_MOST = 64
+LOW_FIRST_EVERY = 16
+"""Every so many claims the lowest priority goes first, so that none starves."""
+RETRY_LEAST, RETRY_MOST = 0.1, 5.0
+RECONCILE_EVERY = 30.0
+"""Seconds between checks that the store and this pool agree on what is claimed."""
+
+
+class Pump:
+    """Sends a pool's changes to the store and brings claims back.
+
+    ``idle`` tells how many slots are free; ``on_claims`` takes what was claimed; ``on_stale`` is
+    told of runs that are not ours any more; ``on_fenced`` that this owner may not claim any more.
+    """
+
+    def __init__(  # noqa: PLR0913 - the seams of the pool
+        self,
+        store: AsyncStore,
+        keys: Keys,
+        ledger: Ledger,
+        *,
+        supervisor: str,
+        owner: str,
+        queues: tuple[str, ...],
+        idle: Callable[[], int],
+        on_claims: Callable[[ClaimReply], None],
+        on_stale: Callable[[str, int], None],
+        on_fenced: Callable[[], None],
+    ) -> None:
+        self.queues = queues
+        self.claiming = True
+        self._store = store
+        self._keys = keys
+        self._ledger = ledger
+        self._supervisor = supervisor
+        self._owner = owner
+        self._idle = idle
+        self._on_claims = on_claims
+        self._on_stale = on_stale
+        self._on_fenced = on_fenced
+        self._wake = asyncio.Event()
+        self._marks: dict[str, tuple[str, int, int, float, int]] = {}
+        self._notes: dict[str, tuple[str, int, str]] = {}
+        self._releases: dict[str, tuple[str, int]] = {}
+        self._extra: list[Call[object]] = []
+        self._look = True
+        """A claim is worth trying: a bell rang, or the last claim left something."""
+        self._rung = False
+        self._claims = 0
+        self._reconcile = False
+        self._hungry = asyncio.Event()
+        self._failures = 0
+
+    def look(self) -> None:
+        """Try a claim: a bell rang or a slot became free."""
+        self._look = True
+        self._wake.set()
+
+    def rang(self) -> None:
+        """Note that this pool took a bell's token, so it must look, or ring again."""
+        self._rung = True
+        self.look()
+
+    def mark(self, mark: tuple[str, int, int, float, int]) -> None:
+        """Send a start mark (id, epoch, attempt, started at, pid)."""
+        self._marks[mark[0]] = mark
+        self._wake.set()
+
+    def note(self, run_id: str, epoch: int, progress: str) -> None:
+        """Send progress; a newer one replaces an unsent one."""
+        self._notes[run_id] = (run_id, epoch, progress)
+        self._wake.set()
+
+    def settle(self, item: Settlement) -> None:
+        """Send a settlement; it is kept until the store has answered."""
+        self._ledger.unsettled[item.id] = item
+        self._marks.pop(item.id, None)
+        self._notes.pop(item.id, None)
+        self._look = True
+        self._wake.set()
+
+    def release(self, run_id: str, epoch: int) -> None:
+        """Give a claim back."""
+        self._releases[run_id] = (run_id, epoch)
+        self._wake.set()
+
+    def send(self, call: Call[object]) -> None:
+        """Send a call whose loss does no harm (log shipping)."""
+        self._extra.append(call)
+        self._wake.set()
+
+    def check(self) -> None:
+        """Compare the store's view of what we hold with ours at the next turn."""
+        self._reconcile = True
+        self._wake.set()
+
+    @property
+    def clear(self) -> bool:
+        """True when nothing waits to be sent."""
+        return not (self._ledger.unsettled or self._releases or self._marks)
+
+    async def wait_hungry(self) -> None:
+        """Wait until slots are free and the last claim found nothing: time to listen to bells."""
+        await self._hungry.wait()
+
+    async def run(self) -> None:
+        """Pump for ever; the pool cancels it at the end."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._turn()
+                self._failures = 0
+            except JobctlError as error:
+                self._failures += 1
+                self._reconcile = True
+                self._look = True
+                delay = min(RETRY_MOST, RETRY_LEAST * 2 ** min(self._failures, 10))
+                level = logging.WARNING if self._failures in (1, 10, 100) else logging.DEBUG
+                log.log(level, "store: %s; trying again in %.1f s", error, delay)
+                await asyncio.sleep(delay)
+                self._wake.set()
+
+    async def _turn(self) -> None:
+        if self._reconcile:
+            await self._settle_accounts()
+        items = list(self._ledger.unsettled.values())[:SETTLE_MOST]
+        marks, notes = list(self._marks.values()), list(self._notes.values())
+        releases = list(self._releases.values())
+        extra, self._extra = self._extra, []
+        calls: list[Call[object]] = []
+        owner, keys = self._owner, self._keys
+        if marks:
+            calls.append(transitions.start(keys, owner=owner, marks=marks))  # type: ignore[arg-type]
+        if notes:
+            calls.append(transitions.note(keys, owner=owner, items=notes))  # type: ignore[arg-type]
+        if items:
+            calls.append(transitions.settle(keys, owner=owner, items=items))  # type: ignore[arg-type]
+        if releases:
+            calls.append(transitions.release(keys, owner=owner, items=releases))  # type: ignore[arg-type]
+        calls += extra
+        want = self._ledger.wanted(idle=self._idle()) if self.claiming and self._look else 0
+        claiming = want > 0 or (self._rung and self._look)
+        if claiming:
+            self._claims += 1
+            calls.append(self._claim(want))  # type: ignore[arg-type]
+        if not calls:
+            return
+        self._hungry.clear()
+        replies = await self._store.run_many(calls)
+        self._acknowledge(marks, notes, items, releases, replies)
+        if claiming:
+            self._took(want, replies[-1])  # type: ignore[arg-type]
+        if self._ledger.unsettled or self._extra:
+            self._wake.set()
+
+    def _claim(self, want: int) -> Call[ClaimReply]:
+        return transitions.claim(
+            self._keys,
+            supervisor=self._supervisor,
+            owner=self._owner,
+            want=want,
+            queues=self.queues,
+            low_first=self._claims % LOW_FIRST_EVERY == 0,
+        )
+
+    def _took(self, want: int, reply: ClaimReply) -> None:
+        if reply.fenced:
+            self.claiming = False
+            self._on_fenced()
+            return
+        self._rung = False
+        self._on_claims(reply)
+        self._look = reply.more or len(reply.claims) >= want > 0
+        if self._look and self._ledger.wanted(idle=self._idle()) > 0:
+            self._wake.set()
+        elif not self._look:
+            self._hungry.set()
+
+    def _acknowledge(
+        self,
+        marks: list[tuple[str, int, int, float, int]],
+        notes: list[tuple[str, int, str]],
+        items: list[Settlement],
+        releases: list[tuple[str, int]],
+        replies: list[object],
+    ) -> None:
+        answers = iter(replies)
+        if marks:
+            for mark, answer in zip(marks, next(answers), strict=True):  # type: ignore[call-overload]
+                if self._marks.get(mark[0]) is mark:
+                    del self._marks[mark[0]]
+                if answer == "stale":
+                    self._on_stale(mark[0], mark[1])
+        if notes:
+            next(answers)
+            for note in notes:
+                if self._notes.get(note[0]) is note:
+                    del self._notes[note[0]]
+        if items:
+            for item, answer in zip(items, next(answers), strict=True):  # type: ignore[call-overload]
+                if self._ledger.unsettled.get(item.id) is item:
+                    del self._ledger.unsettled[item.id]
+                if answer == "stale":
+                    log.error(
+                        "run %s: it was taken over while we ran epoch %d; our outcome (%s %s) is discarded",
+                        item.id, item.epoch, item.letter, item.reason,
+                    )  # fmt: skip
+        if releases:
+            next(answers)
+            for release in releases:
+                if self._releases.get(release[0]) is release:
+                    del self._releases[release[0]]
+
+    async def _settle_accounts(self) -> None:
+        """Find claims whose answer was lost, and runs that were taken from us."""
+        owned = set(await self._store.run(queries.owned(self._keys, self._owner)))
+        self._reconcile = False
+        known = self._ledger.known() | self._releases.keys()
+        for run_id in owned - known:
+            run = await self._store.run(queries.run_or_broken(self._keys, run_id))
+            if run is not None and run.owner == self._owner:
+                log.info("run %s: its claim was never answered; giving it back", run_id)
+                self._releases[run_id] = (run_id, run.epoch)
+        for run_id in [*self._ledger.running]:
+            held = self._ledger.running.get(run_id)
+            if held is not None and run_id not in owned and run_id not in self._ledger.unsettled:
+                self._on_stale(run_id, held.claim.epoch)

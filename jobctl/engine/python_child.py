@@ -1,0 +1,615 @@
+"""The far side of a Python slot: a warm interpreter that runs one function call after the other.
+
+Runs in any CPython from 3.9 on, in environments where jobctl is not installed, so it uses the
+standard library only; and of that as little as it can, because its imports are paid at every
+start. :mod:`jobctl.engine.python_host` starts it, and describes the wire.
+
+Between two calls everything a script would find fresh is put back: standard streams, working
+directory, environment, umask, signal handlers, alarm. What is not: imported modules and whatever
+they keep. A forked copy that falls out of the job's function ends there, as a script would.
+"""
+
+from __future__ import annotations
+
+import _socket  # Without the 5 ms of the wrapper around it.
+import json
+import os
+import resource
+import struct
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+    from typing import Any, NoReturn
+
+    Rusage = resource.struct_rusage
+else:
+    import _signal  # The public module wraps every number in an enum, at three times the cost.
+
+MAGIC = b"jc"
+PROTOCOL = 1
+HEADER = struct.Struct(">2sBBII")
+"""Magic, protocol, kind, bytes of meta, bytes of body. Meta is JSON; the body is passed through."""
+HELLO, CALL, DONE, PROGRESS = 1, 2, 3, 4
+
+RECEIVE_BYTES = 1 << 16  # more would be mapped and unmapped by the allocator for every frame
+CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
+SCAN_EVERY = 0.2
+"""Seconds; a child in steady use looks for changed module files this often, an idle one always."""
+CLOCK_GRAIN = 0.01
+"""Seconds by which the time stamp of a file may lie behind its write."""
+MAX_ERROR = 4096
+MAX_NAME = 200
+MAX_BASES = 32
+SHORT = 0.002
+"""Seconds below which reading a call's peak of memory would cost too large a part of it."""
+PAGE = resource.getpagesize()
+KILOBYTE = 1 if sys.platform == "darwin" else 1024
+"""Unit of ``ru_maxrss``."""
+
+PACKAGES = ("/site-packages", "/dist-packages")
+"""Directories whose own time stamp tells of every installation; their files are not watched."""
+PACKAGE_PARTS = tuple(part + "/" for part in PACKAGES)
+STANDARD_LIBRARY = os.path.dirname(os.__file__) + "/"
+HANDLED = [
+    getattr(_signal, name)
+    for name in ("SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCHLD")
+]
+
+
+def _in_order(values: Any) -> list[object]:
+    try:
+        return sorted(values)
+    except TypeError:
+        return list(values)
+
+
+def _base64(value: Any) -> str:
+    import binascii
+
+    return binascii.b2a_base64(value, newline=False).decode()
+
+
+PLAIN: dict[tuple[str, str], Callable[[Any], object]] = {
+    ("datetime", "datetime"): lambda value: value.isoformat(),
+    ("datetime", "date"): lambda value: value.isoformat(),
+    ("datetime", "time"): lambda value: value.isoformat(),
+    ("datetime", "timedelta"): lambda value: value.total_seconds(),
+    ("uuid", "UUID"): str,
+    ("decimal", "Decimal"): str,
+    ("enum", "Enum"): lambda value: value.value,
+    ("collections", "deque"): list,
+    ("builtins", "set"): _in_order,
+    ("builtins", "frozenset"): _in_order,
+    ("builtins", "bytes"): _base64,
+    ("builtins", "bytearray"): _base64,
+    ("builtins", "memoryview"): _base64,
+}
+"""How values that JSON does not know are written, by the name of the class or of one it extends:
+asking by name spares the import of modules that the job may never have loaded."""
+
+
+def _plain(value: Any) -> object:
+    """Return what JSON can say of ``value``; raises TypeError, naming its class."""
+    cls = type(value)
+    for base in cls.__mro__:
+        convert = PLAIN.get((base.__module__, base.__qualname__))
+        if convert is not None:
+            return convert(value)
+    if hasattr(cls, "__dataclass_fields__"):
+        import dataclasses
+
+        return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    if hasattr(cls, "__fspath__"):
+        return os.fsdecode(value)
+    raise TypeError("it holds a value of type " + _dotted(cls))
+
+
+ENCODE = json.JSONEncoder(
+    default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+
+
+class ResultError(Exception):
+    """Raised when a result cannot be kept; the message is for people."""
+
+
+class TargetError(Exception):
+    """Raised when there is no function of the configured name."""
+
+
+def encode_result(value: object, limit: int) -> bytes:
+    """Return ``value`` as JSON; raises ResultError."""
+    try:
+        text = ENCODE(value)
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair: only the escaped form can say it
+            data = json.dumps(json.loads(text)).encode()
+    except Exception as error:
+        raise ResultError(
+            "the result cannot be stored as JSON: "
+            + (str(error)[:MAX_NAME] or _dotted(type(error)))
+            + "; return numbers, text, lists, dicts, dates or dataclasses, or store it elsewhere"
+            " and return its name"
+        ) from error
+    if len(data) > limit:
+        raise ResultError(
+            f"the result is {len(data)} bytes of JSON, the limit is {limit};"
+            " store it elsewhere and return its name"
+        )
+    return data
+
+
+def _dotted(cls: type) -> str:
+    name = cls.__qualname__
+    return (name if cls.__module__ == "builtins" else f"{cls.__module__}.{name}")[:MAX_NAME]
+
+
+def _seconds(value: Any) -> float | None:
+    """Return a number or a timedelta as seconds; anything else is not a delay."""
+    if hasattr(value, "total_seconds"):
+        value = value.total_seconds()
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _user_part(trace: TracebackType | None) -> TracebackType | None:
+    """Return ``trace`` from the first frame that belongs to the job."""
+    ours = (__file__, "<frozen importlib", STANDARD_LIBRARY + "asyncio/")
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
+        trace = trace.tb_next
+    return trace
+
+
+def describe_failure(error: BaseException, reply: dict[str, Any]) -> None:
+    """Print ``error`` as a script would and fill ``reply`` with what the host needs of it."""
+    names = [_dotted(base) for base in type(error).__mro__[:-1]][:MAX_BASES]
+    special = next((n for n in names if n.partition(".")[0] == "jobctl"), "").rpartition(".")[2]
+    reply.update(reason="exception", exception=names[0], bases=names)
+    if special in ("Retry", "Skip"):
+        reply["error"] = str(error)[:MAX_ERROR] or None
+        reply["skip"] = special == "Skip"
+        reply["retry_in"] = _seconds(getattr(error, "in_", None))
+        _say(f"{special}: {error}" if str(error) else special)
+        return
+    reply["fatal"] = special == "Fatal"
+    import traceback
+
+    trace = _user_part(error.__traceback__)
+    error = error.with_traceback(trace)
+    last = traceback.extract_tb(trace)[-1:]
+    lines = traceback.format_list(last) + traceback.format_exception_only(type(error), error)
+    reply["error"] = "".join(lines)[-MAX_ERROR:].rstrip()
+    if sys.excepthook is not sys.__excepthook__:
+        sys.excepthook(type(error), error, trace)
+    else:
+        traceback.print_exception(type(error), error, trace)
+
+
+def _say(text: str) -> None:
+    """Write a line of our own into the log of the run."""
+    _write(f"jobctl: {text}\n")
+
+
+def _write(text: str) -> None:
+    try:
+        os.write(2, text.encode(errors="replace"))
+    except OSError:
+        return  # the disk is full: the reply carries it too
+
+
+class Modules:
+    """Where the job's code comes from, and whether it is still what the files say."""
+
+    def __init__(self) -> None:
+        self.home = _current_directory()
+        given = self._roots(None, os.environ)
+        sys.path[:] = [entry for entry in sys.path if entry not in given]
+        self.roots: tuple[str, ...] = ()
+        self.seen = set(sys.modules)
+        self.stamps = {entry: _stamp(entry) for entry in sys.path if entry.endswith(PACKAGES)}
+        self.since, self.scanned = time.time(), time.monotonic()
+
+    def _roots(self, cwd: str | None, env: Mapping[str, str]) -> tuple[str, ...]:
+        cwd = cwd or self.home
+        more = env.get("PYTHONPATH")
+        if not more:
+            return (cwd,)
+        return (cwd, *(os.path.normpath(os.path.join(cwd, p)) for p in more.split(":") if p))
+
+    def stale(self, call: dict[str, Any]) -> str | None:
+        """Return why ``call`` must not run in this interpreter; else prepare the search path."""
+        roots = self._roots(call["cwd"], call["env"])
+        moved = roots != self.roots
+        if moved or time.monotonic() - self.scanned >= SCAN_EVERY:
+            changed = self._scan()
+            if changed:
+                return changed
+        if moved:
+            gone = tuple(root.rstrip("/") + "/" for root in self.roots if root not in roots)
+            if gone and any(path.startswith(gone) for path in self.stamps):
+                return "its modules come from another directory"
+            sys.path[:] = [*roots, *(entry for entry in sys.path if entry not in self.roots)]
+            self.roots = roots
+        return None
+
+    def _scan(self) -> str | None:
+        """Return why the imported modules are out of date, or None."""
+        started = time.time()
+        changed = [path for path, stamp in self.stamps.items() if _stamp(path) != stamp]
+        for path in self._new_files():
+            self.stamps[path] = stamp = _stamp(path)
+            if stamp is None or self.since - CLOCK_GRAIN < stamp[0] / 1e9 <= started:
+                changed.append(path)  # before or after its import: nobody knows
+        self.since, self.scanned = started, time.monotonic()
+        return f"{changed[0]} has changed" if changed else None
+
+    def _new_files(self) -> Iterator[str]:
+        """Yield the files of the job's own modules imported since the last scan."""
+        names = sys.modules.keys() - self.seen
+        self.seen |= names
+        for name in names:
+            module = sys.modules.get(name)
+            if isinstance(module, type(sys)):
+                # Plain getattr would make modules that load lazily load.
+                path = object.__getattribute__(module, "__dict__").get("__file__")
+                if (
+                    isinstance(path, str)
+                    and not path.startswith(STANDARD_LIBRARY)
+                    and not any(part in path for part in PACKAGE_PARTS)
+                ):
+                    yield path
+
+    @staticmethod
+    def target(name: str) -> Callable[..., object]:
+        """Return the function ``package.module:attribute``; raises TargetError if there is none."""
+        module, _, attribute = name.partition(":")
+        if module not in sys.modules:
+            sys.path_importer_cache.clear()  # directories may have new files since they were read
+        try:
+            __import__(module)
+        except ModuleNotFoundError as error:
+            if error.name and (module + ".").startswith(error.name + "."):
+                raise TargetError(f"no module {error.name!r} for {name!r}") from None
+            raise
+        found: Any = sys.modules[module]
+        for part in attribute.split("."):
+            found = getattr(found, part, None)
+        if not callable(found):
+            raise TargetError(f"no function {attribute!r} in {module!r}")
+        return found  # type: ignore[no-any-return]
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _current_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"
+
+
+class Surroundings:
+    """What a call sees of the process: streams, environment, directory, signal handlers."""
+
+    def __init__(self, home: str) -> None:
+        self.home = home
+        self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self.umask = os.umask(0o022)
+        os.umask(self.umask)
+        self.environ = os.environ
+        self.env = dict(os.environ)
+        self.env_raw: object = None
+        self.encoding: str = getattr(sys.stdout, "encoding", None) or "utf-8"
+        self.streams: list[Any] = [None, None, None]
+        self.with_stdin = False
+        self.detach()
+
+    def attach(self, call: dict[str, Any], log: int) -> None:
+        """Make everything as ``call`` wants it; raises OSError or ValueError where that fails."""
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        if call["stdin"] is not None:
+            self._give_input(call["stdin"])
+        os.chdir(call["cwd"] or self.home)
+        self._set_environment(call["env"])
+        sys.argv[:] = [call["target"]]
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+    def detach(self) -> str | None:
+        """Put back what a job may have changed; returns why that failed, or None."""
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+        _signal.alarm(0)
+        for number in HANDLED:
+            if _signal.getsignal(number) is not _signal.SIG_DFL:
+                _signal.signal(number, _signal.SIG_DFL)
+        _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+        problem = self._flush()
+        os.dup2(self.null, 1)
+        os.dup2(self.null, 2)
+        if self.with_stdin or sys.stdin is not self.streams[0]:
+            os.dup2(self.null, 0)
+        os.umask(self.umask)
+        self._restore_streams()
+        return problem
+
+    def _flush(self) -> str | None:
+        """Write out what is buffered: text that stays would end up in the log of the next run."""
+        logging = sys.modules.get("logging")
+        handlers = [ref() for ref in getattr(logging, "_handlerList", ())] if logging else []
+        streams = (*handlers, sys.stdout, sys.stderr, *self.streams[1:])
+        problems = [_flush_stream(stream) for stream in streams]
+        return next(filter(None, problems), None)
+
+    def _restore_streams(self) -> None:
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            stream = self.streams[number]
+            if stream is None or stream.closed or (number == 0 and self.with_stdin):
+                stream = self.streams[number] = self._open_stream(number)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+        self.with_stdin = False
+
+    def _open_stream(self, number: int) -> Any:
+        """Return a text stream on a standard descriptor; by lines, so that logs can be followed."""
+        mode = "r" if number == 0 else "w"
+        errors = ("surrogateescape", "surrogateescape", "backslashreplace")[number]
+        return open(number, mode, 1, encoding=self.encoding, errors=errors, closefd=False)
+
+    def _give_input(self, text: str) -> None:
+        self.with_stdin = True
+        if hasattr(os, "memfd_create"):
+            source = os.memfd_create("stdin")
+        else:
+            import tempfile
+
+            source, name = tempfile.mkstemp()
+            os.unlink(name)
+        with open(source, "wb") as file:
+            file.write(text.encode(errors="surrogateescape"))
+            file.flush()
+            os.lseek(source, 0, os.SEEK_SET)
+            os.dup2(source, 0)
+
+    def _set_environment(self, env: dict[str, str]) -> None:
+        os.environ = environ = self.environ
+        if getattr(environ, "_data", self) != self.env_raw:  # the job changed something, or first
+            self.env = dict(environ)
+        for name in self.env.keys() - env.keys():
+            del environ[name]
+        for name, value in env.items():
+            if self.env.get(name) != value:
+                environ[name] = value
+        if self.env.get("TZ") != env.get("TZ"):
+            time.tzset()
+        self.env = env
+        raw = getattr(environ, "_data", None)
+        self.env_raw = raw.copy() if isinstance(raw, dict) else None
+
+
+def _flush_stream(stream: Any) -> str | None:
+    try:
+        if stream is not None and not getattr(stream, "closed", False):
+            stream.flush()
+    except Exception as error:  # noqa: BLE001 - it may be any object of the job
+        return f"output could not be written: {error}"[:MAX_ERROR]
+    return None
+
+
+class Child:
+    """Takes calls from the socket and answers each in turn, until the host closes it."""
+
+    def __init__(self, fd: int) -> None:
+        self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
+        self.pid = os.getpid()
+        self.buffer = bytearray()
+        self.descriptors: list[int] = []
+        self.current: int | None = None
+        os.register_at_fork(after_in_child=self.socket.close)  # a copy must not keep it open
+        self.modules = Modules()
+        self.surroundings = Surroundings(self.modules.home)
+        self.status = _open_meter("status", os.O_RDONLY)
+        self.statm = _open_meter("statm", os.O_RDONLY)
+        self.clear_refs = _open_meter("clear_refs", os.O_WRONLY)
+
+    def serve(self) -> None:
+        """Run until the socket ends."""
+        version = ".".join(map(str, sys.version_info[:3]))
+        self.send(HELLO, {"protocol": PROTOCOL, "python": version, "pid": self.pid})
+        while True:
+            frame = self._receive()
+            if frame is None:
+                return
+            kind, meta, body = frame
+            if kind == CALL:  # what a later host may say more is for a later child
+                log = self.descriptors.pop(0)
+                stale = self.modules.stale(meta)
+                if stale is not None:
+                    os.close(log)
+                    self.send(DONE, {"seq": meta["seq"], "stale": stale})
+                    continue
+                self.send(DONE, *self._run(meta, body, log))
+
+    def send(self, kind: int, meta: dict[str, Any], body: bytes = b"") -> None:
+        """Send one frame."""
+        text = json.dumps(meta).encode()
+        self.socket.sendall(HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text + body)
+
+    def progress(self, percent: float, message: str = "") -> None:
+        """Tell the host how far the running call is."""
+        if self.current is not None and self.pid == os.getpid():
+            self.send(PROGRESS, {"seq": self.current, "percent": percent, "message": message})
+
+    def _receive(self) -> tuple[int, dict[str, Any], bytearray] | None:
+        while True:
+            buffer = self.buffer
+            if len(buffer) >= HEADER.size:
+                _, _, kind, meta_size, body_size = HEADER.unpack_from(buffer)
+                end = HEADER.size + meta_size + body_size
+                if len(buffer) >= end:
+                    start = HEADER.size + meta_size
+                    meta = json.loads(buffer[HEADER.size : start].decode())
+                    body = buffer[start:end]
+                    del buffer[:end]
+                    return kind, meta, body
+            data, extra, _, _ = self.socket.recvmsg(RECEIVE_BYTES, 256, CLOSE_ON_EXEC)
+            if not data:
+                return None
+            for _, _, raw in extra:
+                self.descriptors += struct.unpack(f"{len(raw) // 4}i", raw)
+            buffer += data
+
+    def _run(self, call: dict[str, Any], body: bytearray, log: int) -> tuple[dict[str, Any], bytes]:
+        reply: dict[str, Any] = {"seq": call["seq"], "started_at": time.time()}
+        result = b""
+        self._reset_peak()
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        started = time.monotonic()
+        try:
+            self.surroundings.attach(call, log)
+        except (OSError, ValueError) as error:
+            reply.update(reason="spawn", error=f"{error}"[:MAX_ERROR])
+            _say(f"not started: {error}")
+        else:
+            self.current = call["seq"]
+            result = self._invoke(call, body, reply)
+            self.current = None
+        if os.getpid() != self.pid:
+            self._end_of_copy(reply)
+        reply["recycle"] = self.surroundings.detach() or _leftover_threads()
+        reply["duration"] = time.monotonic() - started
+        self._measure(reply, before, children)
+        return reply, result
+
+    def _invoke(self, call: dict[str, Any], body: bytearray, reply: dict[str, Any]) -> bytes:
+        """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
+        try:
+            function = self.modules.target(call["target"])
+            args, kwargs = json.loads(body)
+            value = function(*args, **kwargs)
+            if hasattr(type(value), "__await__"):
+                value = _run_awaitable(value)
+            return b"" if value is None else encode_result(value, call["max_result"])
+        except ResultError as error:
+            reply.update(reason="result", error=str(error))
+            _say(str(error))
+        except TargetError as error:
+            reply.update(reason="spawn", error=str(error))
+            _say(str(error))
+        except SystemExit as error:
+            _exit_as_script(error.code, reply)
+        except KeyboardInterrupt as error:
+            describe_failure(error, reply)
+            self.surroundings.detach()
+            _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+            os.kill(os.getpid(), _signal.SIGINT)
+        except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
+            describe_failure(error, reply)
+        return b""
+
+    def _end_of_copy(self, reply: dict[str, Any]) -> NoReturn:
+        """End a process that the job forked and let run out of its function."""
+        self.surroundings.detach()
+        os._exit(reply.get("exit_code", 0 if reply.get("reason") is None else 1))
+
+    def _reset_peak(self) -> None:
+        """Let the kernel's peak of resident memory start anew, so that it is that of one call."""
+        if self.clear_refs is not None:
+            try:
+                os.pwrite(self.clear_refs, b"5", 0)
+            except OSError:
+                self.clear_refs = None  # the peak is then that of the child's whole life
+
+    def _peak(self, reply: dict[str, Any], after: Rusage) -> int:
+        """Return the most memory the call held; a short one is taken to hold what is left of it.
+
+        Not ``ru_maxrss`` where it can be helped: it begins with the memory of whoever started this.
+        """
+        if self.status is None or self.statm is None:
+            return after.ru_maxrss * KILOBYTE
+        rss = reply["rss"] = int(os.pread(self.statm, 64, 0).split()[1]) * PAGE
+        if reply["duration"] < SHORT:
+            return rss
+        text = os.pread(self.status, 4096, 0)
+        return int(text.partition(b"VmHWM:")[2].split(None, 1)[0]) * 1024
+
+    def _measure(self, reply: dict[str, Any], before: Rusage, children: Rusage) -> None:
+        """Add what the call used, and what the child holds now, in seconds and bytes."""
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
+        reply["usage"] = [
+            after.ru_utime - before.ru_utime + reaped.ru_utime - children.ru_utime,
+            after.ru_stime - before.ru_stime + reaped.ru_stime - children.ru_stime,
+            self._peak(reply, after),
+            after.ru_inblock - before.ru_inblock + reaped.ru_inblock - children.ru_inblock,
+            after.ru_oublock - before.ru_oublock + reaped.ru_oublock - children.ru_oublock,
+        ]
+
+
+def _open_meter(name: str, flags: int) -> int | None:
+    try:
+        return os.open("/proc/self/" + name, flags | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _run_awaitable(value: Any) -> object:
+    import asyncio
+
+    async def wait() -> object:
+        return await value
+
+    return asyncio.run(wait())
+
+
+def _exit_as_script(code: object, reply: dict[str, Any]) -> None:
+    """Fill ``reply`` with what ``sys.exit(code)`` means at the end of a script."""
+    if code is not None and not isinstance(code, int):
+        _write(f"{code}\n")
+        reply["error"] = f"{code}"[:MAX_ERROR]
+        code = 1
+    reply["exit_code"] = (code or 0) & 0xFF
+    if reply["exit_code"]:
+        reply["reason"] = "exit"
+
+
+def _leftover_threads() -> str | None:
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return None
+    left = [
+        t.name for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()
+    ]
+    return f"threads still running: {', '.join(left)}"[:MAX_ERROR] if left else None
+
+
+CHILD: Child | None = None
+"""The one of this process: what the context of a running job is to be made from."""
+
+
+def main(fd: int) -> None:
+    """Serve the socket ``fd`` until the host closes it."""
+    global CHILD  # noqa: PLW0603 - a process is one child
+    try:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        CHILD = Child(fd)
+        CHILD.serve()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the pool is gone, and with it whoever wants the answer
+    except BaseException:  # noqa: BLE001 - nothing may unwind into whatever the job left behind
+        sys.__excepthook__(*sys.exc_info())
+        os._exit(70)
+    if _leftover_threads():
+        os._exit(0)  # the interpreter would wait for them

@@ -1,0 +1,311 @@
+"""The near side of a Python slot: starts warm interpreters and hands them calls.
+
+The wire is a stream socket pair. A frame is ``>2sBBII`` (magic ``jc``, protocol, kind, bytes of
+meta, bytes of body), meta as JSON, then the body: for ``CALL`` the JSON of ``[args, kwargs]``, for
+``DONE`` that of the result, so that neither is encoded twice. The child opens with ``HELLO``. Every
+``CALL`` brings the descriptor of its log. Calls and answers carry a number; a child takes its calls
+one after the other, but nothing here depends on that order except who is blamed for a death.
+
+The slot owns the process: it waits for the pid, and kills. Nothing here reaps.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import json
+import os
+import signal
+import socket
+import struct
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jobctl.engine.python_call import (
+    ChildDiedError,
+    ChildKey,
+    PythonCall,
+    PythonReply,
+    SpawnError,
+    StaleChildError,
+)
+from jobctl.engine.python_spawn import spawn
+from jobctl.model.run import Reason, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PROTOCOL = 1
+MAGIC = b"jc"
+HEADER = struct.Struct(">2sBBII")
+HELLO, CALL, DONE, PROGRESS = 1, 2, 3, 4
+
+MALFORMED = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What reading a frame that no child of ours wrote may raise."""
+MAX_META = 1 << 20
+"""Bytes; a child bounds every text of its answers to a few kilobytes."""
+RECEIVE_BYTES = 1 << 16
+"""More would be mapped and unmapped by the allocator for every frame."""
+START_TIMEOUT = 60.0
+"""Seconds until an interpreter must have said hello; a cold disk takes a few."""
+ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A call that has been sent."""
+
+    future: asyncio.Future[PythonReply]
+    max_result: int
+    on_progress: Callable[[float, str], None] | None
+
+
+class PythonChild:
+    """A warm interpreter with this end of its socket. Made by :meth:`start`."""
+
+    def __init__(self, pid: int, sock: socket.socket, *, output: int, interpreter: str) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.calls = 0
+        """Calls sent so far."""
+        self.python: str | None = None
+        """Its version, once it has said hello."""
+        self._interpreter = interpreter
+        self._output = output
+        self._socket = sock
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._late = self._loop.call_later(START_TIMEOUT, self._break, "it did not start in time")
+        self._waiting: dict[int, _Waiting] = {}
+        self._received = bytearray()
+        self._unsent: deque[tuple[memoryview, int | None]] = deque()
+        self._closed = False
+        self._loop.add_reader(sock, self._on_readable)
+
+    @classmethod
+    def start(cls, key: ChildKey, *, env: Mapping[str, str]) -> PythonChild:
+        """Start an interpreter in a session of its own; it gets ready while others work.
+
+        ``env`` is the environment of its start; every call brings its own. From here on the caller
+        must wait for ``pid`` and, after :meth:`close`, close ``pidfd``. Raises SpawnError.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        output = os.memfd_create("output")
+        try:
+            pid = spawn(key, env=env, fd=theirs.fileno(), output=output)
+        except BaseException:
+            ours.close()
+            os.close(output)
+            raise
+        finally:
+            theirs.close()
+        ours.settimeout(0)
+        return cls(pid, ours, output=output, interpreter=key.interpreter)
+
+    async def ready(self) -> None:
+        """Return when it takes calls; raises SpawnError if it ended instead."""
+        await asyncio.shield(self._ready)
+
+    async def call(
+        self,
+        call: PythonCall,
+        *,
+        log_fd: int,
+        on_progress: Callable[[float, str], None] | None = None,
+    ) -> PythonReply:
+        """Run ``call`` there, its output going to ``log_fd``, which stays the caller's.
+
+        Several calls may be on their way. Cancelling stops the wait, not the function: kill the
+        child for that. Raises SpawnError when it never got ready, StaleChildError when it needs
+        replacing first, ChildDiedError.
+        """
+        if not self._ready.done():
+            await self.ready()
+        self._ready.result()
+        if self._closed:
+            raise ChildDiedError("the child had ended", started=False)
+        self.calls += 1
+        meta = {
+            "seq": self.calls,
+            "run": call.run_id,
+            "target": call.target,
+            "env": dict(call.env),
+            "cwd": call.cwd,
+            "stdin": call.stdin,
+            "max_result": call.max_result,
+        }
+        body = ENCODE([call.args, dict(call.kwargs)]).encode()
+        future: asyncio.Future[PythonReply] = self._loop.create_future()
+        self._waiting[self.calls] = _Waiting(future, call.max_result, on_progress)
+        self._send(CALL, meta, body=body, fd=log_fd)
+        return await future
+
+    def close(self) -> None:
+        """Let the child end by itself; calls without an answer raise ChildDiedError."""
+        if not self._closed:
+            self._on_readable()  # an answer may have come with the news of its death
+        self._end("its slot let go of it")
+
+    def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int) -> None:
+        text = ENCODE(meta).encode()
+        head = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text
+        data = memoryview(head + body)
+        if self._unsent:
+            self._unsent.append((data, os.dup(fd)))
+            return
+        sent = self._write(data, fd)
+        if sent < len(data):
+            # The descriptor travels with the first byte.
+            self._unsent.append((data[sent:], None if sent else os.dup(fd)))
+            self._loop.add_writer(self._socket, self._on_writable)
+
+    def _write(self, data: memoryview, fd: int | None) -> int:
+        """Return how much of ``data`` was taken; a broken socket takes it all."""
+        try:
+            if fd is None:
+                return self._socket.send(data)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+            return self._socket.sendmsg([data], rights)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(data)  # its end is read from the other direction, after its last answers
+
+    def _on_writable(self) -> None:
+        while self._unsent:
+            data, fd = self._unsent.popleft()
+            sent = self._write(data, fd)
+            if fd is not None and sent:
+                os.close(fd)
+                fd = None
+            if sent < len(data):
+                self._unsent.appendleft((data[sent:], fd))
+                return
+        self._loop.remove_writer(self._socket)
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(f"its socket failed: {error}")
+            return
+        if not data:
+            self._end("it ended")
+            return
+        self._received += data
+        try:
+            while self._take_frame():
+                pass
+        except MALFORMED as error:
+            self._break(f"it wrote something else to its socket ({error!r})")
+
+    def _take_frame(self) -> bool:
+        """Handle the first whole frame received; returns False when there is none."""
+        received = self._received
+        if len(received) < HEADER.size:
+            return False
+        magic, protocol, kind, meta_size, body_size = HEADER.unpack_from(received)
+        largest = max((w.max_result for w in self._waiting.values()), default=0)
+        if magic != MAGIC or meta_size > MAX_META or body_size > largest:
+            raise ValueError("not a frame")
+        if protocol != PROTOCOL:
+            raise ValueError(f"protocol {protocol}: restart the daemon after an upgrade")
+        start = HEADER.size + meta_size
+        if len(received) < start + body_size:
+            return False
+        meta = json.loads(received[HEADER.size : start])
+        body = received[start : start + body_size].decode()
+        del received[: start + body_size]
+        self._handle(kind, meta, body)
+        return True
+
+    def _handle(self, kind: int, meta: dict[str, Any], body: str) -> None:
+        if kind == HELLO and not self._ready.done():
+            self.python = str(meta["python"])
+            self._late.cancel()
+            self._ready.set_result(None)
+        elif kind == DONE:
+            waiting = self._waiting.pop(meta["seq"])
+            if waiting.future.cancelled():
+                return
+            if meta.get("stale"):
+                waiting.future.set_exception(StaleChildError(meta["stale"]))
+            else:
+                waiting.future.set_result(_reply(meta, body))
+        elif kind == PROGRESS:
+            listener = self._waiting[meta["seq"]].on_progress
+            if listener is not None:
+                self._loop.call_soon(listener, float(meta["percent"]), str(meta["message"]))
+
+    def _break(self, why: str) -> None:
+        """Kill a child that cannot be understood; the slot still waits for its pid."""
+        if not self._closed:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            self._end(why)
+
+    def _end(self, why: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._late.cancel()
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        for _, fd in self._unsent:
+            if fd is not None:
+                os.close(fd)
+        self._unsent.clear()
+        if not self._ready.done():
+            self._ready.set_exception(self._start_failure(why))
+            self._ready.exception()  # nobody may be waiting for it
+        os.close(self._output)
+        waiting, self._waiting = list(self._waiting.values()), {}
+        for place, one in enumerate(waiting):
+            if not one.future.done():
+                one.future.set_exception(ChildDiedError(why, started=place == 0))
+
+    def _start_failure(self, why: str) -> SpawnError:
+        size = os.fstat(self._output).st_size
+        said = os.pread(self._output, 2000, max(0, size - 2000)).decode(errors="replace").strip()
+        return SpawnError(
+            f"{self._interpreter} did not become ready: {said or why};"
+            " interpreter must name a CPython 3.9 or later that this user can run"
+        )
+
+
+def _reply(meta: dict[str, Any], body: str) -> PythonReply:
+    """Return what a DONE frame says; raises whatever its parts raise when they are not right."""
+    usage = meta["usage"]
+    reason = meta.get("reason")
+    return PythonReply(
+        reason=None if reason is None else Reason(reason),
+        result=body or None,
+        exception=meta.get("exception"),
+        bases=tuple(meta.get("bases", ())),
+        error=meta.get("error"),
+        exit_code=meta.get("exit_code"),
+        retry_in=meta.get("retry_in"),
+        skip=bool(meta.get("skip")),
+        fatal=bool(meta.get("fatal")),
+        recycle=meta.get("recycle"),
+        started_at=float(meta["started_at"]),
+        duration=float(meta["duration"]),
+        usage=Usage(
+            user=float(usage[0]),
+            system=float(usage[1]),
+            max_rss=int(usage[2]),
+            read_blocks=int(usage[3]),
+            write_blocks=int(usage[4]),
+        ),
+        rss=meta.get("rss"),
+    )

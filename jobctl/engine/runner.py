@@ -1,0 +1,128 @@
+"""One claimed run through one attempt: a short pipeline from claim to settlement."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from jobctl.engine.attempt import AttemptSpec
+from jobctl.model.job import EXEC_JOB, JobDef
+from jobctl.model.run import Outcome, OutcomeKind, Reason
+from jobctl.model.settle import settle
+from jobctl.store.codec import encode_attempt
+from jobctl.store.transitions import Settlement
+
+if TYPE_CHECKING:
+    from jobctl.engine.ledger import Held
+    from jobctl.model.config import Config, Settings
+    from jobctl.model.run import Request
+    from jobctl.model.settle import Verdict
+
+ERROR_MOST = 2000
+"""Characters of an error text kept on a run."""
+
+
+def find_job(config: Config, request: Request) -> JobDef | None:
+    """Return the definition of a run's job on this host; ``None`` when there is none."""
+    if request.job == EXEC_JOB:
+        return JobDef(name=EXEC_JOB, command=("@args",)) if config.settings.allow_exec else None
+    return config.jobs.get(request.job)
+
+
+def not_runnable(config: Config, request: Request) -> Outcome:
+    """Return the outcome of a run that this host has no definition for."""
+    if request.job == EXEC_JOB:
+        error = "ad-hoc commands are off on this host; set allow_exec = true in [jobctl] to permit them"
+    else:
+        error = f"no job {request.job!r} in {config.path or 'jobs.toml'} on this host; define it there, or reload"
+    return Outcome(kind=OutcomeKind.FAILED, reason=Reason.UNKNOWN_JOB, error=error, fatal=True)
+
+
+def attempt_spec(
+    held: Held, job: JobDef, settings: Settings, *, supervisor: str, timezone: str, now: float
+) -> AttemptSpec:
+    """Return what the slot needs to know to make the attempt. ``now`` is epoch seconds."""
+    request = held.request
+    timeout = job.timeout if request.timeout is None else request.timeout
+    if job.total_timeout is not None:
+        left = job.total_timeout
+        if held.claim.first_started_at is not None:
+            left = max(0.001, held.claim.first_started_at + job.total_timeout - now)
+        timeout = left if timeout is None else min(timeout, left)
+    zone = job.timezone or timezone
+    scheduled = None
+    if request.scheduled_at is not None:
+        moment = datetime.fromtimestamp(request.scheduled_at, UTC).astimezone(ZoneInfo(zone))
+        scheduled = moment.isoformat()
+    return AttemptSpec(
+        run_id=request.id,
+        job=job,
+        number=held.attempt,
+        max_attempts=request.max_attempts,
+        args=request.args,
+        kwargs=request.kwargs,
+        queue=request.queue,
+        trigger=request.trigger,
+        scheduled_at=scheduled,
+        tags=request.tags,
+        timeout=timeout,
+        supervisor=supervisor,
+        timezone=zone,
+        max_output=settings.max_output if job.max_output is None else job.max_output,
+        max_result=settings.max_result,
+    )
+
+
+def settlement(held: Held, job: JobDef, outcome: Outcome, *, now: float, host: str, pool: str) -> Settlement:
+    """Return what to tell the store about a finished attempt. ``now`` is epoch seconds."""
+    first = held.claim.first_started_at or outcome.started_at or now
+    verdict = settle(
+        job,
+        outcome,
+        attempt=held.attempt,
+        max_attempts=held.request.max_attempts,
+        elapsed=now - first,
+        draw=random.random(),  # noqa: S311 - spreads retries, guards nothing
+    )
+    return Settlement(
+        id=held.claim.id,
+        epoch=held.claim.epoch,
+        letter=verdict.letter,
+        reason=verdict.reason,
+        delay=verdict.delay,
+        fields=_fields(held, outcome, verdict, job, host=host, pool=pool),
+    )
+
+
+def _fields(
+    held: Held, outcome: Outcome, verdict: Verdict, job: JobDef, *, host: str, pool: str
+) -> tuple[str | bytes | int, ...]:
+    number = held.attempt
+    entry = encode_attempt(number=number, outcome=outcome, verdict=verdict.letter, host=host, pool=pool)
+    fields: list[str | bytes | int] = [
+        "at", number,
+        f"a{number}", entry,
+        "du", f"{outcome.duration:.4f}",
+    ]  # fmt: skip
+    if outcome.started_at:
+        fields += ["st", int(outcome.started_at * 1000)]
+        if held.claim.first_started_at is None:
+            fields += ["fs", int(outcome.started_at * 1000)]
+    if outcome.pid is not None:
+        fields += ["pi", outcome.pid]
+    # Written each time, so that what an earlier attempt left is gone.
+    if outcome.exit_code is not None:
+        fields += ["rc", outcome.exit_code]
+    if outcome.signal is not None:
+        fields += ["sg", outcome.signal]
+    if outcome.error:
+        fields += ["er", outcome.error[-ERROR_MOST:]]
+    if outcome.result is not None and _keeps_result(job, verdict.letter):
+        fields += ["re", outcome.result]
+    return tuple(fields)
+
+
+def _keeps_result(job: JobDef, letter: str) -> bool:
+    return job.keep_result == "all" or (job.keep_result == "errors" and letter != "k")

@@ -1,0 +1,279 @@
+"""Turns scheduled instants into runs: each once, however many supervisors run.
+
+Every supervisor computes the instants itself; the store's ``tick`` decides who was first. So that
+normally only one of them asks, the supervisors are ranked per schedule by a hash; the first asks
+at once, the others a moment later, and find the instant decided.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from jobctl.engine.service import Service
+from jobctl.model.admission import NewRun, admission_for, unique_digest
+from jobctl.model.ids import derived_id
+from jobctl.model.rules import ScheduleEntry, schedule_entries
+from jobctl.model.run import Request
+from jobctl.model.schedule import BootRule, plan_due
+from jobctl.store import transitions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jobctl.clock import Clock
+    from jobctl.model.config import Config
+    from jobctl.model.schedule import Due
+    from jobctl.store.aio import AsyncStore
+    from jobctl.store.keys import Keys
+    from jobctl.store.transitions import TickReply
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN = 60.0
+"""Longest wait in seconds: the wall clock may have been set."""
+BATCH = 100
+TAKEOVER_LEAST, TAKEOVER_MOST = 0.3, 1.0
+"""Seconds after an instant at which supervisors that are not first for a schedule ask."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """One schedule and how far it is decided. Times are epoch seconds."""
+
+    entry: ScheduleEntry
+    last: float
+    delay: float = 0.0
+
+    def plan(self, now: float) -> tuple[tuple[Due, ...], int, datetime | None]:
+        entry = self.entry
+        moment = datetime.fromtimestamp(now, UTC)
+        last = datetime.fromtimestamp(self.last, UTC)
+        plan = plan_due(
+            entry.rule,
+            last=last,
+            now=moment,
+            missed=entry.missed.value,
+            catchup_window=entry.job.catchup_window,
+            catchup_max=entry.job.catchup_max,
+        )
+        due = tuple(item for item in plan.due if _inside(entry, item.instant.timestamp()))
+        return due, plan.unlisted, entry.next_after(moment, anchor=due[-1].instant if due else last)
+
+
+def _inside(entry: ScheduleEntry, instant: float) -> bool:
+    return (entry.not_before is None or instant >= entry.not_before) and (
+        entry.not_after is None or instant <= entry.not_after
+    )
+
+
+class Scheduler(Service):
+    """Decides the instants of all schedules of a configuration.
+
+    ``peers`` returns the ids of the live supervisors, this one included.
+    """
+
+    name = "scheduler"
+
+    def __init__(  # noqa: PLR0913 - the seams of the supervisor
+        self,
+        store: AsyncStore,
+        keys: Keys,
+        *,
+        supervisor: str,
+        host: str,
+        timezone: str,
+        boot_id: str,
+        peers: Callable[[], Iterable[str]],
+        clock: Clock,
+    ) -> None:
+        super().__init__()
+        self._store = store
+        self._keys = keys
+        self._supervisor = supervisor
+        self._host = host
+        self._timezone = timezone
+        self._boot_id = boot_id
+        self._peers = peers
+        self._clock = clock
+        self._config: Config | None = None
+        self._fresh: list[ScheduleEntry] = []
+        self._lines: dict[str, _Line] = {}
+        self._heap: list[tuple[float, str]] = []
+
+    def configure(self, config: Config) -> None:
+        """Take over a configuration; unchanged schedules go on where they are."""
+        self._config = config
+        self._fresh = [
+            entry
+            for entry in schedule_entries(config, host=self._host, timezone=self._timezone)
+            if entry.active
+        ]
+        self.wake()
+
+    async def tick(self) -> float:
+        if self._config is None:
+            return LOOK_AGAIN
+        if self._fresh:
+            await self._introduce()
+        await self._decide()
+        if not self._heap:
+            return LOOK_AGAIN
+        return min(LOOK_AGAIN, max(0.0, self._heap[0][0] - self._clock.epoch()))
+
+    async def _introduce(self) -> None:
+        boots = [entry for entry in self._fresh if isinstance(entry.rule, BootRule)]
+        timed = [entry for entry in self._fresh if not isinstance(entry.rule, BootRule)]
+        lines: dict[str, _Line] = {}
+        for start in range(0, len(timed), BATCH):
+            batch = timed[start : start + BATCH]
+            lasts = await self._store.run(
+                transitions.introduce_schedules(
+                    self._keys, {entry.name: entry.generation for entry in batch}
+                )
+            )
+            for entry, last in zip(batch, lasts, strict=True):
+                lines[entry.name] = _Line(entry, last)
+        for entry in boots:
+            await self._fire_boot(entry)
+        self._lines = lines
+        self._heap = []
+        now = self._clock.epoch()
+        for name, line in lines.items():
+            self._push(name, line, now)
+        self._fresh = []
+
+    def _push(self, name: str, line: _Line, now: float) -> None:
+        """Put a schedule where its next undecided instant is due."""
+        anchor = datetime.fromtimestamp(line.last, UTC)
+        found = line.entry.next_after(anchor, anchor=anchor)
+        if found is not None:
+            line.delay = self._delay(name)
+            moment = found.timestamp()
+            # What is overdue is decided at once, whoever is first.
+            heapq.heappush(self._heap, (moment + line.delay if moment > now else moment, name))
+
+    def _delay(self, schedule: str) -> float:
+        peers = sorted(
+            self._peers(), key=lambda sid: hashlib.sha256(f"{schedule}\0{sid}".encode()).digest()
+        )
+        if not peers or peers[0] == self._supervisor or self._supervisor not in peers:
+            return 0.0
+        rank = peers.index(self._supervisor)
+        return TAKEOVER_LEAST + (TAKEOVER_MOST - TAKEOVER_LEAST) * rank / len(peers)
+
+    async def _decide(self) -> None:
+        """Decide everything that is due, many schedules in a call."""
+        while self._heap and self._heap[0][0] <= self._clock.epoch():
+            now = self._clock.epoch()
+            batch: list[_Line] = []
+            while self._heap and self._heap[0][0] <= now and len(batch) < BATCH:
+                batch.append(self._lines[heapq.heappop(self._heap)[1]])
+            try:
+                await self._decide_batch(batch, now)
+            finally:
+                for line in batch:
+                    self._push(line.entry.name, line, now)
+
+    async def _decide_batch(self, batch: list[_Line], now: float) -> None:
+        calls, owners = [], []
+        for line in batch:
+            due, unlisted, upcoming = line.plan(now)
+            if unlisted:
+                log.warning(
+                    "%s: %d more instants were missed than are listed", line.entry.name, unlisted
+                )
+            previous = line.last
+            for index, item in enumerate(due):
+                following = due[index + 1].instant if index + 1 < len(due) else upcoming
+                calls.append(self._tick_call(line.entry, item, previous, following))
+                owners.append((line, item))
+                previous = item.instant.timestamp()
+        if not calls:
+            return
+        for (line, item), reply in zip(owners, await self._store.run_many(calls), strict=True):
+            self._decided(line, item, reply)
+
+    def _tick_call(
+        self, entry: ScheduleEntry, item: Due, previous: float, following: datetime | None
+    ) -> transitions.Call[TickReply]:
+        instant = item.instant.timestamp()
+        return transitions.tick(
+            self._keys,
+            schedule=entry.name,
+            generation=entry.generation,
+            previous=previous,
+            instant=instant,
+            following=None if following is None else following.timestamp(),
+            kind=item.kind,
+            who=self._host,
+            run=None if item.kind == "missed" else self._new_run(entry, instant, item.kind),
+            max_runs=entry.definition.max_runs,
+        )
+
+    def _decided(self, line: _Line, item: Due, reply: TickReply) -> None:
+        name = line.entry.name
+        match reply.answer.kind:
+            case "moved":
+                if reply.last is not None:
+                    line.last = max(line.last, reply.last)
+            case "early":
+                log.debug("%s: the store's clock is behind; asking again", name)
+            case _:
+                line.last = item.instant.timestamp()
+        if item.kind == "missed" and reply.answer.kind == "missed":
+            log.warning("%s: %s was missed (missed = %s)", name, item.instant.isoformat(), line.entry.missed)
+        elif reply.answer.kind == "skip":
+            log.warning(
+                "%s: %s is skipped, run %s has not ended (overlap = skip)",
+                name, item.instant.isoformat(), reply.answer.detail,
+            )  # fmt: skip
+        elif reply.answer.kind in ("full", "unique"):
+            log.warning("%s: %s was not accepted: %s", name, item.instant.isoformat(), reply.answer.kind)
+
+    def _new_run(self, entry: ScheduleEntry, instant: float, kind: str) -> NewRun:
+        job, definition = entry.job, entry.definition
+        queue = definition.queue or job.queue
+        args = definition.args or job.args
+        kwargs = {**job.kwargs, **definition.kwargs}
+        request = Request(
+            id=derived_id(self._keys.namespace, entry.name, str(round(instant * 1000))),
+            job=job.name,
+            args=args,
+            kwargs=kwargs,
+            tags=job.tags,
+            queue=queue,
+            priority=job.priority if definition.priority is None else definition.priority,
+            max_attempts=job.retry.retries + 1 if job.retry.retries >= 0 else -1,
+            trigger="catchup" if kind == "catchup" else "schedule",
+            scheduled_at=instant,
+            submitter=f"schedule@{self._host}",
+        )
+        assert self._config is not None  # noqa: S101 - tick returns before there is one
+        return NewRun(
+            request=request,
+            admission=admission_for(job, queue=self._config.queues.get(queue)),
+            start_at=instant + entry.jitter,
+            expires_in=definition.expires if definition.expires is not None else job.expires,
+            unique=unique_digest(job, args, kwargs),
+        )
+
+    async def _fire_boot(self, entry: ScheduleEntry) -> None:
+        token = self._boot_id if entry.rule.kind == "@reboot" else self._supervisor
+        run = self._new_run(entry, self._clock.epoch(), "fire")
+        run_id = derived_id(self._keys.namespace, entry.name, self._host, token)
+        run = replace(run, request=replace(run.request, id=run_id, scheduled_at=None))
+        await self._store.run(
+            transitions.boot(
+                self._keys,
+                schedule=entry.name,
+                host=self._host,
+                boot_id=token,
+                who=self._host,
+                run=run,
+            )
+        )

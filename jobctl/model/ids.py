@@ -1,0 +1,33 @@
+"""Run ids: 16 characters of lower-case base32 (80 bits), made before anything is sent."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+
+ID_LENGTH = 16
+PREFIX_LEAST = 4
+"""Shortest prefix that stands for a run."""
+_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz234567")
+
+
+def new_id() -> str:
+    """Return a random run id."""
+    return base64.b32encode(os.urandom(10)).decode().lower()
+
+
+def derived_id(*parts: str) -> str:
+    """Return the run id that always belongs to ``parts``, for schedules and idempotency keys."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return base64.b32encode(digest[:10]).decode().lower()
+
+
+def is_id(text: str) -> bool:
+    """Return whether ``text`` has the form of a whole run id."""
+    return len(text) == ID_LENGTH and _ALPHABET.issuperset(text)
+
+
+def is_prefix(text: str) -> bool:
+    """Return whether ``text`` can be the beginning of a run id."""
+    return PREFIX_LEAST <= len(text) <= ID_LENGTH and _ALPHABET.issuperset(text)

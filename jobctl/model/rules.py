@@ -1,0 +1,100 @@
+"""A configuration's schedules as rules, with what makes each one itself. Pure.
+
+Host and namespace are part of the keys that draw ``~``, ``H`` and jitter, so the drawn times are
+stable. With a shared store the host is left out of the draw of rules: all hosts must agree on the
+instants they decide together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from jobctl.model.job import Missed
+from jobctl.model.schedule import jitter_offset, parse_rule
+
+if TYPE_CHECKING:
+    from jobctl.model.config import Config
+    from jobctl.model.job import JobDef, ScheduleDef
+    from jobctl.model.schedule import Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleEntry:
+    """One schedule of one job, ready to be evaluated."""
+
+    name: str
+    job: JobDef
+    definition: ScheduleDef
+    rule: Rule
+    timezone: str
+    generation: str
+    """Digest of rule and zone: when it changes, the schedule starts anew."""
+    jitter: float
+    """Seconds added to every instant on this host."""
+    missed: Missed
+    not_before: float | None
+    not_after: float | None
+    """Epoch seconds."""
+
+    @property
+    def active(self) -> bool:
+        """True when neither the job nor the schedule is switched off."""
+        return self.job.enabled and self.definition.enabled
+
+    def next_after(self, after: datetime, *, anchor: datetime) -> datetime | None:
+        """Return the next instant within the schedule's window, without jitter."""
+        if self.not_before is not None and after.timestamp() < self.not_before:
+            after = datetime.fromtimestamp(self.not_before - 0.001, after.tzinfo)
+        found = self.rule.next_after(after, anchor=anchor)
+        if found is None or (self.not_after is not None and found.timestamp() > self.not_after):
+            return None
+        return found
+
+
+def schedule_entries(
+    config: Config, *, host: str, timezone: str, job: str | None = None
+) -> list[ScheduleEntry]:
+    """Return the schedules of all jobs, or of one. ``timezone`` is the host's, by name.
+
+    Raises ``ScheduleError`` only for a configuration that was never checked.
+    """
+    jobs = config.jobs.values() if job is None else [config.jobs[job]]
+    shared = config.settings.redis is not None
+    return [
+        _entry(config, item, definition, host=host, timezone=timezone, shared=shared)
+        for item in jobs
+        for definition in item.schedules
+    ]
+
+
+def _entry(  # noqa: PLR0913 - private, one caller
+    config: Config, job: JobDef, definition: ScheduleDef, *, host: str, timezone: str, shared: bool
+) -> ScheduleEntry:
+    zone = definition.timezone or job.timezone or config.settings.timezone or timezone
+    place = config.settings.namespace if shared else f"{config.settings.namespace}@{host}"
+    rule = parse_rule(definition.rule, timezone=zone, hash_key=f"{place}/{definition.name}")
+    digest = hashlib.sha256(f"{definition.rule}\0{zone}\0{place}".encode()).hexdigest()[:12]
+    spread = job.jitter if definition.jitter is None else definition.jitter
+    missed = job.missed if definition.missed is None else definition.missed
+    if rule.kind == "@at" and missed is Missed.SKIP:
+        # A single instant that passed while the host was down is what the user waits for.
+        missed = Missed.ONCE
+    return ScheduleEntry(
+        name=definition.name,
+        job=job,
+        definition=definition,
+        rule=rule,
+        timezone=zone,
+        generation=digest,
+        jitter=jitter_offset(spread, key=f"{definition.name}@{host}") if spread else 0.0,
+        missed=missed,
+        not_before=_epoch(definition.not_before),
+        not_after=_epoch(definition.not_after),
+    )
+
+
+def _epoch(text: str | None) -> float | None:
+    return None if text is None else datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,61 @@
+"""From the outcome of an attempt to what becomes of its run. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobctl.model.retry import decide
+from jobctl.model.run import OutcomeKind, Reason
+
+if TYPE_CHECKING:
+    from jobctl.model.job import JobDef
+    from jobctl.model.run import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a run: a record letter, the reason, and the delay before another attempt."""
+
+    letter: str
+    """``k``, ``x``, ``s``, ``v``, or ``d`` for another attempt."""
+    reason: str
+    delay: float = 0.0
+    """Seconds; only for ``d``."""
+
+
+def settle(  # noqa: PLR0911 - one return a case reads best
+    job: JobDef,
+    outcome: Outcome,
+    *,
+    attempt: int,
+    max_attempts: int,
+    elapsed: float,
+    draw: float,
+) -> Verdict:
+    """Return what becomes of a run after attempt number ``attempt``.
+
+    ``elapsed`` is the time in seconds since the run's first attempt started: with
+    ``total_timeout`` no attempt begins after it. ``draw`` is uniform in [0, 1).
+    """
+    reason = outcome.reason.value if outcome.reason is not None else ""
+    match outcome.kind:
+        case OutcomeKind.SUCCEEDED:
+            return Verdict("k", "")
+        case OutcomeKind.SKIPPED:
+            return Verdict("s", reason)
+        case OutcomeKind.REVOKED:
+            return Verdict("v", reason or Reason.USER.value)
+        case OutcomeKind.LOST:
+            # The host stopped it (drain, shutdown): not the job's failure, so no attempt is
+            # counted against it, unless it must not run twice.
+            if job.on_lost == "fail":
+                return Verdict("x", Reason.LOST.value)
+            return Verdict("d", Reason.LOST.value)
+        case OutcomeKind.NOT_STARTED | OutcomeKind.FAILED:
+            decision = decide(job.retry, outcome, attempt=attempt, most=max_attempts, draw=draw)
+            if not decision.again:
+                return Verdict("x", reason)
+            if job.total_timeout is not None and elapsed + decision.delay >= job.total_timeout:
+                return Verdict("x", Reason.TIMEOUT.value)
+            return Verdict("d", reason, decision.delay)

@@ -1,0 +1,223 @@
+"""Runs to and from what Redis holds: the one place where loose bytes become our types.
+
+The envelope is what a submitter asked for, as compact JSON without defaults. Unknown keys are
+ignored and unknown versions refused, so that an older supervisor never guesses.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from jobctl.errors import JobctlError
+from jobctl.model.run import LETTERS, AttemptRecord, Request, Run, RunState, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobctl.model.run import Outcome
+
+ENVELOPE_VERSION = 1
+
+
+class BadPayloadError(JobctlError):
+    """Raised when a record cannot be understood; it must never be executed."""
+
+    code = "bad_payload"
+
+
+def text(value: object) -> str:
+    """Return a reply part as text; bytes that are not UTF-8 keep their values as escapes."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return str(value)
+
+
+def encode_envelope(request: Request) -> str:
+    """Return the envelope of ``request``."""
+    body: dict[str, object] = {"v": ENVELOPE_VERSION, "tr": request.trigger}
+    if request.args:
+        body["a"] = request.args
+    if request.kwargs:
+        body["k"] = request.kwargs
+    if request.tags:
+        body["g"] = request.tags
+    if request.timeout is not None:
+        body["to"] = request.timeout
+    if request.scheduled_at is not None:
+        body["sa"] = round(request.scheduled_at, 3)
+    if request.submitter:
+        body["by"] = request.submitter
+    if request.retry_of is not None:
+        body["ro"] = request.retry_of
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+
+
+def decode_request(
+    *, run_id: str, job: str, queue: str, priority: str, max_attempts: str, envelope: object
+) -> Request:
+    """Rebuild the request of a claimed or inspected run.
+
+    Raises ``BadPayloadError`` when the envelope is not one of ours.
+    """
+    try:
+        body = json.loads(envelope)  # type: ignore[arg-type]
+        if body["v"] != ENVELOPE_VERSION:
+            raise BadPayloadError(
+                f"run {run_id}: its record has version {body['v']}, "
+                f"this jobctl reads {ENVELOPE_VERSION}: upgrade this host"
+            )
+        args, kwargs, tags = body.get("a", []), body.get("k", {}), body.get("g", {})
+        if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(tags, dict)):
+            raise TypeError("args, kwargs and tags have other types than they must have")
+        timeout, scheduled = body.get("to"), body.get("sa")
+        return Request(
+            id=run_id,
+            job=job,
+            args=tuple(args),
+            kwargs=kwargs,
+            tags={str(key): str(value) for key, value in tags.items()},
+            queue=queue,
+            priority=int(priority),
+            max_attempts=int(max_attempts),
+            timeout=None if timeout is None else float(timeout),
+            trigger=str(body.get("tr", "manual")),
+            scheduled_at=None if scheduled is None else float(scheduled),
+            submitter=str(body.get("by", "")),
+            retry_of=body.get("ro"),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadPayloadError(f"run {run_id}: its record cannot be read ({error})") from error
+
+
+def encode_attempt(
+    *, number: int, outcome: Outcome, verdict: str, host: str, pool: str
+) -> str:
+    """Return the history entry of one attempt as JSON; ``verdict`` is what the run became."""
+    usage = outcome.usage
+    entry: dict[str, object] = {
+        "n": number,
+        "o": outcome.kind.value,
+        "v": verdict,
+        "rs": outcome.reason.value if outcome.reason else None,
+        "rc": outcome.exit_code,
+        "sg": outcome.signal,
+        "er": outcome.error,
+        "ho": host,
+        "po": pool,
+        "pi": outcome.pid,
+        "st": round(outcome.started_at, 3) if outcome.started_at else None,
+        "fn": round(outcome.finished_at, 3) if outcome.finished_at else None,
+        "du": round(outcome.duration, 4),
+        "us": round(usage.user, 4),
+        "sy": round(usage.system, 4),
+        "ms": usage.max_rss,
+        "rb": usage.read_blocks,
+        "wb": usage.write_blocks,
+        "lb": outcome.log_bytes,
+        "lt": outcome.log_truncated or None,
+    }
+    return json.dumps(
+        {key: value for key, value in entry.items() if value not in (None, 0)},
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
+
+
+def decode_attempt(entry: str) -> AttemptRecord:
+    """Rebuild one attempt of a run's history."""
+    body = json.loads(entry)
+    return AttemptRecord(
+        number=int(body.get("n", 0)),
+        outcome=body.get("o", ""),
+        reason=body.get("rs"),
+        exit_code=body.get("rc", 0 if body.get("o") == "succeeded" else None),
+        signal=body.get("sg"),
+        error=body.get("er"),
+        host=body.get("ho"),
+        pid=body.get("pi"),
+        started_at=body.get("st"),
+        finished_at=body.get("fn"),
+        duration=body.get("du", 0.0),
+        usage=Usage(
+            user=body.get("us", 0.0),
+            system=body.get("sy", 0.0),
+            max_rss=body.get("ms", 0),
+            read_blocks=body.get("rb", 0),
+            write_blocks=body.get("wb", 0),
+        ),
+        log_bytes=body.get("lb", 0),
+        log_truncated=bool(body.get("lt")),
+    )
+
+
+def _seconds(value: str | None) -> float | None:
+    return None if value is None else float(value) / 1000
+
+
+def _number(value: str | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def host_of(owner: str | None) -> str | None:
+    """Return the host name in an owner id, ``host~incarnation/pool.n``."""
+    return owner.partition("~")[0] if owner else None
+
+
+def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
+    """Rebuild a run from its hash.
+
+    Raises ``BadPayloadError`` when required fields are missing or unreadable.
+    """
+    items = iter(raw) if isinstance(raw, list) else None
+    pairs = zip(items, items, strict=True) if items is not None else raw.items()  # type: ignore[union-attr]
+    f = {text(key): text(value) for key, value in pairs}
+    try:
+        letter = f["s"]
+        request = decode_request(
+            run_id=run_id,
+            job=f["j"],
+            queue=f["q"],
+            priority=f["p"],
+            max_attempts=f.get("mx", "1"),
+            envelope=f["e"],
+        )
+        attempt = int(f.get("at", "0"))
+        state = LETTERS[letter]
+        if letter == "d" and attempt:
+            state = RunState.RETRYING
+        attempts = sorted(
+            (decode_attempt(value) for name, value in f.items() if name[0] == "a" and name[1:].isdigit()),
+            key=lambda entry: entry.number,
+        )
+        started = _seconds(f.get("st")) if letter != "c" else None
+        return Run(
+            request=request,
+            state=state,
+            letter=letter,
+            reason=f.get("rs"),
+            attempt=attempt,
+            epoch=int(f.get("ep", "0")),
+            lost=int(f.get("ls", "0")),
+            owner=f.get("o"),
+            exit_code=_number(f.get("rc")),
+            signal=_number(f.get("sg")),
+            submitted_at=float(f["t"]) / 1000,
+            not_before=_seconds(f.get("nb")),
+            expires_at=_seconds(f.get("xp")),
+            claimed_at=_seconds(f.get("ct")),
+            started_at=started,
+            finished_at=_seconds(f.get("fn")),
+            duration=float(f["du"]) if "du" in f else None,
+            host=host_of(f.get("o")),
+            pid=_number(f.get("pi")),
+            error=f.get("er"),
+            result=f.get("re"),
+            progress=f.get("pg"),
+            cancel=f.get("cx"),
+            limits=tuple(f.get("lm", "").split()),
+            waits_for=f.get("pl"),
+            attempts=tuple(attempts),
+        )
+    except (KeyError, ValueError) as error:
+        raise BadPayloadError(f"run {run_id}: its record cannot be read ({error!r})") from error

@@ -1,0 +1,136 @@
+"""Every Redis key, as a method that names its type and lifetime.
+
+All keys of a namespace start with ``jc:{ns}:``. The braces make it one hash tag, so a script may
+touch any of them, on Redis Cluster too. The Lua scripts derive the same names from the prefix.
+
+::
+
+    r:<id>        HASH    a run; expires once the run is final
+    q:<queue>:<p> LIST    ready run ids of one priority, oldest first
+    due           ZSET    by ms: run ids, "^id" expiries, "!limit" tokens of rate limits
+    own:<owner>   SET     run ids claimed by one pool process: the claim itself
+    pools:<sid>   SET     owners of a supervisor that may claim
+    sup:<sid>     HASH    a supervisor: st, beat, bt, host, pid, version, started, pools …
+    sups          SET     supervisor ids not known to be gone
+    b:<queue>     LIST    doorbell, at most one token; b:@due and b:@<sid> alike
+    mb:<sid>      LIST    control messages for one supervisor
+    lim           HASH    sizes of limits
+    c:<limit>     SET     run ids that hold a limit
+    pk:<limit>    LIST    run ids parked for a limit
+    rl:<limit>    STRING  rate limit: theoretical arrival time in ms; expires by itself
+    u:<digest>    STRING  unique lock: the holder's run id
+    live:<job>    SET     unfinished runs of a job that has an overlap policy
+    s:<schedule>  HASH    gen, last, next, fired, boot:<host>
+    sh:<schedule> LIST    last 200 decisions: instant|kind|answer|run|lag ms|who
+    h:<job>       LIST    final run ids, newest first; hf:<job> failed ones when kept apart
+    l:<id>        STREAM or STRING  shipped output of a run; expires with it
+    latest        HASH    job → id of its latest run; @last → the last of all
+    n             HASH    counters: submitted, ticks, rescued, retried, and one a final letter
+
+Fields of r:<id> (all optional but s q p j t e): s state letter, q queue, p priority, j job,
+t submitted ms, e envelope, mx attempts allowed (1), nb due ms, xp expiry ms, lm limits, uq unique
+digest, lv "1" in live:<job>, kp "runs:ttl ms:failed", ol "f" fail when lost, pl parked for, ep
+epoch, o owner, ct claimed ms, fs first start ms, st last start ms, at attempts started, pi pid,
+ls times lost, cl claims lost, cx stop order, pg progress, fn finished ms, rs reason, rc exit code,
+sg signal, er error, re result, du seconds, a<N> attempt N as JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names of one namespace."""
+
+    namespace: str
+
+    @property
+    def prefix(self) -> str:
+        return f"jc:{{{self.namespace}}}:"
+
+    def run(self, run_id: str) -> str:
+        """HASH, expires once final."""
+        return f"{self.prefix}r:{run_id}"
+
+    def queue(self, queue: str, priority: int) -> str:
+        """LIST, gone when empty."""
+        return f"{self.prefix}q:{queue}:{priority}"
+
+    @property
+    def due(self) -> str:
+        """ZSET, gone when empty."""
+        return f"{self.prefix}due"
+
+    def own(self, owner: str) -> str:
+        """SET, gone when empty."""
+        return f"{self.prefix}own:{owner}"
+
+    def pools(self, supervisor: str) -> str:
+        """SET, removed when the supervisor leaves or is rescued."""
+        return f"{self.prefix}pools:{supervisor}"
+
+    def supervisor(self, supervisor: str) -> str:
+        """HASH, removed when it leaves; an hour after a rescue."""
+        return f"{self.prefix}sup:{supervisor}"
+
+    @property
+    def supervisors(self) -> str:
+        """SET."""
+        return f"{self.prefix}sups"
+
+    def bell(self, queue: str) -> str:
+        """LIST, at most one token."""
+        return f"{self.prefix}b:{queue}"
+
+    def mailbox(self, supervisor: str) -> str:
+        """LIST, emptied at each beat."""
+        return f"{self.prefix}mb:{supervisor}"
+
+    @property
+    def limits(self) -> str:
+        """HASH."""
+        return f"{self.prefix}lim"
+
+    def holders(self, limit: str) -> str:
+        """SET, gone when empty."""
+        return f"{self.prefix}c:{limit}"
+
+    def parked(self, limit: str) -> str:
+        """LIST, gone when empty."""
+        return f"{self.prefix}pk:{limit}"
+
+    def live(self, job: str) -> str:
+        """SET, gone when empty."""
+        return f"{self.prefix}live:{job}"
+
+    def schedule(self, name: str) -> str:
+        """HASH, kept as long as the schedule's history matters."""
+        return f"{self.prefix}s:{name}"
+
+    def schedule_history(self, name: str) -> str:
+        """LIST, at most 200 entries."""
+        return f"{self.prefix}sh:{name}"
+
+    def history(self, job: str) -> str:
+        """LIST, at most ``keep_runs`` entries."""
+        return f"{self.prefix}h:{job}"
+
+    def failed_history(self, job: str) -> str:
+        """LIST, at most ``keep_failed`` entries."""
+        return f"{self.prefix}hf:{job}"
+
+    def log(self, run_id: str) -> str:
+        """STREAM while it runs, then STRING with the tail; expires with the run."""
+        return f"{self.prefix}l:{run_id}"
+
+    @property
+    def latest(self) -> str:
+        """HASH."""
+        return f"{self.prefix}latest"
+
+    @property
+    def counters(self) -> str:
+        """HASH."""
+        return f"{self.prefix}n"

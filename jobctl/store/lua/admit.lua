@@ -1,0 +1,97 @@
+-- Accepts one new run; shared by submit and tick.
+--
+-- g: the group's job, queue, priority p, mx, lm, ov, kp, ol, ml; n: id, e, nb, xp, uq.
+-- nb and xp are "", "+ms" from now, or absolute ms; g.dl is "" or ms after the due time.
+-- Answers: ok, dup <state>, unique <holder>, full, skip <holder>.
+
+local function at_time(text, base)
+  if text == '' then return nil end
+  if string.sub(text, 1, 1) == '+' then return base + tonumber(string.sub(text, 2)) end
+  return tonumber(text)
+end
+
+-- ov: '' allow, s skip, l queue (keep the latest), a queue-all, r replace, f forced: let through
+-- but seen by later ones. l, a and r also carry the limit o:<job>, which makes them wait.
+-- Applies the overlap policy to the older unfinished runs of the job; returns one that is in the way.
+local function overlap(g, scheduled)
+  local key = P .. 'live:' .. g.job
+  if g.ov == '' or g.ov == 'a' or g.ov == 'f' or call('EXISTS', key) == 0 then return nil end
+  if g.ov == 's' and call('SCARD', key) > LOOKAHEAD then return call('SRANDMEMBER', key) end
+  local blocker
+  for _, id in ipairs(call('SMEMBERS', key)) do
+    local r = load(id)
+    if not r or FINAL[r.s] then
+      call('SREM', key, id)
+    elseif r.s == 'd' and r.at and scheduled and g.ov ~= 'l' then
+      -- A retry that still waits gives way to the next scheduled run.
+      finish(r, 'x', call('HGET', record(id), 'rs'))
+    elseif g.ov == 's' then
+      blocker = id
+    elseif r.s == 'c' or r.s == 'r' then
+      if g.ov == 'r' then ask_to_stop(r, 'replaced - - 1') end
+    else
+      finish(r, g.ov == 'r' and 'v' or 's', g.ov == 'r' and 'replaced' or 'overlap')
+    end
+  end
+  return blocker
+end
+
+local function queue_length(queue)
+  local total = 0
+  for p = 0, 9 do total = total + call('LLEN', P .. 'q:' .. queue .. ':' .. p) end
+  return total
+end
+
+local function admit(g, n, scheduled)
+  local key = record(n.id)
+  local known = call('HGET', key, 's')
+  if known then return 'dup ' .. known end
+  if n.uq ~= '' then
+    local holder = call('GET', P .. 'u:' .. n.uq)
+    if holder and alive(holder) then return 'unique ' .. holder end
+  end
+  if g.ml ~= '' and queue_length(g.queue) >= tonumber(g.ml) then return 'full' end
+  local due = at_time(n.nb, NOW)
+  local expires = at_time(n.xp, NOW)
+  if g.dl ~= '' then
+    local deadline = (due or NOW) + tonumber(g.dl)
+    if not expires or deadline < expires then expires = deadline end
+  end
+  local later = due and due > NOW
+  local set = { 's', later and 'd' or 'q', 'q', g.queue, 'p', g.p, 'j', g.job, 't', NOW, 'e', n.e }
+  local function put(name, value)
+    if value and value ~= '' then set[#set + 1] = name; set[#set + 1] = value end
+  end
+  if g.mx ~= '1' then put('mx', g.mx) end
+  put('lm', g.lm)
+  put('kp', g.kp)
+  put('ol', g.ol)
+  put('uq', n.uq)
+  put('xp', expires)
+  if later or scheduled then put('nb', due) end
+  local blocker = overlap(g, scheduled)
+  if g.ov ~= '' then put('lv', '1') end
+  call('HSET', key, unpack(set))
+  count('submitted')
+  if blocker then
+    finish({ id = n.id, s = '-', j = g.job, kp = g.kp ~= '' and g.kp or nil }, 's', 'overlap')
+    return 'skip ' .. blocker
+  end
+  if n.uq ~= '' then call('SET', P .. 'u:' .. n.uq, n.id) end
+  if g.ov ~= '' then call('SADD', P .. 'live:' .. g.job, n.id) end
+  if expires then due_at('^' .. n.id, expires) end
+  if later then due_at(n.id, due) else ready(n.id, g.queue, g.p, false) end
+  return 'ok'
+end
+
+-- Reads a group header that starts at ARGV[i]; returns it and the index of what follows.
+local GROUP = { 'job', 'queue', 'p', 'mx', 'lm', 'ov', 'kp', 'ol', 'ml', 'dl' }
+local function read_group(i)
+  local g = {}
+  for k, name in ipairs(GROUP) do g[name] = ARGV[i + k - 1] end
+  return g, i + #GROUP
+end
+
+local function read_new(i)
+  return { id = ARGV[i], e = ARGV[i + 1], nb = ARGV[i + 2], xp = ARGV[i + 3], uq = ARGV[i + 4] }, i + 5
+end

@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+--#include common
+-- Takes a supervisor that stopped in order off the list; refused while it still owns runs.
+--
+-- KEYS[1]  prefix
+-- ARGV     supervisor id
+-- Returns  how many runs it still owns
+local left = 0
+for _, owner in ipairs(call('SMEMBERS', P .. 'pools:' .. ARGV[1])) do
+  left = left + call('SCARD', P .. 'own:' .. owner)
+end
+if left > 0 then return left end
+call('SREM', P .. 'sups', ARGV[1])
+call('DEL', P .. 'sup:' .. ARGV[1], P .. 'pools:' .. ARGV[1], P .. 'mb:' .. ARGV[1], P .. 'b:@' .. ARGV[1])
+return 0

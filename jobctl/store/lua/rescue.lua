@@ -1,0 +1,78 @@
+#!lua flags=allow-oom
+--#include common
+-- Takes back what a dead supervisor, or one dead pool of a live one, had claimed
+-- (c → q, x or v; r → q, x or v), at most 100 runs a call.
+--
+-- KEYS[1]  prefix
+-- ARGV     supervisor id, the beat it was last seen with ("" = known to be dead), owner id or ""
+-- Returns  {status, moved, left}: status 1 = fenced, 0 = it lives, nothing was done
+-- Fencing comes first: from then on a late claim, start or settle of that owner is refused.
+local supervisor, seen, only = ARGV[1], ARGV[2], ARGV[3]
+local key = P .. 'sup:' .. supervisor
+if seen ~= '' and call('HGET', key, 'beat') ~= seen then return { 0, 0, 0 } end
+local owners
+if only ~= '' then
+  owners = { only }
+else
+  owners = call('SMEMBERS', P .. 'pools:' .. supervisor)
+  if call('EXISTS', key) == 1 then call('HSET', key, 'st', 'lost') end
+end
+
+local LOST_MOST, CLAIMS_MOST = 3, 5
+
+local function requeue(r)
+  disown(r)
+  call('HSET', record(r.id), 's', 'q')
+  r.s = 'q'
+  free_limits(r)
+  ready(r.id, r.q, r.p, true)
+end
+
+local function take_back(id, owner)
+  local r = load(id)
+  if not r or r.o ~= owner or (r.s ~= 'c' and r.s ~= 'r') then return end
+  if r.cx then
+    finish(r, 'v', string.match(r.cx, '^%S+'))
+  elseif r.s == 'c' then
+    local claims = tonumber(r.cl or '0') + 1
+    call('HSET', record(id), 'cl', claims)
+    if claims >= CLAIMS_MOST then finish(r, 'x', 'poison') else requeue(r) end
+  else
+    local lost = tonumber(r.ls or '0') + 1
+    call('HSET', record(id), 'ls', lost, 'rs', 'lost')
+    if r.ol == 'f' then
+      finish(r, 'x', 'lost')
+    elseif lost >= LOST_MOST then
+      finish(r, 'x', 'poison')
+    else
+      requeue(r)
+    end
+  end
+  count('rescued')
+end
+
+local moved, left = 0, 0
+for _, owner in ipairs(owners) do
+  local own = P .. 'own:' .. owner
+  call('SREM', P .. 'pools:' .. supervisor, owner)
+  local ids = call('SRANDMEMBER', own, LOOKAHEAD - moved)
+  for _, id in ipairs(ids) do
+    take_back(id, owner)
+    call('SREM', own, id)
+  end
+  moved = moved + #ids
+  local rest = call('SCARD', own)
+  if rest > 0 then call('SADD', P .. 'pools:' .. supervisor, owner) end
+  left = left + rest
+  if moved >= LOOKAHEAD then break end
+end
+if only == '' then
+  left = call('SCARD', P .. 'pools:' .. supervisor)
+  if left == 0 then
+    call('SREM', P .. 'sups', supervisor)
+    call('DEL', P .. 'mb:' .. supervisor, P .. 'b:@' .. supervisor)
+    if call('EXISTS', key) == 1 then call('EXPIRE', key, 3600) end
+  end
+end
+flush_counts()
+return { 1, moved, left }

@@ -1,0 +1,38 @@
+#!lua
+--#include common
+--#include admit
+-- Decides one scheduled instant, once however many supervisors try (- → q, d or s).
+--
+-- KEYS[1]  prefix
+-- ARGV     schedule, generation, previous instant ms, this instant ms, next instant ms or "",
+--          kind (fire, late, catchup, missed), who, max runs or "", and for all kinds but missed:
+--          the ten fields of GROUP and the five of a run
+-- Returns  {answer, last}: ok, skip …, dup …, unique …, full, missed; or moved (another
+--          supervisor decided it), early (the store's clock is behind), spent (max runs reached)
+local EARLY = 250
+local name, generation, previous, instant = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local key = P .. 's:' .. name
+local v = call('HMGET', key, 'gen', 'last', 'fired')
+if v[1] ~= generation or v[2] ~= previous or instant <= tonumber(v[2]) then
+  return { 'moved', v[2] or '' }
+end
+if instant > NOW + EARLY then return { 'early', v[2] } end
+local kind, answer, id = ARGV[6], 'missed', ''
+if kind ~= 'missed' then
+  if ARGV[8] ~= '' and tonumber(v[3] or '0') >= tonumber(ARGV[8]) then
+    answer = 'spent'
+  else
+    local g, i = read_group(9)
+    local n = read_new(i)
+    id = n.id
+    answer = admit(g, n, true)
+    call('HSET', P .. 'latest', g.job, id)
+    call('HINCRBY', key, 'fired', 1)
+  end
+end
+call('HSET', key, 'last', instant, 'next', ARGV[5])
+call('LPUSH', P .. 'sh:' .. name, table.concat({ instant, kind, answer, id, NOW - instant, ARGV[7] }, '|'))
+call('LTRIM', P .. 'sh:' .. name, 0, 199)
+count('ticks')
+flush_counts()
+return { answer, tostring(instant) }

@@ -1,0 +1,240 @@
+"""Reads only: nothing here changes the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobctl.store.calls import Call
+from jobctl.store.codec import BadPayloadError, decode_run, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobctl.model.run import Run
+    from jobctl.store.keys import Keys
+
+PRIORITIES = range(9, -1, -1)
+
+
+def _ids(reply: object) -> list[str]:
+    return [text(item) for item in reply or ()]  # type: ignore[attr-defined]
+
+
+def _fields(reply: object) -> dict[str, str]:
+    flat = list(reply.items()) if isinstance(reply, dict) else None
+    if flat is not None:
+        return {text(key): text(value) for key, value in flat}
+    items = iter(reply or ())  # type: ignore[call-overload]
+    return {text(key): text(value) for key, value in zip(items, items, strict=True)}
+
+
+def _int(reply: object) -> int:
+    return int(reply or 0)  # type: ignore[call-overload, no-any-return]
+
+
+def run(keys: Keys, run_id: str) -> Call[Run | None]:
+    """Read one run; ``None`` when there is none. Raises ``BadPayloadError`` for a broken record."""
+
+    def decode(reply: object) -> Run | None:
+        return decode_run(run_id, reply) if reply else None  # type: ignore[arg-type]
+
+    return Call(("HGETALL", keys.run(run_id)), decode)
+
+
+def run_or_broken(keys: Keys, run_id: str) -> Call[Run | None]:
+    """Read one run for a listing: a broken record counts as none."""
+    inner = run(keys, run_id)
+
+    def decode(reply: object) -> Run | None:
+        try:
+            return inner.decode(reply)
+        except BadPayloadError:
+            return None
+
+    return Call(inner.parts, decode)
+
+
+def state(keys: Keys, run_id: str) -> Call[tuple[str | None, str | None, int]]:
+    """Read a run's state letter, progress and attempt number, for waiting."""
+
+    def decode(reply: object) -> tuple[str | None, str | None, int]:
+        letter, progress, attempt = reply  # type: ignore[misc]
+        return (
+            text(letter) if letter else None,
+            text(progress) if progress else None,
+            int(attempt or 0),
+        )
+
+    return Call(("HMGET", keys.run(run_id), "s", "pg", "at"), decode)
+
+
+def latest(keys: Keys, job: str) -> Call[str | None]:
+    """Read the id of the latest run of ``job``; ``@last`` for the last of all."""
+    return Call(("HGET", keys.latest, job), lambda reply: text(reply) if reply else None)
+
+
+def exists(keys: Keys, run_id: str) -> Call[bool]:
+    """Tell whether a run is known."""
+    return Call(("EXISTS", keys.run(run_id)), lambda reply: reply == 1)
+
+
+def scan_runs(keys: Keys, prefix: str, cursor: str = "0") -> Call[tuple[str, list[str]]]:
+    """Walk over run ids that begin with ``prefix``: (next cursor, ids); cursor "0" is the end."""
+    head = len(keys.run(""))
+
+    def decode(reply: object) -> tuple[str, list[str]]:
+        position, found = reply  # type: ignore[misc]
+        return text(position), [text(key)[head:] for key in found]
+
+    pattern = keys.run(prefix).replace("[", "\\[") + "*"
+    return Call(("SCAN", cursor, "MATCH", pattern, "COUNT", 5000), decode)
+
+
+def ready_ids(keys: Keys, queue: str, priority: int, *, newest: int) -> Call[list[str]]:
+    """Read the newest ready run ids of one priority of a queue."""
+    return Call(("LRANGE", keys.queue(queue, priority), -newest, -1), _ids)
+
+
+def ready_length(keys: Keys, queue: str, priority: int) -> Call[int]:
+    """Count the ready runs of one priority of a queue."""
+    return Call(("LLEN", keys.queue(queue, priority)), _int)
+
+
+def oldest_ready(keys: Keys, queue: str, priority: int) -> Call[list[str]]:
+    """Read the id of the oldest ready run of one priority, if any."""
+    return Call(("LRANGE", keys.queue(queue, priority), 0, 0), _ids)
+
+
+def due_ids(keys: Keys, *, most: int) -> Call[list[str]]:
+    """Read the ids of scheduled and retrying runs, earliest first, without markers."""
+
+    def decode(reply: object) -> list[str]:
+        return [item for item in _ids(reply) if item[0] not in "!^"]
+
+    return Call(("ZRANGE", keys.due, 0, most - 1), decode)
+
+
+def due_length(keys: Keys) -> Call[int]:
+    """Count the entries of the timetable, markers included."""
+    return Call(("ZCARD", keys.due), _int)
+
+
+def parked_ids(keys: Keys, limit: str, *, newest: int) -> Call[list[str]]:
+    """Read the newest run ids parked for a limit."""
+    return Call(("LRANGE", keys.parked(limit), -newest, -1), _ids)
+
+
+def parked_length(keys: Keys, limit: str) -> Call[int]:
+    """Count the runs parked for a limit."""
+    return Call(("LLEN", keys.parked(limit)), _int)
+
+
+def holders(keys: Keys, limit: str) -> Call[list[str]]:
+    """Read the run ids that hold a limit."""
+    return Call(("SMEMBERS", keys.holders(limit)), _ids)
+
+
+def limit_sizes(keys: Keys) -> Call[dict[str, str]]:
+    """Read the sizes of all limits."""
+    return Call(("HGETALL", keys.limits), _fields)
+
+
+def owned(keys: Keys, owner: str) -> Call[list[str]]:
+    """Read the run ids an owner has claimed."""
+    return Call(("SMEMBERS", keys.own(owner)), _ids)
+
+
+def owners(keys: Keys, supervisor: str) -> Call[list[str]]:
+    """Read the owners of a supervisor."""
+    return Call(("SMEMBERS", keys.pools(supervisor)), _ids)
+
+
+def history(keys: Keys, job: str, *, newest: int) -> Call[list[str]]:
+    """Read the ids of a job's newest final runs."""
+    return Call(("LRANGE", keys.history(job), 0, newest - 1), _ids)
+
+
+def failed_history(keys: Keys, job: str, *, newest: int) -> Call[list[str]]:
+    """Read the ids of a job's newest failed runs that are kept apart (``keep_failed``)."""
+    return Call(("LRANGE", keys.failed_history(job), 0, newest - 1), _ids)
+
+
+def known_jobs(keys: Keys) -> Call[list[str]]:
+    """Read the names of all jobs that ever had a run."""
+
+    def decode(reply: object) -> list[str]:
+        return [name for name in _ids(reply) if name != "@last"]
+
+    return Call(("HKEYS", keys.latest), decode)
+
+
+def counters(keys: Keys) -> Call[dict[str, str]]:
+    """Read the namespace's counters."""
+    return Call(("HGETALL", keys.counters), _fields)
+
+
+def supervisors(keys: Keys) -> Call[list[str]]:
+    """Read the ids of all supervisors not known to be gone."""
+    return Call(("SMEMBERS", keys.supervisors), _ids)
+
+
+def supervisor(keys: Keys, supervisor_id: str) -> Call[dict[str, str]]:
+    """Read what a supervisor says of itself; empty when it is gone."""
+    return Call(("HGETALL", keys.supervisor(supervisor_id)), _fields)
+
+
+def schedule(keys: Keys, name: str) -> Call[dict[str, str]]:
+    """Read the bookkeeping of a schedule."""
+    return Call(("HGETALL", keys.schedule(name)), _fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decided instant of a schedule. Times are epoch seconds, ``lag`` seconds."""
+
+    instant: float
+    kind: str
+    answer: str
+    run_id: str
+    lag: float
+    who: str
+
+
+def schedule_history(keys: Keys, name: str, *, newest: int) -> Call[list[Decision]]:
+    """Read the newest decisions of a schedule."""
+
+    def decode(reply: object) -> list[Decision]:
+        out = []
+        for entry in _ids(reply):
+            instant, kind, answer, run_id, lag, who = entry.split("|", 5)
+            out.append(
+                Decision(float(instant) / 1000, kind, answer, run_id, float(lag) / 1000, who)
+            )
+        return out
+
+    return Call(("LRANGE", keys.schedule_history(name), 0, newest - 1), decode)
+
+
+def now(_keys: Keys) -> Call[float]:
+    """Read the store's clock as epoch seconds."""
+
+    def decode(reply: object) -> float:
+        seconds, micros = reply  # type: ignore[misc]
+        return int(seconds) + int(micros) / 1e6
+
+    return Call(("TIME",), decode)
+
+
+def wait_for_bells(keys: Keys, bells: Sequence[str], *, timeout: float) -> Call[str | None]:
+    """Block until one of the bells rings; ``None`` when ``timeout`` seconds passed."""
+    head = len(keys.bell(""))
+
+    def decode(reply: object) -> str | None:
+        return text(reply[0])[head:] if reply else None  # type: ignore[index]
+
+    return Call(
+        ("BLPOP", *(keys.bell(name) for name in bells), f"{max(timeout, 0.01):.3f}"),
+        decode,
+        blocking=timeout,
+    )

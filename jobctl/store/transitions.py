@@ -1,0 +1,407 @@
+"""Every change of a run, a schedule or a supervisor, as a :class:`Call`: one Lua script each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from jobctl.store.calls import Call
+from jobctl.store.codec import encode_envelope, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from jobctl.model.admission import NewRun
+    from jobctl.store.keys import Keys
+
+Part = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the store said to one submitted run."""
+
+    kind: str
+    """``ok``, ``dup`` (this id is known: fine), ``unique``, ``full`` or ``skip`` (overlap)."""
+    detail: str = ""
+    """The state letter for ``dup``, the other run's id for ``unique`` and ``skip``."""
+
+    @classmethod
+    def parse(cls, reply: object) -> Answer:
+        kind, _, detail = text(reply).partition(" ")
+        return cls(kind, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claimed run; ``envelope`` is still undecoded."""
+
+    id: str
+    epoch: int
+    attempt: int
+    """Attempts started before this claim."""
+    lost: int
+    first_started_at: float | None
+    queue: str
+    priority: str
+    job: str
+    submitted_at: float
+    max_attempts: str
+    envelope: bytes
+    due_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimReply:
+    """The answer to a claim."""
+
+    fenced: bool
+    more: bool
+    """True when runs are left that this claim did not take."""
+    now: float
+    next_due: float | None
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How one attempt ended, for ``settle``."""
+
+    id: str
+    epoch: int
+    letter: str
+    reason: str
+    delay: float
+    """Seconds until the next attempt, for letter ``d``."""
+    fields: tuple[Part, ...]
+    """Names and values to set."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeatReply:
+    """The answer to a beat."""
+
+    fenced: bool
+    now: float
+    messages: tuple[str, ...]
+    owned: tuple[int, ...]
+
+
+def _texts(reply: object) -> tuple[str, ...]:
+    return tuple(text(item) for item in reply)  # type: ignore[attr-defined]
+
+
+def _int(reply: object) -> int:
+    return int(reply)  # type: ignore[call-overload, no-any-return]
+
+
+def _moment(value: float | None, delay: float | None) -> str:
+    if delay is not None:
+        return f"+{int(delay * 1000)}"
+    return "" if value is None else str(int(value * 1000))
+
+
+def _header(run: NewRun) -> tuple[Part, ...]:
+    request, rules = run.request, run.admission
+    return (
+        request.job,
+        request.queue,
+        request.priority,
+        request.max_attempts,
+        rules.limits,
+        rules.overlap,
+        rules.keep,
+        rules.on_lost,
+        rules.max_length,
+        rules.start_deadline,
+    )
+
+
+def _body(run: NewRun) -> tuple[Part, ...]:
+    return (
+        run.request.id,
+        encode_envelope(run.request),
+        _moment(run.start_at, run.start_in),
+        _moment(None, run.expires_in),
+        run.unique,
+    )
+
+
+def submit(keys: Keys, runs: Sequence[NewRun]) -> Call[tuple[Answer, ...]]:
+    """Accept new runs; answers come in the order of ``runs``. Repeating it is safe."""
+    parts: list[Part] = [keys.prefix]
+    for header, members in groupby(runs, key=_header):
+        group = list(members)
+        parts += header
+        parts.append(len(group))
+        for run in group:
+            parts += _body(run)
+    return Call(
+        tuple(parts),
+        lambda reply: tuple(Answer.parse(item) for item in reply),  # type: ignore[attr-defined]
+        script="submit",
+    )
+
+
+CLAIM_FIELDS = 12
+
+
+def _claim_reply(reply: object) -> ClaimReply:
+    status, now, next_due, *flat = reply  # type: ignore[misc]
+    claims = []
+    for i in range(0, len(flat), CLAIM_FIELDS):
+        run_id, epoch, attempt, lost, first, queue, priority, job, at, most, envelope, due = flat[
+            i : i + CLAIM_FIELDS
+        ]
+        claims.append(
+            Claim(
+                id=text(run_id),
+                epoch=int(epoch),
+                attempt=int(attempt),
+                lost=int(lost),
+                first_started_at=float(first) / 1000 if first else None,
+                queue=text(queue),
+                priority=text(priority),
+                job=text(job),
+                submitted_at=float(at) / 1000,
+                max_attempts=text(most),
+                envelope=envelope,
+                due_at=float(due) / 1000 if due else None,
+            )
+        )
+    return ClaimReply(
+        fenced=status < 0,
+        more=status == 0,
+        now=now / 1000,
+        next_due=None if next_due < 0 else next_due / 1000,
+        claims=tuple(claims),
+    )
+
+
+def claim(
+    keys: Keys,
+    *,
+    supervisor: str,
+    owner: str,
+    want: int,
+    queues: Sequence[str],
+    low_first: bool = False,
+) -> Call[ClaimReply]:
+    """Claim up to ``want`` ready runs from ``queues``, in their order and by priority."""
+    return Call(
+        (keys.prefix, supervisor, owner, want, "1" if low_first else "0", *queues),
+        _claim_reply,
+        script="claim",
+        idempotent=False,
+    )
+
+
+def start(
+    keys: Keys, *, owner: str, marks: Iterable[tuple[str, int, int, float, int]]
+) -> Call[tuple[str, ...]]:
+    """Mark runs as started; ``marks`` are (id, epoch, attempt, started at, pid)."""
+    parts: list[Part] = [keys.prefix, owner]
+    for run_id, epoch, attempt, started_at, pid in marks:
+        parts += (run_id, epoch, attempt, int(started_at * 1000), pid)
+    return Call(tuple(parts), _texts, script="start")
+
+
+def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple[str, ...]]:
+    """Record how attempts ended; answers are the new letters, ``already`` or ``stale``."""
+    parts: list[Part] = [keys.prefix, owner]
+    for item in items:
+        parts += (item.id, item.epoch, item.letter, item.reason, int(item.delay * 1000))
+        parts.append(len(item.fields) // 2)
+        parts += item.fields
+    return Call(tuple(parts), _texts, script="settle")
+
+
+def release(
+    keys: Keys, *, owner: str, items: Iterable[tuple[str, int]]
+) -> Call[tuple[str, ...]]:
+    """Give back claims that were not started; ``items`` are (id, epoch)."""
+    parts: list[Part] = [keys.prefix, owner]
+    for run_id, epoch in items:
+        parts += (run_id, epoch)
+    return Call(tuple(parts), _texts, script="release")
+
+
+def note(keys: Keys, *, owner: str, items: Iterable[tuple[str, int, str]]) -> Call[int]:
+    """Store progress; ``items`` are (id, epoch, JSON)."""
+    parts: list[Part] = [keys.prefix, owner]
+    for item in items:
+        parts += item
+    return Call(tuple(parts), _int, script="note")
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteReply:
+    """The answer to a promote; ``again`` when more is due than one call handles."""
+
+    again: bool
+    now: float
+    next_due: float | None
+
+
+def promote(keys: Keys) -> Call[PromoteReply]:
+    """Make everything happen that is due."""
+
+    def decode(reply: object) -> PromoteReply:
+        moved, now, due = reply  # type: ignore[misc]
+        return PromoteReply(moved >= 100, now / 1000, None if due < 0 else due / 1000)  # noqa: PLR2004
+
+    return Call((keys.prefix,), decode, script="promote")
+
+
+def register(keys: Keys, *, supervisor: str, facts: Mapping[str, str]) -> Call[float]:
+    """Register a supervisor, or update its facts; answers the store's time in epoch seconds."""
+    flat = [part for pair in facts.items() for part in pair]
+    return Call((keys.prefix, supervisor, *flat), lambda reply: _int(reply) / 1000, script="register")
+
+
+def beat(
+    keys: Keys, *, supervisor: str, load: str, owners: Sequence[str]
+) -> Call[BeatReply]:
+    """Show that the supervisor lives; empties its mailbox."""
+
+    def decode(reply: object) -> BeatReply:
+        status, now, messages, *owned = reply  # type: ignore[misc]
+        return BeatReply(status < 0, now / 1000, _texts(messages), tuple(owned))
+
+    return Call((keys.prefix, supervisor, load, *owners), decode, script="beat", idempotent=False)
+
+
+def add_pool(keys: Keys, *, supervisor: str, owner: str) -> Call[bool]:
+    """Let a pool process claim; False when the supervisor is not up."""
+    return Call((keys.prefix, supervisor, owner), lambda reply: _int(reply) == 1, script="pool")
+
+
+@dataclass(frozen=True, slots=True)
+class RescueReply:
+    """The answer to a rescue; ``left`` runs or owners need another call."""
+
+    fenced: bool
+    moved: int
+    left: int
+
+
+def rescue(
+    keys: Keys, *, supervisor: str, seen_beat: str = "", owner: str = ""
+) -> Call[RescueReply]:
+    """Take back the runs of a dead supervisor, or of one dead pool of it (``owner``).
+
+    With ``seen_beat`` nothing is done when it has shown life since.
+    """
+
+    def decode(reply: object) -> RescueReply:
+        status, moved, left = reply  # type: ignore[misc]
+        return RescueReply(status == 1, moved, left)
+
+    return Call((keys.prefix, supervisor, seen_beat, owner), decode, script="rescue")
+
+
+def leave(keys: Keys, *, supervisor: str) -> Call[int]:
+    """Take a supervisor off the list; answers how many runs it still owns (then nothing is done)."""
+    return Call((keys.prefix, supervisor), _int, script="leave")
+
+
+def revoke(  # noqa: PLR0913 - each is one word of the order
+    keys: Keys,
+    ids: Sequence[str],
+    *,
+    reason: str = "user",
+    signal: str = "-",
+    grace: float | None = None,
+    kill: bool = True,
+) -> Call[tuple[str, ...]]:
+    """Revoke runs; answers "before after" letters each, ``-`` for an unknown run."""
+    order = f"{reason} {signal} {'-' if grace is None else grace} {1 if kill else 0}"
+    return Call((keys.prefix, order, *ids), _texts, script="revoke")
+
+
+def introduce_schedules(
+    keys: Keys, generations: Mapping[str, str]
+) -> Call[tuple[float, ...]]:
+    """Introduce schedules (name → digest of rule and zone); answers each one's last decided instant."""
+    flat = [part for pair in generations.items() for part in pair]
+    return Call(
+        (keys.prefix, *flat),
+        lambda reply: tuple(float(item) / 1000 for item in reply),  # type: ignore[attr-defined]
+        script="schedule",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TickReply:
+    """The answer to a tick: what was decided, and the schedule's last decided instant now."""
+
+    answer: Answer
+    last: float | None
+
+
+def _ms(value: float) -> int:
+    return round(value * 1000)
+
+
+def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
+    keys: Keys,
+    *,
+    schedule: str,
+    generation: str,
+    previous: float,
+    instant: float,
+    following: float | None,
+    kind: str,
+    who: str,
+    run: NewRun | None,
+    max_runs: int | None = None,
+) -> Call[TickReply]:
+    """Decide one scheduled instant: with ``run`` it is accepted, without it is recorded as missed.
+
+    Instants are epoch seconds; ``previous`` must be the last decided one.
+    """
+
+    def decode(reply: object) -> TickReply:
+        answer, last = reply  # type: ignore[misc]
+        return TickReply(Answer.parse(answer), float(last) / 1000 if last else None)
+
+    parts: tuple[Part, ...] = (
+        keys.prefix,
+        schedule,
+        generation,
+        _ms(previous),
+        _ms(instant),
+        "" if following is None else _ms(following),
+        kind,
+        who,
+        "" if max_runs is None else max_runs,
+    )
+    if run is not None:
+        parts = (*parts, *_header(run), *_body(run))
+    return Call(parts, decode, script="tick")
+
+
+def boot(
+    keys: Keys, *, schedule: str, host: str, boot_id: str, who: str, run: NewRun
+) -> Call[Answer]:
+    """Fire an ``@reboot`` or ``@start`` schedule once for this host and boot."""
+    return Call(
+        (keys.prefix, schedule, host, boot_id, who, *_header(run), *_body(run)),
+        Answer.parse,
+        script="boot",
+    )
+
+
+def set_limits(keys: Keys, sizes: Mapping[str, str]) -> Call[int]:
+    """Set the sizes of limits; an empty size removes one. Parked runs use what was added."""
+    flat = [part for pair in sizes.items() for part in pair]
+    return Call((keys.prefix, *flat), _int, script="limits")
+
+
+def send(keys: Keys, *, supervisor: str, message: str) -> tuple[Call[int], Call[int]]:
+    """Put a control message into a supervisor's mailbox and ring its bell."""
+    return (
+        Call(("RPUSH", keys.mailbox(supervisor), message), _int, idempotent=False),
+        Call(("RPUSH", keys.bell(f"@{supervisor}"), "1"), _int),
+    )
