@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 from typing import TYPE_CHECKING
@@ -18,7 +19,6 @@ from jobctl.store.calls import Call
 from jobctl.store.failures import StoreBusyError
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -166,8 +166,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tls_proxy(server: EmbeddedStore, certificates: Path) -> Iterator[Proxy]:
     """A proxy that speaks TLS as localhost."""
-    import ssl
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
     made = Proxy(server.address.path, context)

@@ -46,7 +46,7 @@ def run(story: Coroutine[object, object, None]) -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    while not condition():
+    while not condition():  # noqa: ASYNC110  # what is waited for is not in this process
         await asyncio.sleep(0.005)
 
 
@@ -76,7 +76,7 @@ def test_concurrent_calls_get_their_own_answers(store: BlockingStore, echo: Echo
     run(story())
 
 
-def test_calls_of_one_turn_leave_in_one_write(proxy, echo: Echo) -> None:
+def test_calls_of_one_turn_leave_in_one_write(proxy) -> None:
     async def story() -> None:
         async with AsyncStore(proxy.address) as ours:
             await ours.connect()
@@ -158,7 +158,10 @@ def test_large_values_pass(store: BlockingStore) -> None:
     async def story() -> None:
         blob = bytes(range(256)) * 20_000
         async with AsyncStore(store.address) as ours:
-            assert await ours.run_many([plain("SET", "k", blob), plain("GET", "k")]) == [b"OK", blob]
+            assert await ours.run_many([plain("SET", "k", blob), plain("GET", "k")]) == [
+                b"OK",
+                blob,
+            ]
 
     run(story())
 
@@ -166,7 +169,9 @@ def test_large_values_pass(store: BlockingStore) -> None:
 def test_missing_server_is_unreachable_at_once(tmp_path: Path) -> None:
     async def story() -> None:
         async with AsyncStore(Address(path=str(tmp_path / "s"))) as ours:
-            results = await asyncio.gather(*(ours.run(PING) for _ in range(3)), return_exceptions=True)
+            results = await asyncio.gather(
+                *(ours.run(PING) for _ in range(3)), return_exceptions=True
+            )
             assert all(isinstance(result, UnreachableError) for result in results)
             assert ours.generation == 0
             assert not ours.connected
@@ -206,8 +211,9 @@ def test_wrong_password_is_not_permitted(
     run(story())
 
 
+@pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("mode", ["eat", "cut"])
-def test_lost_answer_leaves_the_fate_unknown(proxy, store: BlockingStore, mode: str) -> None:
+def test_lost_answer_leaves_the_fate_unknown(proxy, mode: str) -> None:
     async def story() -> None:
         async with AsyncStore(proxy.address, timeout=0.2) as ours:
             assert await ours.run(PING) == b"PONG"

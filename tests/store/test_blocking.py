@@ -14,7 +14,7 @@ from jobctl.errors import ConfigError, NotPermittedError, UnreachableError
 from jobctl.store.address import Address
 from jobctl.store.blocking import BlockingStore
 from jobctl.store.calls import Call
-from jobctl.store.failures import LostReplyError, StoreBusyError, StoreError
+from jobctl.store.failures import LostReplyError, StoreBusyError, StoreError, server_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,7 +231,7 @@ def test_server_that_does_not_accept_is_unreachable_in_time() -> None:
         place = listener.getsockname()
         for _ in range(3):  # fills the queue of connections nobody accepts
             filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
+            filler.settimeout(0)
             with contextlib.suppress(BlockingIOError):
                 filler.connect(place)
         store = BlockingStore(Address(host="127.0.0.1", port=place[1]), connect_timeout=0.1)
@@ -265,8 +265,9 @@ def test_something_else_that_answers_is_a_wrong_address() -> None:
             store.run(PING)
 
 
+@pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("mode", ["eat", "cut"])
-def test_lost_answer_leaves_the_fate_unknown(proxy, store: BlockingStore, mode: str) -> None:
+def test_lost_answer_leaves_the_fate_unknown(proxy, mode: str) -> None:
     proxy.mode = mode
     with BlockingStore(proxy.address, timeout=0.2) as shaky:
         with pytest.raises(LostReplyError, match="unknown whether") as caught:
@@ -356,8 +357,6 @@ def test_long_socket_path_works(raw_server: Callable[..., Address], short_dir: P
 
 
 def test_server_older_than_our_scripts_is_named() -> None:
-    from jobctl.store.failures import server_failure
-
     reply = "ERR Error compiling script (new function): user_script:1: unexpected symbol near '#'"
     error = server_failure(reply, Address(host="db"))
     assert isinstance(error, ConfigError)

@@ -56,6 +56,7 @@ def test_script_without_shebang_is_a_mistake(lua: Path) -> None:
         scripts.script("submit")
 
 
-def test_unknown_script_is_a_mistake(lua: Path) -> None:
+@pytest.mark.usefixtures("lua")
+def test_unknown_script_is_a_mistake() -> None:
     with pytest.raises(FileNotFoundError):
         scripts.script("nothing")

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jobctl.store.embedded import EmbeddedStore
-
 PING = Call(("PING",), lambda reply: reply)
 
 
@@ -85,9 +83,7 @@ def test_server_without_tls_is_unreachable(ping, proxy) -> None:
         ping(Address(host="127.0.0.1", port=proxy.port, tls=True))
 
 
-def test_idle_connection_is_kept(
-    server: EmbeddedStore, tls_proxy, certificates: Path
-) -> None:
+def test_idle_connection_is_kept(tls_proxy, certificates: Path) -> None:
     address = Address(
         host="localhost", port=tls_proxy.port, tls=True, ca_certs=f"{certificates}/ca.pem"
     )
