@@ -154,7 +154,7 @@ async def open_connection(
     try:
         async with asyncio.timeout(connect_timeout):
             connection = await _connect(address, patience)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can be no host name
         raise failures.connect_failure(error, address) from error
     greeting = [connection.send(pack(words), 0.0) for words in sockets.handshake(address, name)]
     try:
