@@ -219,7 +219,7 @@ class Pool:
         else:
             outcome = await self._execute(held, slot, job)
         if job is not None and self.shipper is not None:
-            self.shipper.finish(run_id, held.attempt, slot, outcome)
+            self.shipper.finish(run_id, slot, outcome)
         del self._ledger.running[run_id]
         del self._busy[run_id]
         self._idle.append(slot)
@@ -309,7 +309,6 @@ class Pool:
     async def _watch(self) -> None:
         """Look after what runs: samples, progress, shipping; give back what waits too long."""
         sampled = checked = self._clock.monotonic()
-        table = TreeTable()
         while True:
             await asyncio.sleep(WATCH_EVERY if self._busy or self._ledger.backlog else PATIENCE * 2)
             now = self._clock.monotonic()
@@ -321,9 +320,10 @@ class Pool:
             sample = now - sampled >= SAMPLE_EVERY
             if sample:
                 sampled = now
-                table.clear()
+            old = [held for held in self._ledger.running.values() if self._age(held) >= SAMPLE_EVERY]
+            table = TreeTable.read() if sample and old else None
             for run_id, slot in list(self._busy.items()):
-                self._observe(run_id, slot, table if sample else None)
+                self._observe(run_id, slot, table)
 
     def _observe(self, run_id: str, slot: Slot, table: TreeTable | None) -> None:
         held = self._ledger.running[run_id]
@@ -332,8 +332,12 @@ class Pool:
             self._pump.note(run_id, held.claim.epoch, progress)
         if self.shipper is not None:
             self.shipper.poll(run_id, held.attempt, slot)
-        if table is not None and held.started_at and self._clock.epoch() - held.started_at >= SAMPLE_EVERY:
+        if table is not None and self._age(held) >= SAMPLE_EVERY:
             slot.sample(table)
+
+    def _age(self, held: Held) -> float:
+        """Seconds since the attempt started; 0 before."""
+        return self._clock.epoch() - held.started_at if held.started_at else 0.0
 
 
 def _stop(slot: Slot, order: str) -> None:

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +102,7 @@ class PoolHandle:
                 "supervisor": identity.supervisor,
                 "host": identity.host,
                 "timezone": identity.timezone,
-                "address": asdict(identity.address),
+                "address": {name: getattr(identity.address, name) for name in identity.address.__slots__},
                 "config": to_plain(config),
                 "queues": queues_of(config, self.name),
             }
