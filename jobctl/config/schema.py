@@ -34,9 +34,10 @@ Limit = Annotated[
     float | None,
     PlainValidator(values.or_none(values.span), json_schema_input_type=str | int | float),
 ]
-Size = Annotated[int, PlainValidator(values.size, json_schema_input_type=str | int)]
+AnySize = Annotated[int, PlainValidator(values.size, json_schema_input_type=str | int)]
+Size = Annotated[int, PlainValidator(values.some_size, json_schema_input_type=str | int)]
 SizeLimit = Annotated[
-    int | None, PlainValidator(values.or_none(values.size), json_schema_input_type=str | int)
+    int | None, PlainValidator(values.or_none(values.some_size), json_schema_input_type=str | int)
 ]
 Count = Annotated[int, PlainValidator(values.whole(0), json_schema_input_type=int)]
 Positive = Annotated[int, PlainValidator(values.whole(1), json_schema_input_type=int)]
@@ -253,7 +254,7 @@ class SettingsTable(Table):
     store_binary: Filled | None = None
     allow_exec: Flag = False
     drain_timeout: Duration | None = None
-    log_tail: Size | None = None
+    log_tail: AnySize | None = None
     max_output: Size | None = None
     max_args: Size | None = None
     max_result: Size | None = None

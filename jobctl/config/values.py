@@ -160,7 +160,13 @@ def or_none(check: Callable[[object], T]) -> Callable[[object], T | None]:
     """Return a check that also takes the word ``none``."""
 
     def optional(value: object) -> T | None:
-        return None if value == NONE else check(value)
+        if value == NONE:
+            return None
+        try:
+            return check(value)
+        except Wrong as wrong:
+            wrong.remedy += ', or "none" for no limit'
+            raise
 
     return optional
 
@@ -198,7 +204,7 @@ def span(value: object) -> float:
     """Check a duration that is longer than nothing; returns seconds."""
     seconds = duration(value)
     if not seconds:
-        raise Wrong("is no time at all", code="duration", remedy='for no limit write "none"')
+        raise Wrong("is no time at all", code="duration", remedy='write e.g. "90s"')
     return seconds
 
 
@@ -210,7 +216,7 @@ def days(value: object) -> float:
 
 
 def size(value: object) -> int:
-    """Check a size of at least one byte; returns bytes."""
+    """Check a size, 0 included; returns bytes."""
     remedy = 'write bytes or e.g. "512M"'
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise Wrong("is not a size", code="size", remedy=remedy)
@@ -219,8 +225,14 @@ def size(value: object) -> int:
     except ValueError as error:
         detail = _detail(value, error)
         raise Wrong("is not a size", code="size", remedy=remedy, detail=detail) from None
+    return count
+
+
+def some_size(value: object) -> int:
+    """Check a size of at least one byte; returns bytes."""
+    count = size(value)
     if not count:
-        raise Wrong("is no size at all", code="size", remedy='for no limit write "none"')
+        raise Wrong("is no size at all", code="size", remedy='write e.g. "512M"')
     return count
 
 
