@@ -11,6 +11,7 @@ they keep. A forked copy that falls out of the job's function ends there, as a s
 
 from __future__ import annotations
 
+import _thread
 import _socket  # Without the 5 ms of the wrapper around it.
 import json
 import os
@@ -355,7 +356,8 @@ class Surroundings:
     def _restore_streams(self) -> None:
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             stream = self.streams[number]
-            if stream is None or stream.closed or (number == 0 and self.with_stdin):
+            # A wrapper that the job put around a stream closes it whenever it is collected.
+            if stream is not getattr(sys, name) or not _usable(stream) or self.with_stdin > number:
                 stream = self.streams[number] = self._open_stream(number)
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
@@ -398,9 +400,16 @@ class Surroundings:
         self.env_raw = raw.copy() if isinstance(raw, dict) else None
 
 
+def _usable(stream: Any) -> bool:
+    try:
+        return stream is not None and not getattr(stream, "closed", False)
+    except ValueError:  # its buffer was detached
+        return False
+
+
 def _flush_stream(stream: Any) -> str | None:
     try:
-        if stream is not None and not getattr(stream, "closed", False):
+        if _usable(stream):
             stream.flush()
     except Exception as error:  # noqa: BLE001 - it may be any object of the job
         return f"output could not be written: {error}"[:MAX_ERROR]
@@ -416,6 +425,8 @@ class Child:
         self.buffer = bytearray()
         self.descriptors: list[int] = []
         self.current: int | None = None
+        self.retired: str | None = None
+        self.sending = _thread.allocate_lock()
         os.register_at_fork(after_in_child=self.socket.close)  # a copy must not keep it open
         self.modules = Modules()
         self.surroundings = Surroundings(self.modules.home)
@@ -434,7 +445,7 @@ class Child:
             kind, meta, body = frame
             if kind == CALL:  # what a later host may say more is for a later child
                 log = self.descriptors.pop(0)
-                stale = self.modules.stale(meta)
+                stale = self.retired or self.modules.stale(meta)
                 if stale is not None:
                     os.close(log)
                     self.send(DONE, {"seq": meta["seq"], "stale": stale})
@@ -444,7 +455,9 @@ class Child:
     def send(self, kind: int, meta: dict[str, Any], body: bytes = b"") -> None:
         """Send one frame."""
         text = json.dumps(meta).encode()
-        self.socket.sendall(HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text + body)
+        frame = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text + body
+        with self.sending:  # a thread of the job may report progress meanwhile
+            self.socket.sendall(frame)
 
     def progress(self, percent: float, message: str = "") -> None:
         """Tell the host how far the running call is."""
@@ -488,7 +501,7 @@ class Child:
             self.current = None
         if os.getpid() != self.pid:
             self._end_of_copy(reply)
-        reply["recycle"] = self.surroundings.detach() or _leftover_threads()
+        self.retired = reply["recycle"] = self.surroundings.detach() or _leftover_threads()
         reply["duration"] = time.monotonic() - started
         self._measure(reply, before, children)
         return reply, result

@@ -29,12 +29,25 @@ from jobctl.engine.python_call import (
     PythonReply,
     SpawnError,
     StaleChildError,
+    child_key,
 )
-from jobctl.engine.python_spawn import spawn
+from jobctl.engine.python_spawn import resolve_interpreter, spawn
 from jobctl.model.run import Reason, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+__all__ = [
+    "ChildDiedError",
+    "ChildKey",
+    "PythonCall",
+    "PythonChild",
+    "PythonReply",
+    "SpawnError",
+    "StaleChildError",
+    "child_key",
+    "resolve_interpreter",
+]
 
 PROTOCOL = 1
 MAGIC = b"jc"
@@ -125,16 +138,16 @@ class PythonChild:
 
         Several calls may be on their way. Cancelling stops the wait, not the function: kill the
         child for that. Raises SpawnError when it never got ready, StaleChildError when it needs
-        replacing first, ChildDiedError.
+        replacing first, ChildDiedError, and OSError when ``log_fd`` cannot be sent.
         """
         if not self._ready.done():
             await self.ready()
         self._ready.result()
         if self._closed:
             raise ChildDiedError("the child had ended", started=False)
-        self.calls += 1
+        self.calls = seq = self.calls + 1
         meta = {
-            "seq": self.calls,
+            "seq": seq,
             "run": call.run_id,
             "target": call.target,
             "env": dict(call.env),
@@ -144,8 +157,12 @@ class PythonChild:
         }
         body = ENCODE([call.args, dict(call.kwargs)]).encode()
         future: asyncio.Future[PythonReply] = self._loop.create_future()
-        self._waiting[self.calls] = _Waiting(future, call.max_result, on_progress)
-        self._send(CALL, meta, body=body, fd=log_fd)
+        self._waiting[seq] = _Waiting(future, call.max_result, on_progress)
+        try:
+            self._send(CALL, meta, body=body, fd=log_fd)
+        except OSError:
+            del self._waiting[seq]
+            raise
         return await future
 
     def close(self) -> None:
@@ -176,13 +193,18 @@ class PythonChild:
             return self._socket.sendmsg([data], rights)
         except BlockingIOError:
             return 0
-        except OSError:
+        except (BrokenPipeError, ConnectionResetError):
             return len(data)  # its end is read from the other direction, after its last answers
 
     def _on_writable(self) -> None:
         while self._unsent:
             data, fd = self._unsent.popleft()
-            sent = self._write(data, fd)
+            try:
+                sent = self._write(data, fd)
+            except OSError as error:
+                self._unsent.appendleft((data, fd))
+                self._break(f"a call could not be sent: {error}")
+                return
             if fd is not None and sent:
                 os.close(fd)
                 fd = None
