@@ -166,26 +166,36 @@ def send(process: Process, number: int) -> bool:
 
 
 class TreeTable:
-    """All descendants of this process at one moment; made once for the samples of many slots."""
+    """All descendants of this process at one moment, for the samples of many slots.
 
-    def __init__(self, processes: Iterable[Process]) -> None:
-        self._processes = {process.pid: process for process in processes}
+    It is read when first asked, and again after :meth:`clear`.
+    """
+
+    def __init__(self) -> None:
+        self._processes: dict[int, Process] | None = None
         self._children: dict[int, list[int]] = {}
-        for process in self._processes.values():
-            self._children.setdefault(process.parent, []).append(process.pid)
 
-    @classmethod
-    def read(cls) -> TreeTable:
-        """Look at every process below this one."""
-        return cls(descendants(children_of(os.getpid())))
+    def clear(self) -> None:
+        """Forget what was read."""
+        self._processes = None
 
     def below(self, roots: Iterable[int]) -> list[Process]:
         """Return the living processes below and including ``roots``."""
+        processes = self._read() if self._processes is None else self._processes
         found: list[Process] = []
-        waiting = [pid for pid in roots if pid in self._processes]
+        waiting = [pid for pid in roots if pid in processes]
         while waiting:
             pid = waiting.pop()
-            if not self._processes[pid].zombie:
-                found.append(self._processes[pid])
+            if not processes[pid].zombie:
+                found.append(processes[pid])
             waiting += self._children.get(pid, ())
         return found
+
+    def _read(self) -> dict[int, Process]:
+        self._processes = processes = {
+            process.pid: process for process in descendants(children_of(os.getpid()))
+        }
+        self._children = {}
+        for process in processes.values():
+            self._children.setdefault(process.parent, []).append(process.pid)
+        return processes
