@@ -110,7 +110,13 @@ class PoolProcess:
             ears=AsyncStore(address, name=f"jobctl-{name}-ears"),
             keys=keys,
             slots=[
-                Slot(name=f"{name}-{index}", workplace=place) for index in range(definition.slots)
+                Slot(
+                    name=f"{name}-{index}",
+                    workplace=place,
+                    max_runs_per_child=definition.max_runs_per_child,
+                    max_rss_per_child=definition.max_rss_per_child,
+                )
+                for index in range(definition.slots)
             ],
             clock=SYSTEM_CLOCK,
         )

@@ -21,7 +21,8 @@ from jobctl.engine.pools import Identity, queues_of
 from jobctl.engine.rescuer import Promoter, Rescuer, take_back
 from jobctl.engine.retention import Retention
 from jobctl.engine.scheduler import Scheduler
-from jobctl.engine.subreaper import become_subreaper, reap_orphans
+from jobctl.engine.orphans import reap_orphans
+from jobctl.engine.processes import become_subreaper
 from jobctl.errors import JobctlError, UnreachableError
 from jobctl.model.admission import limit_sizes
 from jobctl.store import queries, transitions
