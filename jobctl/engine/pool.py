@@ -317,27 +317,25 @@ class Pool:
             if now - checked >= RECONCILE_EVERY:
                 checked = now
                 self._pump.check()
-            sample = now - sampled >= SAMPLE_EVERY
-            if sample:
+            every = now - sampled >= SAMPLE_EVERY
+            if every:
                 sampled = now
-            old = [held for held in self._ledger.running.values() if self._age(held) >= SAMPLE_EVERY]
-            table = TreeTable.read() if sample and old else None
+            # The first look comes early, so that attempts below a second have a peak too.
+            fresh = any(not held.sampled and held.pid for held in self._ledger.running.values())
+            table = TreeTable.read() if fresh or (every and self._busy) else None
             for run_id, slot in list(self._busy.items()):
-                self._observe(run_id, slot, table)
+                self._observe(run_id, slot, table, every=every)
 
-    def _observe(self, run_id: str, slot: Slot, table: TreeTable | None) -> None:
+    def _observe(self, run_id: str, slot: Slot, table: TreeTable | None, *, every: bool) -> None:
         held = self._ledger.running[run_id]
         progress = slot.poll_progress()
         if progress is not None:
             self._pump.note(run_id, held.claim.epoch, progress)
         if self.shipper is not None:
             self.shipper.poll(run_id, held.attempt, slot)
-        if table is not None and self._age(held) >= SAMPLE_EVERY:
+        if table is not None and held.pid and (every or not held.sampled):
+            held.sampled = True
             slot.sample(table)
-
-    def _age(self, held: Held) -> float:
-        """Seconds since the attempt started; 0 before."""
-        return self._clock.epoch() - held.started_at if held.started_at else 0.0
 
 
 def _stop(slot: Slot, order: str) -> None:
