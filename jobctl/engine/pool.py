@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jobctl.model.config import Config
     from jobctl.model.job import JobDef
     from jobctl.store.aio import AsyncStore
+    from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
     from jobctl.store.transitions import Claim, ClaimReply
 
@@ -61,7 +62,6 @@ class Pool:
         ears: AsyncStore,
         keys: Keys,
         slots: list[Slot],
-        shipper: Shipper | None,
         clock: Clock,
     ) -> None:
         self.config = config
@@ -74,7 +74,8 @@ class Pool:
         self._keys = keys
         self._idle = list(reversed(slots))
         self._busy: dict[str, Slot] = {}
-        self._shipper = shipper
+        self.shipper: Shipper | None = None
+        """Set when the store is shared with other hosts."""
         self._clock = clock
         self._ledger = Ledger(slots=len(slots))
         self._store = store
@@ -111,6 +112,10 @@ class Pool:
             {"id": held.claim.id, "job": held.request.job, "pid": held.pid}
             for held in self._ledger.running.values()
         ]
+
+    def send(self, call: Call[object]) -> None:
+        """Send a call whose loss does no harm."""
+        self._pump.send(call)
 
     def configure(self, config: Config, queues: tuple[str, ...]) -> None:
         """Use new definitions from the next attempt on; running ones keep theirs."""
@@ -213,8 +218,8 @@ class Pool:
             outcome = runner.not_runnable(self.config, held.request)
         else:
             outcome = await self._execute(held, slot, job)
-        if job is not None and self._shipper is not None:
-            self._shipper.finish(run_id, held.attempt, slot, outcome)
+        if job is not None and self.shipper is not None:
+            self.shipper.finish(run_id, slot, outcome)
         del self._ledger.running[run_id]
         del self._busy[run_id]
         self._idle.append(slot)
@@ -304,7 +309,6 @@ class Pool:
     async def _watch(self) -> None:
         """Look after what runs: samples, progress, shipping; give back what waits too long."""
         sampled = checked = self._clock.monotonic()
-        table = TreeTable()
         while True:
             await asyncio.sleep(WATCH_EVERY if self._busy or self._ledger.backlog else PATIENCE * 2)
             now = self._clock.monotonic()
@@ -316,19 +320,24 @@ class Pool:
             sample = now - sampled >= SAMPLE_EVERY
             if sample:
                 sampled = now
-                table.clear()
+            old = [held for held in self._ledger.running.values() if self._age(held) >= SAMPLE_EVERY]
+            table = TreeTable.read() if sample and old else None
             for run_id, slot in list(self._busy.items()):
-                self._observe(run_id, slot, table if sample else None)
+                self._observe(run_id, slot, table)
 
     def _observe(self, run_id: str, slot: Slot, table: TreeTable | None) -> None:
         held = self._ledger.running[run_id]
         progress = slot.poll_progress()
         if progress is not None:
             self._pump.note(run_id, held.claim.epoch, progress)
-        if self._shipper is not None:
-            self._shipper.poll(run_id, held.attempt, slot)
-        if table is not None and held.started_at and self._clock.epoch() - held.started_at >= SAMPLE_EVERY:
+        if self.shipper is not None:
+            self.shipper.poll(run_id, held.attempt, slot)
+        if table is not None and self._age(held) >= SAMPLE_EVERY:
             slot.sample(table)
+
+    def _age(self, held: Held) -> float:
+        """Seconds since the attempt started; 0 before."""
+        return self._clock.epoch() - held.started_at if held.started_at else 0.0
 
 
 def _stop(slot: Slot, order: str) -> None:

@@ -66,6 +66,11 @@ class Rescuer(Service):
         self._seen: dict[str, _Observation] = {}
         self._generation = -1
 
+    @property
+    def alive(self) -> list[str]:
+        """Ids of the other supervisors that show life."""
+        return list(self._seen)
+
     async def tick(self) -> float:
         others = [sid for sid in await self._store.run(queries.supervisors(self._keys)) if sid != self._supervisor]
         if self._store.generation != self._generation:

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 LOOK_AGAIN = 60.0
 """Longest wait in seconds: the wall clock may have been set."""
 BATCH = 100
+ASK_AGAIN = 0.05
+"""Seconds before an instant that could not be decided is tried again."""
 TAKEOVER_LEAST, TAKEOVER_MOST = 0.3, 1.0
 """Seconds after an instant at which supervisors that are not first for a schedule ask."""
 
@@ -144,18 +146,19 @@ class Scheduler(Service):
         self._heap = []
         now = self._clock.epoch()
         for name, line in lines.items():
-            self._push(name, line, now)
+            self._push(name, line, now, least=0.0)
         self._fresh = []
 
-    def _push(self, name: str, line: _Line, now: float) -> None:
-        """Put a schedule where its next undecided instant is due."""
+    def _push(self, name: str, line: _Line, now: float, *, least: float) -> None:
+        """Put a schedule where its next undecided instant is due, not before ``least``."""
         anchor = datetime.fromtimestamp(line.last, UTC)
         found = line.entry.next_after(anchor, anchor=anchor)
         if found is not None:
             line.delay = self._delay(name)
             moment = found.timestamp()
             # What is overdue is decided at once, whoever is first.
-            heapq.heappush(self._heap, (moment + line.delay if moment > now else moment, name))
+            at = moment + line.delay if moment > now else moment
+            heapq.heappush(self._heap, (max(at, least), name))
 
     def _delay(self, schedule: str) -> float:
         peers = sorted(
@@ -177,7 +180,7 @@ class Scheduler(Service):
                 await self._decide_batch(batch, now)
             finally:
                 for line in batch:
-                    self._push(line.entry.name, line, now)
+                    self._push(line.entry.name, line, now, least=now + ASK_AGAIN)
 
     async def _decide_batch(self, batch: list[_Line], now: float) -> None:
         calls, owners = [], []
@@ -219,8 +222,9 @@ class Scheduler(Service):
         name = line.entry.name
         match reply.answer.kind:
             case "moved":
-                if reply.last is not None:
-                    line.last = max(line.last, reply.last)
+                # Ahead of us, or behind because another generation of the schedule is in force:
+                # either way this instant is not ours to decide.
+                line.last = max(item.instant.timestamp(), reply.last or 0.0)
             case "early":
                 log.debug("%s: the store's clock is behind; asking again", name)
             case _:

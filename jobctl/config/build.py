@@ -1,0 +1,206 @@
+"""Make the frozen definitions of :mod:`jobctl.model` from checked tables."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from jobctl.config.paths import default_state_dir
+from jobctl.model.config import Config, Settings
+from jobctl.model.job import (
+    Delivery,
+    JobDef,
+    LimitDef,
+    Missed,
+    OnLost,
+    Overlap,
+    ParamSpec,
+    PoolDef,
+    QueueDef,
+    RetryPolicy,
+    ScheduleDef,
+)
+from jobctl.model.params import bind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobctl.config.gather import Draft, Entry
+    from jobctl.config.schema import JobTable, ParamTable, ScheduleTable, Table
+
+DEFAULT_POOL = "default"
+
+_RETRY = {
+    "retries": "retries", "retry_delay": "delay", "retry_backoff": "backoff",
+    "retry_max_delay": "max_delay", "retry_jitter": "jitter", "retry_on": "retry_on",
+    "no_retry_on": "no_retry_on",
+}  # fmt: skip
+"""Flat keys of a job, and the fields of its :class:`RetryPolicy`."""
+_MERGED = ("env", "tags")
+"""Tables to which a job adds; all its other keys replace those of ``[defaults]``."""
+_EITHER = (("command", "python"), ("schedule", "schedules"))
+"""A job that writes one of these inherits neither from ``[defaults]``."""
+
+
+def layered(
+    job: Entry[JobTable], defaults: Entry[JobTable] | None
+) -> dict[str, tuple[object, Entry[JobTable]]]:
+    """Return each key that is set for a job, with the table that it comes from."""
+    own = _written(job)
+    if defaults is None:
+        return own
+    inherited = _written(defaults)
+    for group in _EITHER:
+        if any(key in own for key in group):
+            for key in group:
+                inherited.pop(key, None)
+    merged = inherited | own
+    for key in _MERGED:
+        if key in own and key in inherited:
+            below, above = inherited[key][0], own[key][0]
+            merged[key] = ({**below, **above}, own[key][1])  # type: ignore[dict-item]  # both are tables
+    return merged
+
+
+def _written(entry: Entry[JobTable]) -> dict[str, tuple[object, Entry[JobTable]]]:
+    if entry.table is None:
+        return {}
+    return {key: (getattr(entry.table, key), entry) for key in entry.table.model_fields_set}
+
+
+def build_job(job: Entry[JobTable], *, draft: Draft) -> JobDef:
+    """Return the definition of a job, defaults filled in and paths absolute."""
+    values = {key: value for key, (value, _) in layered(job, draft.defaults).items()}
+    folder = os.path.dirname(draft.path)  # noqa: PTH120 (the plain form holds texts)
+    schedules = _schedules(job.name, values)
+    data: dict[str, Any] = {
+        key: value
+        for key, value in values.items()
+        if key not in _RETRY and key not in ("schedule", "params")
+    }
+    data["schedules"] = schedules
+    data["retry"] = RetryPolicy(
+        **{field: values[key] for key, field in _RETRY.items() if key in values}  # type: ignore[arg-type]  # checked by the schema
+    )
+    data["params"] = tuple(
+        param(name, table) for name, table in (data_params(values) or {}).items()
+    )
+    data["overlap"] = Overlap(data.get("overlap", Overlap.SKIP if schedules else Overlap.ALLOW))
+    for key, kind in (("missed", Missed), ("on_lost", OnLost), ("delivery", Delivery)):
+        if key in data:
+            data[key] = kind(data[key])
+    for key in ("cwd", "interpreter"):
+        if key in data:
+            data[key] = absolute(data[key], folder=folder, bare=key == "cwd")
+    if "env_file" in data:
+        data["env_file"] = tuple(absolute(one, folder=folder) for one in data["env_file"])
+    place = job.source.positions.key(job.path)
+    made = JobDef(name=job.name, source=f"{job.source.path}:{place.line}", **data)
+    return replace(made, schedules=tuple(_bound(made, one) for one in made.schedules))
+
+
+def _bound(job: JobDef, schedule: ScheduleDef) -> ScheduleDef:
+    """Return a schedule with the arguments its runs get: its own or the job's, and defaults."""
+    args, kwargs = bind(job, schedule.args, schedule.kwargs, text=False)
+    return replace(schedule, args=args, kwargs=kwargs)
+
+
+def data_params(values: Mapping[str, object]) -> dict[str, ParamTable] | None:
+    """Return the declared parameters among a job's keys."""
+    return values.get("params")  # type: ignore[return-value]  # checked by the schema
+
+
+def _schedules(job: str, values: Mapping[str, Any]) -> tuple[ScheduleDef, ...]:
+    rules = list(values.get("schedule", ()))
+    tables: list[ScheduleTable] = values.get("schedules") or []
+    inherited: dict[str, Any] = {key: values[key] for key in ("args", "kwargs") if key in values}
+    made: list[ScheduleDef] = []
+    for number, item in enumerate([*rules, *tables], 1):
+        name = job if number == 1 else f"{job}#{number}"
+        if isinstance(item, str):
+            made.append(ScheduleDef(name=name, rule=item, **inherited))
+            continue
+        data = inherited | {key: getattr(item, key) for key in item.model_fields_set}
+        data["rule"] = data.pop("schedule")
+        if "missed" in data:
+            data["missed"] = Missed(data["missed"])
+        made.append(ScheduleDef(name=name, **data))
+    return tuple(made)
+
+
+def param(name: str, table: ParamTable) -> ParamSpec:
+    """Return the definition of one parameter."""
+    required = table.required
+    if required is None:
+        required = "default" not in table.model_fields_set
+    return ParamSpec(
+        name=name,
+        type=table.type,
+        required=required,
+        default=table.default,
+        min=table.min,
+        max=table.max,
+        choices=table.choices or (),
+        pattern=table.pattern,
+        secret=table.secret,
+    )
+
+
+def absolute(path: str, *, folder: str, bare: bool = True) -> str:
+    """Return a path as seen from the directory of the main file.
+
+    ``~`` is left alone: whose home it is depends on who runs the job. With ``bare=False`` a
+    name without a slash is left alone too, unless it begins with a dot: it is looked up in PATH.
+    """
+    if path.startswith("~") or (not bare and os.sep not in path and not path.startswith(".")):
+        return path
+    return os.path.normpath(os.path.join(folder, path))  # noqa: PTH118 (texts)
+
+
+def build_settings(draft: Draft) -> Settings:
+    """Return the ``[jobctl]`` table with its defaults."""
+    data: dict[str, Any] = {}
+    if draft.settings is not None and draft.settings.table is not None:
+        data = _plainly(draft.settings.table)
+    folder = os.path.dirname(draft.path)  # noqa: PTH120 (texts)
+    chosen = data.get("state_dir")
+    if chosen is None:
+        data["state_dir"] = default_state_dir()
+    else:
+        data["state_dir"] = absolute(os.path.expanduser(chosen), folder=folder)  # noqa: PTH111 (texts)
+    if "store_binary" in data:
+        data["store_binary"] = absolute(data["store_binary"], folder=folder, bare=False)
+    return Settings(**data)
+
+
+def build_config(draft: Draft, *, cpus: int, warnings: tuple[str, ...]) -> Config:
+    """Return the whole configuration; every table of the draft is without problems.
+
+    ``cpus`` is how many slots a pool has that does not say.
+    """
+    pools = {
+        name: PoolDef(name=name, **{"slots": cpus, **_plainly(entry.table)})
+        for name, entry in draft.pools.items()
+    }
+    if DEFAULT_POOL not in pools:
+        pools = {DEFAULT_POOL: PoolDef(name=DEFAULT_POOL, slots=cpus), **pools}
+    return Config(
+        settings=build_settings(draft),
+        jobs={name: build_job(entry, draft=draft) for name, entry in draft.jobs.items()},
+        pools=pools,
+        queues={
+            name: QueueDef(name=name, **_plainly(entry.table))
+            for name, entry in draft.queues.items()
+        },
+        limits={
+            name: LimitDef(name=name, **_plainly(entry.table))
+            for name, entry in draft.limits.items()
+        },
+        path=draft.path,
+        warnings=warnings,
+    )
+
+
+def _plainly(table: Table | None) -> dict[str, Any]:
+    return {} if table is None else {key: getattr(table, key) for key in table.model_fields_set}

@@ -1,0 +1,175 @@
+"""The plain form of a configuration that was valid, kept until anything it depends on changes.
+
+Validating takes a tenth of a second and more; reading this takes about a millisecond, which is
+what lets ``jobctl submit`` look a job up. Only a file that nobody else can write is trusted, and
+a cache that cannot be read or written is as good as none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import zlib
+
+from jobctl import __version__
+from jobctl.config.paths import cache_dir, default_state_dir
+from jobctl.errors import ConfigError
+from jobctl.model.config import PLAIN_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from jobctl.config.validate import Checked
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_SETTLED_NS = 100_000_000
+"""A file changed less than this before the cache was written could change again within the same
+tick of the file system's clock, and look the same; such a state is not kept."""
+
+
+def fetch(path: str) -> dict[str, Any] | None:
+    """Return the plain form kept for the main file ``path`` (absolute), if it still holds."""
+    place = _place(path)
+    if place is None:
+        return None
+    try:
+        text = _read_own(place)
+        kept = json.loads(text) if text else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    if (
+        not isinstance(kept, dict)
+        or kept.get("depends") is None
+        or not _holds(path, kept["depends"])
+    ):
+        return None
+    plain = kept.get("plain")
+    return plain if isinstance(plain, dict) else None
+
+
+def keep(checked: Checked, plain: Mapping[str, object], *, path: str) -> None:
+    """Keep the plain form of a valid configuration, when there is a safe place for it."""
+    place = _place(path)
+    if place is None or not _own_directory(os.path.dirname(place)):  # noqa: PTH120 (pathlib costs 10 ms)
+        return
+    kept = {
+        "depends": {
+            **_surroundings(path),
+            "files": {name: list(stamp) for name, stamp in checked.files.items()},
+            "includes": checked.includes,
+            "variables": checked.variables,
+        },
+        "plain": plain,
+    }
+    try:
+        _write_own(place, json.dumps(kept), newest=_newest(checked))
+    except (OSError, ValueError):
+        # A full disk or a read-only home: the next command validates again.
+        return
+
+
+def file_stamp(info: os.stat_result) -> tuple[int, ...]:
+    """Return what changes whenever a file is written, replaced, or its rights change."""
+    return (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino, info.st_dev)
+
+
+def find_included(pattern: str) -> list[str]:
+    """Return what an absolute pattern matches now, sorted; ``**`` spans directories."""
+    import glob  # noqa: PLC0415 (only configurations with an include pay for it)
+
+    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (texts, not Paths)
+
+
+def _place(path: str) -> str | None:
+    folder = cache_dir()
+    if folder is None:
+        return None
+    # The checksum names the file only; which path it is for is written in it and compared.
+    return f"{folder}/config-{zlib.crc32(os.fsencode(path)):08x}.json"
+
+
+def _surroundings(path: str) -> dict[str, object]:
+    """Return what the result depends on besides files and variables."""
+    try:
+        state = default_state_dir()
+    except ConfigError:
+        state = ""
+    return {
+        "jobctl": __version__,
+        "format": PLAIN_VERSION,
+        "path": path,
+        "state_dir": state,
+        "home": os.path.expanduser("~"),  # noqa: PTH111 (pathlib costs 10 ms)
+        "cpus": os.cpu_count() or 1,
+    }
+
+
+def _holds(path: str, depends: Mapping[str, Any]) -> bool:
+    surroundings = _surroundings(path)
+    if any(depends.get(key) != value for key, value in surroundings.items()):
+        return False
+    try:
+        return (
+            all(os.environ.get(name) == value for name, value in depends["variables"].items())
+            and all(_stamp(name) == stamp for name, stamp in depends["files"].items())
+            and all(find_included(one) == found for one, found in depends["includes"].items())
+        )
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+
+
+def _stamp(path: str) -> list[int]:
+    return list(file_stamp(os.stat(path)))  # noqa: PTH116 (texts)
+
+
+def _newest(checked: Checked) -> int:
+    """Return when the files last changed, in nanoseconds; nobody can set this time at will."""
+    return max(changed for _, changed, *_ in checked.files.values())
+
+
+def _read_own(place: str) -> bytes:
+    """Return the content of a file that only we could have written, else nothing."""
+    handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode) or not _ours(info):
+            return b""
+        with open(handle, "rb", closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(handle)
+
+
+def _ours(info: os.stat_result) -> bool:
+    return info.st_uid == os.geteuid() and not info.st_mode & _WRITABLE_BY_OTHERS
+
+
+def _own_directory(folder: str) -> bool:
+    try:
+        os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 (texts)
+        if not os.path.lexists(folder):
+            os.mkdir(folder, 0o700)  # noqa: PTH102 (texts)
+        info = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(info.st_mode) and _ours(info)
+
+
+def _write_own(place: str, text: str, *, newest: int) -> None:
+    """Write a file in one step, readable by us alone."""
+    draft = f"{place}.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = os.open(draft, flags, 0o600)
+    try:
+        with open(handle, "w", encoding="utf-8") as stream:  # noqa: PTH123 (a descriptor)
+            stream.write(text)
+        if os.stat(draft).st_mtime_ns - newest < _SETTLED_NS:  # noqa: PTH116 (texts)
+            os.unlink(draft)  # noqa: PTH108 (texts)
+            return
+        os.replace(draft, place)  # noqa: PTH105 (texts)
+    except BaseException:
+        os.unlink(draft)  # noqa: PTH108 (texts)
+        raise

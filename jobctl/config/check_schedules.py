@@ -1,0 +1,140 @@
+"""Time zones, schedules, and what has to fit the gaps between their instants."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from jobctl.config.problem import WARNING, Problem
+from jobctl.model.schedule import ScheduleError, load_zone, parse_rule, smallest_gap
+from jobctl.model.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobctl.config.gather import Draft, Entry
+    from jobctl.config.positions import Path
+    from jobctl.config.schema import JobTable, ScheduleTable
+    from jobctl.model.schedule import Rule
+
+_ANY_ZONE = "UTC"
+"""Stands for the host's zone, and for zones that are wrong and reported elsewhere."""
+
+
+def check_zone(name: str, entry: Entry[Any], path: Path) -> Iterator[Problem]:
+    """Yield the problem of a time zone that does not exist."""
+    try:
+        load_zone(name)
+    except ScheduleError as error:
+        message, _, remedy = error.message.partition(": ")
+        literal = entry.source.positions.literals.get(entry.path + path, "")
+        if "${" in literal:
+            # What a variable holds is for nobody's eyes.
+            message = f"what {literal} stands for is not a time zone"
+        yield entry.problem(path, code="timezone", message=message, remedy=remedy)
+
+
+def check_schedules(
+    job: Entry[JobTable], layers: dict[str, tuple[Any, Entry[JobTable]]], draft: Draft
+) -> Iterator[Problem]:
+    """Yield what is wrong with the schedules of a job."""
+    zone, zone_entry = layers.get("timezone", (None, None))
+    if zone is None and draft.settings is not None and draft.settings.table is not None:
+        zone = draft.settings.table.timezone
+    if zone is not None and zone_entry is not None:
+        yield from check_zone(zone, zone_entry, ("timezone",))
+    jitter, jitter_entry = layers.get("jitter", (0.0, None))
+    texts, entry = layers.get("schedule", ((), job))
+    for index, text in enumerate(texts):
+        path: Path = ("schedule", index)
+        if (*entry.path, *path) not in entry.source.positions.values:
+            path = ("schedule",)
+        rule, problems = _rule(text, zone, entry, path, job=job.name)
+        yield from problems
+        yield from _gap(rule, jitter, jitter_entry, ("jitter",))
+    tables, entry = layers.get("schedules", ((), job))
+    for index, table in enumerate(tables or ()):
+        yield from _table(
+            table, entry, ("schedules", index), job=job.name, layers=layers, zone=zone
+        )
+    if not texts and not tables and "jitter" in layers and jitter_entry is job:
+        yield job.problem(
+            "jitter", code="no-effect", severity=WARNING,
+            message="a job without a schedule has no use for this", remedy="remove it",
+        )  # fmt: skip
+
+
+def _table(
+    table: ScheduleTable,
+    entry: Entry[JobTable],
+    path: Path,
+    *,
+    job: str,
+    layers: dict[str, tuple[Any, Entry[JobTable]]],
+    zone: str | None,
+) -> Iterator[Problem]:
+    if table.timezone is not None:
+        yield from check_zone(table.timezone, entry, (*path, "timezone"))
+        zone = table.timezone
+    rule, problems = _rule(table.schedule, zone, entry, (*path, "schedule"), job=job)
+    yield from problems
+    if table.jitter is not None:
+        yield from _gap(rule, table.jitter, entry, (*path, "jitter"))
+    else:
+        jitter, jitter_entry = layers.get("jitter", (0.0, None))
+        yield from _gap(rule, jitter, jitter_entry, ("jitter",))
+    if table.not_before is not None and table.not_after is not None:
+        first = datetime.fromisoformat(table.not_before)
+        if first >= datetime.fromisoformat(table.not_after):
+            yield entry.problem(
+                (*path, "not_after"), code="conflict", message="it is not after not_before",
+                remedy="swap the two, or leave one out",
+            )  # fmt: skip
+
+
+def _rule(
+    text: str, zone: str | None, entry: Entry[JobTable], path: Path, *, job: str
+) -> tuple[Rule | None, list[Problem]]:
+    try:
+        rule = parse_rule(text, timezone=_usable(zone), hash_key=job)
+    except ScheduleError as error:
+        about = f"{error.field}: " if error.field else ""
+        message, _, remedy = error.message.partition(": ")
+        problem = entry.source.problem(
+            entry.path + path,
+            code="schedule",
+            message=about + message,
+            remedy=remedy,
+            # One for the quote, and one because columns count from 1 here.
+            offset=error.column + 1 if error.column >= 0 else 0,
+        )
+        return None, [problem]
+    return rule, [
+        entry.problem(path, code="schedule", message=warning, severity=WARNING)
+        for warning in rule.warnings
+    ]
+
+
+def _usable(zone: str | None) -> str:
+    if zone is None:
+        return _ANY_ZONE
+    try:
+        load_zone(zone)
+    except ScheduleError:
+        return _ANY_ZONE
+    return zone
+
+
+def _gap(
+    rule: Rule | None, jitter: float, entry: Entry[JobTable] | None, path: Path
+) -> Iterator[Problem]:
+    if rule is None or entry is None or not jitter:
+        return
+    gap = smallest_gap(rule)
+    if gap is not None and jitter >= gap:
+        yield entry.problem(
+            path, code="conflict",
+            message=f"{format_duration(jitter)} is not shorter than the time between two instants"
+            f" of {rule.text!r}, {format_duration(gap)}",
+            remedy="make it shorter, or the schedule rarer",
+        )  # fmt: skip

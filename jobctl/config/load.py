@@ -1,0 +1,63 @@
+"""Load a configuration: fully validated, or from the cache of the last time it was.
+
+Importing this module is cheap; the validating one is imported when a file has to be validated.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jobctl.config import cache
+from jobctl.config.paths import find_config
+from jobctl.model.config import config_from_plain, to_plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jobctl.model.config import Config
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """Read and validate a configuration and what it includes.
+
+    Raises:
+        ConfigProblems: anything is wrong; it has every problem of every file.
+
+    """
+    from jobctl.config.validate import check_config  # noqa: PLC0415 (pydantic costs 100 ms)
+
+    return check_config(os.fspath(path)).require()
+
+
+def read_config(explicit: str | None = None) -> Config:
+    """Return the configuration to use (see :func:`find_config`), from the cache when it holds.
+
+    Raises:
+        ConfigProblems: anything is wrong with the files.
+        ConfigError: there is no configuration.
+
+    """
+    return config_from_plain(read_plain(explicit))
+
+
+def read_plain(explicit: str | None = None) -> dict[str, Any]:
+    """Return the plain form of the configuration to use, from the cache when it holds.
+
+    One job of it becomes a definition with :func:`jobctl.model.config.job_from_plain`.
+
+    Raises:
+        ConfigProblems: anything is wrong with the files.
+        ConfigError: there is no configuration.
+
+    """
+    path = find_config(explicit)
+    plain = cache.fetch(path)
+    if plain is not None:
+        return plain
+    from jobctl.config.validate import check_config  # noqa: PLC0415 (pydantic costs 100 ms)
+
+    checked = check_config(path)
+    made: dict[str, Any] = to_plain(checked.require())  # type: ignore[assignment]  # of a dataclass
+    cache.keep(checked, made, path=path)
+    return made

@@ -1,0 +1,151 @@
+"""The environment of an attempt: a small fixed base, the job's own, and ``JOBCTL_*``.
+
+Nothing of the daemon's own environment reaches a job, so that what works in the daemon's first
+hour also works after a reboot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobctl.errors import JobctlError
+
+if TYPE_CHECKING:
+    from jobctl.engine.attempt import AttemptSpec
+    from jobctl.model.job import JobDef
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_LANG = "C.UTF-8"
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Z0-9_]")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_QUOTED = re.compile(r"""(?:"((?:[^"\\]|\\.)*)"|'([^']*)')\s*(?:#.*)?\Z""")
+_TRAILING_COMMENT = re.compile(r"(?:^|\s+)#.*\Z")
+
+
+class EnvFileError(JobctlError):
+    """Raised when an ``env_file`` cannot be read or understood."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The user an attempt runs as."""
+
+    name: str
+    home: str
+
+
+def tool_directory() -> str | None:
+    """Return the directory of the running ``jobctl`` command, if it is a file somewhere."""
+    for directory in (Path(sys.argv[0]).absolute().parent, Path(sys.executable).parent):
+        if os.access(directory / "jobctl", os.X_OK):
+            return str(directory)
+    return None
+
+
+def job_environment(
+    job: JobDef, *, account: Account, timezone: str, tools: str | None
+) -> dict[str, str]:
+    """Return what every attempt of ``job`` has in common; raise :class:`EnvFileError`.
+
+    ``tools`` comes last in ``PATH``, so that ``jobctl progress`` is found and hides nothing.
+    """
+    path = DEFAULT_PATH
+    if tools is not None and tools not in path.split(":"):
+        path = f"{path}:{tools}"
+    environment = {
+        "HOME": account.home,
+        "USER": account.name,
+        "LOGNAME": account.name,
+        "SHELL": job.shell,
+        "PATH": path,
+        "LANG": DEFAULT_LANG,
+        "TZ": timezone,
+    }
+    for name in job.env_file:
+        environment.update(read_env_file(name))
+    environment.update(job.env)
+    return environment
+
+
+def attempt_environment(
+    spec: AttemptSpec, common: dict[str, str], *, result_file: str, progress_file: str
+) -> dict[str, str]:
+    """Return ``common`` with the ``JOBCTL_*`` variables of one attempt, which always win."""
+    environment = common.copy()
+    environment["JOBCTL_RUN_ID"] = spec.run_id
+    environment["JOBCTL_JOB"] = spec.job.name
+    environment["JOBCTL_ATTEMPT"] = str(spec.number)
+    environment["JOBCTL_MAX_ATTEMPTS"] = str(spec.max_attempts)
+    environment["JOBCTL_QUEUE"] = spec.queue
+    environment["JOBCTL_TRIGGER"] = spec.trigger
+    # Empty rather than unset: a script under `set -u` may name it and be started by hand.
+    environment["JOBCTL_SCHEDULED_AT"] = spec.scheduled_at or ""
+    environment["JOBCTL_RESULT_FILE"] = result_file
+    environment["JOBCTL_PROGRESS_FILE"] = progress_file
+    environment["JOBCTL_SUPERVISOR"] = spec.supervisor
+    if spec.tags:
+        for name, value in spec.tags.items():
+            environment["JOBCTL_TAG_" + variable_name(name)] = value
+    if spec.kwargs:
+        for name, argument in spec.kwargs.items():
+            environment["JOBCTL_ARG_" + variable_name(name)] = argument_text(argument)
+    return environment
+
+
+def variable_name(name: str) -> str:
+    """Return ``name`` in the letters a shell variable may have: ``max-width`` → ``MAX_WIDTH``."""
+    return _NOT_IN_A_NAME.sub("_", name.upper())
+
+
+def argument_text(value: object) -> str:
+    """Return an argument as a process sees it: strings as they are, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_env_file(name: str) -> dict[str, str]:
+    """Read ``KEY=VALUE`` lines; raise :class:`EnvFileError` naming the file and the line.
+
+    Empty lines and lines from ``#`` are left out, as is a leading ``export``. ``'…'`` is taken
+    as it is, ``"…"`` knows ``\\n \\t \\r`` and a backslash before any other character. Variables
+    are not expanded.
+    """
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise EnvFileError(
+            f"env_file {name} cannot be read: {why}; create it or take it out of the job"
+        ) from error
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        key, equals, value = stripped.removeprefix("export ").partition("=")
+        if not equals or not _NAME.match(key.strip()):
+            raise EnvFileError(f"{name}:{number}: this is not KEY=VALUE; mend or remove the line")
+        found[key.strip()] = _value(value.strip(), where=f"{name}:{number}")
+    return found
+
+
+def _value(text: str, *, where: str) -> str:
+    if text[:1] not in {'"', "'"}:
+        return _TRAILING_COMMENT.sub("", text)
+    quoted = _QUOTED.match(text)
+    if quoted is None:
+        raise EnvFileError(f"{where}: the quote is not closed, or text follows it")
+    double, single = quoted.groups()
+    if double is None:
+        return str(single)
+    return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), double)

@@ -1,0 +1,174 @@
+"""The files by which a job answers: its result, and how far it has come.
+
+Neither file is made in advance: most jobs write none. Their names hold run and attempt, so what an
+earlier attempt left behind is never read. A job with ``user =`` gets a directory of its own, the
+only place in the spool where it may make files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import stat
+from typing import TYPE_CHECKING
+
+from jobctl.errors import JobctlError
+
+if TYPE_CHECKING:
+    from jobctl.engine.attempt import AttemptDirs
+
+PROGRESS_TAIL = 4096
+"""Bytes at the end of the progress file in which the last valid line is looked for."""
+PROGRESS_LIMIT = 64 * 1024
+"""Bytes; a longer progress file is emptied once it has been read."""
+MESSAGE_LIMIT = 200
+"""Characters of a progress message that are kept."""
+
+
+class ResultError(JobctlError):
+    """Raised when the result file of an attempt cannot be taken."""
+
+
+class Exchange:
+    """Result and progress files of one slot, from attempt to attempt."""
+
+    def __init__(self, *, dirs: AttemptDirs, slot: str) -> None:
+        self._base = f"{dirs.spool}/{slot}"
+        self._directory: str | None = None
+        self._owner: int | None = None
+        self._seen = (0, 0)
+        self.result_file = ""
+        self.progress_file = ""
+        prefix = f"{slot}."
+        for entry in os.scandir(dirs.spool):
+            if entry.name.startswith(prefix):
+                _remove(entry.path)
+
+    def begin(self, run_id: str, attempt: int, *, owner: tuple[int, int] | None) -> None:
+        """Name the files of an attempt; ``owner`` (uid, gid) is set when it runs as another user.
+
+        Raises ``OSError``.
+        """
+        base = f"{self._base}.{run_id}.{attempt}"
+        self._seen = (0, 0)
+        self._directory = None
+        self._owner = None
+        if owner is not None:
+            _remove(base)
+            os.mkdir(base, mode=0o700)
+            os.chown(base, *owner)
+            self._directory = base
+            self._owner = owner[0]
+            base += "/job"
+        self.result_file = base + ".result"
+        self.progress_file = base + ".progress"
+
+    def end(self) -> None:
+        """Remove the files."""
+        if self._directory is not None:
+            _remove(self._directory)
+            self._directory = None
+            return
+        for name in (self.result_file, self.progress_file):
+            if os.access(name, os.F_OK):
+                _remove(name)
+
+    def result(self, limit: int) -> str | None:
+        """Return the result as JSON text, ``None`` without one; raise :class:`ResultError`.
+
+        What is not JSON becomes a JSON string.
+        """
+        try:
+            fd = self._open(self.result_file, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ResultError(
+                f"the result file cannot be read: {error.strerror}; "
+                "write a plain file to $JOBCTL_RESULT_FILE"
+            ) from error
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            size = os.stat(self.result_file).st_size
+            raise ResultError(
+                f"the result has {size} bytes, {limit} are allowed; "
+                "write it to a file or database and return where it is"
+            )
+        return as_json(data.decode("utf-8", errors="replace"))
+
+    def progress(self) -> str | None:
+        """Return ``{"percent": …, "message": …}`` if the job wrote since the last call."""
+        try:
+            found = os.stat(self.progress_file, follow_symlinks=False)
+        except OSError:
+            return None
+        seen = (found.st_size, found.st_mtime_ns)
+        if seen == self._seen:
+            return None
+        self._seen = seen
+        try:
+            fd = self._open(self.progress_file, os.O_RDWR)
+        except OSError:
+            return None
+        try:
+            tail = os.pread(fd, PROGRESS_TAIL, max(0, found.st_size - PROGRESS_TAIL))
+            if found.st_size > PROGRESS_LIMIT:
+                os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+        return last_progress(tail.decode("utf-8", errors="replace"))
+
+    def _open(self, name: str, mode: int) -> int:
+        """Open a plain file of the job; it may have put a pipe there, or a link to a secret."""
+        fd = os.open(name, mode | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or self._owner not in {None, found.st_uid}:
+            os.close(fd)
+            raise OSError(errno.EINVAL, "it is not a plain file of the job's user", name)
+        return fd
+
+
+def as_json(text: str) -> str | None:
+    """Return ``text`` if it is JSON, else a JSON string of it; ``None`` when it is empty."""
+    text = text.strip()
+    if not text:
+        return None
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return json.dumps(text, ensure_ascii=False)
+    return text
+
+
+def last_progress(text: str) -> str | None:
+    """Return the last line of the form ``PERCENT [MESSAGE]`` as JSON, ``None`` without one."""
+    for line in reversed(text.splitlines()):
+        number, _, message = line.strip().partition(" ")
+        try:
+            percent = min(max(float(number.removesuffix("%")), 0.0), 100.0)
+        except ValueError:
+            continue
+        if percent != percent:  # noqa: PLR0124 - NaN
+            continue
+        progress = {
+            "percent": int(percent) if percent.is_integer() else percent,
+            "message": message.strip()[:MESSAGE_LIMIT],
+        }
+        return json.dumps(progress, ensure_ascii=False)
+    return None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _remove(name: str) -> None:
+    with contextlib.suppress(OSError):
+        if os.path.isdir(name) and not os.path.islink(name):
+            shutil.rmtree(name, ignore_errors=True)
+        else:
+            os.unlink(name)

@@ -1,0 +1,407 @@
+"""The daemon: owns the store server, the pools and the duties, and never runs user code itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jobctl
+from jobctl.engine import leftovers
+from jobctl.engine.fleet import Fleet
+from jobctl.engine.heart import Doorman, Heartbeat
+from jobctl.engine.lock import StateLock, prepare
+from jobctl.engine.notify import Notifier, watchdog_period
+from jobctl.engine.pools import Identity, queues_of
+from jobctl.engine.rescuer import Promoter, Rescuer, take_back
+from jobctl.engine.retention import Retention
+from jobctl.engine.scheduler import Scheduler
+from jobctl.engine.subreaper import become_subreaper, reap_orphans
+from jobctl.errors import JobctlError, UnreachableError
+from jobctl.model.admission import limit_sizes
+from jobctl.store import queries, transitions
+from jobctl.store.aio import AsyncStore, Backoff
+from jobctl.store.keys import Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from jobctl.clock import Clock
+    from jobctl.engine.service import Service
+    from jobctl.model.config import Config
+    from jobctl.store.address import Address
+    from jobctl.store.embedded import EmbeddedStore
+
+log = logging.getLogger(__name__)
+
+POOLS_GONE = 15.0
+"""Seconds that pools of an earlier supervisor get to end by themselves."""
+LEAVE_TRIES = 20
+IDLE_CHECK = 0.1
+
+
+class Supervisor:
+    """One supervisor from start to stop.
+
+    ``reload`` reads the configuration again (in a child, so that neither its cost nor its
+    libraries stay here). ``embedded`` is the private store, when the configuration names none.
+    """
+
+    def __init__(  # noqa: PLR0913 - assembled in one place, the daemon command
+        self,
+        config: Config,
+        *,
+        reload: Callable[[], Awaitable[Config]],
+        address: Address,
+        embedded: EmbeddedStore | None,
+        supervisor: str,
+        host: str,
+        timezone: str,
+        boot_id: str,
+        clock: Clock,
+        scheduling: bool = True,
+        burst: bool = False,
+    ) -> None:
+        self._config = config
+        self._reload = reload
+        self._address = address
+        self._embedded = embedded
+        self._sid = supervisor
+        self._host = host
+        self._timezone = timezone
+        self._boot_id = boot_id
+        self._clock = clock
+        self._scheduling = scheduling
+        self._burst = burst
+        self._keys = Keys(config.settings.namespace)
+        self._store = AsyncStore(address, name="jobctl-supervisor")
+        self._ears = AsyncStore(address, name="jobctl-supervisor-ears")
+        self._state_dir = Path(config.settings.state_dir)
+        self._notifier = Notifier.from_environment()
+        self._started_at = clock.epoch()
+        self._stop = asyncio.Event()
+        self._bug: BaseException | None = None
+        self._deadline: float | None = config.settings.drain_timeout
+        self._signals = 0
+        self._reloading: asyncio.Task[None] | None = None
+        self._services: list[Service] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> int:
+        """Run until stopped; return the exit code."""
+        prepare(self._state_dir)
+        lock = StateLock(self._state_dir)
+        lock.acquire()
+        try:
+            become_subreaper()
+            self._install_signals()
+            await self._open_store()
+            await self._take_over(lock)
+            await self._serve(lock)
+        finally:
+            await self._close()
+            lock.release()
+        if self._bug is not None:
+            raise self._bug
+        return 0
+
+    # Start
+
+    async def _open_store(self) -> None:
+        if self._embedded is not None:
+            await self._embedded.start()
+            self._tasks.append(asyncio.create_task(self._embedded.watch()))
+        try:
+            await self._store.connect()
+        except UnreachableError as error:
+            log.warning("%s; waiting for it", error)
+            self._notifier.send("STATUS=waiting for the store")
+            connecting = asyncio.create_task(self._store.wait_connected(Backoff()))
+            stopping = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if not connecting.done():
+                connecting.cancel()
+                raise
+            await connecting
+
+    async def _take_over(self, lock: StateLock) -> None:
+        """Rescue at once what an earlier supervisor of this state directory left behind."""
+        earlier = str(lock.facts().get("supervisor", ""))
+        deadline = self._clock.monotonic() + POOLS_GONE
+        while not lock.acquire_pools():
+            if self._clock.monotonic() > deadline:
+                log.warning("pools of the earlier supervisor %s do not end; killing them", earlier)
+                await asyncio.to_thread(leftovers.end_pools, lock.facts())
+                deadline += POOLS_GONE
+            await asyncio.sleep(IDLE_CHECK)
+        if earlier:
+            ended = await asyncio.to_thread(leftovers.end, earlier)
+            moved = await take_back(self._store, self._keys, supervisor=earlier)
+            if ended or moved:
+                log.warning(
+                    "supervisor %s ended without notice: took back %s runs, ended %d processes",
+                    earlier, moved, ended,
+                )  # fmt: skip
+        lock.write_facts({"supervisor": self._sid, "pid": os.getpid(), "pools": []})
+
+    async def _serve(self, lock: StateLock) -> None:
+        identity = Identity(
+            supervisor=self._sid,
+            host=self._host,
+            timezone=self._timezone,
+            address=self._address,
+            pools_lock=lock.pools,
+        )
+        self._fleet = Fleet(
+            identity,
+            store=self._store,
+            keys=self._keys,
+            on_change=lambda pids: lock.write_facts(
+                {"supervisor": self._sid, "pid": os.getpid(), "pools": pids}
+            ),
+            on_fenced=self._fenced,
+            clock=self._clock,
+        )
+        await self._register()
+        await self._fleet.start(self._config)
+        self._start_services()
+        log.info(
+            "jobctl %s: supervisor %s is ready (%d jobs, %s)",
+            jobctl.__version__, self._sid, len(self._config.jobs),
+            ", ".join(f"{pool.name}: {pool.slots} slots" for pool in self._config.pools.values()),
+        )  # fmt: skip
+        self._notifier.send("READY=1", f"STATUS={self._status()}")
+        if self._burst:
+            self._tasks.append(asyncio.create_task(self._stop_when_idle()))
+        await self._stop.wait()
+        await self._wind_down()
+
+    async def _register(self) -> None:
+        await self._store.run(
+            transitions.register(self._keys, supervisor=self._sid, facts=self._facts())
+        )
+        await self._store.run(transitions.set_limits(self._keys, limit_sizes(self._config)))
+
+    def _facts(self) -> dict[str, str]:
+        pools = {
+            pool.name: {"slots": pool.slots, "queues": queues_of(self._config, pool.name)}
+            for pool in self._config.pools.values()
+        }
+        return {
+            "host": self._host,
+            "pid": str(os.getpid()),
+            "version": jobctl.__version__,
+            "started": f"{self._started_at:.3f}",
+            "zone": self._config.settings.timezone or self._timezone,
+            "state_dir": str(self._state_dir),
+            "config": self._config.path,
+            "pools": json.dumps(pools, separators=(",", ":")),
+        }
+
+    def _start_services(self) -> None:
+        """Start the duties; the heartbeat first, for without it everything else is refused."""
+        self._heart = Heartbeat(
+            self._store,
+            self._keys,
+            supervisor=self._sid,
+            load=self._fleet.load,
+            owners=self._fleet.owners,
+            on_message=self._on_message,
+            on_fenced=self._fenced,
+            clock=self._clock,
+        )
+        self._promoter = Promoter(self._store, self._keys)
+        self._rescuer = Rescuer(
+            self._store, self._keys, supervisor=self._sid, clock=self._clock
+        )
+        self._doorman = Doorman(
+            self._ears, self._keys, supervisor=self._sid, on_bell=self._on_bell
+        )
+        self._services = [self._heart, self._promoter, self._rescuer, self._doorman]
+        self._retention = Retention(self._state_dir, clock=self._clock)
+        self._retention.configure(self._config)
+        self._services.append(self._retention)
+        self._scheduler: Scheduler | None = None
+        if self._scheduling:
+            self._scheduler = Scheduler(
+                self._store,
+                self._keys,
+                supervisor=self._sid,
+                host=self._host,
+                timezone=self._timezone,
+                boot_id=self._boot_id,
+                peers=lambda: (self._sid, *self._rescuer.alive),
+                clock=self._clock,
+            )
+            self._scheduler.configure(self._config)
+            self._services.append(self._scheduler)
+        for service in self._services:
+            service.start(self._on_bug)
+        period = watchdog_period(dict(os.environ))
+        self._tasks.append(asyncio.create_task(self._pet_watchdog(period)))
+
+    # Events
+
+    def _install_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+
+    def _on_stop_signal(self, number: signal.Signals) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            log.info("%s: finishing what runs (again: stop it now)", number.name)
+            self._stop.set()
+        else:
+            log.info("%s: stopping what runs", number.name)
+            with contextlib.suppress(AttributeError):
+                self._fleet.hurry()
+
+    def _on_message(self, message: str) -> None:
+        word, _, rest = message.partition(" ")
+        match word:
+            case "revoke":
+                run_id, epoch, order = rest.split(" ", 2)
+                self._fleet.revoke(run_id, int(epoch), order)
+            case "reload":
+                self._on_reload()
+            case "drain":
+                log.info("asked to drain: finishing what runs, however long it takes")
+                self._deadline = None
+                self._stop.set()
+            case "stop":
+                log.info("asked to stop: finishing what runs")
+                self._stop.set()
+            case _:
+                log.error("a message that is not known was dropped: %.80r", message)
+
+    def _on_bell(self, which: str) -> None:
+        if which == "mailbox":
+            self._heart.wake()
+        else:
+            self._promoter.wake()
+
+    def _on_reload(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._do_reload())
+
+    async def _do_reload(self) -> None:
+        self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
+        try:
+            config = await self._reload()
+            self._check_unchanged(config)
+            old, self._config = self._config, config
+            await self._register()
+            removed = {name: "" for name in limit_sizes(old).keys() - limit_sizes(config).keys()}
+            if removed:
+                await self._store.run(transitions.set_limits(self._keys, removed))
+            await self._fleet.configure(config)
+            self._retention.configure(config)
+            if self._scheduler is not None:
+                self._scheduler.configure(config)
+            log.info("reloaded %s: %d jobs", config.path, len(config.jobs))
+        except JobctlError as error:
+            log.error("reload failed, the old configuration stays: %s", error)  # noqa: TRY400
+        finally:
+            self._notifier.send("READY=1", f"STATUS={self._status()}")
+
+    def _check_unchanged(self, config: Config) -> None:
+        """Keep what cannot change under a running daemon; say so."""
+        new, old = config.settings, self._config.settings
+        for name in ("redis", "namespace", "state_dir"):
+            if getattr(new, name) != getattr(old, name):
+                raise UnreachableError(f"{name} in [jobctl] changed; restart the daemon to use it")
+
+    def _fenced(self) -> None:
+        """Stop at once: others have taken our runs over. The service manager starts us anew."""
+        if not self._stop.is_set():
+            log.error(
+                "this supervisor was taken for dead and its runs were rescued; stopping what runs"
+            )
+            self._bug = UnreachableError(
+                "the store does not know this supervisor any more (it was taken for dead, or the "
+                "store lost its data); start the daemon again"
+            )
+            self._deadline = 0.0
+            self._stop.set()
+
+    def _on_bug(self, error: BaseException) -> None:
+        log.critical("unexpected error; stopping in order", exc_info=error)
+        self._bug = error
+        self._stop.set()
+
+    async def _pet_watchdog(self, period: float | None) -> None:
+        while True:
+            await asyncio.sleep(period or 10.0)
+            reap_orphans(self._known_children())
+            self._notifier.send("WATCHDOG=1", f"STATUS={self._status()}")
+
+    def _known_children(self) -> set[int]:
+        known = set(self._fleet.pids())
+        if self._embedded is not None:
+            known.add(self._embedded.pid)
+        return known
+
+    def _status(self) -> str:
+        return f"{self._fleet.running} running, {len(self._config.jobs)} jobs"
+
+    async def _stop_when_idle(self) -> None:
+        """End a burst when nothing is ready, running or about to be retried."""
+        while not await self._idle():
+            await asyncio.sleep(IDLE_CHECK)
+        self._stop.set()
+
+    async def _idle(self) -> bool:
+        served = {queue for name in self._config.pools for queue in queues_of(self._config, name)}
+        calls = [
+            queries.ready_length(self._keys, queue, priority)
+            for queue in served
+            for priority in queries.PRIORITIES
+        ]
+        with contextlib.suppress(JobctlError):
+            if any(await self._store.run_many(calls)):
+                return False
+            if any([await self._store.run(queries.owned(self._keys, o)) for o in self._fleet.owners()]):
+                return False
+            for run_id in await self._store.run(queries.due_ids(self._keys, most=1000)):
+                run = await self._store.run(queries.run_or_broken(self._keys, run_id))
+                if run is not None and run.attempt > 0:
+                    return False
+            return True
+        return False
+
+    # Stop
+
+    async def _wind_down(self) -> None:
+        """Schedules first, so that nothing new comes; pools; the heartbeat last, for their sake."""
+        self._notifier.send("STOPPING=1", "STATUS=finishing what runs")
+        if self._scheduler is not None:
+            await self._scheduler.stop()
+        await self._fleet.drain(self._deadline)
+        for service in reversed(self._services):
+            await service.stop()
+        for _ in range(LEAVE_TRIES):
+            with contextlib.suppress(JobctlError):
+                if await self._store.run(transitions.leave(self._keys, supervisor=self._sid)) == 0:
+                    break
+                await take_back(self._store, self._keys, supervisor=self._sid)
+            await asyncio.sleep(IDLE_CHECK)
+        log.info("stopped")
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._store.close()
+        await self._ears.close()
+        if self._embedded is not None:
+            await self._embedded.stop()
+
+

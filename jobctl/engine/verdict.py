@@ -1,0 +1,83 @@
+"""How the end of a process becomes the outcome of an attempt: pure, no I/O."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobctl.errors import ConfigError
+from jobctl.model.run import OutcomeKind, Reason
+
+if TYPE_CHECKING:
+    from jobctl.model.job import JobDef
+
+SHELL_SIGNAL = 128
+"""A shell exits with this plus the number of the signal that ended its command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an attempt came to, and why; ``reason`` is ``None`` only when it succeeded."""
+
+    kind: OutcomeKind
+    reason: Reason | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A verdict with the numbers the kernel gave."""
+
+    verdict: Verdict
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+def judge(job: JobDef, status: int, *, stopped: Verdict | None) -> Ending:
+    """Return the ending of a leader that ``wait4`` reported with ``status``.
+
+    ``stopped`` is set when jobctl ended it: that decides, whatever the process made of it. A shell
+    command that exits with 128+n is reported as ended by signal n, keeping its exit code.
+    """
+    exit_code, number = _numbers(status, shell=isinstance(job.command, str))
+    if stopped is not None:
+        return Ending(stopped, exit_code, number)
+    if exit_code is not None and exit_code in job.success_codes:
+        return Ending(Verdict(OutcomeKind.SUCCEEDED), exit_code, None)
+    if exit_code is not None and exit_code in job.skip_codes:
+        error = f"exit code {exit_code} is one of skip_codes"
+        return Ending(Verdict(OutcomeKind.SKIPPED, Reason.CODE, error), exit_code, None)
+    if number is not None:
+        error = f"ended by signal {number} ({_signal_name(number)})"
+        return Ending(Verdict(OutcomeKind.FAILED, Reason.SIGNAL, error), exit_code, number)
+    error = f"exit code {exit_code}"
+    return Ending(Verdict(OutcomeKind.FAILED, Reason.EXIT, error), exit_code, None)
+
+
+def signal_number(name: str) -> int:
+    """Return the number of ``TERM``, ``SIGTERM`` or ``15``; raise :class:`ConfigError`."""
+    try:
+        if name.isdigit():
+            return int(signal.Signals(int(name)))
+        return int(signal.Signals["SIG" + name.upper().removeprefix("SIG")])
+    except (KeyError, ValueError):
+        raise ConfigError(f"{name} is not a signal; try TERM, INT, HUP, USR1 or KILL") from None
+
+
+def _numbers(status: int, *, shell: bool) -> tuple[int | None, int | None]:
+    if os.WIFSIGNALED(status):
+        return None, os.WTERMSIG(status)
+    exit_code = os.WEXITSTATUS(status)
+    number = exit_code - SHELL_SIGNAL
+    if shell and number > 0 and number in signal.valid_signals():
+        return exit_code, number
+    return exit_code, None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name.removeprefix("SIG")
+    except ValueError:
+        return f"real-time {number}"

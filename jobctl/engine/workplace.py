@@ -1,0 +1,54 @@
+"""What the slots of one event loop share."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobctl.engine.environment import tool_directory
+from jobctl.engine.output import OutputWatch
+from jobctl.engine.processes import Processes, restore_signals
+from jobctl.engine.spawn import Launches
+
+if TYPE_CHECKING:
+    from jobctl.clock import Clock
+    from jobctl.engine.attempt import AttemptDirs
+
+
+@dataclass(slots=True, kw_only=True)
+class Workplace:
+    """Directories, clock and watchers of a pool. Make it with :meth:`open` inside the loop."""
+
+    dirs: AttemptDirs
+    clock: Clock
+    processes: Processes
+    outputs: OutputWatch
+    launches: Launches
+    null: int
+    """A descriptor of ``/dev/null``."""
+
+    @classmethod
+    def open(cls, *, dirs: AttemptDirs, clock: Clock) -> Workplace:
+        """Make directories and watchers; this process becomes a child subreaper.
+
+        Signals it ignores get their default again, because children would ignore them too.
+
+        Raises ``OSError``.
+        """
+        dirs.create()
+        restore_signals()
+        return cls(
+            dirs=dirs,
+            clock=clock,
+            processes=Processes(),
+            outputs=OutputWatch(),
+            launches=Launches(tools=tool_directory()),
+            null=os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC),
+        )
+
+    def close(self) -> None:
+        """Stop watching. Close the slots first."""
+        self.outputs.close()
+        self.processes.close()
+        os.close(self.null)

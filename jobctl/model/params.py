@@ -1,0 +1,250 @@
+"""The arguments of a run, checked against the parameters its job declares.
+
+Only the numbers, texts and lists that JSON knows travel to a run, and no text with a NUL
+character, which no process can be given. This module is on the way of every submit: what
+costs time to import is imported where a job needs it.
+"""
+
+from __future__ import annotations
+
+from jobctl.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from jobctl.model.job import JobDef, ParamSpec
+
+_WORDS = {
+    "true": True, "yes": True, "on": True, "1": True,
+    "false": False, "no": False, "off": False, "0": False,
+}  # fmt: skip
+_KINDS = {
+    "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
+    "json": "JSON",
+}  # fmt: skip
+_LONGEST_SHOWN = 60
+_MOST_DIGITS = 4300
+"""As far as Python converts."""
+
+
+class ParamError(ValueError):
+    """Raised when a value does not fit a parameter; the message continues "VALUE …"."""
+
+
+def bind(
+    job: JobDef, args: Sequence[object], kwargs: Mapping[str, object], *, text: bool
+) -> tuple[tuple[object, ...], dict[str, object]]:
+    """Return the positional and named arguments a run of ``job`` gets.
+
+    Without declared parameters everything is passed on as it is. With them, positional
+    arguments fill the parameters in the order they are declared, every value is checked and
+    converted, and defaults are filled in. A Python job then gets its parameters by name alone,
+    and refuses further positional arguments. A shell job keeps all its positional arguments
+    for ``"$@"`` and gets the parameters by name as well. What this returns can be bound again
+    with the same result.
+
+    ``text`` tells that the values are words of a command line, to be converted to the declared
+    types; words for which nothing is declared stay text.
+
+    Raises:
+        UsageError: the arguments do not fit; the message names every one that does not.
+
+    """
+    problems: list[str] = []
+    for number, value in enumerate(args, 1):
+        problems += _unpassable(f"argument {number}", value)
+    for name, value in kwargs.items():
+        problems += _unpassable(name, value)
+    if not job.params:
+        problems += _bad_names(job, kwargs)
+        _refuse(job, problems)
+        return tuple(args), dict(kwargs)
+    named = _by_name(job, args, kwargs, problems=problems)
+    bound: dict[str, object] = {}
+    for spec in job.params:
+        if spec.name in named:
+            try:
+                bound[spec.name] = convert(spec, named[spec.name], text=text)
+            except ParamError as error:
+                problems.append(f"{spec.name}: {_shown(spec, named[spec.name])} {error}")
+        elif not spec.required:
+            # A parameter that may be left out and has no default is not passed at all.
+            if spec.default is not None:
+                bound[spec.name] = spec.default
+        else:
+            problems.append(f"{spec.name}: is missing; write {spec.name}=…")
+    _refuse(job, problems)
+    return (() if job.python else tuple(args)), bound
+
+
+def convert(spec: ParamSpec, value: object, *, text: bool) -> object:
+    """Return ``value`` as the type ``spec`` declares, within its limits.
+
+    Raises:
+        ParamError: it is of another type, or breaks min, max, choices or pattern.
+
+    """
+    if text and isinstance(value, str):
+        value = _from_text(spec.type, value)
+    _check_type(spec.type, value)
+    if spec.type == "float" and isinstance(value, int):
+        value = _finite(value)
+    if spec.choices and not any(_same(value, choice) for choice in spec.choices):
+        raise ParamError(f"is none of {', '.join(map(str, spec.choices))}")
+    _check_bounds(spec, value)
+    if spec.pattern is not None and isinstance(value, str):
+        import re  # noqa: PLC0415 (4 ms that only such a parameter needs)
+
+        if not re.fullmatch(spec.pattern, value):
+            raise ParamError(f"does not match the pattern {spec.pattern}")
+    return value
+
+
+def _from_text(kind: str, word: str) -> object:
+    """Return what a word of the command line says in a type, or the word when it says nothing."""
+    if kind == "int" and _is_integer(word):
+        return int(word)
+    if kind == "float":
+        try:
+            return float(word)
+        except ValueError:
+            return word
+    if kind == "bool":
+        return _WORDS.get(word.lower(), word)
+    if kind == "json":
+        import json  # noqa: PLC0415 (7 ms that only such a parameter needs)
+
+        try:
+            return json.loads(word)
+        except (ValueError, RecursionError):
+            raise ParamError("is not JSON; put texts in double quotes") from None
+    return word
+
+
+def _is_integer(word: str) -> bool:
+    """Tell what ``int()`` should take: it also takes blanks and underscores."""
+    digits = word[1:] if word[:1] in ("+", "-") else word
+    return digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS
+
+
+def _check_type(kind: str, value: object) -> None:
+    fits = {
+        "str": isinstance(value, str),
+        "int": isinstance(value, int) and not isinstance(value, bool),
+        "float": isinstance(value, int | float) and not isinstance(value, bool),
+        "bool": isinstance(value, bool),
+        "json": True,
+    }[kind]
+    if not fits:
+        raise ParamError(f"is not {_KINDS[kind]}")
+    if isinstance(value, float):
+        _finite(value)
+
+
+def _finite(value: float) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = float("inf")
+    # Neither infinities nor "not a number" can be written in JSON.
+    if number - number != 0:
+        raise ParamError("is not a finite number")
+    return number
+
+
+def _same(value: object, choice: object) -> bool:
+    """Compare as JSON does: 1 is 1.0, but not true."""
+    return isinstance(value, bool) == isinstance(choice, bool) and value == choice
+
+
+def _check_bounds(spec: ParamSpec, value: object) -> None:
+    if isinstance(value, str):
+        size: float = len(value)
+        less, more = "is shorter than {:g} characters", "is longer than {:g} characters"
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        size = value
+        less, more = "is less than {:g}", "is more than {:g}"
+    else:
+        return
+    if spec.min is not None and size < spec.min:
+        raise ParamError(less.format(spec.min))
+    if spec.max is not None and size > spec.max:
+        raise ParamError(more.format(spec.max))
+
+
+def _by_name(
+    job: JobDef, args: Sequence[object], kwargs: Mapping[str, object], *, problems: list[str]
+) -> dict[str, object]:
+    """Return the values given for each parameter, whether in order or by name."""
+    specs = {spec.name: spec for spec in job.params}
+    known = list(specs)
+    named = dict(zip(known, args, strict=False))
+    if job.python and len(args) > len(known):
+        problems.append(f"{len(args)} arguments are too many; it takes {', '.join(known)}")
+    for name, value in kwargs.items():
+        if name not in known:
+            problems.append(f"{name}: unknown parameter; {_hint(name, known)}")
+        elif name in named and not _means(specs[name], named[name], value):
+            problems.append(f"{name}: is given in order and by name; give it once")
+        else:
+            named[name] = value
+    return named
+
+
+def _means(spec: ParamSpec, word: object, value: object) -> bool:
+    """Tell whether ``word`` says the same as ``value``, which may be converted already."""
+    if word == value:
+        return True
+    try:
+        return convert(spec, word, text=True) == value
+    except ParamError:
+        return False
+
+
+def _bad_names(job: JobDef, kwargs: Mapping[str, object]) -> list[str]:
+    """Return what is wrong with names that nothing declares; a shell job gets them as variables."""
+    if job.python:
+        return [f"{name!r} is no name for an argument" for name in kwargs if not name]
+    return [
+        f"{name!r} is no name for a variable; use letters, digits, '_' and '-'"
+        for name in kwargs
+        if not name.isascii() or not name.replace("-", "_").isidentifier()
+    ]
+
+
+def _unpassable(name: str, value: object) -> Iterator[str]:
+    if _holds_nul(value) or "\0" in name:
+        yield f"{name!r}: holds a NUL character, which no process can be given"
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return any(map(_holds_nul, value))
+    return False
+
+
+def _hint(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 (7 ms, and only for a mistake)
+
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"it takes {', '.join(known)}"
+
+
+def _shown(spec: ParamSpec, value: object) -> str:
+    if spec.secret:
+        return "the value"
+    said = repr(value)
+    return said if len(said) <= _LONGEST_SHOWN else said[: _LONGEST_SHOWN - 1] + "…"
+
+
+def _refuse(job: JobDef, problems: list[str]) -> None:
+    if len(problems) == 1:
+        raise UsageError(f"job {job.name}: {problems[0]}")
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        raise UsageError(f"job {job.name}: {len(problems)} arguments do not fit:{listed}")
