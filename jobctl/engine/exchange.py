@@ -154,12 +154,17 @@ def last_progress(text: str) -> str | None:
             continue
         if percent != percent:  # noqa: PLR0124 - NaN
             continue
-        progress = {
-            "percent": int(percent) if percent.is_integer() else percent,
-            "message": message.strip()[:MESSAGE_LIMIT],
-        }
-        return json.dumps(progress, ensure_ascii=False)
+        return progress_json(percent, message)
     return None
+
+
+def progress_json(percent: float, message: str) -> str:
+    """Return ``{"percent": …, "message": …}``."""
+    progress = {
+        "percent": int(percent) if percent.is_integer() else percent,
+        "message": message.strip()[:MESSAGE_LIMIT],
+    }
+    return json.dumps(progress, ensure_ascii=False)
 
 
 def _refuse(constant: str) -> None:

@@ -13,7 +13,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from jobctl.engine.verdict import Verdict, signal_number
+from jobctl.engine.ending import Finding, signal_number
 from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Guard:
 
     def __init__(self, attempt: Attempt, *, job: JobDef, processes: Processes) -> None:
         self.attempt = attempt
-        self.stopped: Verdict | None = None
+        self.stopped: Finding | None = None
         """Why the attempt was stopped; the first reason counts."""
         self._job = job
         self._processes = processes
@@ -57,7 +57,7 @@ class Guard:
 
     def stop(
         self,
-        verdict: Verdict,
+        finding: Finding,
         *,
         number: int | None = None,
         grace: float | None = None,
@@ -69,7 +69,7 @@ class Guard:
         was not sent before, and may bring the KILL forward.
         """
         if self.stopped is None:
-            self.stopped = verdict
+            self.stopped = finding
         number = self._stop_signal if number is None else number
         if number not in self._sent:
             self._sent.add(number)
@@ -78,12 +78,22 @@ class Guard:
             grace = self._job.stop_timeout if grace is None else grace
             self._kill_by(self._loop.time() + grace)
 
-    async def clear(self) -> bool:
+    def follow(self, attempt: Attempt) -> None:
+        """Go on with the same attempt under another leader."""
+        self._processes.end(self.attempt)
+        self.attempt = attempt
+        self._processes.begin(attempt)
+
+    async def clear(self, *, all_of_it: bool = False) -> bool:
         """End what outlived the leader and return whether there was anything.
 
         Without a stop on its way it gets :data:`LEFTOVER_GRACE`. Cancelling this kills at once.
+        ``all_of_it`` ends the leader too.
         """
-        left = self._processes.leftovers(self.attempt)
+        if all_of_it:
+            left = self._processes.family(self.attempt)
+        else:
+            left = self._processes.leftovers(self.attempt)
         if not left:
             return False
         if self._kill_at is None:
@@ -115,7 +125,7 @@ class Guard:
 
     def _time_out(self, timeout: float) -> None:
         error = f"did not end within its timeout of {timeout:g} s"
-        self.stop(Verdict(OutcomeKind.FAILED, Reason.TIMEOUT, error))
+        self.stop(Finding(OutcomeKind.FAILED, Reason.TIMEOUT, error))
 
     def _living(self, before: list[Process]) -> list[Process]:
         try:

@@ -54,8 +54,6 @@ class Attempt:
     number: bytes
     leader: int
     """The number of its first process, which is also the number of its session."""
-    shared: bool = False
-    """The leader serves many attempts (a warm interpreter): it is not in the family itself."""
     orphan_cpu: float = 0.0
     """Seconds used by its strays, known when they were reaped."""
 
@@ -183,7 +181,7 @@ class Processes:
         """Return all living processes of ``attempt`` that may be signalled."""
         roots = [pid for pid, suspects in self._look().items() if suspects <= {attempt}]
         if attempt.leader in self._known:
-            roots += children_of(attempt.leader) if attempt.shared else [attempt.leader]
+            roots.append(attempt.leader)
         return self._living(roots)
 
     def roots(self, attempt: Attempt) -> list[int]:

@@ -26,6 +26,9 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 """What shells exit with, so that both spellings of a command fail alike."""
 
+DEFAULT_UMASK = 0o022
+"""As under cron, whatever the daemon uses for its own files."""
+
 _KEPT = 512
 """Prepared jobs kept in memory; with more of them the oldest is prepared again."""
 
@@ -142,7 +145,7 @@ def start(
             user=identity.uid,
             group=identity.gid,
             extra_groups=identity.groups,
-            umask=-1 if job.umask is None else job.umask,
+            umask=DEFAULT_UMASK if job.umask is None else job.umask,
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise explain(error, launch, command) from error
@@ -195,36 +198,30 @@ def explain(error: Exception, launch: Launch, command: list[str]) -> SpawnError:
 
 
 def _explain_program(error: OSError, program: str, why: str) -> SpawnError:
-    if error.errno == errno.ENOENT:
-        if "/" in program and os.path.exists(program):
-            return SpawnError(
-                f"{program}: the interpreter named in its first line does not exist",
-                status=NOT_FOUND,
-            )
-        place = "there is no such file" if "/" in program else "not found in PATH of the job"
-        return SpawnError(
-            f"{program}: {place}; mend the command, or set PATH in env of the job", status=NOT_FOUND
-        )
-    if error.errno == errno.ENOTDIR:
-        return SpawnError(f"{program}: there is no such file; mend the command", status=NOT_FOUND)
-    if error.errno == errno.EACCES:
-        return SpawnError(
-            f"{program} may not be executed: {why}; try chmod +x, and mind the job's user",
-            status=NOT_EXECUTABLE,
-        )
-    if error.errno == errno.ENOEXEC:
-        return SpawnError(
-            f"{program} is not a program; put #!/bin/sh or the like in its first line",
-            status=NOT_EXECUTABLE,
-        )
-    if error.errno == errno.E2BIG:
-        return SpawnError(
-            f"{program}: arguments and environment are too long for the kernel; "
-            "pass a file name instead"
-        )
-    if error.errno in {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}:
-        return SpawnError(f"{program} cannot be started: {why}; the host or its limits are used up")
-    return SpawnError(f"{program} cannot be started: {why}")
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return SpawnError(f"{program}: {_missing(program)}", status=NOT_FOUND)
+        case errno.EACCES:
+            text = f"{program} may not be executed: {why}; try chmod +x, and mind the job's user"
+            return SpawnError(text, status=NOT_EXECUTABLE)
+        case errno.ENOEXEC:
+            text = f"{program} is not a program; put #!/bin/sh or the like in its first line"
+            return SpawnError(text, status=NOT_EXECUTABLE)
+        case errno.E2BIG:
+            text = "arguments and environment are too long for the kernel; pass a file name instead"
+        case errno.EMFILE | errno.ENFILE | errno.EAGAIN | errno.ENOMEM:
+            text = f"{why}: limits of the daemon or the host are used up; raise them, or use fewer slots"
+        case _:
+            text = why
+    return SpawnError(f"{program} cannot be started: {text}")
+
+
+def _missing(program: str) -> str:
+    if "/" not in program:
+        return "not found in PATH of the job; mend the command, or set PATH in env of the job"
+    if os.path.exists(program):
+        return "the interpreter named in its first line does not exist; install it or mend the line"
+    return "there is no such file; mend the command"
 
 
 def _user(job: JobDef) -> pwd.struct_passwd:
