@@ -14,11 +14,12 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 
+class ExitCode:
+    """What ``jobctl`` itself exits with; a job's own code is passed through unchanged.
 
-class ExitCode(IntEnum):
-    """What ``jobctl`` itself exits with; a job's own code is passed through unchanged."""
+    Plain numbers: an enum would make every command start a third of a bare interpreter later.
+    """
 
     OK = 0
     JOB_FAILED = 1

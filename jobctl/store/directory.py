@@ -178,8 +178,17 @@ def log_tail(directory: Path, start: int = 0) -> str:
     except OSError:
         text = ""
     hints = [hint for words, hint in HINTS.items() if words in text]
+    if _full(directory):  # then the log says nothing
+        hints.insert(0, HINTS["No space left on device"])
     lines = [f"  {line}" for line in text.splitlines()[-TAIL_LINES:]]
     return "".join(f"\n{line}" for line in (*lines, *hints[:1]))
+
+
+def _full(directory: Path) -> bool:
+    try:
+        return os.statvfs(directory).f_bavail == 0
+    except OSError:
+        return False
 
 
 def _unescaped(point: str) -> str:

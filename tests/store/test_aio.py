@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -352,5 +353,34 @@ def test_long_socket_path_works(server: EmbeddedStore, short_dir: Path) -> None:
     async def story() -> None:
         async with AsyncStore(Address(path=str(deep / "valkey.sock"))) as ours:
             assert await ours.run(PING) == b"PONG"
+
+    run(story())
+
+
+def test_closing_while_connecting_fails_the_calls(short_dir: Path) -> None:
+    async def story() -> None:
+        path = str(short_dir / "s")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()  # says nothing, so that the login never ends
+            ours = AsyncStore(Address(path=path, password="x"))
+            waiting = asyncio.create_task(ours.run(PING))
+            await until(lambda: ours._connecting)
+            await ours.close()
+            with pytest.raises(UnreachableError, match="closed"):
+                await waiting
+
+    run(story())
+
+
+def test_cancelled_connect_leaves_the_others_waiting(store: BlockingStore) -> None:
+    async def story() -> None:
+        async with AsyncStore(store.address) as ours:
+            first, second = (asyncio.create_task(ours.run(PING)) for _ in range(2))
+            await asyncio.sleep(0)
+            first.cancel()
+            assert await second == b"PONG"
+            assert first.cancelled()
+            assert ours.generation == 1
 
     run(story())
