@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, PlainValidator
 
-from jobctl.config import tables, values
+from jobctl.config import job_values, tables, values
 from jobctl.model.job import Delivery, Missed, OnLost, Overlap
 
 Text = Annotated[str, PlainValidator(values.text, json_schema_input_type=str)]
@@ -53,12 +53,12 @@ Codes = Annotated[
 Cases = Annotated[
     tuple[int | str, ...],
     PlainValidator(
-        values.several(values.retry_case), json_schema_input_type=int | str | list[int | str]
+        values.several(job_values.retry_case), json_schema_input_type=int | str | list[int | str]
     ),
 ]
 Command = Annotated[
     str | tuple[str, ...],
-    PlainValidator(values.command, json_schema_input_type=str | list[str]),
+    PlainValidator(job_values.command, json_schema_input_type=str | list[str]),
 ]
 Instant = Annotated[str, PlainValidator(values.instant, json_schema_input_type=str)]
 Arguments = Annotated[
@@ -121,7 +121,9 @@ class JobTable(Table):
     """Keys that are checked and kept, and that nothing acts on yet."""
 
     command: Command | None = None
-    python: Annotated[str, PlainValidator(values.target, json_schema_input_type=str)] | None = None
+    python: Annotated[str, PlainValidator(job_values.target, json_schema_input_type=str)] | None = (
+        None
+    )
     interpreter: Filled | None = None
     description: Text | None = None
     owner: Text | None = None
@@ -141,7 +143,7 @@ class JobTable(Table):
     timeout: Limit = None
     soft_timeout: Limit = None
     total_timeout: Limit = None
-    stop_signal: Annotated[str, PlainValidator(values.stop_signal)] | None = None
+    stop_signal: Annotated[str, PlainValidator(job_values.stop_signal)] | None = None
     stop_timeout: Duration | None = None
     retries: Annotated[int, PlainValidator(values.whole(-1), json_schema_input_type=int)] | None = (
         None
@@ -163,8 +165,8 @@ class JobTable(Table):
     ) = None
     limits: Names | None = None
     max_running: PositiveLimit = None
-    rate: Annotated[str | None, PlainValidator(values.or_none(values.rate))] = None
-    unique: Annotated[str | None, PlainValidator(values.or_none(values.unique))] = None
+    rate: Annotated[str | None, PlainValidator(values.or_none(job_values.rate))] = None
+    unique: Annotated[str | None, PlainValidator(values.or_none(job_values.unique))] = None
     queue: Name | None = None
     priority: Priority | None = None
     start_deadline: Limit = None
@@ -179,9 +181,9 @@ class JobTable(Table):
     cwd: Filled | None = None
     user: Filled | None = None
     group: Filled | None = None
-    umask: Annotated[int, PlainValidator(values.umask, json_schema_input_type=str | int)] | None = (
-        None
-    )
+    umask: (
+        Annotated[int, PlainValidator(job_values.umask, json_schema_input_type=str | int)] | None
+    ) = None
     shell: Filled | None = None
     stdin: Text | None = None
     only_if: Filled | None = None

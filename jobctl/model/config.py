@@ -26,8 +26,6 @@ from jobctl.model.job import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLAIN_VERSION = 1
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

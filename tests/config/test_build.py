@@ -156,7 +156,7 @@ kwargs.path = "dog"
 
 
 @pytest.fixture
-def everything(check: Callable[..., Checked], tmp_path: Path) -> Checked:
+def everything(check: Callable[..., Checked]) -> Checked:
     checked = check(EVERYTHING, env={"PW": "s3cret"})
     assert checked.config is not None, checked.problems
     return checked

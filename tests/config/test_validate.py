@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,8 +45,8 @@ BAD: list[tuple[str, int, int, str, str, str, str]] = [
     ('[jobctl]\nname = "${NO}"', 2, 9, "variable", "jobctl.name", "NO, which is not set", "${NO:-"),
     ('[jobctl]\nname = "a${"', 2, 10, "variable", "jobctl.name", "no variable", "$${"),
     ('[defaults]\ntimeout = "abc"', 2, 11, "duration", "defaults.timeout", "'abc' is not a dur", '"1h30m"'),
-    ('[pools.p]\nslots = 0', 2, 9, "range", "pools.p.slots", "0 is not from 1", ""),
-    ('[pools.p]\nqueues = []', 2, 10, "value", "pools.p.queues", "runs nothing", "*"),
+    ("[pools.p]\nslots = 0", 2, 9, "range", "pools.p.slots", "0 is not from 1", ""),
+    ("[pools.p]\nqueues = []", 2, 10, "value", "pools.p.queues", "runs nothing", "*"),
     ('[pools.p]\npython = "procces"', 2, 10, "choice", "pools.p.python", "none of", "'process'"),
     ("[queues.q]\nmax_length = true", 2, 14, "type", "queues.q.max_length", "true is not", "digits"),
     ("[limits.l]\n", 1, 9, "missing", "limits.l.slots", "missing", "add slots"),
@@ -93,7 +94,7 @@ BAD: list[tuple[str, int, int, str, str, str, str]] = [
     (JOB + 'env.JOBCTL_JOB = "x"', 3, 18, "name", "jobs.a.env.JOBCTL_JOB", "hide", ""),
     (JOB + 'env."A=B" = "x"', 3, 13, "name", 'jobs.a.env."A=B"', "no process", ""),
     (JOB + 'ping_url = "example.org"', 3, 12, "url", "jobs.a.ping_url", "not a web address", ""),
-    (JOB + 'kwargs.x = nan', 3, 12, "value", "jobs.a.kwargs.x", "cannot be passed", ""),
+    (JOB + "kwargs.x = nan", 3, 12, "value", "jobs.a.kwargs.x", "cannot be passed", ""),
     (JOB + "[jobs.a.params.n]\ntyp = 1", 4, 1, "unknown-key", "jobs.a.params.n.typ", "", "'type'"),
     (JOB + 'params.n = { type = "int", default = "x" }', 3, 38, "value", "jobs.a.params.n.default", "not a whole", ""),
     (JOB + 'params.n = { choices = ["a", 3] }', 3, 30, "value", "jobs.a.params.n.choices[1]", "not text", ""),
@@ -211,8 +212,6 @@ def test_encoding_errors_have_a_place(check: Callable[..., Checked], tmp_path: P
 def test_a_missing_file_a_directory_and_a_pipe_are_told_apart(
     check: Callable[..., Checked], tmp_path: Path
 ) -> None:
-    import os
-
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "dir").mkdir()
 
