@@ -135,6 +135,7 @@ def test_expression_fires_at(row: list[str]) -> None:
         found.append(following.astimezone(zone).isoformat())
         at = following
     assert found == [local(moment).astimezone(zone).isoformat() for moment in expected.split()]
+    assert expression.count(local(start), at, zone) == len(found)
 
 
 def test_table_covers_enough() -> None:
