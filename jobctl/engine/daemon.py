@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.child import load_in_child
+from jobctl.config.hosts import host_problems
+from jobctl.config.problem import ERROR, ConfigProblems
 from jobctl.engine.journal import configure_logging
 from jobctl.engine.lock import prepare
 from jobctl.engine.supervisor import Supervisor
@@ -21,6 +24,8 @@ from jobctl.store.embedded import EmbeddedStore
 if TYPE_CHECKING:
     from jobctl.model.config import Config
 
+log = logging.getLogger(__name__)
+
 
 def run_daemon(
     path: str,
@@ -31,7 +36,7 @@ def run_daemon(
 ) -> int:
     """Run the supervisor in the foreground until it is stopped; return its exit code.
 
-    Raises ``ConfigError`` for a file that cannot be used, ``NotAcceptedError`` when another
+    Raises ``ConfigError`` for a file that cannot be used here, ``NotAcceptedError`` when another
     supervisor uses the state directory, ``NotPermittedError`` for one that cannot be written.
     """
     configure_logging(log_level)
@@ -40,14 +45,14 @@ def run_daemon(
 
 
 async def _run(path: str, *, burst: bool, scheduling: bool) -> int:
-    config = await load_in_child(path)
+    config = await _load(path)
     host = host_name(config.settings.name)
     boot = boot_id()
     state_dir = Path(config.settings.state_dir)
     prepare(state_dir)
     supervisor = Supervisor(
         config,
-        reload=lambda: load_in_child(path),
+        reload=lambda: _load(path),
         address=_address(config),
         embedded=_embedded(config),
         supervisor=f"{host}~{boot[:8] or 'noboot'}.{new_id()[:8]}",
@@ -59,6 +64,17 @@ async def _run(path: str, *, burst: bool, scheduling: bool) -> int:
         burst=burst,
     )
     return await supervisor.run()
+
+
+async def _load(path: str) -> Config:
+    """Return the configuration, once this host has what it cannot do without."""
+    config = await load_in_child(path)
+    problems = host_problems(config)
+    if any(problem.severity == ERROR for problem in problems):
+        raise ConfigProblems(problems)
+    for problem in problems:
+        log.warning("%s", problem)
+    return config
 
 
 def _address(config: Config) -> Address:

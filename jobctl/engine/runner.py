@@ -44,12 +44,39 @@ def attempt_spec(
     held: Held, job: JobDef, settings: Settings, *, supervisor: str, timezone: str, now: float
 ) -> AttemptSpec:
     """Return what the slot needs to know to make the attempt. ``now`` is epoch seconds."""
-    request = held.request
+    return request_spec(
+        held.request,
+        job,
+        settings,
+        number=held.attempt,
+        first_started_at=held.claim.first_started_at,
+        supervisor=supervisor,
+        timezone=timezone,
+        now=now,
+    )
+
+
+def request_spec(
+    request: Request,
+    job: JobDef,
+    settings: Settings,
+    *,
+    number: int,
+    first_started_at: float | None,
+    supervisor: str,
+    timezone: str,
+    now: float,
+) -> AttemptSpec:
+    """Return what the slot needs for attempt ``number`` of a request.
+
+    ``first_started_at`` is when the first attempt started, ``None`` before; both it and ``now``
+    are epoch seconds. ``timezone`` is for jobs that name none.
+    """
     timeout = job.timeout if request.timeout is None else request.timeout
     if job.total_timeout is not None:
         left = job.total_timeout
-        if held.claim.first_started_at is not None:
-            left = max(0.001, held.claim.first_started_at + job.total_timeout - now)
+        if first_started_at is not None:
+            left = max(0.001, first_started_at + job.total_timeout - now)
         timeout = left if timeout is None else min(timeout, left)
     zone = job.timezone or timezone
     scheduled = None
@@ -59,7 +86,7 @@ def attempt_spec(
     return AttemptSpec(
         run_id=request.id,
         job=job,
-        number=held.attempt,
+        number=number,
         max_attempts=request.max_attempts,
         args=request.args,
         kwargs=request.kwargs,
