@@ -16,7 +16,7 @@ from jobctl.engine.ledger import PATIENCE, Held, Ledger
 from jobctl.engine.pump import RECONCILE_EVERY, Pump
 from jobctl.engine.tree import TreeTable
 from jobctl.errors import JobctlError
-from jobctl.model.job import Delivery
+from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 from jobctl.store import queries, transitions
 from jobctl.store.codec import BadPayloadError, decode_request
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from jobctl.engine.shipper import Shipper
     from jobctl.engine.slot import Slot
     from jobctl.model.config import Config
-    from jobctl.model.job import JobDef
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
@@ -197,7 +196,9 @@ class Pool:
         log.error("%s", error)
         fields = ("er", str(error))
         self._pump.settle(
-            transitions.Settlement(claim.id, claim.epoch, "x", Reason.BAD_PAYLOAD.value, 0.0, fields)
+            transitions.Settlement(
+                claim.id, claim.epoch, "x", Reason.BAD_PAYLOAD.value, 0.0, fields
+            )
         )
 
     def _fill(self) -> None:
@@ -224,10 +225,15 @@ class Pool:
         del self._busy[run_id]
         self._idle.append(slot)
         self._ledger.finished(outcome.duration)
-        definition = job or runner.JobDef(name=held.request.job)
+        definition = job or JobDef(name=held.request.job)
         self._pump.settle(
             runner.settlement(
-                held, definition, outcome, now=self._clock.epoch(), host=self._host, pool=self._owner
+                held,
+                definition,
+                outcome,
+                now=self._clock.epoch(),
+                host=self._host,
+                pool=self._owner,
             )
         )
         self._fill()
@@ -263,9 +269,7 @@ class Pool:
 
     def _mark(self, held: Held) -> None:
         held.marked = True
-        self._pump.mark(
-            (held.claim.id, held.claim.epoch, held.attempt, held.started_at, held.pid)
-        )
+        self._pump.mark((held.claim.id, held.claim.epoch, held.attempt, held.started_at, held.pid))
 
     async def _mark_first(self, held: Held) -> bool:
         """Have the start acknowledged before there is a process (at-most-once)."""
@@ -276,7 +280,9 @@ class Pool:
                     transitions.start(self._keys, owner=self._owner, marks=[mark])
                 )
             except JobctlError as error:
-                log.warning("run %s waits for its start to be acknowledged: %s", held.claim.id, error)
+                log.warning(
+                    "run %s waits for its start to be acknowledged: %s", held.claim.id, error
+                )
                 await asyncio.sleep(1.0)
                 continue
             return answers[0] == "ok"
@@ -294,7 +300,9 @@ class Pool:
             await self._pump.wait_hungry()
             bells = [*self._pump.queues]
             try:
-                rung = await self._ears.run(queries.wait_for_bells(self._keys, bells, timeout=LISTEN))
+                rung = await self._ears.run(
+                    queries.wait_for_bells(self._keys, bells, timeout=LISTEN)
+                )
             except JobctlError as error:
                 log.debug("doorbell: %s", error)
                 await asyncio.sleep(0.5)
@@ -322,7 +330,7 @@ class Pool:
                 sampled = now
             # The first look comes early, so that attempts below a second have a peak too.
             fresh = any(not held.sampled and held.pid for held in self._ledger.running.values())
-            table = TreeTable.read() if fresh or (every and self._busy) else None
+            table = TreeTable() if fresh or (every and self._busy) else None
             for run_id, slot in list(self._busy.items()):
                 self._observe(run_id, slot, table, every=every)
 

@@ -34,7 +34,9 @@ def find_job(config: Config, request: Request) -> JobDef | None:
 def not_runnable(config: Config, request: Request) -> Outcome:
     """Return the outcome of a run that this host has no definition for."""
     if request.job == EXEC_JOB:
-        error = "ad-hoc commands are off on this host; set allow_exec = true in [jobctl] to permit them"
+        error = (
+            "ad-hoc commands are off on this host; set allow_exec = true in [jobctl] to permit them"
+        )
     else:
         error = f"no job {request.job!r} in {config.path or 'jobs.toml'} on this host; define it there, or reload"
     return Outcome(kind=OutcomeKind.FAILED, reason=Reason.UNKNOWN_JOB, error=error, fatal=True)
@@ -102,7 +104,9 @@ def request_spec(
     )
 
 
-def settlement(held: Held, job: JobDef, outcome: Outcome, *, now: float, host: str, pool: str) -> Settlement:
+def settlement(
+    held: Held, job: JobDef, outcome: Outcome, *, now: float, host: str, pool: str
+) -> Settlement:
     """Return what to tell the store about a finished attempt. ``now`` is epoch seconds."""
     first = held.claim.first_started_at or outcome.started_at or now
     verdict = settle(
@@ -127,7 +131,9 @@ def _fields(
     held: Held, outcome: Outcome, verdict: Verdict, job: JobDef, *, host: str, pool: str
 ) -> tuple[str | bytes | int, ...]:
     number = held.attempt
-    entry = encode_attempt(number=number, outcome=outcome, verdict=verdict.letter, host=host, pool=pool)
+    entry = encode_attempt(
+        number=number, outcome=outcome, verdict=verdict.letter, host=host, pool=pool
+    )
     fields: list[str | bytes | int] = [
         "at", number,
         f"a{number}", entry,
