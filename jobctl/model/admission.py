@@ -122,7 +122,10 @@ def parse_rate(text: str) -> tuple[int, int]:
     period = period.strip()
     unit = period[-1:]
     number = period[:-1] or "1"
-    if not (slash and count.strip().isascii() and count.strip().isdigit()) or unit not in _PERIODS_MS:
+    if (
+        not (slash and count.strip().isascii() and count.strip().isdigit())
+        or unit not in _PERIODS_MS
+    ):
         raise ValueError(f'{text!r} is not a rate; write for example "10/m" or "3/10s"')
     if not (number.isascii() and number.isdigit()) or int(count) < 1 or int(number) < 1:
         raise ValueError(f"{text!r} is not a rate; count and period must be at least 1")

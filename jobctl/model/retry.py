@@ -58,7 +58,9 @@ def backoff(policy: RetryPolicy, *, failures: int, draw: float) -> float:
     return max(FLOOR, min(delay, policy.max_delay))
 
 
-def decide(policy: RetryPolicy, outcome: Outcome, *, attempt: int, most: int, draw: float) -> RetryDecision:
+def decide(
+    policy: RetryPolicy, outcome: Outcome, *, attempt: int, most: int, draw: float
+) -> RetryDecision:
     """Return whether ``outcome`` of attempt number ``attempt`` is tried again.
 
     ``most`` is the number of attempts the run may have, -1 for no end. What a user asked to stop

@@ -65,53 +65,42 @@ LETTERS = {
 
 FINAL_LETTERS = "kxves"
 
-TRANSITIONS: frozenset[tuple[str, str, str]] = frozenset(
-    {
-        ("-", "q", "submit"),
-        ("-", "d", "submit"),
-        ("-", "s", "submit"),
-        ("-", "p", "submit"),
-        ("-", "q", "tick"),
-        ("-", "d", "tick"),
-        ("-", "s", "tick"),
-        ("-", "p", "tick"),
-        ("d", "q", "promote"),
-        ("q", "c", "claim"),
-        ("q", "p", "claim"),
-        ("q", "e", "claim"),
-        ("p", "q", "settle"),
-        ("p", "q", "rescue"),
-        ("p", "q", "revoke"),
-        ("c", "r", "start"),
-        ("c", "q", "release"),
-        ("c", "q", "rescue"),
-        ("c", "x", "rescue"),
-        ("c", "v", "rescue"),
-        ("r", "d", "rescue"),
-        ("r", "x", "rescue"),
-        ("r", "v", "rescue"),
-        ("c", "k", "settle"),
-        ("c", "x", "settle"),
-        ("c", "v", "settle"),
-        ("c", "s", "settle"),
-        ("c", "d", "settle"),
-        ("r", "k", "settle"),
-        ("r", "x", "settle"),
-        ("r", "v", "settle"),
-        ("r", "s", "settle"),
-        ("r", "d", "settle"),
-        ("d", "v", "revoke"),
-        ("q", "v", "revoke"),
-        ("p", "v", "revoke"),
-        ("w", "v", "revoke"),
-        ("d", "s", "submit"),
-        ("q", "s", "submit"),
-        ("p", "s", "submit"),
-        ("d", "e", "promote"),
-    }
+_ACCEPT = ("submit", "tick", "boot")
+_PROMOTE = ("promote", "claim")
+_FREE = (*_ACCEPT, *_PROMOTE, "settle", "release", "rescue", "revoke", "limits")
+_MOVES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    # Accepted: ready, due later, or skipped by the overlap policy.
+    ("-", "qds", _ACCEPT),
+    # overlap = "queue" and "replace": an older run that waits gives way to the newer one.
+    ("dqp", "sv", _ACCEPT),
+    # A retry that waits gives way to the next scheduled run.
+    ("d", "x", ("tick", "boot")),
+    # Due; or too late to start.
+    ("d", "q", _PROMOTE),
+    ("dqpw", "e", _PROMOTE),
+    # A limit is full; room under it again.
+    ("q", "p", ("claim",)),
+    ("p", "q", _FREE),
+    ("q", "c", ("claim",)),
+    ("c", "r", ("start",)),
+    # How an attempt ended; d and q: another one, later or at once.
+    ("cr", "kxvsdq", ("settle",)),
+    # Given back unstarted; v when it was revoked meanwhile.
+    ("c", "qv", ("release",)),
+    # The owner is dead; x when that happened too often or must not be tried again.
+    ("cr", "qxv", ("rescue",)),
+    ("dqpw", "v", ("revoke",)),
 )
-"""(from, to, script) by record letters; ``-`` means that no record exists.
-``q|p|d → s`` by submit is ``overlap = "queue"`` putting a newer run in the older one's place."""
+TRANSITIONS: frozenset[tuple[str, str, str]] = frozenset(
+    (old, new, script)
+    for olds, news, scripts in _MOVES
+    for old in olds
+    for new in news
+    for script in scripts
+)
+"""(from, to, script) by record letters; ``-`` means that no record exists. A script may make
+several moves of one run, and of several. Not in the table: whoever meets a record that cannot be
+understood fails it as ``bad_payload``."""
 
 
 class Reason(StrEnum):
@@ -279,8 +268,10 @@ class Run:
 
     @property
     def id(self) -> str:
+        """The run's id."""
         return self.request.id
 
     @property
     def job(self) -> str:
+        """The job's name."""
         return self.request.job

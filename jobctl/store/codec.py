@@ -14,10 +14,13 @@ from jobctl.model.run import LETTERS, AttemptRecord, Request, Run, RunState, Usa
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from jobctl.model.run import Outcome
 
 ENVELOPE_VERSION = 1
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+"""Made once: ``json.dumps`` builds an encoder for every call."""
 
 
 class BadPayloadError(JobctlError):
@@ -31,6 +34,12 @@ def text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return str(value)
+
+
+def items_of(reply: object) -> list[Any]:
+    """Return the parts of an array reply; a missing one has none."""
+    parts: list[Any] = list(reply or ())  # type: ignore[call-overload]  # the caller knows
+    return parts
 
 
 def encode_envelope(request: Request) -> str:
@@ -50,7 +59,18 @@ def encode_envelope(request: Request) -> str:
         body["by"] = request.submitter
     if request.retry_of is not None:
         body["ro"] = request.retry_of
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return _dump(body)
+
+
+def _dump(body: dict[str, object]) -> str:
+    encoded = _encode(body)
+    if not encoded.isascii():
+        try:
+            encoded.encode()
+        except UnicodeEncodeError:
+            # Arguments that were no UTF-8 on the command line come with lone surrogates.
+            return json.dumps(body, separators=(",", ":"))
+    return encoded
 
 
 def decode_request(
@@ -69,8 +89,10 @@ def decode_request(
             )
         args, kwargs, tags = body.get("a", []), body.get("k", {}), body.get("g", {})
         if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(tags, dict)):
-            raise TypeError("args, kwargs and tags have other types than they must have")
-        timeout, scheduled = body.get("to"), body.get("sa")
+            raise BadPayloadError(  # noqa: TRY301
+                f"run {run_id}: its record has args, kwargs or tags of another type"
+            )
+        timeout, scheduled, origin = body.get("to"), body.get("sa"), body.get("ro")
         return Request(
             id=run_id,
             job=job,
@@ -84,15 +106,13 @@ def decode_request(
             trigger=str(body.get("tr", "manual")),
             scheduled_at=None if scheduled is None else float(scheduled),
             submitter=str(body.get("by", "")),
-            retry_of=body.get("ro"),
+            retry_of=None if origin is None else str(origin),
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadPayloadError(f"run {run_id}: its record cannot be read ({error})") from error
 
 
-def encode_attempt(
-    *, number: int, outcome: Outcome, verdict: str, host: str, pool: str
-) -> str:
+def encode_attempt(*, number: int, outcome: Outcome, verdict: str, host: str, pool: str) -> str:
     """Return the history entry of one attempt as JSON; ``verdict`` is what the run became."""
     usage = outcome.usage
     entry: dict[str, object] = {
@@ -117,11 +137,7 @@ def encode_attempt(
         "lb": outcome.log_bytes,
         "lt": outcome.log_truncated or None,
     }
-    return json.dumps(
-        {key: value for key, value in entry.items() if value not in (None, 0)},
-        separators=(",", ":"),
-        ensure_ascii=False,
-    )
+    return _dump({key: value for key, value in entry.items() if value not in (None, 0)})
 
 
 def decode_attempt(entry: str) -> AttemptRecord:
@@ -187,7 +203,11 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
         if letter == "d" and attempt:
             state = RunState.RETRYING
         attempts = sorted(
-            (decode_attempt(value) for name, value in f.items() if name[0] == "a" and name[1:].isdigit()),
+            (
+                decode_attempt(value)
+                for name, value in f.items()
+                if name[0] == "a" and name[1:].isdigit()
+            ),
             key=lambda entry: entry.number,
         )
         started = _seconds(f.get("st")) if letter != "c" else None
@@ -216,8 +236,8 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             progress=f.get("pg"),
             cancel=f.get("cx"),
             limits=tuple(f.get("lm", "").split()),
-            waits_for=f.get("pl"),
+            waits_for=f.get("pl") if letter == "p" else None,
             attempts=tuple(attempts),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadPayloadError(f"run {run_id}: its record cannot be read ({error!r})") from error

@@ -10,7 +10,7 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     due           ZSET    by ms: run ids, "^id" expiries, "!limit" tokens of rate limits
     own:<owner>   SET     run ids claimed by one pool process: the claim itself
     pools:<sid>   SET     owners of a supervisor that may claim
-    sup:<sid>     HASH    a supervisor: st, beat, bt, host, pid, version, started, pools …
+    sup:<sid>     HASH    a supervisor: st, beat, bt, told, load, host, pid, version, started …
     sups          SET     supervisor ids not known to be gone
     b:<queue>     LIST    doorbell, at most one token; b:@due and b:@<sid> alike
     mb:<sid>      LIST    control messages for one supervisor
@@ -24,12 +24,13 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     sh:<schedule> LIST    last 200 decisions: instant|kind|answer|run|lag ms|who
     h:<job>       LIST    final run ids, newest first; hf:<job> failed ones when kept apart
     l:<id>        STREAM or STRING  shipped output of a run; expires with it
+    bad           LIST    newest 1000 ids whose records could not be understood
     latest        HASH    job → id of its latest run; @last → the last of all
-    n             HASH    counters: submitted, ticks, rescued, retried, and one a final letter
+    n             HASH    counters: submitted, ticks, rescued, retried, bad, and one a final letter
 
 Fields of r:<id> (all optional but s q p j t e): s state letter, q queue, p priority, j job,
 t submitted ms, e envelope, mx attempts allowed (1), nb due ms, xp expiry ms, lm limits, uq unique
-digest, lv "1" in live:<job>, kp "runs:ttl ms:failed", ol "f" fail when lost, pl parked for, ep
+digest, lv "1" in live:<job>, kp "runs:ttl ms:failed", ol "f" fail when lost, pl last parked for, ep
 epoch, o owner, ct claimed ms, fs first start ms, st last start ms, at attempts started, pi pid,
 ls times lost, cl claims lost, cx stop order, pg progress, fn finished ms, rs reason, rc exit code,
 sg signal, er error, re result, du seconds, a<N> attempt N as JSON.
@@ -48,6 +49,7 @@ class Keys:
 
     @property
     def prefix(self) -> str:
+        """What all of them begin with."""
         return f"jc:{{{self.namespace}}}:"
 
     def run(self, run_id: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.model.run import LETTERS, RunState
 from jobctl.store.calls import Call
-from jobctl.store.codec import BadPayloadError, decode_run, text
+from jobctl.store.codec import BadPayloadError, decode_run, items_of, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,14 +19,13 @@ PRIORITIES = range(9, -1, -1)
 
 
 def _ids(reply: object) -> list[str]:
-    return [text(item) for item in reply or ()]  # type: ignore[attr-defined]
+    return [text(item) for item in items_of(reply)]
 
 
 def _fields(reply: object) -> dict[str, str]:
-    flat = list(reply.items()) if isinstance(reply, dict) else None
-    if flat is not None:
-        return {text(key): text(value) for key, value in flat}
-    items = iter(reply or ())  # type: ignore[call-overload]
+    if isinstance(reply, dict):
+        return {text(key): text(value) for key, value in reply.items()}
+    items = iter(items_of(reply))
     return {text(key): text(value) for key, value in zip(items, items, strict=True)}
 
 
@@ -60,7 +59,7 @@ def state(keys: Keys, run_id: str) -> Call[tuple[str | None, str | None, int]]:
     """Read a run's state letter, progress and attempt number, for waiting."""
 
     def decode(reply: object) -> tuple[str | None, str | None, int]:
-        letter, progress, attempt = reply  # type: ignore[misc]
+        letter, progress, attempt = items_of(reply)
         return (
             text(letter) if letter else None,
             text(progress) if progress else None,
@@ -85,7 +84,7 @@ def scan_runs(keys: Keys, prefix: str, cursor: str = "0") -> Call[tuple[str, lis
     head = len(keys.run(""))
 
     def decode(reply: object) -> tuple[str, list[str]]:
-        position, found = reply  # type: ignore[misc]
+        position, found = items_of(reply)
         return text(position), [text(key)[head:] for key in found]
 
     pattern = keys.run(prefix).replace("[", "\\[") + "*"
@@ -111,7 +110,7 @@ def due_ids(keys: Keys, *, most: int) -> Call[list[str]]:
     """Read the ids of scheduled and retrying runs, earliest first, without markers."""
 
     def decode(reply: object) -> list[str]:
-        return [item for item in _ids(reply) if item[0] not in "!^"]
+        return [item for item in _ids(reply) if item and item[0] not in "!^"]
 
     return Call(("ZRANGE", keys.due, 0, most - 1), decode)
 
@@ -221,7 +220,7 @@ def now(_keys: Keys) -> Call[float]:
     """Read the store's clock as epoch seconds."""
 
     def decode(reply: object) -> float:
-        seconds, micros = reply  # type: ignore[misc]
+        seconds, micros = items_of(reply)
         return int(seconds) + int(micros) / 1e6
 
     return Call(("TIME",), decode)
@@ -232,7 +231,7 @@ def wait_for_bells(keys: Keys, bells: Sequence[str], *, timeout: float) -> Call[
     head = len(keys.bell(""))
 
     def decode(reply: object) -> str | None:
-        return text(reply[0])[head:] if reply else None  # type: ignore[index]
+        return text(items_of(reply)[0])[head:] if reply else None
 
     return Call(
         ("BLPOP", *(keys.bell(name) for name in bells), f"{max(timeout, 0.01):.3f}"),

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from jobctl.store.calls import Call
-from jobctl.store.codec import encode_envelope, text
+from jobctl.store.codec import encode_envelope, items_of, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +29,7 @@ class Answer:
 
     @classmethod
     def parse(cls, reply: object) -> Answer:
+        """Read one answer of submit, tick or boot."""
         kind, _, detail = text(reply).partition(" ")
         return cls(kind, detail)
 
@@ -86,20 +87,26 @@ class BeatReply:
     now: float
     messages: tuple[str, ...]
     owned: tuple[int, ...]
+    beat: int = 0
+    """This beat's number: hand it to the next beat as ``heard``."""
 
 
 def _texts(reply: object) -> tuple[str, ...]:
-    return tuple(text(item) for item in reply)  # type: ignore[attr-defined]
+    return tuple(text(item) for item in items_of(reply))
 
 
 def _int(reply: object) -> int:
     return int(reply)  # type: ignore[call-overload, no-any-return]
 
 
+def _ms(value: float) -> int:
+    return round(value * 1000)
+
+
 def _moment(value: float | None, delay: float | None) -> str:
     if delay is not None:
-        return f"+{int(delay * 1000)}"
-    return "" if value is None else str(int(value * 1000))
+        return f"+{_ms(delay)}"
+    return "" if value is None else str(_ms(value))
 
 
 def _header(run: NewRun) -> tuple[Part, ...]:
@@ -139,7 +146,7 @@ def submit(keys: Keys, runs: Sequence[NewRun]) -> Call[tuple[Answer, ...]]:
             parts += _body(run)
     return Call(
         tuple(parts),
-        lambda reply: tuple(Answer.parse(item) for item in reply),  # type: ignore[attr-defined]
+        lambda reply: tuple(Answer.parse(item) for item in items_of(reply)),
         script="submit",
     )
 
@@ -148,7 +155,7 @@ CLAIM_FIELDS = 12
 
 
 def _claim_reply(reply: object) -> ClaimReply:
-    status, now, next_due, *flat = reply  # type: ignore[misc]
+    status, now, next_due, *flat = items_of(reply)
     claims = []
     for i in range(0, len(flat), CLAIM_FIELDS):
         run_id, epoch, attempt, lost, first, queue, priority, job, at, most, envelope, due = flat[
@@ -203,7 +210,7 @@ def start(
     """Mark runs as started; ``marks`` are (id, epoch, attempt, started at, pid)."""
     parts: list[Part] = [keys.prefix, owner]
     for run_id, epoch, attempt, started_at, pid in marks:
-        parts += (run_id, epoch, attempt, int(started_at * 1000), pid)
+        parts += (run_id, epoch, attempt, _ms(started_at), pid)
     return Call(tuple(parts), _texts, script="start")
 
 
@@ -211,15 +218,13 @@ def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple
     """Record how attempts ended; answers are the new letters, ``already`` or ``stale``."""
     parts: list[Part] = [keys.prefix, owner]
     for item in items:
-        parts += (item.id, item.epoch, item.letter, item.reason, int(item.delay * 1000))
+        parts += (item.id, item.epoch, item.letter, item.reason, _ms(item.delay))
         parts.append(len(item.fields) // 2)
         parts += item.fields
     return Call(tuple(parts), _texts, script="settle")
 
 
-def release(
-    keys: Keys, *, owner: str, items: Iterable[tuple[str, int]]
-) -> Call[tuple[str, ...]]:
+def release(keys: Keys, *, owner: str, items: Iterable[tuple[str, int]]) -> Call[tuple[str, ...]]:
     """Give back claims that were not started; ``items`` are (id, epoch)."""
     parts: list[Part] = [keys.prefix, owner]
     for run_id, epoch in items:
@@ -248,28 +253,42 @@ def promote(keys: Keys) -> Call[PromoteReply]:
     """Make everything happen that is due."""
 
     def decode(reply: object) -> PromoteReply:
-        moved, now, due = reply  # type: ignore[misc]
+        moved, now, due = items_of(reply)
         return PromoteReply(moved >= 100, now / 1000, None if due < 0 else due / 1000)  # noqa: PLR2004
 
     return Call((keys.prefix,), decode, script="promote")
 
 
 def register(keys: Keys, *, supervisor: str, facts: Mapping[str, str]) -> Call[float]:
-    """Register a supervisor, or update its facts; answers the store's time in epoch seconds."""
+    """Register a supervisor, or update its facts; answers the store's time in epoch seconds.
+
+    The answer is negative, and nothing changed, when this supervisor was declared lost.
+    """
     flat = [part for pair in facts.items() for part in pair]
-    return Call((keys.prefix, supervisor, *flat), lambda reply: _int(reply) / 1000, script="register")
+    return Call(
+        (keys.prefix, supervisor, *flat), lambda reply: _int(reply) / 1000, script="register"
+    )
 
 
 def beat(
-    keys: Keys, *, supervisor: str, load: str, owners: Sequence[str]
+    keys: Keys, *, supervisor: str, load: str, owners: Sequence[str], heard: int | None = None
 ) -> Call[BeatReply]:
-    """Show that the supervisor lives; empties its mailbox."""
+    """Show that the supervisor lives, and read its mailbox (at most 100 messages).
+
+    With ``heard``, the number of the last beat that was answered (0 at first), messages come
+    again until the beat that brought them was heard; without it they come once, answered or not.
+    """
 
     def decode(reply: object) -> BeatReply:
-        status, now, messages, *owned = reply  # type: ignore[misc]
-        return BeatReply(status < 0, now / 1000, _texts(messages), tuple(owned))
+        status, now, messages, number, *owned = items_of(reply)
+        return BeatReply(status < 0, now / 1000, _texts(messages), tuple(owned), number)
 
-    return Call((keys.prefix, supervisor, load, *owners), decode, script="beat", idempotent=False)
+    return Call(
+        (keys.prefix, supervisor, load, "" if heard is None else heard, *owners),
+        decode,
+        script="beat",
+        idempotent=heard is not None,
+    )
 
 
 def add_pool(keys: Keys, *, supervisor: str, owner: str) -> Call[bool]:
@@ -295,7 +314,7 @@ def rescue(
     """
 
     def decode(reply: object) -> RescueReply:
-        status, moved, left = reply  # type: ignore[misc]
+        status, moved, left = items_of(reply)
         return RescueReply(status == 1, moved, left)
 
     return Call((keys.prefix, supervisor, seen_beat, owner), decode, script="rescue")
@@ -306,7 +325,7 @@ def leave(keys: Keys, *, supervisor: str) -> Call[int]:
     return Call((keys.prefix, supervisor), _int, script="leave")
 
 
-def revoke(  # noqa: PLR0913 - each is one word of the order
+def revoke(
     keys: Keys,
     ids: Sequence[str],
     *,
@@ -320,14 +339,12 @@ def revoke(  # noqa: PLR0913 - each is one word of the order
     return Call((keys.prefix, order, *ids), _texts, script="revoke")
 
 
-def introduce_schedules(
-    keys: Keys, generations: Mapping[str, str]
-) -> Call[tuple[float, ...]]:
+def introduce_schedules(keys: Keys, generations: Mapping[str, str]) -> Call[tuple[float, ...]]:
     """Introduce schedules (name → digest of rule and zone); answers each one's last decided instant."""
     flat = [part for pair in generations.items() for part in pair]
     return Call(
         (keys.prefix, *flat),
-        lambda reply: tuple(float(item) / 1000 for item in reply),  # type: ignore[attr-defined]
+        lambda reply: tuple(float(item) / 1000 for item in items_of(reply)),
         script="schedule",
     )
 
@@ -338,10 +355,6 @@ class TickReply:
 
     answer: Answer
     last: float | None
-
-
-def _ms(value: float) -> int:
-    return round(value * 1000)
 
 
 def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
@@ -363,7 +376,7 @@ def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
     """
 
     def decode(reply: object) -> TickReply:
-        answer, last = reply  # type: ignore[misc]
+        answer, last = items_of(reply)
         return TickReply(Answer.parse(answer), float(last) / 1000 if last else None)
 
     parts: tuple[Part, ...] = (

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from store_world import World
 
 from jobctl.store import scripts
 from jobctl.store.address import Address
@@ -171,3 +172,18 @@ def tls_proxy(server: EmbeddedStore, certificates: Path) -> Iterator[Proxy]:
     made = Proxy(server.address.path, context)
     yield made
     made.close()
+
+
+@pytest.fixture
+def world(store: BlockingStore) -> Iterator[World]:
+    """An empty namespace; at the end it must be free of contradictions."""
+    world = World(store)
+    yield world
+    world.check()
+    assert world.raw("LRANGE", world.keys.prefix + "bad", 0, -1) == []
+
+
+@pytest.fixture
+def broken_world(store: BlockingStore) -> World:
+    """An empty namespace for tests that damage it."""
+    return World(store)

@@ -36,21 +36,25 @@ local function overlap(g, scheduled)
   return blocker
 end
 
-local function queue_length(queue)
+-- Counts what waits in a queue, with those that left it to wait for its or their job's limits.
+local function queue_length(g)
   local total = 0
-  for p = 0, 9 do total = total + call('LLEN', P .. 'q:' .. queue .. ':' .. p) end
+  for p = 0, 9 do total = total + call('LLEN', P .. 'q:' .. g.queue .. ':' .. p) end
+  for _, limit in ipairs(words(g.lm)) do
+    if string.sub(limit, 1, 2) ~= 'l:' then total = total + call('LLEN', P .. 'pk:' .. limit) end
+  end
   return total
 end
 
 local function admit(g, n, scheduled)
   local key = record(n.id)
-  local known = call('HGET', key, 's')
-  if known then return 'dup ' .. known end
+  local known = redis.pcall('HGET', key, 's')
+  if known then return 'dup ' .. (type(known) == 'string' and known or 'x') end
   if n.uq ~= '' then
     local holder = call('GET', P .. 'u:' .. n.uq)
     if holder and alive(holder) then return 'unique ' .. holder end
   end
-  if g.ml ~= '' and queue_length(g.queue) >= tonumber(g.ml) then return 'full' end
+  if g.ml ~= '' and queue_length(g) >= tonumber(g.ml) then return 'full' end
   local due = at_time(n.nb, NOW)
   local expires = at_time(n.xp, NOW)
   if g.dl ~= '' then
@@ -83,6 +87,9 @@ local function admit(g, n, scheduled)
   if later then due_at(n.id, due) else ready(n.id, g.queue, g.p, false) end
   return 'ok'
 end
+
+-- True when the run has a record of its own, so that it may stand for its job's name.
+local function recorded(answer) return answer == 'ok' or string.sub(answer, 1, 4) == 'skip' end
 
 -- Reads a group header that starts at ARGV[i]; returns it and the index of what follows.
 local GROUP = { 'job', 'queue', 'p', 'mx', 'lm', 'ov', 'kp', 'ol', 'ml', 'dl' }

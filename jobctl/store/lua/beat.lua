@@ -1,17 +1,26 @@
 #!lua flags=allow-oom
 --#include common
--- Shows that a supervisor lives, and empties its mailbox.
+-- Shows that a supervisor lives, and reads its mailbox.
 --
 -- KEYS[1]  prefix
--- ARGV     supervisor id, its load as text, then its owner ids …
--- Returns  {status, now, messages, then per owner id the size of its own set}
+-- ARGV     supervisor id, its load as text, the last beat whose answer it got ("" = take messages
+--          off at once), then its owner ids …
+-- Returns  {status, now, messages, beat, then per owner id the size of its own set}
 --          status 1 = up, -1 = fenced or unknown: take a new id
+-- Messages stay until the supervisor names the beat that brought them, so a lost answer loses none.
 local key = P .. 'sup:' .. ARGV[1]
-if call('HGET', key, 'st') ~= 'up' then return { -1, NOW, {} } end
-call('HINCRBY', key, 'beat', 1)
-call('HSET', key, 'bt', NOW, 'load', ARGV[2])
+local v = call('HMGET', key, 'st', 'beat', 'told')
+if v[1] ~= 'up' then return { -1, NOW, {}, 0 } end
 local mailbox = P .. 'mb:' .. ARGV[1]
-local out = { 1, NOW, call('LRANGE', mailbox, 0, -1) }
-call('DEL', mailbox)
-for i = 3, #ARGV do out[#out + 1] = call('SCARD', P .. 'own:' .. ARGV[i]) end
+if ARGV[3] ~= '' and ARGV[3] == v[2] then call('LTRIM', mailbox, tonumber(v[3] or '') or 0, -1) end
+local messages = call('LRANGE', mailbox, 0, LOOKAHEAD - 1)
+local beat = call('HINCRBY', key, 'beat', 1)
+local told = #messages
+if ARGV[3] == '' then
+  call('LTRIM', mailbox, told, -1)
+  told = 0
+end
+call('HSET', key, 'bt', NOW, 'load', ARGV[2], 'told', told)
+local out = { 1, NOW, messages, beat }
+for i = 4, #ARGV do out[#out + 1] = call('SCARD', P .. 'own:' .. ARGV[i]) end
 return out

@@ -18,47 +18,37 @@ promote(LOOKAHEAD)
 local out = { 1, NOW, -1 }
 local taken, budget = 0, 2 * want + 32
 
--- Checks every limit of a run before it takes any: returns the limit in the way and its wait.
+-- Checks every limit of a run before it takes any: returns the first in the way and when to look again.
 local function in_the_way(r)
   for _, limit in ipairs(words(r.lm)) do
-    if string.sub(limit, 1, 2) == 't:' then
-      local wait = token(limit)
-      if wait > 0 then return limit, wait end
-    else
-      local holders = P .. 'c:' .. limit
-      local size = capacity(limit)
-      if size < math.huge and call('SCARD', holders) >= size and call('SISMEMBER', holders, r.id) == 0 then
-        -- A holder that ended without giving its slot back must not keep it for ever.
-        local one = call('SRANDMEMBER', holders)
-        if not one or alive(one) or size < 1 then return limit, 0 end
-        call('SREM', holders, one)
-      end
+    local free, again = room(limit)
+    if free < 1 and not is_rate(limit) then
+      heal(limit, 1)
+      free, again = room(limit)
+    end
+    if free < 1 and (is_rate(limit) or call('SISMEMBER', P .. 'c:' .. limit, r.id) == 0) then
+      return limit, again
     end
   end
   return nil
 end
 
-local function park(r, limit, wait)
+local function park(r, limit, again)
   call('HSET', record(r.id), 's', 'p', 'pl', limit)
-  call('RPUSH', P .. 'pk:' .. limit, r.id)
-  if wait > 0 then due_at('!' .. limit, NOW + wait) end
+  call(r.pl == limit and 'LPUSH' or 'RPUSH', P .. 'pk:' .. limit, r.id)
+  due_at('!' .. limit, again)
   -- The slot of another limit that let this run through must not wait for it.
   for _, other in ipairs(words(r.lm)) do
-    if other ~= limit and string.sub(other, 1, 2) ~= 't:' then wake(other) end
+    if other ~= limit then wake(other) end
   end
 end
 
 local function take(r)
   for _, limit in ipairs(words(r.lm)) do
-    if string.sub(limit, 1, 2) == 't:' then
-      local _, tat = token(limit)
-      if tat then
-        local key = P .. 'rl:' .. limit
-        call('SET', key, string.format('%.3f', tat), 'PX', math.ceil(tat - NOW) + 1000)
-        if call('LLEN', P .. 'pk:' .. limit) > 0 then
-          local wait = token(limit)
-          due_at('!' .. limit, NOW + wait)
-        end
+    if is_rate(limit) then
+      local _, _, arrival = tokens(limit)
+      if arrival then
+        call('SET', P .. 'rl:' .. limit, string.format('%.3f', arrival), 'PX', math.ceil(arrival - NOW) + 1000)
       end
     else
       call('SADD', P .. 'c:' .. limit, r.id)
@@ -69,58 +59,71 @@ local function take(r)
   call('HSET', key, 's', 'c', 'o', owner, 'ep', epoch, 'ct', NOW)
   call('SADD', P .. 'own:' .. owner, r.id)
   local v = call('HMGET', key, 'fs', 't', 'e', 'nb')
+  local function number(value) return value and tonumber(value) and value end
   local n = #out
-  out[n + 1], out[n + 2], out[n + 3], out[n + 4] = r.id, epoch, r.at or '0', r.ls or '0'
-  out[n + 5], out[n + 6], out[n + 7], out[n + 8] = v[1] or '', r.q, r.p, r.j
-  out[n + 9], out[n + 10], out[n + 11], out[n + 12] = v[2], r.mx or '1', v[3], v[4] or ''
+  out[n + 1], out[n + 2], out[n + 3], out[n + 4] = r.id, epoch, number(r.at) or '0', number(r.ls) or '0'
+  out[n + 5], out[n + 6], out[n + 7], out[n + 8] = number(v[1]) or '', r.q, r.p, r.j
+  out[n + 9], out[n + 10], out[n + 11], out[n + 12] = number(v[2]) or '0', r.mx or '1', v[3] or '', number(v[4]) or ''
   taken = taken + 1
 end
 
 local function consider(id, queue)
   local r = load(id)
   if not r or r.s ~= 'q' or r.q ~= queue then return end
-  if r.xp and tonumber(r.xp) <= NOW then
-    r.s = '-' -- its list entry is gone already
+  if too_late(r) then
     finish(r, 'e', 'deadline')
     return
   end
-  local limit, wait = in_the_way(r)
-  if limit then park(r, limit, wait) else take(r) end
+  local limit, again = in_the_way(r)
+  if limit then park(r, limit, again) else take(r) end
 end
 
-local function drain_level(queue, p)
-  local key = P .. 'q:' .. queue .. ':' .. p
-  while taken < want and budget > 0 do
-    local ids = call('LPOP', key, math.min(want - taken, budget))
-    if not ids then return end
-    budget = budget - #ids
-    for _, id in ipairs(ids) do consider(id, queue) end
-  end
+local function levels(queue)
+  local keys = {}
+  for p = 0, 9 do keys[p + 1] = P .. 'q:' .. queue .. ':' .. (low_first and p or 9 - p) end
+  return keys
 end
 
-local function left(queue)
-  for p = 9, 0, -1 do
-    if call('EXISTS', P .. 'q:' .. queue .. ':' .. p) == 1 then return true end
+local function lists_only(keys)
+  local lists = {}
+  for _, key in ipairs(keys) do
+    local kind = call('TYPE', key).ok
+    if kind == 'list' or kind == 'none' then lists[#lists + 1] = key end
   end
-  return false
+  return lists
+end
+
+-- Pops from the first level that has runs.
+local function pop(keys, most)
+  if #keys == 0 then return nil end
+  local words = { 'LMPOP', #keys }
+  for _, key in ipairs(keys) do words[#words + 1] = key end
+  local n = #words
+  words[n + 1], words[n + 2], words[n + 3] = 'LEFT', 'COUNT', most
+  return redis.pcall(unpack(words))
 end
 
 for i = 5, #ARGV do
   local queue = ARGV[i]
-  if low_first then
-    for p = 0, 9 do drain_level(queue, p) end
-  else
-    for p = 9, 0, -1 do drain_level(queue, p) end
+  local keys = levels(queue)
+  while taken < want and budget > 0 do
+    local got = pop(keys, math.min(want - taken, budget))
+    if not got then break end
+    if got.err then
+      -- A key under a queue's name that is no list must not stop the others.
+      keys = lists_only(keys)
+      budget = budget - 1
+    else
+      budget = budget - #got[2]
+      for _, id in ipairs(got[2]) do guarded(consider, id, queue) end
+    end
   end
-  if left(queue) then
+  if #keys > 0 and call('EXISTS', unpack(keys)) > 0 then
+    -- Also for queues this claim did not come to: the token that brought us may have been theirs.
     out[1] = 0
     ring(queue)
   else
     call('DEL', P .. 'b:' .. queue)
-  end
-  if taken >= want or budget <= 0 then
-    -- Queues not looked at may hold work: let their bells stand as they are.
-    break
   end
 end
 out[3] = next_due()

@@ -18,6 +18,28 @@ end
 
 local function record(id) return P .. 'r:' .. id end
 
+-- Puts a run aside whose record cannot be understood, so that nobody meets it twice. A hash is
+-- ours and fails; anything else under that name is left as it is.
+local BAD_MOST, BAD_KEEP = 1000, 604800000
+local function quarantine(id, why)
+  redis.pcall('LPUSH', P .. 'bad', id)
+  redis.pcall('LTRIM', P .. 'bad', 0, BAD_MOST - 1)
+  count('bad')
+  local key = record(id)
+  if call('TYPE', key).ok == 'hash' then
+    call('HSET', key, 's', 'x', 'rs', 'bad_payload', 'er', tostring(why), 'fn', NOW)
+    call('PEXPIRE', key, BAD_KEEP)
+  end
+end
+
+-- Runs an action on a run that may be broken in ways load() does not see.
+local function guarded(action, id, ...)
+  local ok, answer = pcall(action, id, ...)
+  if ok then return answer end
+  quarantine(id, type(answer) == 'table' and answer.err or answer)
+  return nil
+end
+
 -- A doorbell holds at most one token, which wakes at most one waiter.
 local function ring(bell)
   local key = P .. 'b:' .. bell
@@ -30,20 +52,30 @@ local function ready(id, queue, priority, front)
   ring(queue)
 end
 
--- Adds a member to the timetable; wakes a promoter when it became the earliest.
+-- Adds a member to the timetable, or moves it to an earlier time; wakes a promoter when it became
+-- the earliest.
 local function due_at(member, ms)
-  call('ZADD', P .. 'due', ms, member)
+  if call('ZADD', P .. 'due', 'LT', 'CH', ms, member) == 0 then return end
   local first = call('ZRANGE', P .. 'due', 0, 0)
   if first[1] == member then ring('@due') end
 end
 
 local FIELDS = { 's', 'o', 'ep', 'q', 'p', 'j', 'lm', 'uq', 'kp', 'at', 'mx', 'ls', 'cl', 'cx', 'ol', 'xp', 'lv', 'pl', 'st' }
--- Returns the fields that moves decide on, or nil when there is no such run.
+-- Returns the fields that moves decide on, or nil when there is no such run or it is broken.
 local function load(id)
-  local v = call('HMGET', record(id), unpack(FIELDS))
+  local v = redis.pcall('HMGET', record(id), unpack(FIELDS))
+  if v.err then
+    quarantine(id, v.err)
+    return nil
+  end
   if not v[1] then return nil end
   local r = { id = id }
   for i, name in ipairs(FIELDS) do r[name] = v[i] end
+  if not (r.q and r.j and r.p and string.match(r.p, '^%d$') and string.match(r.ep or '0', '^%d+$')) then
+    quarantine(id, 'its record lacks a job, a queue, a priority or an epoch')
+    return nil
+  end
+  r.xp = tonumber(r.xp or '')
   return r
 end
 
@@ -55,53 +87,88 @@ local function words(text)
   return out
 end
 
+-- True while the run is neither final nor forgotten nor broken.
+local function alive(id)
+  local state = redis.pcall('HGET', record(id), 's')
+  return type(state) == 'string' and not FINAL[state]
+end
+
 -- Limits. A limit is a set of holders c:<limit>, never a counter, so freeing twice is harmless.
 -- o:<job> is the overlap limit of one; j:<job>, q:<queue>, l:<name> have their size in `lim`;
 -- t:<job> is a rate "count:period_ms" kept as a theoretical arrival time (GCRA).
+--
+-- Parked runs never depend on one event alone: while a limit has some, the timetable holds
+-- "!limit" and its time wakes as many of them as fit.
+local SOON, LATER = 1000, 60000
+
+local function is_rate(limit) return string.sub(limit, 1, 2) == 't:' end
+
 local function capacity(limit)
   if string.sub(limit, 1, 2) == 'o:' then return 1 end
   local size = call('HGET', P .. 'lim', limit)
   return size and tonumber(size) or math.huge
 end
 
--- Milliseconds until the rate limit gives its next token, 0 when it has one; and the state after it.
-local function token(limit)
-  local rate = call('HGET', P .. 'lim', limit)
-  if not rate then return 0, nil end
-  local burst, period = string.match(rate, '^(%d+):(%d+)$')
-  local step = tonumber(period) / tonumber(burst)
-  local tat = tonumber(call('GET', P .. 'rl:' .. limit) or '0')
-  if tat > NOW + tonumber(period) then tat = NOW + tonumber(period) end
-  if tat < NOW then tat = NOW end
-  local wait = tat + step - tonumber(period) - NOW
-  if wait > 0 then return math.ceil(wait), nil end
-  return 0, tat + step
+-- Returns how many tokens a rate limit has, when there will be one more, and the arrival time
+-- that taking one makes.
+local function tokens(limit)
+  local burst, period = string.match(call('HGET', P .. 'lim', limit) or '', '^(%d+):(%d+)$')
+  burst, period = tonumber(burst or '0'), tonumber(period or '0')
+  if burst < 1 or period < 1 then return math.huge, NOW + LATER, nil end
+  local step = period / burst
+  local arrival = tonumber(call('GET', P .. 'rl:' .. limit) or '') or 0
+  -- The store's clock may have been set back.
+  arrival = math.max(NOW, math.min(arrival, NOW + period))
+  local free = math.floor((NOW + period - arrival) / step + 0.000001)
+  return free, math.ceil(arrival + (free + 1) * step - period), arrival + step
 end
 
--- Gives a freed slot to the runs parked for it: to the front of their queues, as many as fit.
+-- Returns how many more runs a limit lets through, and when to look again at those parked for it.
+local function room(limit)
+  if is_rate(limit) then return tokens(limit) end
+  local free = capacity(limit) - call('SCARD', P .. 'c:' .. limit)
+  -- Those let through may be in a queue that nobody serves: then others get their chance.
+  return free, NOW + (free > 0 and SOON or LATER)
+end
+
+-- Drops holders that are not claimed any more: one that ended without giving its slot back
+-- must not keep it for ever.
+local function heal(limit, most)
+  local holders = P .. 'c:' .. limit
+  for _, id in ipairs(call('SRANDMEMBER', holders, most)) do
+    local state = redis.pcall('HGET', record(id), 's')
+    if state ~= 'c' and state ~= 'r' then call('SREM', holders, id) end
+  end
+end
+
+-- Lets runs parked for a limit through to the front of their queues, in order, as many as fit.
 local function wake(limit)
   local parked = P .. 'pk:' .. limit
   if call('LLEN', parked) == 0 then return end
-  local free = 1
-  if string.sub(limit, 1, 2) ~= 't:' then free = capacity(limit) - call('SCARD', P .. 'c:' .. limit) end
-  local scanned = 0
-  while free > 0 and scanned < LOOKAHEAD do
+  local free, again = room(limit)
+  local woken, scanned = {}, 0
+  while #woken < free and scanned < LOOKAHEAD do
     local id = call('LPOP', parked)
-    if not id then return end
+    if not id then break end
     scanned = scanned + 1
-    local v = call('HMGET', record(id), 's', 'pl', 'q', 'p')
-    if v[1] == 'p' and v[2] == limit then
+    local v = redis.pcall('HMGET', record(id), 's', 'pl', 'q', 'p')
+    if not v.err and v[1] == 'p' and v[2] == limit and v[3] and v[4] then
+      -- `pl` stays: should another run be faster, this one goes back to the head of the line.
       call('HSET', record(id), 's', 'q')
-      call('HDEL', record(id), 'pl')
-      ready(id, v[3], v[4], true)
-      free = free - 1
+      woken[#woken + 1] = { id, v[3], v[4] }
+    elseif v.err or (v[1] == 'p' and v[2] == limit) then
+      quarantine(id, v.err or 'its record lacks a queue or a priority')
     end
+  end
+  for i = #woken, 1, -1 do ready(woken[i][1], woken[i][2], woken[i][3], true) end
+  if call('LLEN', parked) > 0 then
+    due_at('!' .. limit, scanned >= LOOKAHEAD and NOW or again)
   end
 end
 
 local function free_limits(r)
   for _, limit in ipairs(words(r.lm)) do
-    call('SREM', P .. 'c:' .. limit, r.id)
+    if not is_rate(limit) then call('SREM', P .. 'c:' .. limit, r.id) end
     wake(limit)
   end
 end
@@ -109,6 +176,20 @@ end
 -- Takes a run out of whatever claim it is under.
 local function disown(r)
   if (r.s == 'c' or r.s == 'r') and r.o then call('SREM', P .. 'own:' .. r.o, r.id) end
+end
+
+-- True when the run's time to start has passed; it has none once it was started.
+local function too_late(r) return r.xp and r.xp <= NOW and not r.at end
+
+-- Puts a claimed run back at the front of its queue.
+-- A new epoch makes every later word of the owner it is taken from stale.
+local function put_back(r)
+  disown(r)
+  call('HSET', record(r.id), 's', 'q', 'ep', tonumber(r.ep or '0') + 1)
+  r.s = 'q'
+  free_limits(r)
+  if r.xp and not r.at then due_at('^' .. r.id, r.xp) end
+  ready(r.id, r.q, r.p, true)
 end
 
 -- Takes the entry of a waiting run out of its list. Of a long list the entry stays: whoever meets
@@ -135,32 +216,29 @@ local function finish(r, letter, reason, more)
   if r.uq and call('GET', P .. 'u:' .. r.uq) == r.id then call('DEL', P .. 'u:' .. r.uq) end
   if r.lv then call('SREM', P .. 'live:' .. r.j, r.id) end
   free_limits(r)
-  local keep, ttl, failed = '10000', '604800000', ''
-  if r.kp then keep, ttl, failed = string.match(r.kp, '^(%d+):(%d+):(%d*)$') end
+  local keep, ttl, failed = string.match(r.kp or '', '^(%d+):(%d+):(%d*)$')
+  if not keep then keep, ttl, failed = '10000', '604800000', '' end
   local history = P .. 'h:' .. r.j
   if letter == 'x' and failed ~= '' then history, keep = P .. 'hf:' .. r.j, failed end
   call('PEXPIRE', key, ttl)
-  if call('LPUSH', history, r.id) > tonumber(keep) then
-    local old = call('RPOP', history)
-    if old then call('UNLINK', record(old), P .. 'l:' .. old) end
+  -- What a repeated settle is answered from must stay, so at least one is kept.
+  local over = call('LPUSH', history, r.id) - math.max(tonumber(keep), 1)
+  if over > 0 then
+    for _, old in ipairs(call('RPOP', history, math.min(over, LOOKAHEAD))) do
+      call('UNLINK', record(old), P .. 'l:' .. old)
+    end
   end
   r.s = letter
   count(letter)
 end
 
--- Makes a due member happen: a run becomes ready, an expiry strikes, a rate limit has a token.
-local function promote_one(member)
-  local kind = string.sub(member, 1, 1)
-  if kind == '!' then
-    wake(string.sub(member, 2))
-    return
-  end
-  local id = kind == '^' and string.sub(member, 2) or member
+-- Makes a due member happen: a run becomes ready, or its time to start has passed.
+local function promote_one(id, marker)
   local r = load(id)
   if not r then return end
-  if r.xp and tonumber(r.xp) <= NOW and (r.s == 'd' or r.s == 'q' or r.s == 'p' or r.s == 'w') then
+  if too_late(r) and (r.s == 'd' or r.s == 'q' or r.s == 'p' or r.s == 'w') then
     finish(r, 'e', 'deadline')
-  elseif kind ~= '^' and r.s == 'd' then
+  elseif not marker and r.s == 'd' then
     call('HSET', record(id), 's', 'q')
     ready(id, r.q, r.p, false)
   end
@@ -170,7 +248,15 @@ local function promote(most)
   local members = call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT', 0, most)
   if #members > 0 then
     call('ZREM', P .. 'due', unpack(members))
-    for _, member in ipairs(members) do promote_one(member) end
+    for _, member in ipairs(members) do
+      local kind, rest = string.sub(member, 1, 1), string.sub(member, 2)
+      if kind == '!' then
+        heal(rest, LOOKAHEAD)
+        wake(rest)
+      else
+        guarded(promote_one, kind == '^' and rest or member, kind == '^')
+      end
+    end
   end
   return #members
 end
@@ -185,13 +271,7 @@ local function ask_to_stop(r, order)
   call('HSET', record(r.id), 'cx', order)
   local supervisor = string.match(r.o or '', '^([^/]+)/')
   if supervisor then
-    call('RPUSH', P .. 'mb:' .. supervisor, 'revoke ' .. r.id .. ' ' .. r.ep .. ' ' .. order)
+    call('RPUSH', P .. 'mb:' .. supervisor, 'revoke ' .. r.id .. ' ' .. (r.ep or '0') .. ' ' .. order)
     ring('@' .. supervisor)
   end
-end
-
--- True while the run is neither final nor forgotten.
-local function alive(id)
-  local state = call('HGET', record(id), 's')
-  return state and not FINAL[state]
 end

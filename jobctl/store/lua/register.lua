@@ -4,8 +4,9 @@
 --
 -- KEYS[1]  prefix
 -- ARGV     supervisor id, then names and values
--- Returns  now
+-- Returns  now, or -1 when it was declared lost: take a new id
 local key = P .. 'sup:' .. ARGV[1]
+if call('HGET', key, 'st') == 'lost' then return -1 end
 call('SADD', P .. 'sups', ARGV[1])
 call('HSET', key, 'st', 'up', 'bt', NOW, unpack(ARGV, 2))
 call('HSETNX', key, 'beat', '1')

@@ -7,21 +7,19 @@
 -- Returns  per run: ok, stale
 local owner = ARGV[1]
 local out = {}
-for i = 2, #ARGV, 2 do
+-- From the last to the first, so that they are in the same order at the front of their queue.
+for i = #ARGV - 1, 2, -2 do
   local r = load(ARGV[i])
-  if not r or r.o ~= owner or r.ep ~= ARGV[i + 1] or r.s ~= 'c' then
-    out[#out + 1] = 'stale'
+  local answer = 'ok'
+  if not r or r.o ~= owner or (r.ep or '') ~= ARGV[i + 1] or r.s ~= 'c' then
+    if not r then call('SREM', P .. 'own:' .. owner, ARGV[i]) end
+    answer = 'stale'
   elseif r.cx then
     finish(r, 'v', string.match(r.cx, '^%S+'))
-    out[#out + 1] = 'ok'
   else
-    disown(r)
-    r.s = 'q'
-    call('HSET', record(r.id), 's', 'q')
-    free_limits(r)
-    ready(r.id, r.q, r.p, true)
-    out[#out + 1] = 'ok'
+    put_back(r)
   end
+  out[i / 2] = answer
 end
 flush_counts()
 return out

@@ -5,11 +5,13 @@
 --
 -- KEYS[1]  prefix
 -- ARGV     supervisor id, the beat it was last seen with ("" = known to be dead), owner id or ""
--- Returns  {status, moved, left}: status 1 = fenced, 0 = it lives, nothing was done
+-- Returns  {status, moved, left}: status 1 = fenced, 0 = it lives, nothing was done;
+--          left > 0: call again
 -- Fencing comes first: from then on a late claim, start or settle of that owner is refused.
 local supervisor, seen, only = ARGV[1], ARGV[2], ARGV[3]
 local key = P .. 'sup:' .. supervisor
-if seen ~= '' and call('HGET', key, 'beat') ~= seen then return { 0, 0, 0 } end
+local beat = call('HGET', key, 'beat')
+if seen ~= '' and beat and beat ~= seen then return { 0, 0, 0 } end
 local owners
 if only ~= '' then
   owners = { only }
@@ -20,32 +22,26 @@ end
 
 local LOST_MOST, CLAIMS_MOST = 3, 5
 
-local function requeue(r)
-  disown(r)
-  call('HSET', record(r.id), 's', 'q')
-  r.s = 'q'
-  free_limits(r)
-  ready(r.id, r.q, r.p, true)
-end
-
 local function take_back(id, owner)
   local r = load(id)
   if not r or r.o ~= owner or (r.s ~= 'c' and r.s ~= 'r') then return end
+  -- A new epoch: whatever the old owner still says of this run is stale.
+  local fence = { 'ep', tonumber(r.ep) + 1 }
   if r.cx then
-    finish(r, 'v', string.match(r.cx, '^%S+'))
+    finish(r, 'v', string.match(r.cx, '^%S+'), fence)
   elseif r.s == 'c' then
     local claims = tonumber(r.cl or '0') + 1
     call('HSET', record(id), 'cl', claims)
-    if claims >= CLAIMS_MOST then finish(r, 'x', 'poison') else requeue(r) end
+    if claims >= CLAIMS_MOST then finish(r, 'x', 'poison', fence) else put_back(r) end
   else
     local lost = tonumber(r.ls or '0') + 1
     call('HSET', record(id), 'ls', lost, 'rs', 'lost')
     if r.ol == 'f' then
-      finish(r, 'x', 'lost')
+      finish(r, 'x', 'lost', fence)
     elseif lost >= LOST_MOST then
-      finish(r, 'x', 'poison')
+      finish(r, 'x', 'poison', fence)
     else
-      requeue(r)
+      put_back(r)
     end
   end
   count('rescued')
@@ -57,7 +53,7 @@ for _, owner in ipairs(owners) do
   call('SREM', P .. 'pools:' .. supervisor, owner)
   local ids = call('SRANDMEMBER', own, LOOKAHEAD - moved)
   for _, id in ipairs(ids) do
-    take_back(id, owner)
+    guarded(take_back, id, owner)
     call('SREM', own, id)
   end
   moved = moved + #ids

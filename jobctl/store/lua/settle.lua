@@ -25,30 +25,32 @@ local function retry(r, delay, fields)
   count('retried')
 end
 
+local function settle(id, epoch, letter, reason, delay, fields)
+  local r = load(id)
+  if not r or r.o ~= owner then
+    call('SREM', P .. 'own:' .. owner, id)
+    return 'stale'
+  end
+  if r.ep ~= epoch then return 'stale' end
+  if r.s ~= 'c' and r.s ~= 'r' then return 'already' end
+  if r.cx and (letter == 'd' or letter == 'x') then
+    letter, reason = 'v', string.match(r.cx, '^%S+')
+  end
+  if letter == 'd' then
+    fields[#fields + 1], fields[#fields + 2] = 'rs', reason
+    retry(r, delay, fields)
+  else
+    finish(r, letter, reason, fields)
+  end
+  return letter
+end
+
 local i = 2
 while i <= #ARGV do
-  local id, epoch, letter, reason = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local delay, size = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
   local fields = {}
-  for k = 1, size * 2 do fields[k] = ARGV[i + 5 + k] end
-  i = i + 6 + size * 2
-  local r = load(id)
-  if not r or r.o ~= owner or r.ep ~= epoch then
-    out[#out + 1] = 'stale'
-  elseif r.s ~= 'c' and r.s ~= 'r' then
-    out[#out + 1] = 'already'
-  else
-    if r.cx and (letter == 'd' or letter == 'x') then
-      letter, reason = 'v', string.match(r.cx, '^%S+')
-    end
-    if letter == 'd' then
-      fields[#fields + 1], fields[#fields + 2] = 'rs', reason
-      retry(r, delay, fields)
-    else
-      finish(r, letter, reason, fields)
-    end
-    out[#out + 1] = letter
-  end
+  for k = 1, ARGV[i + 5] * 2 do fields[k] = ARGV[i + 5 + k] end
+  out[#out + 1] = guarded(settle, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4]), fields) or 'x'
+  i = i + 6 + #fields
 end
 flush_counts()
 return out

@@ -19,7 +19,7 @@ while i <= #ARGV do
     local n
     n, i = read_new(i)
     local answer = admit(g, n, false)
-    if answer == 'ok' or string.sub(answer, 1, 4) == 'skip' then latest = n.id end
+    if recorded(answer) then latest = n.id end
     answers[#answers + 1] = answer
   end
   if latest then call('HSET', P .. 'latest', g.job, latest, '@last', latest) end

@@ -26,8 +26,8 @@ if kind ~= 'missed' then
     local n = read_new(i)
     id = n.id
     answer = admit(g, n, true)
-    call('HSET', P .. 'latest', g.job, id)
-    call('HINCRBY', key, 'fired', 1)
+    if recorded(answer) then call('HSET', P .. 'latest', g.job, n.id) end
+    if answer == 'ok' then call('HINCRBY', key, 'fired', 1) end
   end
 end
 call('HSET', key, 'last', instant, 'next', ARGV[5])
