@@ -102,6 +102,7 @@ class Daemon:
                     one.kill()
             process.wait()
         self.store.close()
+        self._report_trouble()
         shutil.rmtree(self.directory)
 
     def _wait_ready(self) -> None:
@@ -114,6 +115,13 @@ class Daemon:
                 return
             time.sleep(0.02)
         raise SystemExit("the daemon did not start:\n" + (self.directory / "daemon.log").read_text())
+
+    def _report_trouble(self) -> None:
+        """Show what the daemon complained of: its figures are not worth much then."""
+        lines = (self.directory / "daemon.log").read_text().splitlines()
+        bad = [line for line in lines if "ERROR" in line or "CRITICAL" in line]
+        for line in bad[:5]:
+            print(f"  ! {line}")
 
     # Processes
 
@@ -193,7 +201,7 @@ class Daemon:
                     and run.started_at is not None
                     and run.finished_at is not None
                     and len(run.attempts) == 1
-                    and run.attempts[0].usage.max_rss > 0
+                    and run.attempts[0].duration > 0
                 )
         return found
 

@@ -162,7 +162,7 @@ class Foreground:
             self._look(slot)
             looks += 1
             if looks % LOOKS_A_SAMPLE == 0 and slot.started_at is not None:
-                slot.sample(TreeTable.read())
+                slot.sample(TreeTable())
 
     def _look(self, slot: Slot) -> None:
         progress = slot.poll_progress()

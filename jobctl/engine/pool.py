@@ -320,20 +320,19 @@ class Pool:
             every = now - sampled >= SAMPLE_EVERY
             if every:
                 sampled = now
-            # The first look comes early, so that attempts below a second have a peak too.
-            fresh = any(not held.sampled and held.pid for held in self._ledger.running.values())
-            table = TreeTable.read() if fresh or (every and self._busy) else None
+            table = TreeTable()
             for run_id, slot in list(self._busy.items()):
                 self._observe(run_id, slot, table, every=every)
 
-    def _observe(self, run_id: str, slot: Slot, table: TreeTable | None, *, every: bool) -> None:
+    def _observe(self, run_id: str, slot: Slot, table: TreeTable, *, every: bool) -> None:
         held = self._ledger.running[run_id]
         progress = slot.poll_progress()
         if progress is not None:
             self._pump.note(run_id, held.claim.epoch, progress)
         if self.shipper is not None:
             self.shipper.poll(run_id, held.attempt, slot)
-        if table is not None and held.pid and (every or not held.sampled):
+        # The first look comes early, so that attempts below a second have a peak too.
+        if held.pid and (every or not held.sampled):
             held.sampled = True
             slot.sample(table)
 
