@@ -175,6 +175,13 @@ def test_signals_that_the_daemon_ignores_work_in_jobs(attempts: Attempts) -> Non
 
 
 @pytest.mark.usefixtures("root")
+def test_higher_priority_is_given_to_another_user_too(attempts: Attempts) -> None:
+    command = "while [ $(nice) = 0 ]; do sleep 0.01; done; nice; id -un"
+    attempts.execute(JobDef(name="j", command=command, nice=-3, user="nobody", cwd="/"))
+    assert attempts.log == "-3\nnobody\n"
+
+
+@pytest.mark.usefixtures("root")
 def test_other_user_gets_groups_home_and_result_file(attempts: Attempts) -> None:
     for directory in (attempts.directory, *attempts.directory.parents):
         if not directory.stat().st_mode & 1:
