@@ -13,7 +13,7 @@ from jobctl import __version__
 from jobctl.cli.console import Console
 from jobctl.cli.start import call
 from jobctl.cli.verbs import BY_NAME, EVERYWHERE, VERBS
-from jobctl.cli.words import split_literal
+from jobctl.cli.quick import split_literal
 from jobctl.errors import ExitCode
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from jobctl.cli.console import Console
-from jobctl.cli.words import parse
+from jobctl.cli.quick import parse
 from jobctl.errors import ExitCode, JobctlError
 
 TYPE_CHECKING = False
