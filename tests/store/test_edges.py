@@ -305,28 +305,30 @@ def play_revoke(world: World, old: str, new: str) -> str:
 
 
 def find_play(old: str, new: str, script: str) -> Callable[[World, str, str], str]:
+    opens = script in (*ACCEPT, "promote", "claim")
     if old == "-":
         return play_accept(script)
     if (old, new) == ("p", "q"):
         return play_freed(script)
-    if new == "x" and script in (*ACCEPT, "promote", "claim"):
+    if opens and new == "x":
         return play_superseded(script)
-    if new == "v" and script in (*ACCEPT, "promote", "claim"):
+    if opens and (new == "v" or (new == "s" and (script in ACCEPT or old in "qp"))):
         return play_give_way(script)
-    if new == "s" and (script in ACCEPT or old in "qp"):
-        return play_give_way(script)
-    if script == "promote" or (
-        script == "claim" and (old, new) not in {("q", "c"), ("q", "p"), ("q", "e")}
-    ):
-        return play_promote(script)
-    return {
-        "claim": play_claim,
-        "start": play_start,
-        "settle": play_settle,
-        "release": play_release,
-        "rescue": play_rescue,
-        "revoke": play_revoke,
-    }[script]
+    return PLAYS.get((script, old + new)) or PLAYS[script, ""]
+
+
+PLAYS: dict[tuple[str, str], Callable[[World, str, str], str]] = {
+    ("promote", ""): play_promote("promote"),
+    ("claim", ""): play_promote("claim"),
+    ("claim", "qc"): play_claim,
+    ("claim", "qp"): play_claim,
+    ("claim", "qe"): play_claim,
+    ("start", ""): play_start,
+    ("settle", ""): play_settle,
+    ("release", ""): play_release,
+    ("rescue", ""): play_rescue,
+    ("revoke", ""): play_revoke,
+}
 
 
 @pytest.mark.parametrize(("old", "new", "script"), sorted(TRANSITIONS))

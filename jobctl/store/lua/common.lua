@@ -117,8 +117,12 @@ local function tokens(limit)
   if burst < 1 or period < 1 then return math.huge, NOW + LATER, nil end
   local step = period / burst
   local arrival = tonumber(call('GET', P .. 'rl:' .. limit) or '') or 0
-  -- The store's clock may have been set back.
-  arrival = math.max(NOW, math.min(arrival, NOW + period))
+  if arrival > NOW + period + 1 then
+    -- The store's clock was set back.
+    arrival = NOW + period
+    call('SET', P .. 'rl:' .. limit, arrival, 'PX', period + 1000)
+  end
+  arrival = math.max(NOW, arrival)
   local free = math.floor((NOW + period - arrival) / step + 0.000001)
   return free, math.ceil(arrival + (free + 1) * step - period), arrival + step
 end
