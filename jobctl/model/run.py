@@ -72,11 +72,13 @@ _MOVES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # Accepted: ready, due later, or skipped by the overlap policy.
     ("-", "qds", _ACCEPT),
     # overlap = "queue" and "replace": an older run that waits gives way to the newer one.
-    ("dqp", "sv", _ACCEPT),
+    ("dqp", "s", (*_ACCEPT, *_PROMOTE)),
+    ("qp", "v", (*_ACCEPT, *_PROMOTE)),
+    ("d", "v", ("submit", *_PROMOTE)),
     # A retry that waits gives way to the next scheduled run.
-    ("d", "x", ("tick", "boot")),
-    # Due; or too late to start.
-    ("d", "q", _PROMOTE),
+    ("d", "x", ("tick", "boot", *_PROMOTE)),
+    # Due; s: its overlap policy skips it. Or too late to start.
+    ("d", "qs", _PROMOTE),
     ("dqpw", "e", _PROMOTE),
     # A limit is full; room under it again.
     ("q", "p", ("claim",)),
