@@ -48,22 +48,24 @@ class Argument:
 class Verb:
     """One verb: where its function is, and what it takes.
 
-    The function gets an ``Invocation`` and one keyword per argument and option.
+    The function gets an ``Invocation`` and one keyword per argument and option. A ``native`` one
+    is a Typer command, which declares its own.
     """
 
-    __slots__ = ("arguments", "examples", "help", "literal", "name", "options", "panel", "target")
+    __slots__ = ("arguments", "examples", "help", "literal", "name", "native", "options", "panel", "target")
 
     def __init__(
         self,
         name: str,
         target: str,
         *,
-        help: str,  # noqa: A002
         panel: str,
+        help: str = "",  # noqa: A002
         arguments: tuple[Argument, ...] = (),
         options: tuple[Option, ...] = (),
         examples: tuple[str, ...] = (),
         literal: bool = False,
+        native: bool = False,
     ) -> None:
         self.name = name
         self.target = target
@@ -73,6 +75,7 @@ class Verb:
         self.arguments = arguments
         self.options = options
         self.examples = examples
+        self.native = native
         self.literal = literal
         """Words after ``--`` are handed on apart from the others."""
 
@@ -139,20 +142,7 @@ VERBS = (
         arguments=(Argument("words", required=False, many=True, help="The command and its arguments."),),
         options=_ASK,
     ),
-    Verb(
-        "run", "run:run", panel="Runs", literal=True,
-        help="Run a job here and now, in the foreground, without store or daemon.",
-        examples=("jobctl run backup", "jobctl run thumbnail path=cat.jpg"),
-        arguments=(
-            Argument("job", help="The job's name in jobs.toml.", complete="jobs"),
-            Argument("words", required=False, many=True, help="Arguments, as for submit."),
-        ),
-        options=(
-            Option("--args-json", metavar="JSON|@FILE|-", complete="file", help="Arguments as JSON, as for submit."),
-            Option("--timeout", metavar="DURATION", help="Of one attempt, instead of the job's own."),
-            Option("--retries", metavar="N", help="Further attempts after a failed one."),
-        ),
-    ),
+    Verb("run", "run:run", panel="Runs", native=True),
     Verb(
         "status", "status:status", panel="Look",
         help="Everything on one screen; with names, the state of those runs and jobs.",
@@ -271,16 +261,7 @@ VERBS = (
         "init", "check:init", panel="Jobs", help="Write a first jobs.toml into this directory.",
         options=(Option("--force", help="Replace the one that is there."),),
     ),
-    Verb(
-        "daemon", "daemon:daemon", panel="Daemon", help="The supervisor, in the foreground.",
-        examples=("jobctl daemon", "jobctl daemon --burst"),
-        options=(
-            Option("--burst", help="End when nothing is left to run."),
-            Option("--no-scheduler", help="Run what is submitted, fire no schedules."),
-            Option("--log-level", metavar="LEVEL", complete="debug info warning error",
-                   help="debug, info, warning or error; also JOBCTL_LOG_LEVEL."),
-        ),
-    ),
+    Verb("daemon", "daemon:daemon", panel="Daemon", native=True),
     *(
         Verb(
             name, f"control:{name}", panel="Daemon", help=text,
@@ -300,8 +281,8 @@ VERBS = (
             ("stop", "Make the supervisors finish what runs, up to drain_timeout, and end."),
         )
     ),
-    Verb("doctor", "doctor:doctor", panel="Daemon", help="Check this installation; each finding with its remedy."),
-    Verb("demo", "demo:demo", panel="Daemon", help="See it work: a daemon in a scratch directory, a run, its log."),
+    Verb("doctor", "doctor:doctor", panel="Daemon", native=True),
+    Verb("demo", "demo:demo", panel="Daemon", native=True),
     Verb(
         "completions", "completions:completions", panel="Daemon",
         help="Print the completion script of a shell.",
