@@ -88,6 +88,7 @@ class ScheduleDef:
     """A cron expression, ``@every 10m``, ``@at RFC3339``, ``@reboot``, ``@start`` or a nickname."""
     timezone: str | None = None
     args: tuple[object, ...] = ()
+    """What its runs get: complete, the job's own arguments and defaults of parameters included."""
     kwargs: dict[str, object] = field(default_factory=dict)
     queue: str | None = None
     priority: int | None = None
