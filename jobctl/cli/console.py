@@ -61,6 +61,10 @@ class Console:
         """Say what scripts should not have to read, unless ``--quiet``."""
         self.talk(f"jobctl: {text}")
 
+    def complain(self, text: str) -> None:
+        """Say what is wrong, ``--quiet`` or not."""
+        _write(sys.stderr, text + "\n")
+
     def fail(self, error: JobctlError) -> None:
         """Report why the command ends."""
         self.report(error.code, str(error), problems=getattr(error, "problems", ()))

@@ -45,7 +45,7 @@ def follow_to_end(call: Invocation, run_id: str, *, timeout: float | None) -> in
 def _followed(
     call: Invocation, run_id: str, *, lines: int | None, timeout: float | None
 ) -> Iterator[bytes]:
-    call.parting = "the run goes on"
+    call.parting.words = "the run goes on"
     clock = call.session.clock
     deadline = None if timeout is None else clock.monotonic() + timeout
     chunks = client.follow(

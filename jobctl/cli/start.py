@@ -11,6 +11,8 @@ from jobctl.errors import ExitCode, JobctlError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobctl.cli.verbs import Verb
 
 DEBUG_VARIABLE = "JOBCTL_DEBUG"
@@ -18,6 +20,7 @@ DEBUG_VARIABLE = "JOBCTL_DEBUG"
 
 def start(words: list[str]) -> int:
     """Run the command that ``words`` (without the program's name) ask for."""
+    words = _spread(words)
     if words[:1] == ["__complete"]:
         from jobctl.cli.completions import complete  # noqa: PLC0415 (each path pays for itself)
 
@@ -30,35 +33,58 @@ def start(words: list[str]) -> int:
     return call(parsed.verb, parsed.params, parsed.literal)
 
 
+def _spread(words: list[str]) -> list[str]:
+    """Write ``--watch=2s`` as the two options it stands for."""
+    if "status" not in words:
+        return words
+    out: list[str] = []
+    for word in words:
+        out += ["--watch", "--every", word[8:]] if word.startswith("--watch=") else [word]
+    return out
+
+
 def call(verb: Verb, params: dict[str, object], literal: list[str]) -> int:
     """Call a verb's function and return the exit code; every error is reported here."""
     options = dict(params)
     config = options.pop("config")
     console = Console(json=bool(options.pop("json")), quiet=bool(options.pop("quiet")))
-    invocation = None
-    try:
+    parting = Parting()
+
+    def work() -> int:
         from jobctl.cli.invocation import Invocation  # noqa: PLC0415 (its imports may fail)
 
-        invocation = Invocation(console, config=config, literal=literal)  # type: ignore[arg-type]
-        code = _target(verb)(invocation, **options)
+        with Invocation(console, config=config, literal=literal, parting=parting) as invocation:  # type: ignore[arg-type]
+            return int(target(verb)(invocation, **options))
+
+    return guard(console, work, parting)
+
+
+def guard(console: Console, work: Callable[[], int], parting: Parting | None = None) -> int:
+    """Return what ``work`` returns, or the exit code of what it raised, which is reported."""
+    try:
+        code = work()
         console.flush()
     except JobctlError as error:
         return _last_words(console, error)
     except KeyboardInterrupt:
-        parting = invocation.parting if invocation is not None else ""
-        console.talk(f"\njobctl: interrupted{parting and '; ' + parting}")
+        words = f"; {parting.words}" if parting is not None and parting.words else ""
+        console.talk(f"\njobctl: interrupted{words}")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return _unread()
     except Exception as error:  # noqa: BLE001 - the boundary: users never see a traceback
         return _unexpected(console, error)
-    finally:
-        if invocation is not None:
-            invocation.close()
-    return int(code)
+    return code
 
 
-def _target(verb: Verb):  # type: ignore[no-untyped-def]  # noqa: ANN202 - any verb's function
+class Parting:
+    """What to say when Ctrl-C ends a command."""
+
+    words = ""
+
+
+def target(verb: Verb):  # type: ignore[no-untyped-def]  # noqa: ANN201 - any verb's function
+    """Return the function of a verb."""
     from importlib import import_module  # noqa: PLC0415 (loaded already)
 
     module, _, function = verb.target.partition(":")

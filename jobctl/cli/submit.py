@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobctl.cli import values
+from jobctl.cli.words import arguments
 from jobctl.client.submit import Wish, ahead, prepare, send_one
 from jobctl.errors import ExitCode, NotPermittedError, UsageError
 from jobctl.model.job import EXEC_JOB
@@ -88,7 +89,7 @@ def submit(
         return submit_lines(call, asked, job=job, source=from_ndjson, force=force, dry_run=dry_run)
     if job is None:
         raise UsageError("name the job to submit; `jobctl jobs` lists them")
-    args, kwargs = arguments(words, call.literal)
+    args, kwargs = _arguments(words, call.literal)
     if args_json is not None:
         from jobctl.cli.documents import json_arguments  # noqa: PLC0415 (same)
 
@@ -116,26 +117,12 @@ def execute(call: Invocation, *, words: list[str], **options: object) -> int:
     return send(call, asked, prepare(call.session, wish))
 
 
-def arguments(words: list[str], literal: list[str]) -> tuple[list[object], dict[str, object]]:
+def _arguments(words: list[str], literal: list[str]) -> tuple[list[object], dict[str, object]]:
     """Return positional and named arguments; ``literal`` words are never named."""
-    args: list[object] = []
-    kwargs: dict[str, object] = {}
-    for number, word in enumerate(words, 1):
+    for number, word in enumerate((*words, *literal), 1):
         values.text(f"argument {number}", word)
-        name, equals, value = word.partition("=")
-        if not equals or not _is_name(name):
-            args.append(word)
-        elif name in kwargs:
-            raise UsageError(f"argument {name} is given twice")
-        else:
-            kwargs[name] = value
-    args += [values.text(f"argument {number}", word) for number, word in enumerate(literal, len(words) + 1)]
-    return args, kwargs
-
-
-def _is_name(word: str) -> bool:
-    """Tell ``width`` and ``dry-run`` from ``/etc/passwd`` and ``3``."""
-    return word.replace("-", "_").replace(".", "_").isidentifier() and word[0] not in "-."
+    args, kwargs = arguments(words)
+    return [*args, *literal], dict(kwargs)
 
 
 def send(call: Invocation, asked: Asked, run: NewRun) -> int:

@@ -40,7 +40,7 @@ def _wait(
     data: bool = True,
 ) -> int:
     console = call.console
-    call.parting = GOES_ON if len(ids) == 1 else "the runs go on"
+    call.parting.words = GOES_ON if len(ids) == 1 else "the runs go on"
     code: int = ExitCode.OK
     ended: list[Run] = []
     with _bar(call) as bar:

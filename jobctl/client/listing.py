@@ -69,6 +69,11 @@ class Filter:
         """True when a place may hold many runs that do not fit."""
         return bool(self.job or self.queue or self.tags)
 
+    @property
+    def restricts(self) -> bool:
+        """True when anything was asked for."""
+        return bool(self.states or self.picky or self.since is not None)
+
     def wants(self, *states: RunState) -> bool:
         """Return whether runs in any of ``states`` may fit."""
         return not self.states or not self.states.isdisjoint(states)

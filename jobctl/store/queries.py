@@ -341,3 +341,21 @@ def history_page(keys: Keys, job: str, start: int, size: int) -> Call[list[str]]
 def failed_page(keys: Keys, job: str, start: int, size: int) -> Call[list[str]]:
     """Read ids of a job's failed runs that are kept apart, newest first."""
     return Call(("LRANGE", keys.failed_history(job), start, start + size - 1), _ids)
+
+
+def ready_position(keys: Keys, queue: str, priority: int, run_id: str) -> Call[int | None]:
+    """Count the ready runs before this one in its priority; ``None`` when it is not there."""
+    return Call(
+        ("LPOS", keys.queue(queue, priority), run_id),
+        lambda reply: None if reply is None else _int(reply),
+    )
+
+
+def duration(keys: Keys, run_id: str) -> Call[float | None]:
+    """Read how long a succeeded run took, in seconds; ``None`` for any other run."""
+
+    def decode(reply: object) -> float | None:
+        letter, seconds = reply  # type: ignore[misc]
+        return float(seconds) if letter == b"k" and seconds else None
+
+    return Call(("HMGET", keys.run(run_id), "s", "du"), decode)
