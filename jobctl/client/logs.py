@@ -58,13 +58,15 @@ def follow(
     *,
     lines: int | None,
     on_attempt: Callable[[int], None],
+    deadline: float | None = None,
 ) -> Iterator[bytes]:
     """Yield a run's output as it comes, until the run ends; waits for a run that has not started.
 
-    Begins with the newest attempt; ``on_attempt`` is called for each further one.
+    Begins with the newest attempt; ``on_attempt`` is called for each further one. Ends early at
+    ``deadline``, by the monotonic clock.
     """
     follower = _Follower(session, run_id, lines=lines)
-    while True:
+    while deadline is None or session.clock.monotonic() < deadline:
         final = follower.ask()
         if follower.changed:
             # What the last attempt printed until its very end comes first.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import heapq
-import os
 from datetime import UTC, datetime, timedelta
 
-from jobctl.config.zone import host_zone
+from jobctl.host import host_name, host_zone
 from jobctl.errors import NotFoundError, UsageError
 from jobctl.model.rules import schedule_entries
 from jobctl.model.schedule import BootRule, ScheduleError, load_zone, parse_rule
@@ -45,7 +44,7 @@ def entries(session: Session, job: str | None = None) -> list[ScheduleEntry]:
 
 def own_host(session: Session) -> str:
     """Return the name this host has in listings."""
-    return session.settings.name or os.uname().nodename
+    return host_name(session.settings.name)
 
 
 def next_fires(

@@ -8,22 +8,25 @@ answer, repeating the request with the same id can never make a second run.
 from __future__ import annotations
 
 import os
+import time
 
-from jobctl.errors import NotAcceptedError, UsageError
+from jobctl.errors import NotAcceptedError, UnreachableError, UsageError
 from jobctl.model.admission import NewRun, admission_for, unique_digest
 from jobctl.model.ids import derived_id, is_id, new_id
 from jobctl.model.params import bind
 from jobctl.model.run import Request
 from jobctl.store import queries, transitions
 from jobctl.store.codec import encode_envelope
-from jobctl.store.failures import LostReplyError
+from jobctl.store.failures import LostReplyError, StoreBusyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from jobctl.client.open import Session
     from jobctl.model.run import Run
+    from jobctl.store.calls import Call
     from jobctl.store.transitions import Answer
 
 LONGEST_NAME = 200
@@ -31,6 +34,8 @@ LONGEST_NAME = 200
 BATCH_RUNS = 500
 """Runs in one call: a script that is short enough not to be noticed by others."""
 BATCH_BYTES = 1024 * 1024
+REPEAT_AFTER = (0.05, 0.2, 1.0)
+"""Seconds before a submit without an answer is repeated: a store that restarts is back by then."""
 PRIORITIES = range(10)
 
 
@@ -193,6 +198,11 @@ class Receipt:
         """The run to look at: of a unique job that waits already, the one that waits."""
 
     @property
+    def full(self) -> bool:
+        """True when the queue was full: there is no such run."""
+        return self.answer.kind == "full"
+
+    @property
     def accepted(self) -> bool:
         """True when the run, or the one it repeats, will be run or was."""
         return self.answer.kind in ("ok", "dup", "unique")
@@ -212,22 +222,36 @@ class LostSubmitError(NotAcceptedError):
 def send_one(session: Session, run: NewRun) -> tuple[Receipt, bool]:
     """Submit one run; tells also whether any supervisor is known to the store."""
     calls = (transitions.submit(session.keys, [run]), queries.supervisors(session.keys))
-    try:
-        (answer,), supervisors = session.run_many(calls)
-    except LostReplyError as error:
-        raise LostSubmitError([run.request.id], error) from error
+    (answer,), supervisors = _send(session, calls, [run])
     return Receipt(run, answer), bool(supervisors)
 
 
 def send_many(session: Session, runs: Iterable[NewRun]) -> Iterator[Receipt]:
     """Submit many runs in order; a later batch is sent when the receipts of one were taken."""
     for batch in batches(runs):
-        try:
-            answers = session.run(transitions.submit(session.keys, batch))
-        except LostReplyError as error:
-            raise LostSubmitError([run.request.id for run in batch], error) from error
+        (answers,) = _send(session, (transitions.submit(session.keys, batch),), batch)
         for run, answer in zip(batch, answers, strict=True):
             yield Receipt(run, answer)
+
+
+def _send(session: Session, calls: Sequence[Call[Any]], runs: Sequence[NewRun]) -> list[Any]:
+    """Carry out a submit, again when its answer was lost: the ids make that safe.
+
+    Raises ``LostSubmitError`` when no answer comes after all.
+    """
+    lost: LostReplyError | None = None
+    for pause in (*REPEAT_AFTER, None):
+        try:
+            return session.run_many(calls)
+        except LostReplyError as error:
+            lost = error
+        except (UnreachableError, StoreBusyError):
+            if lost is None:
+                raise
+        if pause is not None:
+            time.sleep(pause)
+    assert lost is not None  # noqa: S101 - the loop ends early otherwise
+    raise LostSubmitError([run.request.id for run in runs], lost) from lost
 
 
 def batches(runs: Iterable[NewRun]) -> Iterator[list[NewRun]]:

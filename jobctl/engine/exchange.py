@@ -73,7 +73,7 @@ class Exchange:
             self._directory = None
             return
         for name in (self.result_file, self.progress_file):
-            if os.access(name, os.F_OK):
+            if os.access(name, os.F_OK, follow_symlinks=False):
                 _remove(name)
 
     def result(self, limit: int) -> str | None:
@@ -81,10 +81,10 @@ class Exchange:
 
         What is not JSON becomes a JSON string.
         """
+        if not os.access(self.result_file, os.F_OK, follow_symlinks=False):
+            return None
         try:
             fd = self._open(self.result_file, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
         except OSError as error:
             raise ResultError(
                 f"the result file cannot be read: {error.strerror}; "
@@ -102,6 +102,8 @@ class Exchange:
 
     def progress(self) -> str | None:
         """Return ``{"percent": …, "message": …}`` if the job wrote since the last call."""
+        if not os.access(self.progress_file, os.F_OK):
+            return None
         try:
             found = os.stat(self.progress_file, follow_symlinks=False)
         except OSError:

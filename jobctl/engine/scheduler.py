@@ -247,8 +247,7 @@ class Scheduler(Service):
     def _new_run(self, entry: ScheduleEntry, instant: float, kind: str) -> NewRun:
         job, definition = entry.job, entry.definition
         queue = definition.queue or job.queue
-        args = definition.args or job.args
-        kwargs = {**job.kwargs, **definition.kwargs}
+        args, kwargs = definition.args, definition.kwargs
         request = Request(
             id=derived_id(self._keys.namespace, entry.name, str(round(instant * 1000))),
             job=job.name,

@@ -1,7 +1,7 @@
 """Making the first process of an attempt, and saying in plain words why it could not be made.
 
 ``subprocess.Popen`` is used without ``preexec_fn``, so that Python takes its vfork path unless
-another user is asked for: a plain fork of the pool costs a millisecond.
+another user or priority is asked for: a plain fork of the pool costs a millisecond.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import pwd
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jobctl.engine.environment import Account, EnvFileError, argument_text, job_environment
@@ -133,6 +134,10 @@ def start(
     """Make a process in a session of its own and return its number; raise :class:`SpawnError`."""
     identity = launch.identity
     job = launch.job
+    # Lowering its own priority is what a process may always do, before anything of the job runs.
+    first = None
+    if job.nice is not None and job.nice >= os.getpriority(os.PRIO_PROCESS, 0):
+        first = partial(os.setpriority, os.PRIO_PROCESS, 0, job.nice)
     try:
         process = subprocess.Popen(
             command,
@@ -146,13 +151,14 @@ def start(
             group=identity.gid,
             extra_groups=identity.groups,
             umask=DEFAULT_UMASK if job.umask is None else job.umask,
+            preexec_fn=first,  # noqa: PLW1509 - the pool has one thread
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise explain(error, launch, command) from error
     # It is waited for by its number; Popen must neither do so nor warn that nobody did.
     process.returncode = 0
-    if job.nice is not None:
-        _set_nice(process.pid, job.nice)
+    if job.nice is not None and first is None:
+        _raise_priority(process.pid, job.nice)
     return process.pid
 
 
@@ -269,8 +275,8 @@ def _group(job: JobDef) -> int | None:
         ) from None
 
 
-def _set_nice(pid: int, nice: int) -> None:
-    """Set the priority of the whole new group: the leader may have forked already."""
+def _raise_priority(pid: int, nice: int) -> None:
+    """Set the priority of the whole new group, whose leader may already have become its user."""
     try:
         os.setpriority(os.PRIO_PGRP, pid, nice)
     except ProcessLookupError:

@@ -92,7 +92,7 @@ class ScheduleDef:
     timezone: str | None = None
     """Of this rule; default: the job's."""
     args: tuple[object, ...] = ()
-    """Positional arguments of its runs; default: the job's."""
+    """Positional arguments of its runs; default: the job's. Defaults of parameters are included."""
     kwargs: dict[str, object] = field(default_factory=dict)
     """Named arguments of its runs; default: the job's."""
     queue: str | None = None

@@ -248,6 +248,20 @@ def test_schedules_carry_the_arguments_their_runs_get(everything: Checked) -> No
     assert everything.require().jobs["all"].schedules[0].args == ("x", 1, {"a": [True]})
 
 
+def test_a_schedule_adds_to_the_named_arguments_and_replaces_the_others(
+    job: Callable[..., JobDef],
+) -> None:
+    made = job(
+        'command = "x"\nargs = ["a"]\nkwargs = { k = 1, l = 2 }\n'
+        '[[jobs.a.schedules]]\nschedule = "@daily"\nargs = []\nkwargs = { l = 3 }\n'
+        '[[jobs.a.schedules]]\nschedule = "@hourly"\n'
+    )
+
+    assert [(one.args, one.kwargs) for one in made.schedules] == [
+        ((), {"k": 1, "l": 3}), (("a",), {"k": 1, "l": 2}),
+    ]  # fmt: skip
+
+
 def test_pools_queues_and_limits_arrive(everything: Checked) -> None:
     config = everything.require()
 
