@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import textwrap
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,8 @@ def _when(branch: type[errors.JobctlError]) -> str:
         return "Anything that none of the others describes."
     text = (inspect.getdoc(branch) or "").split("\n\n")[0]
     said = markdown(text.removeprefix("Raised when "))
-    return said[:1].upper() + said[1:]
+    # The file's name stays as it is written.
+    return said if said.startswith("jobs.toml") else said[:1].upper() + said[1:]
 
 
 def environment() -> str:
@@ -144,7 +146,8 @@ def environment() -> str:
 def redis_keys() -> str:
     """Return the map of the key space."""
     text = (inspect.getdoc(keys) or "").split("::\n\n", 1)[1]
-    return f"```text\n{inspect.cleandoc('    ' + text.lstrip())}\n```"
+    table, _, fields = text.partition("\n\n")
+    return f"```text\n{textwrap.dedent(table)}\n\n{fields.strip()}\n```"
 
 
 def run_fields() -> str:

@@ -52,7 +52,6 @@ SPECIAL = {
     ("job", "overlap"): '`"skip"` with a schedule, else `"allow"`',
     ("pool", "slots"): "number of CPUs",
     ("settings", "state_dir"): "see [files](files.md)",
-    ("schedule", "timezone"): "the job's",
 }
 """Defaults that are not one value."""
 RENAMED = {("schedule", "schedule"): "rule"}

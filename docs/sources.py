@@ -44,7 +44,7 @@ NAMED = {
     "umask": "octal text",
     "retry_case": "exit code, reason or exception",
     "rate": "rate",
-    "unique": '`"args"`, `"job"` or `"key:…"`',
+    "unique": '`"args"` or `"job"`',
 }
 """Validators by name, in the words of the reference."""
 

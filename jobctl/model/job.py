@@ -130,8 +130,8 @@ class RetryPolicy:
     jitter: float = 0.1
     """Each delay is moved by up to this fraction of itself, either way."""
     retry_on: tuple[int | str, ...] | None = None
-    """Exit codes, reasons (``timeout``, ``signal``, ``memory``, ``spawn``, ``exit``) or exception
-    names that are retried; by default all of them."""
+    """Exit codes, reasons (``exit``, ``signal``, ``timeout``, ``memory``, ``spawn``, ``exception``,
+    ``result``) or exception names that are retried; by default all of them."""
     no_retry_on: tuple[int | str, ...] = ()
     """As ``retry_on``; what is named here is never retried."""
 
@@ -196,7 +196,8 @@ class JobDef:
     """``N/s``, ``N/m``, ``N/h`` or ``N/d``: starts over the whole cluster. N may start at once, then they
     are spread evenly."""
     unique: str | None = None
-    """``args``: one unfinished run per set of arguments; ``job``: one for the job."""
+    """``args``: one unfinished run per set of arguments; ``job``: one for the job. A second submit is
+    answered with the first run."""
     queue: str = DEFAULT_QUEUE
     """The queue its runs go to."""
     priority: int = 5
