@@ -127,7 +127,10 @@ def test_killed_supervisor_and_pools_leave_no_process_behind(host: Host) -> None
     run_id = host.submit("stray")
     host.wait_state(run_id, "running")
     wait_until(lambda: _sleepers(host), what="sleepers")
-    for process in [psutil.Process(daemon.pid), *_pools(host)]:
+    pools = _pools(host)
+    for pool in pools:
+        pool.suspend()  # or it would see the supervisor go, and clean up
+    for process in [psutil.Process(daemon.pid), *pools]:
         process.kill()
     daemon.wait()
 
@@ -162,6 +165,7 @@ def test_a_killed_store_comes_back_with_everything_accepted(host: Host) -> None:
     store = next(p for p in host.processes() if "valkey-server" in p.name() or "redis" in p.name())
 
     store.kill()
+    wait_until(lambda: host.call("status").returncode == 0, what="the store is back")
     ended = [host.wait_state(run_id) for run_id in runs]
 
     assert {(run["state"], run["attempt"]) for run in ended} == {("succeeded", 1)}
