@@ -44,7 +44,7 @@ async def through_slots(
     async def work(slot: Slot) -> None:
         for number in numbers:
             spec = AttemptSpec(run_id=f"{number:016d}", job=job, timeout=60.0)
-            outcome = await slot.execute(spec, on_start=lambda pid, at: None)
+            outcome = await slot.execute(spec, on_start=lambda _pid, _at: None)
             assert outcome.kind is OutcomeKind.SUCCEEDED, outcome
 
     places = [Slot(name=f"bench.{number}", workplace=place) for number in range(slots)]

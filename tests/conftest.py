@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def server_binary() -> Path:
-    """The program that serves the tests."""
-    return find_binary(None)
+    """The program that serves the tests; ``JOBCTL_TEST_STORE`` names another one."""
+    return find_binary(os.environ.get("JOBCTL_TEST_STORE"))
 
 
 @pytest.fixture

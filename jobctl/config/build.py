@@ -122,6 +122,8 @@ def _schedules(job: str, values: Mapping[str, Any]) -> tuple[ScheduleDef, ...]:
             made.append(ScheduleDef(name=name, rule=item, **inherited))
             continue
         data = inherited | {key: getattr(item, key) for key in item.model_fields_set}
+        if item.kwargs is not None:
+            data["kwargs"] = {**inherited.get("kwargs", {}), **item.kwargs}
         data["rule"] = data.pop("schedule")
         if "missed" in data:
             data["missed"] = Missed(data["missed"])

@@ -15,7 +15,6 @@ import zlib
 from jobctl import __version__
 from jobctl.config.paths import cache_dir, default_state_dir
 from jobctl.errors import ConfigError
-from jobctl.model.config import PLAIN_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,12 +98,23 @@ def _surroundings(path: str) -> dict[str, object]:
         state = ""
     return {
         "jobctl": __version__,
-        "format": PLAIN_VERSION,
+        "code": _code_stamp(),
         "path": path,
         "state_dir": state,
         "home": os.path.expanduser("~"),  # noqa: PTH111 (pathlib costs 10 ms)
         "cpus": os.cpu_count() or 1,
     }
+
+
+def _code_stamp() -> list[int]:
+    """Return what changes with the code that makes the plain form, also between versions."""
+    folder = os.path.dirname(__file__)  # noqa: PTH120 (texts)
+    try:
+        files = [f"{folder}/{name}" for name in os.listdir(folder) if name.endswith(".py")]  # noqa: PTH208 (texts)
+        files += [f"{folder}/../model/{name}.py" for name in ("config", "job", "params")]
+        return [len(files), max(os.stat(file).st_mtime_ns for file in files)]  # noqa: PTH116 (texts)
+    except OSError:
+        return []
 
 
 def _holds(path: str, depends: Mapping[str, Any]) -> bool:
@@ -126,7 +136,8 @@ def _stamp(path: str) -> list[int]:
 
 
 def _newest(checked: Checked) -> int:
-    return max(max(stamp[:2]) for stamp in checked.files.values())
+    """Return when the files last changed, in nanoseconds; nobody can set this time at will."""
+    return max(changed for _, changed, *_ in checked.files.values())
 
 
 def _read_own(place: str) -> bytes:

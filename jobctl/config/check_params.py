@@ -114,7 +114,7 @@ def _arguments(job: Entry[JobTable], layers: Layers) -> Iterator[Problem]:
         yield from _bound(
             definition,
             args if table.args is None else table.args,
-            kwargs if table.kwargs is None else table.kwargs,
+            kwargs if table.kwargs is None else {**kwargs, **table.kwargs},
             entry=own,
             place=("schedules", index, "args" if table.kwargs is None else "kwargs"),
         )

@@ -27,6 +27,10 @@ def check_zone(name: str, entry: Entry[Any], path: Path) -> Iterator[Problem]:
         load_zone(name)
     except ScheduleError as error:
         message, _, remedy = error.message.partition(": ")
+        literal = entry.source.positions.literals.get(entry.path + path, "")
+        if "${" in literal:
+            # What a variable holds is for nobody's eyes.
+            message = f"what {literal} stands for is not a time zone"
         yield entry.problem(path, code="timezone", message=message, remedy=remedy)
 
 

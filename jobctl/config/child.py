@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
+import jobctl
 from jobctl.config.problem import ConfigProblems, problem_from_plain
 from jobctl.errors import ConfigError
 from jobctl.model.config import Config, config_from_plain
@@ -28,6 +30,7 @@ async def load_in_child(path: str | os.PathLike[str]) -> Config:
     try:
         child = await asyncio.create_subprocess_exec(
             *command,
+            env=_environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -45,6 +48,13 @@ async def load_in_child(path: str | os.PathLike[str]) -> Config:
             child.kill()
             await child.wait()
     return _answer(output, said, path=os.fspath(path))
+
+
+def _environment() -> dict[str, str]:
+    """Return ours, with this very package first on the child's path, wherever it was found."""
+    package = str(Path(jobctl.__file__).parents[1])
+    known = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{package}{os.pathsep}{known}" if known else package}
 
 
 def _answer(output: bytes, said: bytes, *, path: str) -> Config:

@@ -9,7 +9,6 @@ import os
 
 from jobctl.config import cache
 from jobctl.config.paths import find_config
-from jobctl.model.config import config_from_plain, to_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ def read_config(explicit: str | None = None) -> Config:
         ConfigError: there is no configuration.
 
     """
+    from jobctl.model.config import config_from_plain  # noqa: PLC0415 (dataclasses cost 14 ms)
+
     return config_from_plain(read_plain(explicit))
 
 
@@ -56,6 +57,7 @@ def read_plain(explicit: str | None = None) -> dict[str, Any]:
     if plain is not None:
         return plain
     from jobctl.config.validate import check_config  # noqa: PLC0415 (pydantic costs 100 ms)
+    from jobctl.model.config import to_plain  # noqa: PLC0415 (dataclasses cost 14 ms)
 
     checked = check_config(path)
     made: dict[str, Any] = to_plain(checked.require())  # type: ignore[assignment]  # of a dataclass

@@ -25,8 +25,13 @@ def find_config(explicit: str | None) -> str:
     """
     named = explicit or os.environ.get(CONFIG_VARIABLE)
     if named:
+        if _working_dir() is None and not named.startswith(("/", "~")):
+            raise ConfigError(
+                f"{named} is relative to a directory that is gone; write its whole path"
+            )
         return os.path.abspath(os.path.expanduser(named))  # noqa: PTH100, PTH111 (pathlib costs 10 ms)
-    places = [os.path.abspath("jobs.toml")]  # noqa: PTH100 (same)
+    here = _working_dir()
+    places = [] if here is None else [os.path.join(here, "jobs.toml")]  # noqa: PTH118 (same)
     own = _xdg("XDG_CONFIG_HOME", ".config")
     if own is not None:
         places.append(f"{own}/jobctl/jobs.toml")
@@ -73,10 +78,16 @@ def cache_dir() -> str | None:
 
 def shown_path(path: str) -> str:
     """Return a path relative to the working directory when it lies below it."""
+    here = _working_dir()
+    return path if here is None else path.removeprefix(here.rstrip("/") + "/")
+
+
+def _working_dir() -> str | None:
     try:
-        return path.removeprefix(os.getcwd() + os.sep)  # noqa: PTH109 (texts)
+        return os.getcwd()  # noqa: PTH109 (texts)
     except OSError:
-        return path
+        # It was removed while we were in it.
+        return None
 
 
 def _xdg(variable: str, below_home: str) -> str | None:

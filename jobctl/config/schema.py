@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, PlainValidator
 
-from jobctl.config import tables, values
+from jobctl.config import job_values, tables, values
 from jobctl.model.job import Delivery, Missed, OnLost, Overlap
 
 Text = Annotated[str, PlainValidator(values.text, json_schema_input_type=str)]
@@ -34,9 +34,10 @@ Limit = Annotated[
     float | None,
     PlainValidator(values.or_none(values.span), json_schema_input_type=str | int | float),
 ]
-Size = Annotated[int, PlainValidator(values.size, json_schema_input_type=str | int)]
+AnySize = Annotated[int, PlainValidator(values.size, json_schema_input_type=str | int)]
+Size = Annotated[int, PlainValidator(values.some_size, json_schema_input_type=str | int)]
 SizeLimit = Annotated[
-    int | None, PlainValidator(values.or_none(values.size), json_schema_input_type=str | int)
+    int | None, PlainValidator(values.or_none(values.some_size), json_schema_input_type=str | int)
 ]
 Count = Annotated[int, PlainValidator(values.whole(0), json_schema_input_type=int)]
 Positive = Annotated[int, PlainValidator(values.whole(1), json_schema_input_type=int)]
@@ -52,12 +53,12 @@ Codes = Annotated[
 Cases = Annotated[
     tuple[int | str, ...],
     PlainValidator(
-        values.several(values.retry_case), json_schema_input_type=int | str | list[int | str]
+        values.several(job_values.retry_case), json_schema_input_type=int | str | list[int | str]
     ),
 ]
 Command = Annotated[
     str | tuple[str, ...],
-    PlainValidator(values.command, json_schema_input_type=str | list[str]),
+    PlainValidator(job_values.command, json_schema_input_type=str | list[str]),
 ]
 Instant = Annotated[str, PlainValidator(values.instant, json_schema_input_type=str)]
 Arguments = Annotated[
@@ -108,6 +109,7 @@ class ParamTable(Table):
     pattern: Annotated[str, PlainValidator(values.pattern)] | None = None
     secret: Flag = False
     description: Text = ""
+    """For people."""
 
 
 class JobTable(Table):
@@ -115,19 +117,23 @@ class JobTable(Table):
 
     INACTIVE: ClassVar = (
         "on_failure", "on_success", "on_retry", "mail_to", "mail_on", "ping_url", "late_after",
-        "pause_after_failures",
+        "pause_after_failures", "result_ttl",
     )  # fmt: skip
     """Keys that are checked and kept, and that nothing acts on yet."""
 
     command: Command | None = None
-    python: Annotated[str, PlainValidator(values.target, json_schema_input_type=str)] | None = None
+    python: Annotated[str, PlainValidator(job_values.target, json_schema_input_type=str)] | None = (
+        None
+    )
     interpreter: Filled | None = None
     description: Text | None = None
     owner: Text | None = None
     tags: Annotated[dict[str, str], PlainValidator(tables.tags)] | None = None
     enabled: Flag | None = None
     schedule: Texts | None = None
+    """When it runs: a rule, or several."""
     schedules: list[ScheduleTable] | None = None
+    """Rules that give their runs other values than the job's own."""
     timezone: Filled | None = None
     jitter: Duration | None = None
     missed: MissedWord | None = None
@@ -140,7 +146,7 @@ class JobTable(Table):
     timeout: Limit = None
     soft_timeout: Limit = None
     total_timeout: Limit = None
-    stop_signal: Annotated[str, PlainValidator(values.stop_signal)] | None = None
+    stop_signal: Annotated[str, PlainValidator(job_values.stop_signal)] | None = None
     stop_timeout: Duration | None = None
     retries: Annotated[int, PlainValidator(values.whole(-1), json_schema_input_type=int)] | None = (
         None
@@ -162,8 +168,8 @@ class JobTable(Table):
     ) = None
     limits: Names | None = None
     max_running: PositiveLimit = None
-    rate: Annotated[str | None, PlainValidator(values.or_none(values.rate))] = None
-    unique: Annotated[str | None, PlainValidator(values.or_none(values.unique))] = None
+    rate: Annotated[str | None, PlainValidator(values.or_none(job_values.rate))] = None
+    unique: Annotated[str | None, PlainValidator(values.or_none(job_values.unique))] = None
     queue: Name | None = None
     priority: Priority | None = None
     start_deadline: Limit = None
@@ -178,9 +184,9 @@ class JobTable(Table):
     cwd: Filled | None = None
     user: Filled | None = None
     group: Filled | None = None
-    umask: Annotated[int, PlainValidator(values.umask, json_schema_input_type=str | int)] | None = (
-        None
-    )
+    umask: (
+        Annotated[int, PlainValidator(job_values.umask, json_schema_input_type=str | int)] | None
+    ) = None
     shell: Filled | None = None
     stdin: Text | None = None
     only_if: Filled | None = None
@@ -253,7 +259,7 @@ class SettingsTable(Table):
     store_binary: Filled | None = None
     allow_exec: Flag = False
     drain_timeout: Duration | None = None
-    log_tail: Size | None = None
+    log_tail: AnySize | None = None
     max_output: Size | None = None
     max_args: Size | None = None
     max_result: Size | None = None

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 _LARGEST = 32 * 1024 * 1024
 """Bytes; ten thousand jobs are about 3 MB, so a larger file is a mistake."""
 
-_SECRET = re.compile(r"\benv\b|passw|secret|token|credential|api_?key|private", re.IGNORECASE)
+_SECRET = re.compile(
+    r"\b(env|args|kwargs|stdin|ping_url)[\"']?\s*[.=\]]"
+    r"|passw|secret|token|credential|api_?key|private",
+    re.IGNORECASE,
+)
+"""Marks lines, and tables by their header, whose values are not shown."""
 _URL_PASSWORD = re.compile(r"(\w://[^\s/@:'\"]*:)[^\s@'\"]+@")
 
 _SYNTAX: dict[str, tuple[str, str]] = {

@@ -8,11 +8,10 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-import signal
+import warnings
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeVar
 
-from jobctl.model.run import Reason
 from jobctl.model.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -26,17 +25,6 @@ INFINITY = math.inf
 NONE = "none"
 """Written for "no limit" where a default has one."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_IDENTIFIER = r"[^\W\d]\w*"
-_TARGET = re.compile(rf"{_IDENTIFIER}(\.{_IDENTIFIER})*:{_IDENTIFIER}(\.{_IDENTIFIER})*")
-_DOTTED = re.compile(rf"{_IDENTIFIER}(\.{_IDENTIFIER})*")
-REASONS = tuple(
-    one.value
-    for one in (
-        Reason.EXCEPTION, Reason.EXIT, Reason.LOST, Reason.MEMORY, Reason.RESULT, Reason.SIGNAL,
-        Reason.SPAWN, Reason.TIMEOUT,
-    )
-)  # fmt: skip
-"""The reasons of a failure that ``retry_on`` and ``no_retry_on`` may name."""
 
 
 class Wrong(ValueError):  # noqa: N818 (reads as what is raised: a wrong value)
@@ -160,7 +148,13 @@ def or_none(check: Callable[[object], T]) -> Callable[[object], T | None]:
     """Return a check that also takes the word ``none``."""
 
     def optional(value: object) -> T | None:
-        return None if value == NONE else check(value)
+        if value == NONE:
+            return None
+        try:
+            return check(value)
+        except Wrong as wrong:
+            wrong.remedy += ', or "none" for no limit'
+            raise
 
     return optional
 
@@ -198,7 +192,7 @@ def span(value: object) -> float:
     """Check a duration that is longer than nothing; returns seconds."""
     seconds = duration(value)
     if not seconds:
-        raise Wrong("is no time at all", code="duration", remedy='for no limit write "none"')
+        raise Wrong("is no time at all", code="duration", remedy='write e.g. "90s"')
     return seconds
 
 
@@ -210,7 +204,7 @@ def days(value: object) -> float:
 
 
 def size(value: object) -> int:
-    """Check a size of at least one byte; returns bytes."""
+    """Check a size, 0 included; returns bytes."""
     remedy = 'write bytes or e.g. "512M"'
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise Wrong("is not a size", code="size", remedy=remedy)
@@ -219,8 +213,14 @@ def size(value: object) -> int:
     except ValueError as error:
         detail = _detail(value, error)
         raise Wrong("is not a size", code="size", remedy=remedy, detail=detail) from None
+    return count
+
+
+def some_size(value: object) -> int:
+    """Check a size of at least one byte; returns bytes."""
+    count = size(value)
     if not count:
-        raise Wrong("is no size at all", code="size", remedy='for no limit write "none"')
+        raise Wrong("is no size at all", code="size", remedy='write e.g. "512M"')
     return count
 
 
@@ -228,86 +228,6 @@ def _detail(value: object, error: ValueError) -> str:
     """Return what the parser says of the value, if it says it in the form "VALUE …: …"."""
     said, _, _ = str(error).partition(f"{value!r} ")[2].partition(": ")
     return said
-
-
-def command(value: object) -> str | tuple[str, ...]:
-    """Check a command: a text for the shell, or a list of program and arguments."""
-    if not isinstance(value, list):
-        return filled(value)
-    if not value:
-        raise Wrong("names no program", remedy='write ["program", "argument"]')
-    words = several(text)(value)
-    if not words[0]:
-        raise Wrong("is no program", remedy="put the program first").within(0)
-    return words
-
-
-def target(value: object) -> str:
-    """Check a Python function: ``package.module:function``."""
-    said = text(value)
-    if not _TARGET.fullmatch(said):
-        raise Wrong(
-            "does not name a Python function",
-            code="target",
-            remedy='write python = "package.module:function"',
-        )
-    return said
-
-
-def stop_signal(value: object) -> str:
-    """Check the name of a signal; returns it without ``SIG``."""
-    word = text(value).upper().removeprefix("SIG")
-    known = [one.name.removeprefix("SIG") for one in signal.Signals]
-    if word not in known:
-        close = nearest(word, known)
-        hint = f"did you mean '{close}'?" if close else "write for example TERM, INT or QUIT"
-        raise Wrong("is not a signal", code="choice", remedy=hint)
-    return word
-
-
-def umask(value: object) -> int:
-    """Check file mode bits: octal digits as a text, or a number TOML was given as ``0o…``."""
-    remedy = 'write octal digits, for example "022"'
-    if isinstance(value, str) and re.fullmatch(r"(0o)?[0-7]{1,4}", value):
-        value = int(value.removeprefix("0o"), 8)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 0o777:  # noqa: PLR2004 (nine bits)
-        raise Wrong("is not a file mode mask", code="value", remedy=remedy)
-    return value
-
-
-def retry_case(value: object) -> int | str:
-    """Check an exit code, a reason or the name of an exception."""
-    if isinstance(value, int):
-        return whole(0, 255)(value)
-    said = text(value)
-    if said in REASONS or (_DOTTED.fullmatch(said) and (not said.islower() or "." in said)):
-        return said
-    close = nearest(said, REASONS)
-    raise Wrong(
-        "is no exit code, reason or exception",
-        code="choice",
-        remedy=f"did you mean '{close}'?"
-        if close
-        else f"write a number, one of {', '.join(REASONS)}, or a class such as 'ConnectionError'",
-    )
-
-
-def rate(value: object) -> str:
-    """Check a rate such as ``10/m``."""
-    said = text(value).replace(" ", "")
-    if not re.fullmatch(r"[1-9][0-9]{0,8}/[smhd]", said):
-        raise Wrong(
-            "is not a rate", code="rate", remedy='write a number per s, m, h or d, e.g. "10/m"'
-        )
-    return said
-
-
-def unique(value: object) -> str:
-    """Check what makes a run the same as another: ``args``, ``job`` or ``key:…``."""
-    said = text(value)
-    if said in ("args", "job") or (said.startswith("key:") and len(said) > len("key:")):
-        return said
-    raise Wrong("is none of args, job, key:…", code="choice", remedy='write for example "args"')
 
 
 def instant(value: object) -> str:
@@ -336,7 +256,8 @@ def pattern(value: object) -> str:
     """Check a regular expression."""
     said = text(value)
     try:
-        re.compile(said)
+        with warnings.catch_warnings(action="ignore"):
+            re.compile(said)
     except (re.error, RecursionError, OverflowError) as error:
         raise Wrong("is not a regular expression", remedy=str(error)) from None
     return said

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jobctl.model.job import JobDef
 
 DEFAULT_MAX_OUTPUT = 64 * 1024 * 1024

@@ -29,7 +29,10 @@ class Channel(asyncio.Protocol):
 
     @classmethod
     async def open(
-        cls, sock: socket.socket, on_message: Callable[[Message], None], on_close: Callable[[], None]
+        cls,
+        sock: socket.socket,
+        on_message: Callable[[Message], None],
+        on_close: Callable[[], None],
     ) -> Channel:
         """Attach one end of a socket pair to the running loop."""
         loop = asyncio.get_running_loop()
@@ -48,10 +51,12 @@ class Channel(asyncio.Protocol):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream socket has one
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Hand on the whole lines received so far."""
         self._pending += data
         while (end := self._pending.find(b"\n")) >= 0:
             line = bytes(self._pending[:end])
@@ -64,4 +69,5 @@ class Channel(asyncio.Protocol):
                 self._on_message(message)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Tell that the other end is gone."""
         self._on_close()

@@ -114,10 +114,10 @@ def argument_text(value: object) -> str:
 
 
 def read_env_file(name: str) -> dict[str, str]:
-    """Read ``KEY=VALUE`` lines; raise :class:`EnvFileError` naming the file and the line.
+    r"""Read ``KEY=VALUE`` lines; raise :class:`EnvFileError` naming the file and the line.
 
     Empty lines and lines from ``#`` are left out, as is a leading ``export``. ``'…'`` is taken
-    as it is, ``"…"`` knows ``\\n \\t \\r`` and a backslash before any other character. Variables
+    as it is, ``"…"`` knows ``\n \t \r`` and a backslash before any other character. Variables
     are not expanded.
     """
     try:

@@ -37,7 +37,7 @@ class Fleet:
     refuses one of them.
     """
 
-    def __init__(  # noqa: PLR0913 - the seams of the supervisor
+    def __init__(
         self,
         identity: Identity,
         *,
@@ -68,7 +68,7 @@ class Fleet:
         return sum(pool.running for pool in self._all())
 
     def load(self) -> dict[str, object]:
-        """What each pool does, for the heartbeat."""
+        """Return what each pool does, for the heartbeat."""
         assert self._config is not None  # noqa: S101 - set by start
         slots = {name: pool.slots for name, pool in self._config.pools.items()}
         return {
@@ -103,7 +103,11 @@ class Fleet:
                 pool.send({"do": "drain", "deadline": None})
             else:
                 pool.send(
-                    {"do": "configure", "config": to_plain(config), "queues": queues_of(config, name)}
+                    {
+                        "do": "configure",
+                        "config": to_plain(config),
+                        "queues": queues_of(config, name),
+                    }
                 )
         for name in config.pools:
             if name not in self._pools:
@@ -136,7 +140,7 @@ class Fleet:
                 await asyncio.gather(*waits)
         except TimeoutError:
             for pool in self._all():
-                log.error("pool %s does not end; killing it", pool.name)
+                log.error("pool %s does not end; killing it", pool.name)  # noqa: TRY400 - nothing to trace
                 pool.kill()
             await asyncio.gather(*(pool.ended.wait() for pool in self._all()))
 
@@ -167,7 +171,9 @@ class Fleet:
             del self._pools[pool.name]
         if pool.finished and pool.returncode == 0:
             return
-        log.error("pool %s (pid %d) ended unexpectedly: %s", pool.name, pool.pid, _how(pool.returncode))
+        log.error(
+            "pool %s (pid %d) ended unexpectedly: %s", pool.name, pool.pid, _how(pool.returncode)
+        )
         repair = asyncio.create_task(self._repair(pool, restart=current and not self._draining))
         self._repairs.add(repair)
         repair.add_done_callback(self._repairs.discard)

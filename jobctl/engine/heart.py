@@ -33,7 +33,7 @@ class Heartbeat(Service):
 
     name = "heartbeat"
 
-    def __init__(  # noqa: PLR0913 - the seams of the supervisor
+    def __init__(
         self,
         store: AsyncStore,
         keys: Keys,
@@ -56,7 +56,7 @@ class Heartbeat(Service):
         self._clock = clock
         self._skewed = False
 
-    async def tick(self) -> float:
+    async def tick(self) -> float:  # noqa: D102 - as in Service
         reply = await self._store.run(
             transitions.beat(
                 self._keys,
@@ -98,7 +98,7 @@ class Doorman(Service):
         self._mine = f"@{supervisor}"
         self._on_bell = on_bell
 
-    async def tick(self) -> float:
+    async def tick(self) -> float:  # noqa: D102 - as in Service
         rung = await self._ears.run(
             queries.wait_for_bells(self._keys, [self._mine, "@due"], timeout=LISTEN)
         )

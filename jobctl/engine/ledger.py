@@ -32,6 +32,8 @@ class Held:
     started_at: float = 0.0
     marked: bool = False
     """True once the start mark was sent."""
+    sampled: bool = False
+    """True once its process tree was looked at."""
     stop_order: str | None = None
     """``reason signal grace kill`` of a revoke that came before the start."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -36,10 +37,10 @@ def _processes() -> Iterator[psutil.Process]:
 
 def _environ_has(pid: int, wanted: bytes) -> bool:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return any(entry.startswith(wanted) for entry in file.read().split(b"\0"))
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
+    return any(entry.startswith(wanted) for entry in environ.split(b"\0"))
 
 
 def end(prefix: str) -> int:

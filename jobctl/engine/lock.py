@@ -30,8 +30,7 @@ def prepare(state_dir: Path) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in DIRECTORIES:
             (state_dir / name).mkdir(mode=0o700, exist_ok=True)
-        if not os.access(state_dir, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _check_writable(state_dir)
     except PermissionError as error:
         raise NotPermittedError(
             f"state directory {state_dir} cannot be written: {error.strerror}; "
@@ -43,12 +42,19 @@ def prepare(state_dir: Path) -> None:
         ) from error
 
 
+def _check_writable(directory: Path) -> None:
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 class StateLock:
     """The two locks of a state directory, and the facts of the supervisor that holds them."""
 
     def __init__(self, state_dir: Path) -> None:
         self._facts_path = state_dir / "supervisor.json"
-        self._own = os.open(state_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._own = os.open(
+            state_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
         self.pools = os.open(state_dir / "pools.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         """Descriptor to be inherited by every pool."""
         self._state_dir = state_dir

@@ -22,9 +22,9 @@ class Notifier:
         """Send state lines, such as ``READY=1``; a manager that is gone is ignored."""
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            with contextlib.suppress(OSError):
-                sock.sendto("\n".join(lines).encode(), self._address)
+        kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sock:
+            sock.sendto("\n".join(lines).encode(), self._address)
 
 
 def watchdog_period(environ: dict[str, str]) -> float | None:

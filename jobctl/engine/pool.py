@@ -16,7 +16,7 @@ from jobctl.engine.ledger import PATIENCE, Held, Ledger
 from jobctl.engine.pump import RECONCILE_EVERY, Pump
 from jobctl.engine.tree import TreeTable
 from jobctl.errors import JobctlError
-from jobctl.model.job import Delivery
+from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 from jobctl.store import queries, transitions
 from jobctl.store.codec import BadPayloadError, decode_request
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from jobctl.engine.shipper import Shipper
     from jobctl.engine.slot import Slot
     from jobctl.model.config import Config
-    from jobctl.model.job import JobDef
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
@@ -197,7 +196,9 @@ class Pool:
         log.error("%s", error)
         fields = ("er", str(error))
         self._pump.settle(
-            transitions.Settlement(claim.id, claim.epoch, "x", Reason.BAD_PAYLOAD.value, 0.0, fields)
+            transitions.Settlement(
+                claim.id, claim.epoch, "x", Reason.BAD_PAYLOAD.value, 0.0, fields
+            )
         )
 
     def _fill(self) -> None:
@@ -219,15 +220,20 @@ class Pool:
         else:
             outcome = await self._execute(held, slot, job)
         if job is not None and self.shipper is not None:
-            self.shipper.finish(run_id, held.attempt, slot, outcome)
+            self.shipper.finish(run_id, slot, outcome)
         del self._ledger.running[run_id]
         del self._busy[run_id]
         self._idle.append(slot)
         self._ledger.finished(outcome.duration)
-        definition = job or runner.JobDef(name=held.request.job)
+        definition = job or JobDef(name=held.request.job)
         self._pump.settle(
             runner.settlement(
-                held, definition, outcome, now=self._clock.epoch(), host=self._host, pool=self._owner
+                held,
+                definition,
+                outcome,
+                now=self._clock.epoch(),
+                host=self._host,
+                pool=self._owner,
             )
         )
         self._fill()
@@ -263,9 +269,7 @@ class Pool:
 
     def _mark(self, held: Held) -> None:
         held.marked = True
-        self._pump.mark(
-            (held.claim.id, held.claim.epoch, held.attempt, held.started_at, held.pid)
-        )
+        self._pump.mark((held.claim.id, held.claim.epoch, held.attempt, held.started_at, held.pid))
 
     async def _mark_first(self, held: Held) -> bool:
         """Have the start acknowledged before there is a process (at-most-once)."""
@@ -276,7 +280,9 @@ class Pool:
                     transitions.start(self._keys, owner=self._owner, marks=[mark])
                 )
             except JobctlError as error:
-                log.warning("run %s waits for its start to be acknowledged: %s", held.claim.id, error)
+                log.warning(
+                    "run %s waits for its start to be acknowledged: %s", held.claim.id, error
+                )
                 await asyncio.sleep(1.0)
                 continue
             return answers[0] == "ok"
@@ -294,7 +300,9 @@ class Pool:
             await self._pump.wait_hungry()
             bells = [*self._pump.queues]
             try:
-                rung = await self._ears.run(queries.wait_for_bells(self._keys, bells, timeout=LISTEN))
+                rung = await self._ears.run(
+                    queries.wait_for_bells(self._keys, bells, timeout=LISTEN)
+                )
             except JobctlError as error:
                 log.debug("doorbell: %s", error)
                 await asyncio.sleep(0.5)
@@ -309,7 +317,6 @@ class Pool:
     async def _watch(self) -> None:
         """Look after what runs: samples, progress, shipping; give back what waits too long."""
         sampled = checked = self._clock.monotonic()
-        table = TreeTable()
         while True:
             await asyncio.sleep(WATCH_EVERY if self._busy or self._ledger.backlog else PATIENCE * 2)
             now = self._clock.monotonic()
@@ -318,21 +325,24 @@ class Pool:
             if now - checked >= RECONCILE_EVERY:
                 checked = now
                 self._pump.check()
-            sample = now - sampled >= SAMPLE_EVERY
-            if sample:
+            every = now - sampled >= SAMPLE_EVERY
+            if every:
                 sampled = now
-                table.clear()
+            # The first look comes early, so that attempts below a second have a peak too.
+            fresh = any(not held.sampled and held.pid for held in self._ledger.running.values())
+            table = TreeTable() if fresh or (every and self._busy) else None
             for run_id, slot in list(self._busy.items()):
-                self._observe(run_id, slot, table if sample else None)
+                self._observe(run_id, slot, table, every=every)
 
-    def _observe(self, run_id: str, slot: Slot, table: TreeTable | None) -> None:
+    def _observe(self, run_id: str, slot: Slot, table: TreeTable | None, *, every: bool) -> None:
         held = self._ledger.running[run_id]
         progress = slot.poll_progress()
         if progress is not None:
             self._pump.note(run_id, held.claim.epoch, progress)
         if self.shipper is not None:
             self.shipper.poll(run_id, held.attempt, slot)
-        if table is not None and held.started_at and self._clock.epoch() - held.started_at >= SAMPLE_EVERY:
+        if table is not None and held.pid and (every or not held.sampled):
+            held.sampled = True
             slot.sample(table)
 
 

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
+from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.channel import Channel, Message
 from jobctl.engine.journal import configure_logging
 from jobctl.engine.pool import Pool
 from jobctl.engine.shipper import Shipper
-from jobctl.engine.slot import AttemptDirs, Slot
-from jobctl.engine.subreaper import become_subreaper
+from jobctl.engine.slot import Slot
+from jobctl.engine.workplace import Workplace
 from jobctl.model.config import config_from_plain
 from jobctl.store.address import Address
 from jobctl.store.aio import AsyncStore
@@ -43,6 +44,7 @@ class PoolProcess:
 
     def __init__(self) -> None:
         self._pool: Pool | None = None
+        self._place: Workplace | None = None
         self._channel: Channel | None = None
         self._done = asyncio.Event()
         self._drain: asyncio.Task[None] | None = None
@@ -60,6 +62,8 @@ class PoolProcess:
             self._reports.cancel()
         if self._pool is not None:
             await self._pool.close()
+        if self._place is not None:
+            self._place.close()
         self._channel.send({"say": "done"})
         self._channel.close()
         return 0
@@ -90,7 +94,9 @@ class PoolProcess:
         keys = Keys(config.settings.namespace)
         name = str(message["pool"])
         definition = config.pools[name]
-        dirs = AttemptDirs(Path(config.settings.state_dir))
+        place = Workplace.open(
+            dirs=AttemptDirs.under(Path(config.settings.state_dir)), clock=SYSTEM_CLOCK
+        )
         store = AsyncStore(address, name=f"jobctl-{name}")
         queues: list[str] = message["queues"]  # type: ignore[assignment]
         pool = Pool(
@@ -106,9 +112,9 @@ class PoolProcess:
             slots=[
                 Slot(
                     name=f"{name}-{index}",
-                    dirs=dirs,
-                    clock=SYSTEM_CLOCK,
+                    workplace=place,
                     max_runs_per_child=definition.max_runs_per_child,
+                    max_rss_per_child=definition.max_rss_per_child,
                 )
                 for index in range(definition.slots)
             ],
@@ -117,6 +123,7 @@ class PoolProcess:
         if config.settings.redis is not None:
             pool.shipper = Shipper(keys, send=pool.send, tail=config.settings.log_tail)
         self._pool = pool
+        self._place = place
         pool.start()
         self._reports = asyncio.create_task(self._report())
 
@@ -164,7 +171,6 @@ def main() -> None:
     """Serve one pool; the argument is the descriptor of the channel."""
     sock = socket.socket(fileno=int(sys.argv[1]))
     configure_logging()
-    become_subreaper()
     os.umask(0o077)
     raise SystemExit(asyncio.run(PoolProcess().run(sock)))
 

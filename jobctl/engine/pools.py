@@ -55,7 +55,14 @@ class PoolHandle:
     ``on_end`` is called once with the handle when the process is gone.
     """
 
-    def __init__(self, name: str, owner: str, *, on_end: Callable[[PoolHandle], None], on_fenced: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        owner: str,
+        *,
+        on_end: Callable[[PoolHandle], None],
+        on_fenced: Callable[[], None],
+    ) -> None:
         self.name = name
         self.owner = owner
         self.running = 0
@@ -82,7 +89,7 @@ class PoolHandle:
         """Start the process and hand it its work."""
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - a vfork of 1 ms; our own interpreter
                 [sys.executable, "-P", "-m", "jobctl.engine.pool_main", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), identity.pools_lock),
@@ -92,7 +99,7 @@ class PoolHandle:
         loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(self._process.pid)
         loop.add_reader(self._pidfd, self._reap)
-        ours.setblocking(False)
+        ours.setblocking(False)  # noqa: FBT003 - the only form it has
         self._channel = await Channel.open(ours, self._on_message, lambda: None)
         self._channel.send(
             {
@@ -102,7 +109,9 @@ class PoolHandle:
                 "supervisor": identity.supervisor,
                 "host": identity.host,
                 "timezone": identity.timezone,
-                "address": {name: getattr(identity.address, name) for name in identity.address.__slots__},
+                "address": {
+                    name: getattr(identity.address, name) for name in identity.address.__slots__
+                },
                 "config": to_plain(config),
                 "queues": queues_of(config, self.name),
             }

@@ -8,9 +8,11 @@ acknowledged, and a claim whose answer was lost is found again by reading the po
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from typing import TYPE_CHECKING
 
+from jobctl.engine.batch import Batch, forget
 from jobctl.errors import JobctlError
 from jobctl.store import queries, transitions
 
@@ -151,35 +153,34 @@ class Pump:
     async def _turn(self) -> None:
         if self._reconcile:
             await self._settle_accounts()
-        items = list(self._ledger.unsettled.values())[:SETTLE_MOST]
-        marks, notes = list(self._marks.values()), list(self._notes.values())
-        releases = list(self._releases.values())
-        extra, self._extra = self._extra, []
-        calls: list[Call[object]] = []
-        owner, keys = self._owner, self._keys
-        if marks:
-            calls.append(transitions.start(keys, owner=owner, marks=marks))  # type: ignore[arg-type]
-        if notes:
-            calls.append(transitions.note(keys, owner=owner, items=notes))  # type: ignore[arg-type]
-        if items:
-            calls.append(transitions.settle(keys, owner=owner, items=items))  # type: ignore[arg-type]
-        if releases:
-            calls.append(transitions.release(keys, owner=owner, items=releases))  # type: ignore[arg-type]
-        calls += extra
+        batch = self._batch()
         want = self._ledger.wanted(idle=self._idle()) if self.claiming and self._look else 0
         claiming = want > 0 or (self._rung and self._look)
+        calls = batch.calls(self._keys, self._owner)
         if claiming:
             self._claims += 1
-            calls.append(self._claim(want))  # type: ignore[arg-type]
+            calls.append(self._claim(want))
         if not calls:
             return
         self._hungry.clear()
         replies = await self._store.run_many(calls)
-        self._acknowledge(marks, notes, items, releases, replies)
+        self._acknowledge(batch, replies)
         if claiming:
-            self._took(want, replies[-1])  # type: ignore[arg-type]
+            self._took(want, replies[-1])  # type: ignore[arg-type]  # the claim went last
         if self._ledger.unsettled or self._extra:
             self._wake.set()
+
+    def _batch(self) -> Batch:
+        """Return everything that waits to be sent; it stays until it is acknowledged."""
+        settlements = dict(itertools.islice(self._ledger.unsettled.items(), SETTLE_MOST))
+        extra, self._extra = self._extra, []
+        return Batch(
+            marks=dict(self._marks),
+            notes=dict(self._notes),
+            settlements=settlements,
+            releases=dict(self._releases),
+            extra=extra,
+        )
 
     def _claim(self, want: int) -> Call[ClaimReply]:
         return transitions.claim(
@@ -204,40 +205,22 @@ class Pump:
         elif not self._look:
             self._hungry.set()
 
-    def _acknowledge(
-        self,
-        marks: list[tuple[str, int, int, float, int]],
-        notes: list[tuple[str, int, str]],
-        items: list[Settlement],
-        releases: list[tuple[str, int]],
-        replies: list[object],
-    ) -> None:
-        answers = iter(replies)
-        if marks:
-            for mark, answer in zip(marks, next(answers), strict=True):  # type: ignore[call-overload]
-                if self._marks.get(mark[0]) is mark:
-                    del self._marks[mark[0]]
-                if answer == "stale":
-                    self._on_stale(mark[0], mark[1])
-        if notes:
-            next(answers)
-            for note in notes:
-                if self._notes.get(note[0]) is note:
-                    del self._notes[note[0]]
-        if items:
-            for item, answer in zip(items, next(answers), strict=True):  # type: ignore[call-overload]
-                if self._ledger.unsettled.get(item.id) is item:
-                    del self._ledger.unsettled[item.id]
-                if answer == "stale":
-                    log.error(
-                        "run %s: it was taken over while we ran epoch %d; our outcome (%s %s) is discarded",
-                        item.id, item.epoch, item.letter, item.reason,
-                    )  # fmt: skip
-        if releases:
-            next(answers)
-            for release in releases:
-                if self._releases.get(release[0]) is release:
-                    del self._releases[release[0]]
+    def _acknowledge(self, batch: Batch, replies: list[object]) -> None:
+        """Forget what was answered, and act on what is not ours any more."""
+        marked, settled = batch.answers(replies)
+        for mark, answer in zip(batch.marks.values(), marked, strict=True):
+            if answer == "stale":
+                self._on_stale(mark[0], mark[1])
+        for item, answer in zip(batch.settlements.values(), settled, strict=True):
+            if answer == "stale":
+                log.error(
+                    "run %s: it was taken over while we ran epoch %d; our outcome (%s %s) is discarded",
+                    item.id, item.epoch, item.letter, item.reason,
+                )  # fmt: skip
+        forget(self._marks, batch.marks)
+        forget(self._notes, batch.notes)
+        forget(self._ledger.unsettled, batch.settlements)
+        forget(self._releases, batch.releases)
 
     async def _settle_accounts(self) -> None:
         """Find claims whose answer was lost, and runs that were taken from us."""

@@ -12,6 +12,7 @@ they keep. A forked copy that falls out of the job's function ends there, as a s
 from __future__ import annotations
 
 import _socket  # Without the 5 ms of the wrapper around it.
+import _thread
 import json
 import os
 import resource
@@ -55,6 +56,7 @@ PACKAGES = ("/site-packages", "/dist-packages")
 """Directories whose own time stamp tells of every installation; their files are not watched."""
 PACKAGE_PARTS = tuple(part + "/" for part in PACKAGES)
 STANDARD_LIBRARY = os.path.dirname(os.__file__) + "/"
+STREAMS = ("stdin", "stdout", "stderr")
 HANDLED = [
     getattr(_signal, name)
     for name in ("SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCHLD")
@@ -336,30 +338,36 @@ class Surroundings:
                 _signal.signal(number, _signal.SIG_DFL)
         _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
         problem = self._flush()
+        replaced = [number for number in (0, 1, 2) if not self._untouched(number)]
+        for number in replaced:
+            setattr(sys, STREAMS[number], None)  # collected, it may close the descriptor
         os.dup2(self.null, 1)
         os.dup2(self.null, 2)
-        if self.with_stdin or sys.stdin is not self.streams[0]:
-            os.dup2(self.null, 0)
+        for number in replaced:
+            if number == 0:
+                os.dup2(self.null, 0)
+            stream = self.streams[number] = self._open_stream(number)
+            setattr(sys, STREAMS[number], stream)
+            setattr(sys, f"__{STREAMS[number]}__", stream)
+        self.with_stdin = False
         os.umask(self.umask)
-        self._restore_streams()
         return problem
 
     def _flush(self) -> str | None:
         """Write out what is buffered: text that stays would end up in the log of the next run."""
         logging = sys.modules.get("logging")
         handlers = [ref() for ref in getattr(logging, "_handlerList", ())] if logging else []
-        streams = (*handlers, sys.stdout, sys.stderr, *self.streams[1:])
+        named = (getattr(sys, name, None) for name in STREAMS[1:])
+        streams = (*handlers, *named, *self.streams[1:])
         problems = [_flush_stream(stream) for stream in streams]
         return next(filter(None, problems), None)
 
-    def _restore_streams(self) -> None:
-        for number, name in enumerate(("stdin", "stdout", "stderr")):
-            stream = self.streams[number]
-            if stream is None or stream.closed or (number == 0 and self.with_stdin):
-                stream = self.streams[number] = self._open_stream(number)
-            setattr(sys, name, stream)
-            setattr(sys, f"__{name}__", stream)
-        self.with_stdin = False
+    def _untouched(self, number: int) -> bool:
+        """Return False for streams that the next call needs anew."""
+        if number == 0 and self.with_stdin:
+            return False
+        stream = self.streams[number]
+        return stream is getattr(sys, STREAMS[number], None) and _usable(stream)
 
     def _open_stream(self, number: int) -> Any:
         """Return a text stream on a standard descriptor; by lines, so that logs can be followed."""
@@ -398,9 +406,16 @@ class Surroundings:
         self.env_raw = raw.copy() if isinstance(raw, dict) else None
 
 
+def _usable(stream: Any) -> bool:
+    try:
+        return stream is not None and not getattr(stream, "closed", False)
+    except ValueError:  # its buffer was detached
+        return False
+
+
 def _flush_stream(stream: Any) -> str | None:
     try:
-        if stream is not None and not getattr(stream, "closed", False):
+        if _usable(stream):
             stream.flush()
     except Exception as error:  # noqa: BLE001 - it may be any object of the job
         return f"output could not be written: {error}"[:MAX_ERROR]
@@ -416,6 +431,8 @@ class Child:
         self.buffer = bytearray()
         self.descriptors: list[int] = []
         self.current: int | None = None
+        self.retired: str | None = None
+        self.sending = _thread.allocate_lock()
         os.register_at_fork(after_in_child=self.socket.close)  # a copy must not keep it open
         self.modules = Modules()
         self.surroundings = Surroundings(self.modules.home)
@@ -434,7 +451,7 @@ class Child:
             kind, meta, body = frame
             if kind == CALL:  # what a later host may say more is for a later child
                 log = self.descriptors.pop(0)
-                stale = self.modules.stale(meta)
+                stale = self.retired or self.modules.stale(meta)
                 if stale is not None:
                     os.close(log)
                     self.send(DONE, {"seq": meta["seq"], "stale": stale})
@@ -444,7 +461,9 @@ class Child:
     def send(self, kind: int, meta: dict[str, Any], body: bytes = b"") -> None:
         """Send one frame."""
         text = json.dumps(meta).encode()
-        self.socket.sendall(HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text + body)
+        frame = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text + body
+        with self.sending:  # a thread of the job may report progress meanwhile
+            self.socket.sendall(frame)
 
     def progress(self, percent: float, message: str = "") -> None:
         """Tell the host how far the running call is."""
@@ -488,7 +507,7 @@ class Child:
             self.current = None
         if os.getpid() != self.pid:
             self._end_of_copy(reply)
-        reply["recycle"] = self.surroundings.detach() or _leftover_threads()
+        self.retired = reply["recycle"] = self.surroundings.detach() or _leftover_threads()
         reply["duration"] = time.monotonic() - started
         self._measure(reply, before, children)
         return reply, result

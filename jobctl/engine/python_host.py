@@ -29,12 +29,25 @@ from jobctl.engine.python_call import (
     PythonReply,
     SpawnError,
     StaleChildError,
+    child_key,
 )
-from jobctl.engine.python_spawn import spawn
+from jobctl.engine.python_spawn import resolve_interpreter, spawn
 from jobctl.model.run import Reason, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+__all__ = [
+    "ChildDiedError",
+    "ChildKey",
+    "PythonCall",
+    "PythonChild",
+    "PythonReply",
+    "SpawnError",
+    "StaleChildError",
+    "child_key",
+    "resolve_interpreter",
+]
 
 PROTOCOL = 1
 MAGIC = b"jc"
@@ -88,7 +101,7 @@ class PythonChild:
         self._received = bytearray()
         self._unsent: deque[tuple[memoryview, int | None]] = deque()
         self._closed = False
-        self._loop.add_reader(sock, self._on_readable)
+        self._loop.add_reader(sock, self._receive)
 
     @classmethod
     def start(cls, key: ChildKey, *, env: Mapping[str, str]) -> PythonChild:
@@ -125,16 +138,16 @@ class PythonChild:
 
         Several calls may be on their way. Cancelling stops the wait, not the function: kill the
         child for that. Raises SpawnError when it never got ready, StaleChildError when it needs
-        replacing first, ChildDiedError.
+        replacing first, ChildDiedError, and OSError when ``log_fd`` cannot be sent.
         """
         if not self._ready.done():
             await self.ready()
         self._ready.result()
         if self._closed:
             raise ChildDiedError("the child had ended", started=False)
-        self.calls += 1
+        self.calls = seq = self.calls + 1
         meta = {
-            "seq": self.calls,
+            "seq": seq,
             "run": call.run_id,
             "target": call.target,
             "env": dict(call.env),
@@ -144,14 +157,18 @@ class PythonChild:
         }
         body = ENCODE([call.args, dict(call.kwargs)]).encode()
         future: asyncio.Future[PythonReply] = self._loop.create_future()
-        self._waiting[self.calls] = _Waiting(future, call.max_result, on_progress)
-        self._send(CALL, meta, body=body, fd=log_fd)
+        self._waiting[seq] = _Waiting(future, call.max_result, on_progress)
+        try:
+            self._send(CALL, meta, body=body, fd=log_fd)
+        except OSError:
+            del self._waiting[seq]
+            raise
         return await future
 
     def close(self) -> None:
         """Let the child end by itself; calls without an answer raise ChildDiedError."""
-        if not self._closed:
-            self._on_readable()  # an answer may have come with the news of its death
+        while not self._closed and self._receive():
+            pass  # an answer may have come with the news of its death
         self._end("its slot let go of it")
 
     def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int) -> None:
@@ -176,13 +193,18 @@ class PythonChild:
             return self._socket.sendmsg([data], rights)
         except BlockingIOError:
             return 0
-        except OSError:
+        except (BrokenPipeError, ConnectionResetError):
             return len(data)  # its end is read from the other direction, after its last answers
 
     def _on_writable(self) -> None:
         while self._unsent:
             data, fd = self._unsent.popleft()
-            sent = self._write(data, fd)
+            try:
+                sent = self._write(data, fd)
+            except OSError as error:
+                self._unsent.appendleft((data, fd))
+                self._break(f"a call could not be sent: {error}")
+                return
             if fd is not None and sent:
                 os.close(fd)
                 fd = None
@@ -191,23 +213,25 @@ class PythonChild:
                 return
         self._loop.remove_writer(self._socket)
 
-    def _on_readable(self) -> None:
+    def _receive(self) -> bool:
+        """Handle what has come, up to a limit; returns False when there was nothing."""
         try:
             data = self._socket.recv(RECEIVE_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self._end(f"its socket failed: {error}")
-            return
+            return False
         if not data:
             self._end("it ended")
-            return
+            return False
         self._received += data
         try:
             while self._take_frame():
                 pass
         except MALFORMED as error:
             self._break(f"it wrote something else to its socket ({error!r})")
+        return True
 
     def _take_frame(self) -> bool:
         """Handle the first whole frame received; returns False when there is none."""
@@ -235,13 +259,16 @@ class PythonChild:
             self._late.cancel()
             self._ready.set_result(None)
         elif kind == DONE:
-            waiting = self._waiting.pop(meta["seq"])
-            if waiting.future.cancelled():
+            future = self._waiting[meta["seq"]].future
+            stale = meta.get("stale")
+            reply = None if stale else _reply(meta, body)
+            del self._waiting[meta["seq"]]
+            if future.cancelled():
                 return
-            if meta.get("stale"):
-                waiting.future.set_exception(StaleChildError(meta["stale"]))
+            if reply is None:
+                future.set_exception(StaleChildError(str(stale)))
             else:
-                waiting.future.set_result(_reply(meta, body))
+                future.set_result(reply)
         elif kind == PROGRESS:
             listener = self._waiting[meta["seq"]].on_progress
             if listener is not None:

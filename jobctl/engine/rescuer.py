@@ -37,7 +37,7 @@ class Promoter(Service):
         self._store = store
         self._keys = keys
 
-    async def tick(self) -> float:
+    async def tick(self) -> float:  # noqa: D102 - as in Service
         reply = await self._store.run(transitions.promote(self._keys))
         if reply.again:
             return 0.0
@@ -71,8 +71,12 @@ class Rescuer(Service):
         """Ids of the other supervisors that show life."""
         return list(self._seen)
 
-    async def tick(self) -> float:
-        others = [sid for sid in await self._store.run(queries.supervisors(self._keys)) if sid != self._supervisor]
+    async def tick(self) -> float:  # noqa: D102 - as in Service
+        others = [
+            sid
+            for sid in await self._store.run(queries.supervisors(self._keys))
+            if sid != self._supervisor
+        ]
         if self._store.generation != self._generation:
             self._generation = self._store.generation
             self._seen.clear()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.engine.service import Service
 from jobctl.model.job import JobDef
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jobctl.clock import Clock
     from jobctl.model.config import Config
 
@@ -42,7 +41,7 @@ class Retention(Service):
         """Use the retention of these jobs from the next round on."""
         self._jobs = dict(config.jobs)
 
-    async def tick(self) -> float:
+    async def tick(self) -> float:  # noqa: D102 - as in Service
         if self._first:
             self._first = False
             return FIRST
@@ -72,7 +71,7 @@ def prune(logs: Path, jobs: dict[str, JobDef], *, now: float) -> int:
         for index, (changed, path) in enumerate(files):
             if index >= job.keep_runs or changed < oldest:
                 try:
-                    os.unlink(path)
+                    Path(path).unlink()
                     removed += 1
                 except FileNotFoundError:
                     continue

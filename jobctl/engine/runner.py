@@ -34,7 +34,9 @@ def find_job(config: Config, request: Request) -> JobDef | None:
 def not_runnable(config: Config, request: Request) -> Outcome:
     """Return the outcome of a run that this host has no definition for."""
     if request.job == EXEC_JOB:
-        error = "ad-hoc commands are off on this host; set allow_exec = true in [jobctl] to permit them"
+        error = (
+            "ad-hoc commands are off on this host; set allow_exec = true in [jobctl] to permit them"
+        )
     else:
         error = f"no job {request.job!r} in {config.path or 'jobs.toml'} on this host; define it there, or reload"
     return Outcome(kind=OutcomeKind.FAILED, reason=Reason.UNKNOWN_JOB, error=error, fatal=True)
@@ -44,12 +46,39 @@ def attempt_spec(
     held: Held, job: JobDef, settings: Settings, *, supervisor: str, timezone: str, now: float
 ) -> AttemptSpec:
     """Return what the slot needs to know to make the attempt. ``now`` is epoch seconds."""
-    request = held.request
+    return request_spec(
+        held.request,
+        job,
+        settings,
+        number=held.attempt,
+        first_started_at=held.claim.first_started_at,
+        supervisor=supervisor,
+        timezone=timezone,
+        now=now,
+    )
+
+
+def request_spec(
+    request: Request,
+    job: JobDef,
+    settings: Settings,
+    *,
+    number: int,
+    first_started_at: float | None,
+    supervisor: str,
+    timezone: str,
+    now: float,
+) -> AttemptSpec:
+    """Return what the slot needs for attempt ``number`` of a request.
+
+    ``first_started_at`` is when the first attempt started, ``None`` before; both it and ``now``
+    are epoch seconds. ``timezone`` is for jobs that name none.
+    """
     timeout = job.timeout if request.timeout is None else request.timeout
     if job.total_timeout is not None:
         left = job.total_timeout
-        if held.claim.first_started_at is not None:
-            left = max(0.001, held.claim.first_started_at + job.total_timeout - now)
+        if first_started_at is not None:
+            left = max(0.001, first_started_at + job.total_timeout - now)
         timeout = left if timeout is None else min(timeout, left)
     zone = job.timezone or timezone
     scheduled = None
@@ -59,7 +88,7 @@ def attempt_spec(
     return AttemptSpec(
         run_id=request.id,
         job=job,
-        number=held.attempt,
+        number=number,
         max_attempts=request.max_attempts,
         args=request.args,
         kwargs=request.kwargs,
@@ -75,7 +104,9 @@ def attempt_spec(
     )
 
 
-def settlement(held: Held, job: JobDef, outcome: Outcome, *, now: float, host: str, pool: str) -> Settlement:
+def settlement(
+    held: Held, job: JobDef, outcome: Outcome, *, now: float, host: str, pool: str
+) -> Settlement:
     """Return what to tell the store about a finished attempt. ``now`` is epoch seconds."""
     first = held.claim.first_started_at or outcome.started_at or now
     verdict = settle(
@@ -100,7 +131,9 @@ def _fields(
     held: Held, outcome: Outcome, verdict: Verdict, job: JobDef, *, host: str, pool: str
 ) -> tuple[str | bytes | int, ...]:
     number = held.attempt
-    entry = encode_attempt(number=number, outcome=outcome, verdict=verdict.letter, host=host, pool=pool)
+    entry = encode_attempt(
+        number=number, outcome=outcome, verdict=verdict.letter, host=host, pool=pool
+    )
     fields: list[str | bytes | int] = [
         "at", number,
         f"a{number}", entry,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jobctl.model.config import Config
     from jobctl.model.schedule import Due
     from jobctl.store.aio import AsyncStore
+    from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
     from jobctl.store.transitions import TickReply
 
@@ -81,7 +82,7 @@ class Scheduler(Service):
 
     name = "scheduler"
 
-    def __init__(  # noqa: PLR0913 - the seams of the supervisor
+    def __init__(
         self,
         store: AsyncStore,
         keys: Keys,
@@ -117,7 +118,7 @@ class Scheduler(Service):
         ]
         self.wake()
 
-    async def tick(self) -> float:
+    async def tick(self) -> float:  # noqa: D102 - as in Service
         if self._config is None:
             return LOOK_AGAIN
         if self._fresh:
@@ -203,7 +204,7 @@ class Scheduler(Service):
 
     def _tick_call(
         self, entry: ScheduleEntry, item: Due, previous: float, following: datetime | None
-    ) -> transitions.Call[TickReply]:
+    ) -> Call[TickReply]:
         instant = item.instant.timestamp()
         return transitions.tick(
             self._keys,
@@ -230,20 +231,23 @@ class Scheduler(Service):
             case _:
                 line.last = item.instant.timestamp()
         if item.kind == "missed" and reply.answer.kind == "missed":
-            log.warning("%s: %s was missed (missed = %s)", name, item.instant.isoformat(), line.entry.missed)
+            log.warning(
+                "%s: %s was missed (missed = %s)", name, item.instant.isoformat(), line.entry.missed
+            )
         elif reply.answer.kind == "skip":
             log.warning(
                 "%s: %s is skipped, run %s has not ended (overlap = skip)",
                 name, item.instant.isoformat(), reply.answer.detail,
             )  # fmt: skip
         elif reply.answer.kind in ("full", "unique"):
-            log.warning("%s: %s was not accepted: %s", name, item.instant.isoformat(), reply.answer.kind)
+            log.warning(
+                "%s: %s was not accepted: %s", name, item.instant.isoformat(), reply.answer.kind
+            )
 
     def _new_run(self, entry: ScheduleEntry, instant: float, kind: str) -> NewRun:
         job, definition = entry.job, entry.definition
         queue = definition.queue or job.queue
-        args = definition.args or job.args
-        kwargs = {**job.kwargs, **definition.kwargs}
+        args, kwargs = definition.args, definition.kwargs
         request = Request(
             id=derived_id(self._keys.namespace, entry.name, str(round(instant * 1000))),
             job=job.name,

@@ -42,9 +42,7 @@ class Service:
         """Begin; calling it twice has no further effect."""
         if self._task is None:
             self._task = asyncio.create_task(self._loop(), name=self.name)
-            self._task.add_done_callback(
-                lambda task: None if task.cancelled() or task.exception() is None else on_bug(task.exception())  # type: ignore[arg-type]
-            )
+            self._task.add_done_callback(lambda task: _report(task, on_bug))
 
     async def stop(self) -> None:
         """End; fine when never started or already stopped."""
@@ -70,3 +68,9 @@ class Service:
                 await asyncio.wait_for(self._wake.wait(), pause)
             except TimeoutError:
                 continue
+
+
+def _report(task: asyncio.Task[None], on_bug: Callable[[BaseException], None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        on_bug(error)

@@ -7,7 +7,6 @@ tail replaces it and lives as long as the run's record.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from jobctl.store.calls import Call
@@ -43,8 +42,10 @@ class Shipper:
         size, start = slot.log_size, self._shipped.get(run_id, 0)
         if size <= start:
             return
-        chunk = _read(slot, max(start, size - CHUNK), size)
-        self._shipped[run_id] = size
+        chunk, position = slot.read_log(max(start, size - CHUNK), CHUNK)
+        if not chunk:
+            return
+        self._shipped[run_id] = position
         key = self._keys.log(run_id)
         self._send(
             Call(("XADD", key, "MAXLEN", "~", STREAM_MOST, "*", "a", attempt, "d", chunk), _ignore)
@@ -52,28 +53,14 @@ class Shipper:
         if start == 0:
             self._send(Call(("PEXPIRE", key, TTL_MS), _ignore))
 
-    def finish(self, run_id: str, attempt: int, path: str | os.PathLike[str] | None, outcome: Outcome) -> None:
+    def finish(self, run_id: str, slot: Slot, outcome: Outcome) -> None:
         """Replace the stream by the tail of the log; nothing is sent for a run without output."""
         key = self._keys.log(run_id)
-        if outcome.log_bytes == 0 or path is None:
-            if self._shipped.pop(run_id, None):
+        shipped = self._shipped.pop(run_id, None)
+        if outcome.log_bytes == 0:
+            if shipped:
                 self._send(Call(("DEL", key), _ignore))
             return
-        self._shipped.pop(run_id, None)
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - self._tail))
-            data = file.read(self._tail)
+        size = slot.log_size
+        data, _ = slot.read_log(max(0, size - self._tail), self._tail)
         self._send(Call(("SET", key, data, "PX", TTL_MS), _ignore))
-
-
-def _read(slot: Slot, start: int, end: int) -> bytes:
-    path = slot.log_path
-    if path is None:
-        return b""
-    try:
-        with open(path, "rb") as file:
-            file.seek(start)
-            return file.read(end - start)
-    except FileNotFoundError:
-        return b""  # it ended and moved in between; its tail is shipped instead

@@ -7,28 +7,26 @@ clear the tree, judge. Whatever a job or the host does to it ends in an
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobctl.engine import spawn
+from jobctl.engine.ending import Ending, Finding, judge, signal_number
 from jobctl.engine.environment import attempt_environment
-from jobctl.engine.exchange import Exchange, ResultError
-from jobctl.engine.guard import Guard
+from jobctl.engine.exchange import Exchange, ResultError, progress_json
+from jobctl.engine.leader import Leader, Setting
 from jobctl.engine.output import Output
-from jobctl.engine.processes import Attempt
+from jobctl.engine.python_leader import PythonLeader, WarmPython
 from jobctl.engine.usage import Meter
-from jobctl.engine.verdict import Ending, Verdict, judge, signal_number
-from jobctl.model.run import Outcome, OutcomeKind, Reason
+from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from jobctl.engine.attempt import AttemptSpec
-    from jobctl.engine.processes import Exit
+    from jobctl.engine.guard import Guard
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
 
@@ -38,31 +36,32 @@ MEMORY_GRACE = 2.0
 """Most seconds between the stop signal and KILL for a tree above ``max_rss``: it may still grow."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Start:
-    """What all processes of one attempt are started with."""
-
-    launch: spawn.Launch
-    environment: dict[str, str]
-    output: int
-
-
 class Slot:
     """Runs one attempt after the other."""
 
-    def __init__(self, *, name: str, workplace: Workplace) -> None:
-        """``name`` is unique in the state directory: the pool's name and a number."""
+    def __init__(
+        self,
+        *,
+        name: str,
+        workplace: Workplace,
+        max_runs_per_child: int = 1000,
+        max_rss_per_child: int | None = None,
+    ) -> None:
+        """``name`` is unique in the state directory: the pool's name and a number.
+
+        The rest is about its Python interpreter: calls, and bytes of memory, until it is replaced.
+        """
         self.name = name
         self._place = workplace
+        self._python = WarmPython(workplace, max_runs=max_runs_per_child, max_rss=max_rss_per_child)
         self._output = Output(dirs=workplace.dirs, slot=name)
         self._exchange = Exchange(dirs=workplace.dirs, slot=name)
         self._meter = Meter()
         self._spec: AttemptSpec | None = None
         self._guard: Guard | None = None
-        self._stop_early: Verdict | None = None
+        self._stop_early: Finding | None = None
         self._leftovers = False
         self._progress: str | None = None
-        self._started_at = self._started = self._duration = 0.0
         self.pid: int | None = None
         """Of the leader of what runs now."""
         self.started_at: float | None = None
@@ -87,8 +86,8 @@ class Slot:
         try:
             return await self._attempt(spec, on_start=on_start, output=output)
         except spawn.SpawnError as error:
-            verdict = Verdict(OutcomeKind.FAILED, Reason.SPAWN, str(error))
-            return self._outcome(spec, Ending(verdict, error.status))
+            finding = Finding(OutcomeKind.FAILED, Reason.SPAWN, str(error))
+            return self._outcome(spec, Ending(finding, error.status))
         finally:
             self._place.outputs.discard(self._output)
             self._output.close(retire=True)
@@ -112,11 +111,11 @@ class Slot:
         if self._spec is None:
             return
         number = None if signal is None else signal_number(signal)
-        verdict = Verdict(kind, reason)
+        finding = Finding(kind, reason)
         if self._guard is not None:
-            self._guard.stop(verdict, number=number, grace=grace, kill=kill)
+            self._guard.stop(finding, number=number, grace=grace, kill=kill)
         elif self._stop_early is None:
-            self._stop_early = verdict
+            self._stop_early = finding
 
     @property
     def log_path(self) -> Path:
@@ -147,12 +146,13 @@ class Slot:
         guard, spec = self._guard, self._spec
         if guard is None or spec is None:
             return
+        self._place.processes.tidy()
         self._meter.sample(table.below(self._place.processes.roots(guard.attempt)))
         limit = spec.job.max_rss
         if limit is not None and self._meter.rss > limit:
             error = f"its processes held {self._meter.rss} bytes of memory, max_rss is {limit}"
             grace = min(MEMORY_GRACE, spec.job.stop_timeout)
-            guard.stop(Verdict(OutcomeKind.FAILED, Reason.MEMORY, error), grace=grace)
+            guard.stop(Finding(OutcomeKind.FAILED, Reason.MEMORY, error), grace=grace)
 
     @property
     def meter(self) -> Meter:
@@ -160,7 +160,8 @@ class Slot:
         return self._meter
 
     async def close(self) -> None:
-        """End what the slot keeps between attempts. Nothing may run in it."""
+        """End the interpreter the slot keeps between attempts. Nothing may run in it."""
+        await self._python.close()
 
     async def _attempt(
         self,
@@ -170,19 +171,92 @@ class Slot:
         output: int | None,
     ) -> Outcome:
         launch = self._place.launches.prepare(spec.job, spec.timezone)
-        command = spawn.command_line(spec)
-        if output is None:
-            output = self._open_output(spec)
-        environment = self._environment(spec, launch)
-        start = _Start(launch=launch, environment=environment, output=output)
+        setting = Setting(
+            spec=spec,
+            launch=launch,
+            environment=self._environment(spec, launch),
+            output=self._open_output(spec) if output is None else output,
+        )
         if spec.job.only_if is not None:
-            ending = await self._ask(spec, spec.job.only_if, start)
+            ending = await self._ask(spec.job.only_if, setting)
             if ending is not None:
                 return self._outcome(spec, ending)
         if self._stop_early is not None:
             return self._outcome(spec, Ending(self._stop_early))
-        end, guard = await self._run(spec, command, start, on_start=on_start)
-        return self._outcome(spec, judge(spec.job, end.status, stopped=guard.stopped), end, guard)
+        if spec.job.python is not None:
+            return await self._call(setting, on_start)
+        return await self._run(setting, on_start)
+
+    async def _run(
+        self, setting: Setting, on_start: Callable[[int, float], None] | None
+    ) -> Outcome:
+        """Run a command."""
+        spec = setting.spec
+        command = spawn.command_line(spec)
+        leader = Leader(command, setting=setting, place=self._place, stdin=spec.job.stdin)
+        try:
+            self._begin(spec, leader, on_start)
+            end = await leader.ended()
+        finally:
+            self._guard = None
+            leader.abandon()
+        ending = judge(spec.job, end.status, stopped=leader.guard.stopped)
+        usage = self._meter.usage(end, orphan_cpu=leader.guard.attempt.orphan_cpu)
+        return self._outcome(spec, ending, leader, usage)
+
+    async def _call(
+        self, setting: Setting, on_start: Callable[[int, float], None] | None
+    ) -> Outcome:
+        """Call a Python function."""
+        spec = setting.spec
+        leader = PythonLeader(
+            self._python, setting=setting, place=self._place, on_progress=self._on_progress
+        )
+        self._guard = leader.guard
+        try:
+            ending = await leader.ended(lambda: self._begin(spec, leader, on_start))
+        finally:
+            self._guard = None
+        usage = self._meter.at_least(leader.usage or Usage())
+        return self._outcome(spec, ending, leader, usage)
+
+    def _begin(
+        self,
+        spec: AttemptSpec,
+        leader: Leader | PythonLeader,
+        on_start: Callable[[int, float], None] | None,
+    ) -> None:
+        """Note that the job itself runs from now on."""
+        self._guard = leader.guard
+        self.pid, self.started_at = leader.pid, leader.started_at
+        leader.guard.arm(timeout=spec.timeout, soft_timeout=spec.job.soft_timeout)
+        if on_start is not None:
+            on_start(leader.pid, leader.started_at)
+
+    async def _ask(self, condition: str, setting: Setting) -> Ending | None:
+        """Return how the attempt ends because of its ``only_if``, ``None`` when it may go on."""
+        spec = setting.spec
+        command = [spec.job.shell, "-c", condition, spec.job.name]
+        leader = Leader(command, setting=setting, place=self._place)
+        self._guard = leader.guard
+        patience = CONDITION_TIMEOUT if spec.timeout is None else spec.timeout
+        leader.guard.arm(timeout=min(CONDITION_TIMEOUT, patience), soft_timeout=None)
+        try:
+            end = await leader.ended()
+        finally:
+            self._guard = None
+        self._leftovers |= leader.left_something
+        stopped = leader.guard.stopped
+        if stopped is not None:
+            return Ending(replace(stopped, error=stopped.error and f"only_if {stopped.error}"))
+        code = os.waitstatus_to_exitcode(end.status)
+        if code == 0:
+            return None
+        error = f"only_if ended with {code}: {condition}"
+        return Ending(Finding(OutcomeKind.SKIPPED, Reason.CONDITION, error))
+
+    def _on_progress(self, percent: float, message: str) -> None:
+        self._progress = progress_json(percent, message)
 
     def _open_output(self, spec: AttemptSpec) -> int:
         try:
@@ -213,141 +287,50 @@ class Slot:
             progress_file=self._exchange.progress_file,
         )
 
-    async def _ask(self, spec: AttemptSpec, condition: str, start: _Start) -> Ending | None:
-        """Return how the attempt ends because of its ``only_if``, ``None`` when it may go on."""
-        command = [spec.job.shell, "-c", condition, spec.job.name]
-        timeout = (
-            CONDITION_TIMEOUT if spec.timeout is None else min(CONDITION_TIMEOUT, spec.timeout)
-        )
-        end, guard = await self._run(spec, command, start, timeout=timeout)
-        if guard.stopped is not None:
-            error = guard.stopped.error and f"only_if {guard.stopped.error}"
-            return Ending(Verdict(guard.stopped.kind, guard.stopped.reason, error))
-        code = os.waitstatus_to_exitcode(end.status)
-        if code == 0:
-            return None
-        error = f"only_if ended with {code}: {condition}"
-        return Ending(Verdict(OutcomeKind.SKIPPED, Reason.CONDITION, error))
-
-    async def _run(
-        self,
-        spec: AttemptSpec,
-        command: list[str],
-        start: _Start,
-        *,
-        timeout: float | None = None,
-        on_start: Callable[[int, float], None] | None = None,
-    ) -> tuple[Exit, Guard]:
-        """Start a process and return its end when all of its tree is gone.
-
-        With ``timeout`` it is the condition that runs, else the attempt's own command.
-        """
-        condition = timeout is not None
-        processes = self._place.processes
-        self._started_at = self._place.clock.epoch()
-        self._started = self._place.clock.monotonic()
-        pid = self._start(spec, command, start, stdin=None if condition else spec.job.stdin)
-        future = self._wait(pid)
-        marks = Attempt(run_id=spec.run_id.encode(), number=b"%d" % spec.number, leader=pid)
-        guard = self._guard = Guard(marks, job=spec.job, processes=processes)
-        self.pid = pid
-        try:
-            if condition:
-                guard.arm(timeout=timeout, soft_timeout=None)
-            else:
-                guard.arm(timeout=spec.timeout, soft_timeout=spec.job.soft_timeout)
-                self.started_at = self._started_at
-                if on_start is not None:
-                    on_start(pid, self._started_at)
-            end = await self._ended(pid, future, guard)
-            self._duration = self._place.clock.monotonic() - self._started
-            self._leftovers |= await guard.clear()
-        finally:
-            self._guard = None
-            guard.close()
-        return end, guard
-
-    async def _ended(self, pid: int, future: asyncio.Future[Exit], guard: Guard) -> Exit:
-        try:
-            return await future
-        except asyncio.CancelledError:
-            guard.stop(Verdict(OutcomeKind.LOST, Reason.LOST), grace=0.0)
-            rest = self._place.processes.rejoin(pid)
-            if rest is not None:
-                await rest
-            await guard.clear()
-            raise
-
-    def _start(
-        self, spec: AttemptSpec, command: list[str], start: _Start, *, stdin: str | None
-    ) -> int:
-        source = self._place.null if stdin is None else spawn.text_file(stdin)
-        try:
-            return spawn.start(
-                start.launch,
-                command,
-                environment=start.environment,
-                stdin=source,
-                output=start.output,
-            )
-        finally:
-            if stdin is not None:
-                os.close(source)
-
-    def _wait(self, pid: int) -> asyncio.Future[Exit]:
-        try:
-            return self._place.processes.wait(pid)
-        except OSError as error:
-            # Nobody could tell when it ends: it must not go on.
-            os.killpg(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise spawn.SpawnError(
-                f"the process cannot be watched: {error.strerror}; the daemon's limits are used up"
-            ) from error
-
     def _outcome(
         self,
         spec: AttemptSpec,
         ending: Ending,
-        end: Exit | None = None,
-        guard: Guard | None = None,
+        leader: Leader | PythonLeader | None = None,
+        usage: Usage | None = None,
     ) -> Outcome:
-        """Close the files of the attempt and say how it ended; without ``end`` it did not start."""
-        verdict, result = ending.verdict, None
-        if end is not None:
-            self._progress = self._exchange.progress() or self._progress
-            verdict, result = self._result(spec, verdict)
-        log_bytes = self._output.close(retire=self._leftovers)
-        if end is None or guard is None:
+        """Close the files of the attempt and say how it ended; without ``leader``, unstarted."""
+        finding, result = ending.finding, ending.result
+        if leader is None:
             return Outcome(
-                kind=verdict.kind,
-                reason=verdict.reason,
+                kind=finding.kind,
+                reason=finding.reason,
                 exit_code=ending.exit_code,
-                error=verdict.error,
-                log_bytes=log_bytes,
+                error=finding.error,
+                log_bytes=self._output.close(retire=self._leftovers),
                 log_truncated=self._output.dropped > 0,
             )
+        self._progress = self._exchange.progress() or self._progress
+        finding, written = self._result(spec, finding)
         return Outcome(
-            kind=verdict.kind,
-            reason=verdict.reason,
+            kind=finding.kind,
+            reason=finding.reason,
             exit_code=ending.exit_code,
             signal=ending.signal,
-            error=verdict.error,
-            result=result,
-            pid=self.pid,
-            started_at=self._started_at,
-            finished_at=self._started_at + self._duration,
-            duration=self._duration,
-            usage=self._meter.usage(end, orphan_cpu=guard.attempt.orphan_cpu),
-            log_bytes=log_bytes,
+            error=finding.error,
+            exception=ending.exception,
+            result=result if written is None else written,
+            retry_in=ending.retry_in,
+            fatal=ending.fatal,
+            pid=leader.pid,
+            started_at=leader.started_at,
+            finished_at=leader.started_at + leader.duration,
+            duration=leader.duration,
+            usage=usage or Usage(),
+            log_bytes=self._output.close(retire=self._leftovers or leader.left_something),
             log_truncated=self._output.dropped > 0,
         )
 
-    def _result(self, spec: AttemptSpec, verdict: Verdict) -> tuple[Verdict, str | None]:
-        """Return the result as JSON, and the verdict, which a bad result can spoil."""
+    def _result(self, spec: AttemptSpec, finding: Finding) -> tuple[Finding, str | None]:
+        """Return the result as JSON, and the finding, which a bad result can spoil."""
         try:
-            return verdict, self._exchange.result(spec.max_result)
+            return finding, self._exchange.result(spec.max_result)
         except ResultError as error:
-            if verdict.kind is not OutcomeKind.SUCCEEDED:
-                return verdict, None
-            return Verdict(OutcomeKind.FAILED, Reason.RESULT, str(error)), None
+            if finding.kind is not OutcomeKind.SUCCEEDED:
+                return finding, None
+            return Finding(OutcomeKind.FAILED, Reason.RESULT, str(error)), None

@@ -1,7 +1,7 @@
 """Making the first process of an attempt, and saying in plain words why it could not be made.
 
 ``subprocess.Popen`` is used without ``preexec_fn``, so that Python takes its vfork path unless
-another user is asked for: a plain fork of the pool costs a millisecond.
+another user or priority is asked for: a plain fork of the pool costs a millisecond.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import pwd
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jobctl.engine.environment import Account, EnvFileError, argument_text, job_environment
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 """What shells exit with, so that both spellings of a command fail alike."""
+
+DEFAULT_UMASK = 0o022
+"""As under cron, whatever the daemon uses for its own files."""
 
 _KEPT = 512
 """Prepared jobs kept in memory; with more of them the oldest is prepared again."""
@@ -130,6 +134,10 @@ def start(
     """Make a process in a session of its own and return its number; raise :class:`SpawnError`."""
     identity = launch.identity
     job = launch.job
+    # Lowering its own priority is what a process may always do, before anything of the job runs.
+    first = None
+    if job.nice is not None and job.nice >= os.getpriority(os.PRIO_PROCESS, 0):
+        first = partial(os.setpriority, os.PRIO_PROCESS, 0, job.nice)
     try:
         process = subprocess.Popen(
             command,
@@ -142,14 +150,15 @@ def start(
             user=identity.uid,
             group=identity.gid,
             extra_groups=identity.groups,
-            umask=-1 if job.umask is None else job.umask,
+            umask=DEFAULT_UMASK if job.umask is None else job.umask,
+            preexec_fn=first,  # noqa: PLW1509 - the pool has one thread
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise explain(error, launch, command) from error
     # It is waited for by its number; Popen must neither do so nor warn that nobody did.
     process.returncode = 0
-    if job.nice is not None:
-        _set_nice(process.pid, job.nice)
+    if job.nice is not None and first is None:
+        _raise_priority(process.pid, job.nice)
     return process.pid
 
 
@@ -195,36 +204,30 @@ def explain(error: Exception, launch: Launch, command: list[str]) -> SpawnError:
 
 
 def _explain_program(error: OSError, program: str, why: str) -> SpawnError:
-    if error.errno == errno.ENOENT:
-        if "/" in program and os.path.exists(program):
-            return SpawnError(
-                f"{program}: the interpreter named in its first line does not exist",
-                status=NOT_FOUND,
-            )
-        place = "there is no such file" if "/" in program else "not found in PATH of the job"
-        return SpawnError(
-            f"{program}: {place}; mend the command, or set PATH in env of the job", status=NOT_FOUND
-        )
-    if error.errno == errno.ENOTDIR:
-        return SpawnError(f"{program}: there is no such file; mend the command", status=NOT_FOUND)
-    if error.errno == errno.EACCES:
-        return SpawnError(
-            f"{program} may not be executed: {why}; try chmod +x, and mind the job's user",
-            status=NOT_EXECUTABLE,
-        )
-    if error.errno == errno.ENOEXEC:
-        return SpawnError(
-            f"{program} is not a program; put #!/bin/sh or the like in its first line",
-            status=NOT_EXECUTABLE,
-        )
-    if error.errno == errno.E2BIG:
-        return SpawnError(
-            f"{program}: arguments and environment are too long for the kernel; "
-            "pass a file name instead"
-        )
-    if error.errno in {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}:
-        return SpawnError(f"{program} cannot be started: {why}; the host or its limits are used up")
-    return SpawnError(f"{program} cannot be started: {why}")
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return SpawnError(f"{program}: {_missing(program)}", status=NOT_FOUND)
+        case errno.EACCES:
+            text = f"{program} may not be executed: {why}; try chmod +x, and mind the job's user"
+            return SpawnError(text, status=NOT_EXECUTABLE)
+        case errno.ENOEXEC:
+            text = f"{program} is not a program; put #!/bin/sh or the like in its first line"
+            return SpawnError(text, status=NOT_EXECUTABLE)
+        case errno.E2BIG:
+            text = "arguments and environment are too long for the kernel; pass a file name instead"
+        case errno.EMFILE | errno.ENFILE | errno.EAGAIN | errno.ENOMEM:
+            text = f"{why}: limits of the daemon or the host are used up; raise them, or use fewer slots"
+        case _:
+            text = why
+    return SpawnError(f"{program} cannot be started: {text}")
+
+
+def _missing(program: str) -> str:
+    if "/" not in program:
+        return "not found in PATH of the job; mend the command, or set PATH in env of the job"
+    if os.path.exists(program):
+        return "the interpreter named in its first line does not exist; install it or mend the line"
+    return "there is no such file; mend the command"
 
 
 def _user(job: JobDef) -> pwd.struct_passwd:
@@ -272,8 +275,8 @@ def _group(job: JobDef) -> int | None:
         ) from None
 
 
-def _set_nice(pid: int, nice: int) -> None:
-    """Set the priority of the whole new group: the leader may have forked already."""
+def _raise_priority(pid: int, nice: int) -> None:
+    """Set the priority of the whole new group, whose leader may already have become its user."""
     try:
         os.setpriority(os.PRIO_PGRP, pid, nice)
     except ProcessLookupError:

@@ -12,19 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jobctl
-from jobctl.engine import leftovers
+from jobctl.engine.burst import wait_idle
 from jobctl.engine.fleet import Fleet
 from jobctl.engine.heart import Doorman, Heartbeat
 from jobctl.engine.lock import StateLock, prepare
 from jobctl.engine.notify import Notifier, watchdog_period
+from jobctl.engine.orphans import reap_orphans
 from jobctl.engine.pools import Identity, queues_of
+from jobctl.engine.processes import become_subreaper
 from jobctl.engine.rescuer import Promoter, Rescuer, take_back
 from jobctl.engine.retention import Retention
 from jobctl.engine.scheduler import Scheduler
-from jobctl.engine.subreaper import become_subreaper, reap_orphans
+from jobctl.engine.takeover import take_over
 from jobctl.errors import JobctlError, UnreachableError
 from jobctl.model.admission import limit_sizes
-from jobctl.store import queries, transitions
+from jobctl.store import transitions
 from jobctl.store.aio import AsyncStore, Backoff
 from jobctl.store.keys import Keys
 
@@ -39,10 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POOLS_GONE = 15.0
-"""Seconds that pools of an earlier supervisor get to end by themselves."""
 LEAVE_TRIES = 20
-IDLE_CHECK = 0.1
+LEAVE_PAUSE = 0.1
 
 
 class Supervisor:
@@ -101,7 +101,8 @@ class Supervisor:
             become_subreaper()
             self._install_signals()
             await self._open_store()
-            await self._take_over(lock)
+            await take_over(lock, store=self._store, keys=self._keys, clock=self._clock)
+            self._write_facts(lock, [])
             await self._serve(lock)
         finally:
             await self._close()
@@ -130,26 +131,6 @@ class Supervisor:
                 raise
             await connecting
 
-    async def _take_over(self, lock: StateLock) -> None:
-        """Rescue at once what an earlier supervisor of this state directory left behind."""
-        earlier = str(lock.facts().get("supervisor", ""))
-        deadline = self._clock.monotonic() + POOLS_GONE
-        while not lock.acquire_pools():
-            if self._clock.monotonic() > deadline:
-                log.warning("pools of the earlier supervisor %s do not end; killing them", earlier)
-                await asyncio.to_thread(leftovers.end_pools, lock.facts())
-                deadline += POOLS_GONE
-            await asyncio.sleep(IDLE_CHECK)
-        if earlier:
-            ended = await asyncio.to_thread(leftovers.end, earlier)
-            moved = await take_back(self._store, self._keys, supervisor=earlier)
-            if ended or moved:
-                log.warning(
-                    "supervisor %s ended without notice: took back %s runs, ended %d processes",
-                    earlier, moved, ended,
-                )  # fmt: skip
-        lock.write_facts({"supervisor": self._sid, "pid": os.getpid(), "pools": []})
-
     async def _serve(self, lock: StateLock) -> None:
         identity = Identity(
             supervisor=self._sid,
@@ -162,9 +143,7 @@ class Supervisor:
             identity,
             store=self._store,
             keys=self._keys,
-            on_change=lambda pids: lock.write_facts(
-                {"supervisor": self._sid, "pid": os.getpid(), "pools": pids}
-            ),
+            on_change=lambda pids: self._write_facts(lock, pids),
             on_fenced=self._fenced,
             clock=self._clock,
         )
@@ -181,6 +160,10 @@ class Supervisor:
             self._tasks.append(asyncio.create_task(self._stop_when_idle()))
         await self._stop.wait()
         await self._wind_down()
+
+    def _write_facts(self, lock: StateLock, pools: list[int]) -> None:
+        """Write down what the next supervisor of this state directory must know of this one."""
+        lock.write_facts({"supervisor": self._sid, "pid": os.getpid(), "pools": pools})
 
     async def _register(self) -> None:
         await self._store.run(
@@ -217,12 +200,8 @@ class Supervisor:
             clock=self._clock,
         )
         self._promoter = Promoter(self._store, self._keys)
-        self._rescuer = Rescuer(
-            self._store, self._keys, supervisor=self._sid, clock=self._clock
-        )
-        self._doorman = Doorman(
-            self._ears, self._keys, supervisor=self._sid, on_bell=self._on_bell
-        )
+        self._rescuer = Rescuer(self._store, self._keys, supervisor=self._sid, clock=self._clock)
+        self._doorman = Doorman(self._ears, self._keys, supervisor=self._sid, on_bell=self._on_bell)
         self._services = [self._heart, self._promoter, self._rescuer, self._doorman]
         self._retention = Retention(self._state_dir, clock=self._clock)
         self._retention.configure(self._config)
@@ -299,7 +278,7 @@ class Supervisor:
             self._check_unchanged(config)
             old, self._config = self._config, config
             await self._register()
-            removed = {name: "" for name in limit_sizes(old).keys() - limit_sizes(config).keys()}
+            removed = dict.fromkeys(limit_sizes(old).keys() - limit_sizes(config).keys(), "")
             if removed:
                 await self._store.run(transitions.set_limits(self._keys, removed))
             await self._fleet.configure(config)
@@ -353,29 +332,8 @@ class Supervisor:
         return f"{self._fleet.running} running, {len(self._config.jobs)} jobs"
 
     async def _stop_when_idle(self) -> None:
-        """End a burst when nothing is ready, running or about to be retried."""
-        while not await self._idle():
-            await asyncio.sleep(IDLE_CHECK)
+        await wait_idle(self._store, self._keys, self._fleet, self._config)
         self._stop.set()
-
-    async def _idle(self) -> bool:
-        served = {queue for name in self._config.pools for queue in queues_of(self._config, name)}
-        calls = [
-            queries.ready_length(self._keys, queue, priority)
-            for queue in served
-            for priority in queries.PRIORITIES
-        ]
-        with contextlib.suppress(JobctlError):
-            if any(await self._store.run_many(calls)):
-                return False
-            if any([await self._store.run(queries.owned(self._keys, o)) for o in self._fleet.owners()]):
-                return False
-            for run_id in await self._store.run(queries.due_ids(self._keys, most=1000)):
-                run = await self._store.run(queries.run_or_broken(self._keys, run_id))
-                if run is not None and run.attempt > 0:
-                    return False
-            return True
-        return False
 
     # Stop
 
@@ -392,7 +350,7 @@ class Supervisor:
                 if await self._store.run(transitions.leave(self._keys, supervisor=self._sid)) == 0:
                     break
                 await take_back(self._store, self._keys, supervisor=self._sid)
-            await asyncio.sleep(IDLE_CHECK)
+            await asyncio.sleep(LEAVE_PAUSE)
         log.info("stopped")
 
     async def _close(self) -> None:
@@ -403,5 +361,3 @@ class Supervisor:
         await self._ears.close()
         if self._embedded is not None:
             await self._embedded.stop()
-
-

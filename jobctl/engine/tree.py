@@ -8,6 +8,7 @@ so that a number which was given again is never taken for the process that had i
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from functools import cache
@@ -107,7 +108,7 @@ def read_children(fd: int) -> list[int]:
 def _children_by_search(pid: int) -> list[int]:
     import psutil  # noqa: PLC0415 - 50 ms that only kernels without the children file cost
 
-    return [process.pid for process in psutil.process_iter(["ppid"]) if process.ppid() == pid]
+    return [process.pid for process in psutil.process_iter(["ppid"]) if process.info["ppid"] == pid]
 
 
 def descendants(
@@ -149,43 +150,62 @@ def send(process: Process, number: int) -> bool:
     A process that is gone counts as signalled.
     """
     try:
-        fd = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return True
-    try:
-        now = read_process(process.pid)
-        if now is not None and now.start == process.start:
-            signal.pidfd_send_signal(fd, number)
+        _send(process, number)
     except ProcessLookupError:
         return True
     except PermissionError:
         return False
-    finally:
-        os.close(fd)
     return True
 
 
+def _send(process: Process, number: int) -> None:
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+        # Without a descriptor its identity cannot be held; it was read a moment ago.
+        os.kill(process.pid, number)
+        return
+    try:
+        now = read_process(process.pid)
+        if now is not None and now.start == process.start:
+            signal.pidfd_send_signal(fd, number)
+    finally:
+        os.close(fd)
+
+
 class TreeTable:
-    """All descendants of this process at one moment; made once for the samples of many slots."""
+    """All descendants of this process at one moment, for the samples of many slots.
 
-    def __init__(self, processes: Iterable[Process]) -> None:
-        self._processes = {process.pid: process for process in processes}
+    It is read when first asked, and again after :meth:`clear`.
+    """
+
+    def __init__(self) -> None:
+        self._processes: dict[int, Process] | None = None
         self._children: dict[int, list[int]] = {}
-        for process in self._processes.values():
-            self._children.setdefault(process.parent, []).append(process.pid)
 
-    @classmethod
-    def read(cls) -> TreeTable:
-        """Look at every process below this one."""
-        return cls(descendants(children_of(os.getpid())))
+    def clear(self) -> None:
+        """Forget what was read."""
+        self._processes = None
 
     def below(self, roots: Iterable[int]) -> list[Process]:
         """Return the living processes below and including ``roots``."""
+        processes = self._read() if self._processes is None else self._processes
         found: list[Process] = []
-        waiting = [pid for pid in roots if pid in self._processes]
+        waiting = [pid for pid in roots if pid in processes]
         while waiting:
             pid = waiting.pop()
-            if not self._processes[pid].zombie:
-                found.append(self._processes[pid])
+            if not processes[pid].zombie:
+                found.append(processes[pid])
             waiting += self._children.get(pid, ())
         return found
+
+    def _read(self) -> dict[int, Process]:
+        self._processes = processes = {
+            process.pid: process for process in descendants(children_of(os.getpid()))
+        }
+        self._children = {}
+        for process in processes.values():
+            self._children.setdefault(process.parent, []).append(process.pid)
+        return processes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobctl.model.run import Usage
@@ -61,3 +62,9 @@ class Meter:
             read_blocks=used.ru_inblock,
             write_blocks=used.ru_oublock,
         )
+
+    def at_least(self, usage: Usage) -> Usage:
+        """Return what a function said it used, with the peak of its whole tree."""
+        if self._peak <= usage.max_rss:
+            return usage
+        return replace(usage, max_rss=self._peak)

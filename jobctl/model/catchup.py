@@ -24,6 +24,7 @@ CORRECTION = 3 * 3600.0
 """Seconds; a clock that was set back further is believed, and the cursor is not (cron(8))."""
 LISTED = 200
 """Missed instants named one by one; older ones are only counted."""
+_TICK = timedelta(microseconds=1)
 
 
 class Due(Frozen):
@@ -85,12 +86,11 @@ def plan_due(
     upcoming = rule.next_after(max(last, now), anchor=last)
     if last >= now:
         return Plan((), unlisted=0, upcoming=upcoming)
-    edge = max(last, now - timedelta(seconds=tolerance))
-    fires: list[Due] = []
     # An instant exactly as old as the tolerance still fires.
-    recent = _instants(rule, after=max(last, edge - _TICK), until=now, anchor=last)
-    fires.extend(Due(at, "late" if (now - at).total_seconds() > grace else "fire") for at in recent)
-    older_until = fires[0].instant - _TICK if fires else edge
+    edge = max(last, now - timedelta(seconds=tolerance) - _TICK)
+    recent = _instants(rule, after=edge, until=now, anchor=last)
+    fires = [Due(at, "late" if (now - at).total_seconds() > grace else "fire") for at in recent]
+    older_until = fires[0].instant - _TICK if fires else now
     older, unlisted = _newest(
         rule, after=last, until=older_until, wanted=LISTED + max(catchup_max, 1), anchor=last
     )
@@ -102,9 +102,6 @@ def plan_due(
     due = [Due(at, "missed") for at in let_go[-LISTED:]]
     due += [Due(at, "catchup") for at in made_up]
     return Plan(tuple(due + fires), unlisted=unlisted, upcoming=upcoming)
-
-
-_TICK = timedelta(microseconds=1)
 
 
 def _instants(rule: Rule, *, after: datetime, until: datetime, anchor: datetime) -> list[datetime]:

@@ -172,6 +172,7 @@ class CronExpression(Frozen):
             first = instant + offset
             if self._fixed and offset != before:
                 if instant == start and self._skipped(start + before, first):
+                    # One run with what is due at the landing itself, which is counted below.
                     total += self._wall_from(first) != first
                 if offset < before <= offset + CORRECTION:
                     first = max(first, start + before)
@@ -191,11 +192,11 @@ class CronExpression(Frozen):
         return min([*gaps, least_days_apart(self._days, years=SEARCH_YEARS) * DAY - span])
 
     def _skipped(self, gap: int, landing: int) -> bool:
-        """Tell whether a fixed time lies in the gap of wall seconds [gap, landing], to be made up."""
+        """Tell whether a fixed time lies in the wall seconds [gap, landing) that a short jump skipped."""
         if not gap < landing <= gap + CORRECTION:
             return False
         wall = self._wall_from(gap)
-        return wall is not None and wall <= landing
+        return wall is not None and wall < landing
 
     def _wall_from(self, wall: int) -> int | None:
         """Return the first matching wall second at or after ``wall``, knowing nothing of zones."""

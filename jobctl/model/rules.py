@@ -70,7 +70,7 @@ def schedule_entries(
     ]
 
 
-def _entry(  # noqa: PLR0913 - private, one caller
+def _entry(
     config: Config, job: JobDef, definition: ScheduleDef, *, host: str, timezone: str, shared: bool
 ) -> ScheduleEntry:
     zone = definition.timezone or job.timezone or config.settings.timezone or timezone

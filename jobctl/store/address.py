@@ -16,6 +16,7 @@ DEFAULT_PORT = 6379
 MAX_PORT = 65535
 FORMS = "redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/socket"
 TLS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"})
+UNESCAPED = "write / ? # @ in a password as %2F %3F %23 %40"
 SOCKET_NAME = "valkey.sock"
 
 
@@ -102,8 +103,9 @@ class Address:
             _refuse(url, f"this version does not support {kind} yet; name one server: {FORMS}")
         if not separator or scheme not in ("redis", "rediss", "unix"):
             _refuse(url, f"not a store address; write {FORMS}")
-        rest = rest.partition("#")[0]
-        rest, _, query = rest.partition("?")
+        rest, _, query = rest.partition("#")[0].partition("?")
+        if "@" in query or "@" in rest.partition("/")[2]:
+            _refuse(url, UNESCAPED)
         options = _options(url, query, scheme)
         authority, slash, path = rest.partition("/")
         userinfo, _, hostport = authority.rpartition("@")
@@ -163,6 +165,8 @@ class Address:
 def masked(url: str) -> str:
     """Return ``url``, well formed or not, without anything that may be a password."""
     scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
     # From the last @ on: a password that is not escaped may hold any other sign.
     login, at, rest = rest.rpartition("@")
     user, colon, _ = login.partition(":")
@@ -206,7 +210,7 @@ def _host_port(url: str, hostport: str) -> tuple[str, int]:
     else:
         host, colon, port = hostport.partition(":")
     if colon not in ("", ":") or (port and not port.isdecimal()) or int(port or 1) > MAX_PORT:
-        _refuse(url, "the part after the host is not a port number; escape / ? # @ in a password")
+        _refuse(url, f"the part after the host is not a port number; {UNESCAPED}")
     return unquote(host) or "localhost", int(port) if port else DEFAULT_PORT
 
 

@@ -173,7 +173,14 @@ class AsyncStore:
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._open(), name="store connect")
             self._connecting.add_done_callback(self._connected)
-        return await asyncio.shield(self._connecting)
+        attempt = self._connecting
+        try:
+            return await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if attempt.cancelled() and me is not None and not me.cancelling():
+                raise UnreachableError(f"the store at {self.address} was closed") from None
+            raise
 
     async def _open(self) -> Connection:
         connection = await open_connection(

@@ -66,6 +66,8 @@ class BlockingStore:
 
         Trouble with the connection concerns all calls and is raised.
         """
+        if not calls:
+            return []
         if self._pid != os.getpid():
             self._forget_parent()
         with self._lock:

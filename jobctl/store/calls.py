@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Generic, TypeVar
 
-    T = TypeVar("T")
+    T_co = TypeVar("T_co", covariant=True)
 else:
-    T = None
-    Generic = {T: object}
+    T_co = None
+    Generic = {T_co: object}
 
 
-class Call(Generic[T]):
+class Call(Generic[T_co]):
     """One command to the store; not changed once made.
 
     With ``script`` the parts are the script's keys and arguments and the executor sends
@@ -34,7 +34,7 @@ class Call(Generic[T]):
     def __init__(
         self,
         parts: tuple[str | bytes | int, ...],
-        decode: Callable[[object], T],
+        decode: Callable[[object], T_co],
         script: str | None = None,
         blocking: float | None = None,
         *,

@@ -48,7 +48,7 @@ class Connection(asyncio.BufferedProtocol):
         """
         future: asyncio.Future[object] = self._loop.create_future()
         if self.closed:
-            future.set_exception(self._farewell or self._lost("the connection ended", sent=False))
+            self._refuse(future, "the connection ended", sent=False)
             return future
         deadline = self._loop.time() + self._patience
         if self._waiting:
@@ -137,14 +137,17 @@ class Connection(asyncio.BufferedProtocol):
         self._outgoing.clear()
         for index, (future, _) in enumerate(self._waiting):
             if not future.done():
-                future.set_exception(self._farewell or self._lost(why, sent=index < sent))
-                future.exception()  # a caller that gave up meanwhile is no reason for a warning
+                self._refuse(future, why, sent=index < sent)
         self._waiting.clear()
 
-    def _lost(self, why: str, *, sent: bool) -> JobctlError:
-        if sent:
-            return failures.lost_reply(why, self._address)
-        return failures.connect_failure(ConnectionError(why), self._address)
+    def _refuse(self, future: asyncio.Future[object], why: str, *, sent: bool) -> None:
+        error = self._farewell
+        if error is None and sent:
+            error = failures.lost_reply(why, self._address)
+        elif error is None:
+            error = failures.connect_failure(ConnectionError(why), self._address)
+        future.set_exception(error)
+        future.exception()  # a caller that gave up meanwhile is no reason for a warning
 
 
 async def open_connection(
@@ -154,7 +157,7 @@ async def open_connection(
     try:
         async with asyncio.timeout(connect_timeout):
             connection = await _connect(address, patience)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can be no host name
         raise failures.connect_failure(error, address) from error
     greeting = [connection.send(pack(words), 0.0) for words in sockets.handshake(address, name)]
     try:

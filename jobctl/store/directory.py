@@ -78,8 +78,9 @@ HINTS = {
     "No space left on device": "the disk is full; free some space",
     "Can't handle RDB format": "the data was written by a newer server; start that one with "
     "store_binary = in [jobctl]",
-    "Bad file format reading the append only file": "the append-only file is damaged; restore "
-    "the directory from a backup, or repair it with valkey-check-aof",
+    "Bad file format reading the append only file": "the append-only file is damaged, or "
+    "was written by a newer server: start that one with store_binary = in [jobctl], restore the "
+    "directory from a backup, or repair the file with valkey-check-aof",
     "Permission denied": "the directory or a file in it belongs to another user",
     "GLIBC": "the bundled server does not fit this system; install your system's valkey or redis",
 }
@@ -177,8 +178,17 @@ def log_tail(directory: Path, start: int = 0) -> str:
     except OSError:
         text = ""
     hints = [hint for words, hint in HINTS.items() if words in text]
+    if _full(directory):  # then the log says nothing
+        hints.insert(0, HINTS["No space left on device"])
     lines = [f"  {line}" for line in text.splitlines()[-TAIL_LINES:]]
     return "".join(f"\n{line}" for line in (*lines, *hints[:1]))
+
+
+def _full(directory: Path) -> bool:
+    try:
+        return os.statvfs(directory).f_bavail == 0
+    except OSError:
+        return False
 
 
 def _unescaped(point: str) -> str:

@@ -12,6 +12,8 @@ One place turns socket errors and server replies into the branches of :mod:`jobc
 
 from __future__ import annotations
 
+from errno import ECONNREFUSED
+
 from jobctl.errors import (
     ConfigError,
     JobctlError,
@@ -160,7 +162,7 @@ def tls_failure(error: Exception, address: Address) -> JobctlError:
 def lost_reply(why: str, address: Address) -> LostReplyError:
     """Return the error for a call that was sent and not answered."""
     return LostReplyError(
-        f"{address}: {why} before the store answered; it is unknown whether the request was "
+        f"no reply from the store at {address} ({why}); it is unknown whether the request was "
         "carried out"
     )
 
@@ -169,6 +171,9 @@ def reason(error: Exception) -> str:
     """Return the cause of a socket error in lower-case words."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    # asyncio has words of its own for this, one sentence per address it tried.
+    if isinstance(error, ConnectionRefusedError) or f"[Errno {ECONNREFUSED}]" in str(error):
+        return "connection refused"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text[:1].lower() + text[1:]
 

@@ -9,7 +9,7 @@ from jobctl.store.scripts import script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jobctl.store.calls import Call, T
+    from jobctl.store.calls import Call
 
 MAX_LOADS = 3
 """A script that is unknown again after this many loads is being flushed by somebody."""
@@ -20,7 +20,7 @@ def pack(words: tuple[str | bytes | int, ...]) -> bytes:
     return pack_command(words)  # type: ignore[arg-type, no-any-return]  # its stub allows one word
 
 
-def packed(call: Call[T]) -> bytes:
+def packed(call: Call[object]) -> bytes:
     """Return ``call`` as the bytes to send."""
     if call.script is None:
         return pack_command(call.parts)  # type: ignore[arg-type, no-any-return]

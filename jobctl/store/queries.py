@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jobctl.model.run import LETTERS, RunState
 from jobctl.store.calls import Call
 from jobctl.store.codec import BadPayloadError, decode_run, items_of, text
 
@@ -237,3 +238,124 @@ def wait_for_bells(keys: Keys, bells: Sequence[str], *, timeout: float) -> Call[
         decode,
         blocking=timeout,
     )
+
+
+def log_state(keys: Keys, run_id: str) -> Call[tuple[str | None, str, int]]:
+    """Read a run's state letter, job and attempt number, for following its output."""
+
+    def decode(reply: object) -> tuple[str | None, str, int]:
+        letter, job, attempt = reply  # type: ignore[misc]
+        return (text(letter) if letter else None, text(job or b""), int(attempt or 0))
+
+    return Call(("HMGET", keys.run(run_id), "s", "j", "at"), decode)
+
+
+def shipped_stream(
+    keys: Keys, run_id: str, *, after: str
+) -> Call[list[tuple[str, int, bytes]]]:
+    """Read what was shipped of a running attempt since entry ``after``: (entry id, attempt, bytes).
+
+    A server's error once the stream has given way to the tail.
+    """
+
+    def decode(reply: object) -> list[tuple[str, int, bytes]]:
+        out = []
+        for entry, flat in reply:  # type: ignore[attr-defined]
+            fields = dict(zip(flat[::2], flat[1::2], strict=True))
+            out.append((text(entry), int(fields.get(b"a", 0)), fields.get(b"d", b"")))
+        return out
+
+    return Call(("XRANGE", keys.log(run_id), f"({after}", "+"), decode)
+
+
+def shipped_tail(keys: Keys, run_id: str) -> Call[bytes | None]:
+    """Read the end of a finished run's output; a server's error while it is still a stream."""
+    return Call(("GET", keys.log(run_id)), lambda reply: reply)  # type: ignore[arg-type,return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a listing decides on before it reads a whole run."""
+
+    id: str
+    state: RunState
+    submitted_at: float
+    job: str
+    queue: str
+    envelope: str
+    """JSON text; empty unless asked for."""
+
+
+def brief(keys: Keys, run_id: str, *, envelope: bool) -> Call[Brief | None]:
+    """Read the few fields of a run that a listing sorts and filters by; ``None``: no such run."""
+
+    def decode(reply: object) -> Brief | None:
+        letter, submitted, job, queue, attempt, *body = reply  # type: ignore[misc]
+        state = LETTERS.get(text(letter)) if letter else None
+        if state is None or submitted is None:
+            return None
+        if state is RunState.SCHEDULED and int(attempt or 0):
+            state = RunState.RETRYING
+        inside = text(body[0] or b"") if body else ""
+        return Brief(run_id, state, float(submitted) / 1000, text(job), text(queue), inside)
+
+    more = ("e",) if envelope else ()
+    return Call(("HMGET", keys.run(run_id), "s", "t", "j", "q", "at", *more), decode)
+
+
+def latest_ids(keys: Keys) -> Call[list[str]]:
+    """Read the ids of every job's latest run."""
+    return Call(("HVALS", keys.latest), _ids)
+
+
+def _newest_first(reply: object) -> list[str]:
+    return _ids(reply)[::-1]
+
+
+def ready_page(keys: Keys, queue: str, priority: int, start: int, size: int) -> Call[list[str]]:
+    """Read ready run ids of one priority of a queue, newest first."""
+    return Call(
+        ("LRANGE", keys.queue(queue, priority), -start - size, -start - 1), _newest_first
+    )
+
+
+def parked_page(keys: Keys, limit: str, start: int, size: int) -> Call[list[str]]:
+    """Read run ids parked for a limit, newest first."""
+    return Call(("LRANGE", keys.parked(limit), -start - size, -start - 1), _newest_first)
+
+
+def due_page(keys: Keys, start: int, size: int) -> Call[list[str]]:
+    """Read members of the timetable, latest first; markers become the ids they belong to."""
+
+    def decode(reply: object) -> list[str]:
+        return [item.lstrip("^!") for item in _ids(reply)]
+
+    return Call(("ZREVRANGE", keys.due, start, start + size - 1), decode)
+
+
+def history_page(keys: Keys, job: str, start: int, size: int) -> Call[list[str]]:
+    """Read ids of a job's final runs, newest first."""
+    return Call(("LRANGE", keys.history(job), start, start + size - 1), _ids)
+
+
+def failed_page(keys: Keys, job: str, start: int, size: int) -> Call[list[str]]:
+    """Read ids of a job's failed runs that are kept apart, newest first."""
+    return Call(("LRANGE", keys.failed_history(job), start, start + size - 1), _ids)
+
+
+def ready_position(keys: Keys, queue: str, priority: int, run_id: str) -> Call[int | None]:
+    """Count the ready runs before this one in its priority; ``None`` when it is not there."""
+    return Call(
+        ("LPOS", keys.queue(queue, priority), run_id),
+        lambda reply: None if reply is None else _int(reply),
+    )
+
+
+def duration(keys: Keys, run_id: str) -> Call[float | None]:
+    """Read how long a succeeded run took, in seconds; ``None`` for any other run."""
+
+    def decode(reply: object) -> float | None:
+        letter, seconds = reply  # type: ignore[misc]
+        return float(seconds) if letter == b"k" and seconds else None
+
+    return Call(("HMGET", keys.run(run_id), "s", "du"), decode)

@@ -39,7 +39,9 @@ def _assemble(name: str) -> bytes:
     if not lines or not lines[0].startswith(b"#!lua"):
         raise ValueError(f"{name}.lua does not begin with the line #!lua")
     return b"".join(
-        _read(line.removeprefix(INCLUDE).strip().decode()) if line.startswith(INCLUDE) else line
+        _read(line.removeprefix(INCLUDE).strip().decode()).rstrip() + b"\n"
+        if line.startswith(INCLUDE)
+        else line
         for line in lines
     )
 

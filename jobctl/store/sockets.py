@@ -37,9 +37,7 @@ def connect(address: Address, timeout: float) -> _socket.socket:
             raise
         return sock
     failure: OSError = OSError(f"no address for {address.host}")
-    for family, kind, protocol, _, place in _socket.getaddrinfo(
-        address.host, address.port, 0, _socket.SOCK_STREAM
-    ):
+    for family, kind, protocol, _, place in resolve(address):
         sock = _socket.socket(family, kind, protocol)
         try:
             sock.settimeout(timeout)
@@ -54,6 +52,14 @@ def connect(address: Address, timeout: float) -> _socket.socket:
             tune_tcp(sock)
             return sock
     raise failure
+
+
+def resolve(address: Address) -> list[tuple[int, int, int, str, tuple[object, ...]]]:
+    """Return what the resolver knows of the host; raises OSError."""
+    try:
+        return _socket.getaddrinfo(address.host, address.port, 0, _socket.SOCK_STREAM)  # type: ignore[return-value]
+    except UnicodeError as error:
+        raise OSError(f"{address.host!r} is not a host name") from error
 
 
 def connect_unix(sock: _socket.socket, path: str) -> None:

@@ -36,6 +36,8 @@ local function settle(id, epoch, letter, reason, delay, fields)
   if r.cx and (letter == 'd' or letter == 'x') then
     letter, reason = 'v', string.match(r.cx, '^%S+')
   end
+  -- What an earlier attempt left must not be taken for this one's.
+  if r.at then call('HDEL', record(id), 'rs', 'rc', 'sg', 'er', 're', 'pg') end
   if letter == 'd' then
     fields[#fields + 1], fields[#fields + 2] = 'rs', reason
     retry(r, delay, fields)
@@ -47,10 +49,11 @@ end
 
 local i = 2
 while i <= #ARGV do
+  local size = tonumber(ARGV[i + 5]) * 2
   local fields = {}
-  for k = 1, ARGV[i + 5] * 2 do fields[k] = ARGV[i + 5 + k] end
+  for k = 1, size do fields[k] = ARGV[i + 5 + k] end
   out[#out + 1] = guarded(settle, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4]), fields) or 'x'
-  i = i + 6 + #fields
+  i = i + 6 + size
 end
 flush_counts()
 return out

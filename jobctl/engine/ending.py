@@ -11,6 +11,7 @@ from jobctl.errors import ConfigError
 from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:
+    from jobctl.engine.python_call import PythonReply
     from jobctl.model.job import JobDef
 
 SHELL_SIGNAL = 128
@@ -18,7 +19,7 @@ SHELL_SIGNAL = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Finding:
     """What an attempt came to, and why; ``reason`` is ``None`` only when it succeeded."""
 
     kind: OutcomeKind
@@ -28,14 +29,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A verdict with the numbers the kernel gave."""
+    """A finding with what the process or the function itself said; see ``Outcome``."""
 
-    verdict: Verdict
+    finding: Finding
     exit_code: int | None = None
     signal: int | None = None
+    result: str | None = None
+    exception: str | None = None
+    retry_in: float | None = None
+    fatal: bool = False
 
 
-def judge(job: JobDef, status: int, *, stopped: Verdict | None) -> Ending:
+def judge(job: JobDef, status: int, *, stopped: Finding | None) -> Ending:
     """Return the ending of a leader that ``wait4`` reported with ``status``.
 
     ``stopped`` is set when jobctl ended it: that decides, whatever the process made of it. A shell
@@ -45,15 +50,42 @@ def judge(job: JobDef, status: int, *, stopped: Verdict | None) -> Ending:
     if stopped is not None:
         return Ending(stopped, exit_code, number)
     if exit_code is not None and exit_code in job.success_codes:
-        return Ending(Verdict(OutcomeKind.SUCCEEDED), exit_code, None)
+        return Ending(Finding(OutcomeKind.SUCCEEDED), exit_code, None)
     if exit_code is not None and exit_code in job.skip_codes:
         error = f"exit code {exit_code} is one of skip_codes"
-        return Ending(Verdict(OutcomeKind.SKIPPED, Reason.CODE, error), exit_code, None)
+        return Ending(Finding(OutcomeKind.SKIPPED, Reason.CODE, error), exit_code, None)
     if number is not None:
         error = f"ended by signal {number} ({_signal_name(number)})"
-        return Ending(Verdict(OutcomeKind.FAILED, Reason.SIGNAL, error), exit_code, number)
+        return Ending(Finding(OutcomeKind.FAILED, Reason.SIGNAL, error), exit_code, number)
     error = f"exit code {exit_code}"
-    return Ending(Verdict(OutcomeKind.FAILED, Reason.EXIT, error), exit_code, None)
+    return Ending(Finding(OutcomeKind.FAILED, Reason.EXIT, error), exit_code, None)
+
+
+def judge_reply(job: JobDef, reply: PythonReply, *, stopped: Finding | None) -> Ending:
+    """Return the ending of a Python function that returned, raised, or exited like a script.
+
+    It has the exit code that a script with the same ending would have.
+    """
+    exit_code = reply.exit_code
+    if exit_code is None and (reply.ok or reply.reason is Reason.EXCEPTION):
+        exit_code = 0 if reply.ok else 1
+    if stopped is not None:
+        return Ending(stopped, exit_code)
+    if exit_code is not None and exit_code in job.skip_codes:
+        error = f"exit code {exit_code} is one of skip_codes"
+        return Ending(Finding(OutcomeKind.SKIPPED, Reason.CODE, error), exit_code)
+    if reply.ok or (reply.reason is Reason.EXIT and exit_code in job.success_codes):
+        return Ending(Finding(OutcomeKind.SUCCEEDED), exit_code, result=reply.result)
+    kind = OutcomeKind.SKIPPED if reply.skip else OutcomeKind.FAILED
+    code = None if reply.exit_code is None else f"exit code {exit_code}"
+    return Ending(
+        Finding(kind, reply.reason, reply.error or code),
+        exit_code,
+        # All its classes, so that retry_on may name a base class.
+        exception=" ".join(reply.bases) or reply.exception,
+        retry_in=reply.retry_in,
+        fatal=reply.fatal,
+    )
 
 
 def signal_number(name: str) -> int:

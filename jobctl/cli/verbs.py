@@ -1,0 +1,340 @@
+"""Every verb, argument and option of ``jobctl``, as data: the only place that declares them.
+
+The quick parser, the Typer application with its help, the completions and the reference are all
+made from this. Nothing here is expensive to import.
+"""
+
+from __future__ import annotations
+
+RENAMED = frozenset(("in", "from", "all", "any", "id"))
+"""Option names that would hide a word of Python's; their parameter ends with ``_``."""
+
+
+class Option:
+    """One option of a verb. Without ``metavar`` it is a switch."""
+
+    __slots__ = ("complete", "flags", "help", "hidden", "many", "metavar", "name")
+
+    def __init__(
+        self, *flags: str, help: str, metavar: str = "", many: bool = False, complete: str = ""  # noqa: A002
+    ) -> None:
+        self.flags = flags
+        self.help = help
+        self.metavar = metavar
+        self.many = many
+        """It may be given several times."""
+        self.complete = complete
+        """What its value is: ``file``, ``jobs``, ``queues``, ``runs`` or words to choose from."""
+        long = next(flag for flag in flags if flag.startswith("--"))
+        name = long[2:].replace("-", "_")
+        self.name = f"{name}_" if name in RENAMED else name
+
+
+class Argument:
+    """One positional argument of a verb."""
+
+    __slots__ = ("complete", "help", "many", "name", "required")
+
+    def __init__(
+        self, name: str, *, help: str, required: bool = True, many: bool = False, complete: str = ""  # noqa: A002
+    ) -> None:
+        self.name = name
+        self.help = help
+        self.required = required
+        self.many = many
+        self.complete = complete
+
+
+class Verb:
+    """One verb: where its function is, and what it takes.
+
+    The function gets an ``Invocation`` and one keyword per argument and option. A ``native`` one
+    is a Typer command, which declares its own.
+    """
+
+    __slots__ = ("arguments", "examples", "help", "literal", "name", "native", "options", "panel", "target")
+
+    def __init__(
+        self,
+        name: str,
+        target: str,
+        *,
+        panel: str,
+        help: str = "",  # noqa: A002
+        arguments: tuple[Argument, ...] = (),
+        options: tuple[Option, ...] = (),
+        examples: tuple[str, ...] = (),
+        literal: bool = False,
+        native: bool = False,
+    ) -> None:
+        self.name = name
+        self.target = target
+        """``module:function`` below ``jobctl.cli``."""
+        self.help = help
+        self.panel = panel
+        self.arguments = arguments
+        self.options = options
+        self.examples = examples
+        self.native = native
+        self.literal = literal
+        """Words after ``--`` are handed on apart from the others."""
+
+
+EVERYWHERE = (
+    Option("--config", "-c", metavar="FILE", complete="file",
+           help="Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, "
+                "$XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)."),
+    Option("--json", help="Write JSON to stdout, and errors as JSON to stderr."),
+    Option("--quiet", "-q", help="No talk on stderr, only errors."),
+)  # fmt: skip
+"""Options of every verb."""
+
+_RUN = Argument("run", help="A run id or its beginning, a job (its latest run), or @last.", complete="runs")
+_RUNS = Argument("runs", help="Run ids or their beginnings, jobs (their latest runs), or @last.",
+                 many=True, complete="runs")  # fmt: skip
+_SOME_RUNS = Argument("runs", help=_RUNS.help, many=True, required=False, complete="runs")
+_LINES = "Only the last N lines."
+
+_ASK = (
+    Option("--in", metavar="DURATION", help="Start that much later: 90, 10m, 1h30m."),
+    Option("--at", metavar="TIME", help="Start then: ISO 8601; without an offset in the zone of jobs.toml."),
+    Option("--expires", metavar="DURATION", help="End as expired when not started within this time."),
+    Option("--queue", metavar="QUEUE", complete="queues", help="Instead of the job's own queue."),
+    Option("--priority", metavar="0-9", help="9 runs first."),
+    Option("--timeout", metavar="DURATION", help="Of one attempt, instead of the job's own."),
+    Option("--retries", metavar="N", help="Further attempts after a failed one; -1: without end."),
+    Option("--id", metavar="KEY", help="A run id, or any key: the same key never makes a second run."),
+    Option("--tag", metavar="K=V", many=True, help="A tag to find the run by; repeatable."),
+    Option("--wait", help="Wait for the end and exit with the job's own code."),
+    Option("--timeout-wait", metavar="DURATION", help="Wait at most so long, then exit 124; the run goes on."),
+    Option("--follow", "-f", help="Show the output until the end, then exit with the job's own code."),
+)  # fmt: skip
+
+VERBS = (
+    Verb(
+        "submit", "submit:submit", panel="Runs", literal=True,
+        help="Ask for a run of a job; its id is printed alone on stdout.",
+        examples=(
+            "jobctl submit backup",
+            "jobctl submit thumbnail path=cat.jpg width=640 --wait",
+            "jobctl submit report --in 10m --id report-2030-01",
+            "jobctl submit thumbnail --from-ndjson pictures.ndjson",
+        ),
+        arguments=(
+            Argument("job", help="The job's name in jobs.toml.", required=False, complete="jobs"),
+            Argument("words", required=False, many=True,
+                     help="Arguments: NAME=VALUE by name, anything else in order; all in order after --."),
+        ),
+        options=(
+            *_ASK,
+            Option("--args-json", metavar="JSON|@FILE|-", complete="file",
+                   help="Arguments as JSON: a list, an object of names, or {\"args\": …, \"kwargs\": …}."),
+            Option("--from-ndjson", metavar="FILE|-", complete="file",
+                   help="Submit one run per line: job args kwargs id in at queue priority tags …"),
+            Option("--force", help="Let the run overlap with others of its job."),
+            Option("--dry-run", help="Check everything and show the run, without submitting it."),
+        ),
+    ),
+    Verb(
+        "exec", "submit:execute", panel="Runs", literal=True,
+        help="Run a command that is in no jobs.toml, as a run (needs [jobctl] allow_exec = true).",
+        examples=("jobctl exec -- du -sh /srv", "jobctl exec --timeout 5m --wait -- make -C /srv/site"),
+        arguments=(Argument("words", required=False, many=True, help="The command and its arguments."),),
+        options=_ASK,
+    ),
+    Verb(
+        "run", "run:run", panel="Runs", literal=True,
+        help="Run a job here and now, in the foreground, without daemon and store; exits with the job's own code.\n\n"
+             "The job gets the environment, user, directory and limits that the daemon would give it. Both its "
+             "output streams go to stdout, with --json to stderr. Ctrl-C stops it as the daemon would, a second one "
+             "kills it.",
+        examples=(
+            "jobctl run backup",
+            "jobctl run thumbnail path=cat.jpg width=640 --timeout 30s",
+            "jobctl run --dry-run backup",
+        ),
+        arguments=(
+            Argument("job", help="The job's name in jobs.toml.", complete="jobs"),
+            Argument("words", required=False, many=True,
+                     help="Arguments: NAME=VALUE by name, anything else in order; all in order after --."),
+        ),
+        options=(
+            Option("--timeout", metavar="DURATION", help="Of one attempt, instead of the job's own."),
+            Option("--retries", help="Try again as the job's retry policy says; else there is one attempt."),
+            Option("--dry-run", "-n", help="Show what would be started, and start nothing."),
+        ),
+    ),
+    Verb(
+        "status", "status:status", panel="Look",
+        help="Everything on one screen; with names, the state of those runs and jobs.",
+        examples=("jobctl status", "jobctl status --watch", "jobctl status backup"),
+        arguments=(_SOME_RUNS,),
+        options=(
+            Option("--watch", help="Draw again and again until Ctrl-C."),
+            Option("--every", metavar="DURATION", help="How often --watch draws; default 2s."),
+            Option("--failed-since", metavar="DURATION", help="How far back failures are shown; default 24h."),
+        ),
+    ),
+    Verb(
+        "inspect", "inspect:inspect", panel="Look",
+        help="Everything known about a run or a job, and why it is in its state.",
+        examples=("jobctl inspect @last", "jobctl inspect backup --json"),
+        arguments=(_RUN,),
+    ),
+    Verb(
+        "list", "runs:list_runs", panel="Look", help="Runs, newest first.",
+        examples=("jobctl list", "jobctl list --state failed,expired --since 24h", "jobctl list --job backup --ids"),
+        options=(
+            Option("--state", metavar="S[,S…]", help="Only these states; final and unfinished stand for all of theirs.",
+                   complete="scheduled queued parked waiting running retrying succeeded failed revoked expired skipped"),
+            Option("--job", metavar="JOB", complete="jobs", help="Only runs of this job."),
+            Option("--queue", metavar="QUEUE", complete="queues", help="Only runs of this queue."),
+            Option("--since", metavar="DURATION|TIME", help="Only runs submitted since then: 2h, or ISO 8601."),
+            Option("--tag", metavar="K=V", many=True, help="Only runs with this tag; repeatable."),
+            Option("--number", "-n", metavar="N", help="At most so many; default 20."),
+            Option("--ids", help="Only ids, one a line."),
+        ),
+    ),
+    Verb(
+        "logs", "logs:logs", panel="Look", help="The output of a run.",
+        examples=("jobctl logs backup", "jobctl logs -f @last"),
+        arguments=(_RUN,),
+        options=(
+            Option("--follow", "-f", help="Show what comes until the run ends."),
+            Option("--lines", "-n", metavar="N", help=_LINES),
+            Option("--attempt", metavar="K", help="Of this attempt; default: the last one."),
+        ),
+    ),
+    Verb(
+        "result", "runs:result", panel="Look",
+        help="The value a run returned; exits with the job's own code when it failed.",
+        examples=("jobctl result @last", "jobctl result thumbnail --raw > size.txt"),
+        arguments=(_RUN,),
+        options=(Option("--raw", help="A text result as it is, without quotes."),),
+    ),
+    Verb(
+        "wait", "wait:wait", panel="Runs",
+        help="Wait until runs are final; exits with the code of the first that failed.",
+        examples=("jobctl wait @last", "jobctl wait --any --timeout 10m $ids"),
+        arguments=(_RUNS,),
+        options=(
+            Option("--timeout", metavar="DURATION", help="Wait at most so long, then exit 124; the runs go on."),
+            Option("--any", help="Until the first of them is final."),
+        ),
+    ),
+    Verb(
+        "revoke", "control:revoke", panel="Runs",
+        help="Take runs back: waiting ones end at once, running ones are stopped with all their processes.",
+        examples=("jobctl revoke @last", "jobctl revoke --all --job backup --older 1h --dry-run"),
+        arguments=(_SOME_RUNS,),
+        options=(
+            Option("--signal", metavar="NAME", help="Instead of the job's stop_signal."),
+            Option("--grace", metavar="DURATION", help="Until KILL, instead of the job's stop_timeout."),
+            Option("--no-kill", help="Send only the signal, no KILL after it."),
+            Option("--all", help="All unfinished runs that fit --job, --tag and --older."),
+            Option("--job", metavar="JOB", complete="jobs", help="With --all: of this job."),
+            Option("--tag", metavar="K=V", many=True, help="With --all: with this tag; repeatable."),
+            Option("--older", metavar="DURATION", help="With --all: submitted longer ago than this."),
+            Option("--dry-run", help="Show what would be revoked."),
+            Option("--yes", "-y", help="Do not ask; needed with --all where nobody can be asked."),
+            Option("--wait", help="Wait until the runs have ended."),
+        ),
+    ),
+    Verb(
+        "retry", "control:retry", panel="Runs",
+        help="Submit runs again with the same arguments; prints the new ids.",
+        examples=("jobctl retry @last", "jobctl list --state failed --ids | xargs jobctl retry"),
+        arguments=(_RUNS,),
+        options=(Option("--force", help="Also runs that have not ended."),),
+    ),
+    Verb(
+        "progress", "progress:progress", panel="Runs",
+        help="Inside a job: tell how far it is.",
+        examples=('jobctl progress 40 "resizing"',),
+        arguments=(
+            Argument("percent", help="0 to 100."),
+            Argument("message", help="What is being done.", required=False, many=True),
+        ),
+    ),
+    Verb(
+        "jobs", "jobs:jobs", panel="Jobs", help="The jobs of jobs.toml: schedule, next and last run.",
+        examples=("jobctl jobs",),
+    ),
+    Verb(
+        "next", "jobs:upcoming", panel="Jobs", help="When jobs run next, or what an expression means.",
+        examples=("jobctl next -n 5", "jobctl next backup",
+                  "jobctl next --schedule '30 2 * * 1-5' --timezone Europe/Berlin"),
+        arguments=(Argument("job", help="Only this job.", required=False, complete="jobs"),),
+        options=(
+            Option("--number", "-n", metavar="N", help="So many; default 10."),
+            Option("--from", metavar="TIME", help="After this instant, ISO 8601; default: now."),
+            Option("--schedule", metavar="EXPR", help="Instead of the jobs: any schedule, as in jobs.toml."),
+            Option("--timezone", metavar="ZONE", help="The zone of --schedule and of times without an offset."),
+        ),
+    ),
+    Verb(
+        "check", "check:check", panel="Jobs",
+        help="Check jobs.toml: all its problems at once, or what will run.",
+        examples=("jobctl check", "jobctl check -c /etc/jobctl/jobs.toml --strict"),
+        options=(Option("--strict", help="Treat warnings as errors."),),
+    ),
+    Verb(
+        "init", "check:init", panel="Jobs", help="Write a first jobs.toml into this directory.",
+        options=(Option("--force", help="Replace the one that is there."),),
+    ),
+    Verb(
+        "daemon", "daemon:daemon", panel="Daemon",
+        help="Schedule and run jobs, in the foreground, until stopped.\n\n"
+             "Without redis in jobs.toml it starts and keeps its own private store. SIGTERM or Ctrl-C stops it in "
+             "order: what runs may finish within drain_timeout; a second one stops what runs. SIGHUP reloads "
+             "jobs.toml; one with errors changes nothing.",
+        examples=("jobctl daemon", "jobctl daemon --burst", "jobctl daemon -c /etc/jobctl/jobs.toml --log-level debug"),
+        options=(
+            Option("--burst", help="Run what there is to run, then stop."),
+            Option("--no-scheduler", help="Leave the schedules to other supervisors."),
+            Option("--log-level", metavar="LEVEL", complete="debug info warning error",
+                   help="debug, info, warning or error; default: $JOBCTL_LOG_LEVEL, else info."),
+        ),
+    ),
+    *(
+        Verb(
+            name, f"control:{name}", panel="Daemon", help=text,
+            options=(
+                Option("--host", metavar="HOST", help="Only the supervisor of this host."),
+                *(
+                    () if name == "reload" else (
+                        Option("--no-wait", help="Do not wait until it is gone."),
+                        Option("--timeout", metavar="DURATION", help="Wait at most so long, then exit 124."),
+                    )
+                ),
+            ),
+        )
+        for name, text in (
+            ("reload", "Make the running supervisors read jobs.toml again."),
+            ("drain", "Make the supervisors finish what runs, however long it takes, and end."),
+            ("stop", "Make the supervisors finish what runs, up to drain_timeout, and end."),
+        )
+    ),
+    Verb(
+        "doctor", "doctor:doctor", panel="Daemon",
+        help="Check configuration, state directory, store and daemon; exits 1 when something has to be mended.",
+        examples=("jobctl doctor", "jobctl doctor --json"),
+    ),
+    Verb(
+        "demo", "demo:demo", panel="Daemon",
+        help="Show everything once, in a scratch directory: daemon, submit, log, status, stop.",
+        examples=("jobctl demo",),
+        options=(
+            Option("--keep", help="Keep the directory, to look around or go on in it."),
+            Option("--job", metavar="JOB", help="The job of the packaged jobs.toml to submit."),
+        ),
+    ),
+    Verb(
+        "completions", "completions:completions", panel="Daemon",
+        help="Print the completion script of a shell.",
+        examples=("jobctl completions bash > /etc/bash_completion.d/jobctl",),
+        arguments=(Argument("shell", help="bash, zsh or fish.", complete="bash zsh fish"),),
+    ),
+)  # fmt: skip
+
+BY_NAME = {verb.name: verb for verb in VERBS}

@@ -1,0 +1,125 @@
+"""Orders to runs and to supervisors: revoke, retry, reload, drain, stop."""
+
+from __future__ import annotations
+
+import time
+
+from jobctl.client.supervisors import live_supervisors
+from jobctl.errors import NotAcceptedError, TimedOutError, UnreachableError
+from jobctl.model.run import LETTERS, RunState
+from jobctl.store import queries, transitions
+from jobctl.store.failures import LostReplyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jobctl.client.open import Session
+    from jobctl.client.supervisors import Supervisor
+
+BATCH = 500
+POLL_EVERY = 0.1
+
+
+class Revoked:
+    """What a revoke did to one run."""
+
+    __slots__ = ("after", "before", "id")
+
+    def __init__(self, run_id: str, before: RunState | None, after: RunState | None) -> None:
+        self.id = run_id
+        self.before = before
+        """``None``: there is no such run."""
+        self.after = after
+
+    @property
+    def asked(self) -> bool:
+        """True when a running attempt was asked to stop and has not stopped yet."""
+        return self.after is RunState.RUNNING
+
+    @property
+    def was_final(self) -> bool:
+        """True when there was nothing left to revoke."""
+        return self.before is not None and self.before.final
+
+
+def revoke(
+    session: Session,
+    ids: Sequence[str],
+    *,
+    signal: str | None = None,
+    grace: float | None = None,
+    kill: bool = True,
+) -> list[Revoked]:
+    """Revoke runs: waiting ones end at once, of running ones the owner is asked to stop them.
+
+    ``signal`` and ``grace`` (seconds until KILL) override the job's own; without ``kill`` only
+    the signal is sent.
+    """
+    out: list[Revoked] = []
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        call = transitions.revoke(
+            session.keys, batch, signal=signal or "-", grace=grace, kill=kill
+        )
+        for run_id, answer in zip(batch, session.run(call), strict=True):
+            before, _, after = answer.partition(" ")
+            out.append(Revoked(run_id, LETTERS.get(before), LETTERS.get(after)))
+    return out
+
+
+def send(session: Session, message: str, *, host: str | None = None) -> list[Supervisor]:
+    """Put a control message into the mailboxes of all live supervisors, or of those of one host.
+
+    Raises ``UnreachableError`` when there is none to hear it.
+    """
+    found = live_supervisors(session)
+    if host is not None:
+        found = [item for item in found if item.host == host]
+    if not found:
+        where = f" on host {host}" if host is not None else ""
+        raise UnreachableError(
+            f"no supervisor is running{where} for namespace {session.keys.namespace}; "
+            "see `jobctl status`"
+        )
+    for item in found:
+        session.run_many(transitions.send(session.keys, supervisor=item.id, message=message))
+    return found
+
+
+def await_gone(
+    session: Session,
+    gone: Sequence[Supervisor],
+    *,
+    timeout: float | None,
+    on_look: Callable[[list[Supervisor]], None],
+) -> None:
+    """Return when none of these supervisors is up any more.
+
+    ``on_look`` gets those that still are. With an embedded store, the end of the store is the
+    end of its supervisor. Raises ``TimedOutError`` after ``timeout`` seconds, and
+    ``NotAcceptedError`` when one was lost instead of leaving.
+    """
+    clock = session.clock
+    deadline = None if timeout is None else clock.monotonic() + timeout
+    left = list(gone)
+    while True:
+        try:
+            listed = set(session.run(queries.supervisors(session.keys)))
+            stale = {item.id for item in live_supervisors(session, stale=True) if item.stale}
+        except (UnreachableError, LostReplyError):
+            if session.settings.redis is None:
+                return
+            raise
+        left = [item for item in left if item.id in listed]
+        if not left:
+            return
+        lost = [item for item in left if item.id in stale]
+        if lost:
+            names = ", ".join(f"{item.host} (pid {item.pid})" for item in lost)
+            raise NotAcceptedError(f"supervisor {names} has stopped answering; see its log")
+        on_look(left)
+        if deadline is not None and clock.monotonic() >= deadline:
+            names = ", ".join(item.host for item in left)
+            raise TimedOutError(f"still at work: {names}; it ends when its runs have ended")
+        time.sleep(POLL_EVERY)

@@ -1,0 +1,263 @@
+"""Output of runs: from the log file on the host that wrote it, elsewhere from what was shipped.
+
+A file appears at its name as soon as an attempt has printed something, so a follower looks at
+the name until there is one, reads on while the attempt runs, and stops when the run is final.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from jobctl.errors import JobctlError, NotFoundError, NotPermittedError
+from jobctl.model.run import FINAL_LETTERS
+from jobctl.store import queries
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jobctl.client.open import Session
+    from jobctl.model.run import Run
+
+LOOK_EVERY = 0.05
+"""Seconds between two looks for more output."""
+ASK_EVERY = 0.1
+"""Seconds between two questions to the store whether the run goes on."""
+CHUNK = 256 * 1024
+
+
+def log_path(session: Session, job: str, run_id: str, attempt: int) -> str:
+    """Return where the log of an attempt is on the host that made it."""
+    return f"{session.settings.state_dir}/logs/{job}/{run_id}.{attempt}.log"
+
+
+def read(session: Session, run: Run, *, attempt: int | None, lines: int | None) -> Iterator[bytes]:
+    """Yield the output of one attempt, the last one by default; only its last ``lines`` lines.
+
+    An attempt that printed nothing yields nothing. Raises ``NotFoundError`` for an attempt that
+    was not made, and when its output is on another host and no part of it was shipped.
+    """
+    number = _attempt(run, attempt)
+    if number == 0:
+        return
+    fd = _open(log_path(session, run.job, run.id, number))
+    if fd is not None:
+        yield from _file_tail(fd, lines)
+        return
+    shipped = _shipped_of(session, run, number)
+    if shipped is not None:
+        yield shipped if lines is None else _last_lines(shipped, lines)
+        return
+    _require_silent(session, run, number)
+
+
+def follow(
+    session: Session,
+    run_id: str,
+    *,
+    lines: int | None,
+    on_attempt: Callable[[int], None],
+    deadline: float | None = None,
+) -> Iterator[bytes]:
+    """Yield a run's output as it comes, until the run ends; waits for a run that has not started.
+
+    Begins with the newest attempt; ``on_attempt`` is called for each further one. Ends early at
+    ``deadline``, by the monotonic clock.
+    """
+    follower = _Follower(session, run_id, lines=lines)
+    while deadline is None or session.clock.monotonic() < deadline:
+        final = follower.ask()
+        if follower.changed:
+            # What the last attempt printed until its very end comes first.
+            yield from follower.drain()
+            if follower.advance():
+                on_attempt(follower.attempt)
+        yield from follower.drain()
+        if final:
+            return
+        yield from follower.listen()
+
+
+class _Follower:
+    """Where a follower is: the attempt, its open file, or the position in what is shipped."""
+
+    def __init__(self, session: Session, run_id: str, *, lines: int | None) -> None:
+        self.session = session
+        self.id = run_id
+        self.attempt = 0
+        self.newest = 0
+        self.job = ""
+        self._lines = lines
+        self._fd: int | None = None
+        self._shipped_id = "0-0"
+        self._spoke = False
+
+    @property
+    def changed(self) -> bool:
+        return self.newest != self.attempt
+
+    def ask(self) -> bool:
+        """Look at the record; returns whether the run is final."""
+        letter, job, attempt = self.session.run(queries.log_state(self.session.keys, self.id))
+        if letter is None:
+            raise NotFoundError(f"run {self.id} was forgotten meanwhile")
+        self.job = job
+        self.newest = attempt
+        return letter in FINAL_LETTERS
+
+    def advance(self) -> bool:
+        """Turn to the newest attempt; returns whether there was one before."""
+        before = self.attempt
+        self.close()
+        self.attempt = self.newest
+        if before:
+            self._lines = None
+        self._spoke = False
+        return before > 0
+
+    def listen(self) -> Iterator[bytes]:
+        """Yield what comes until it is time to ask again."""
+        end = self.session.clock.monotonic() + ASK_EVERY
+        while self.session.clock.monotonic() < end:
+            time.sleep(LOOK_EVERY)
+            yield from self.drain()
+
+    def drain(self) -> Iterator[bytes]:
+        """Yield all output there is by now."""
+        if not self.attempt:
+            return
+        if self._fd is None:
+            self._fd = _open(log_path(self.session, self.job, self.id, self.attempt))
+            if self._fd is not None and self._lines is not None:
+                _seek_lines(self._fd, self._lines)
+        if self._fd is not None:
+            yield from self._more(self._fd)
+        else:
+            yield from self._drain_shipped()
+
+    def _more(self, fd: int) -> Iterator[bytes]:
+        size = os.fstat(fd).st_size
+        if os.lseek(fd, 0, os.SEEK_CUR) > size:
+            # The middle of a log that is too long was dropped.
+            os.lseek(fd, size, os.SEEK_SET)
+        while chunk := os.read(fd, CHUNK):
+            yield chunk
+
+    def _drain_shipped(self) -> Iterator[bytes]:
+        if self.session.settings.redis is None:
+            return
+        entries, tail = _shipped(self.session, self.id, after=self._shipped_id)
+        if tail is not None and not self._spoke and self.newest == self.attempt:
+            self._spoke = True
+            yield tail if self._lines is None else _last_lines(tail, self._lines)
+        for entry_id, attempt, data in entries:
+            self._shipped_id = entry_id
+            if attempt == self.attempt:
+                self._spoke = True
+                yield data
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _attempt(run: Run, wanted: int | None) -> int:
+    newest = _newest(run)
+    if wanted is None:
+        return newest
+    if not 1 <= wanted <= newest:
+        made = f"it has {newest}" if newest else "it has not started"
+        raise NotFoundError(f"run {run.id} has no attempt {wanted}: {made}")
+    return wanted
+
+
+def _open(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"{path} cannot be read: {error.strerror}; run as the user of the daemon"
+        ) from error
+
+
+def _file_tail(fd: int, lines: int | None) -> Iterator[bytes]:
+    try:
+        if lines is not None:
+            _seek_lines(fd, lines)
+        while chunk := os.read(fd, CHUNK):
+            yield chunk
+    finally:
+        os.close(fd)
+
+
+def _seek_lines(fd: int, lines: int) -> None:
+    """Move to where the last ``lines`` lines of a file begin, reading from its end."""
+    end = os.fstat(fd).st_size
+    position, seen = end, 0
+    if lines <= 0:
+        os.lseek(fd, end, os.SEEK_SET)
+        return
+    while position > 0:
+        size = min(CHUNK, position)
+        position -= size
+        block = os.pread(fd, size, position)
+        at = len(block)
+        while (at := block.rfind(b"\n", 0, at)) >= 0:
+            if position + at == end - 1:
+                continue
+            seen += 1
+            if seen == lines:
+                os.lseek(fd, position + at + 1, os.SEEK_SET)
+                return
+    os.lseek(fd, 0, os.SEEK_SET)
+
+
+def _last_lines(data: bytes, lines: int) -> bytes:
+    return b"".join(data.splitlines(keepends=True)[-lines:]) if lines > 0 else b""
+
+
+def _shipped(
+    session: Session, run_id: str, *, after: str
+) -> tuple[list[tuple[str, int, bytes]], bytes | None]:
+    """Return what was shipped: entries of a running attempt, or the tail of a finished one."""
+    if session.settings.redis is None:
+        return [], None
+    keys = session.keys
+    calls = [queries.shipped_stream(keys, run_id, after=after), queries.shipped_tail(keys, run_id)]
+    # The key is either a stream or a text; the question for the other one is answered by an error.
+    stream, tail = session.try_many(calls)
+    wrong = [item for item in (stream, tail) if isinstance(item, JobctlError)]
+    if len(wrong) > 1:
+        raise wrong[0]
+    return (
+        [] if isinstance(stream, JobctlError) else stream,
+        None if isinstance(tail, JobctlError) else tail,
+    )
+
+
+def _shipped_of(session: Session, run: Run, attempt: int) -> bytes | None:
+    entries, tail = _shipped(session, run.id, after="0-0")
+    if tail is not None:
+        return tail if attempt == _newest(run) else None
+    chunks = [data for _, number, data in entries if number == attempt]
+    return b"".join(chunks) if chunks else None
+
+
+def _newest(run: Run) -> int:
+    return max([run.attempt, *(item.number for item in run.attempts)])
+
+
+def _require_silent(session: Session, run: Run, attempt: int) -> None:
+    """Raise ``NotFoundError`` when the attempt printed something that cannot be shown here."""
+    for item in run.attempts:
+        if item.number == attempt and item.log_bytes:
+            where = f"host {item.host}" if item.host else "its host"
+            place = log_path(session, run.job, run.id, attempt)
+            raise NotFoundError(
+                f"the log of run {run.id} is not here: {where} had it at {place}, "
+                "and it may be past its retention there"
+            )

@@ -1,0 +1,168 @@
+"""A session: one configuration, and a connection to its store that is made when first used.
+
+Cheap to import and to make: the command line's start-up depends on it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jobctl.clock import SYSTEM_CLOCK
+from jobctl.config.load import read_plain
+from jobctl.errors import NotFoundError, UnreachableError
+from jobctl.model.config import config_from_plain, job_from_plain, settings_from_plain
+from jobctl.model.job import EXEC_JOB, JobDef, QueueDef
+from jobctl.store.address import Address
+from jobctl.store.blocking import BlockingStore
+from jobctl.store.keys import Keys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Self, TypeVar
+
+    from jobctl.clock import Clock
+    from jobctl.errors import JobctlError
+    from jobctl.model.config import Config, Settings
+    from jobctl.store.calls import Call
+
+    T = TypeVar("T")
+
+NEAREST = 3
+"""Names offered for one that is not known."""
+
+
+class Session:
+    """What one command works with: settings, definitions and the store."""
+
+    def __init__(self, plain: Mapping[str, Any], *, clock: Clock = SYSTEM_CLOCK) -> None:
+        """``plain`` is the plain form of a checked configuration."""
+        self.clock = clock
+        self.settings: Settings = settings_from_plain(plain)
+        self.keys = Keys(self.settings.namespace)
+        self.path = str(plain.get("path", ""))
+        self._plain = plain
+        self._jobs: dict[str, JobDef] = {}
+        self._config: Config | None = None
+        self._store: BlockingStore | None = None
+
+    @classmethod
+    def open(cls, config: str | None = None) -> Self:
+        """Read the configuration named, or the usual one; raises ``ConfigError``."""
+        return cls(read_plain(config))
+
+    @property
+    def address(self) -> Address:
+        """Where the store is; raises ``ConfigError`` for a URL that cannot be used."""
+        if self.settings.redis is None:
+            return Address.of_embedded(self.settings.state_dir)
+        return Address.parse(self.settings.redis)
+
+    @property
+    def store(self) -> BlockingStore:
+        """The connection; prefer :meth:`run` and :meth:`run_many`."""
+        if self._store is None:
+            self._store = BlockingStore(self.address)
+        return self._store
+
+    @property
+    def config(self) -> Config:
+        """The whole configuration; :meth:`job` is cheaper for one job."""
+        if self._config is None:
+            self._config = config_from_plain(self._plain)
+        return self._config
+
+    @property
+    def job_names(self) -> list[str]:
+        """Names of all defined jobs, in the order of the files."""
+        return list(self._plain.get("jobs", ()))
+
+    def find_job(self, name: str) -> JobDef | None:
+        """Return the definition of ``name``, or ``None``."""
+        if name not in self._jobs:
+            if name == EXEC_JOB:
+                self._jobs[name] = JobDef(name=EXEC_JOB, command=("@args",))
+            elif name in self._plain.get("jobs", ()):
+                self._jobs[name] = job_from_plain(self._plain["jobs"][name])
+            else:
+                return None
+        return self._jobs[name]
+
+    def job(self, name: str) -> JobDef:
+        """Return the definition of ``name``; raises ``NotFoundError`` with the nearest names."""
+        found = self.find_job(name)
+        if found is None:
+            raise NotFoundError(self.unknown_job(name))
+        return found
+
+    def queue(self, name: str) -> QueueDef | None:
+        """Return the limits of a queue, or ``None`` when it has none."""
+        found = self._plain.get("queues", {}).get(name)
+        return None if found is None else QueueDef(**found)
+
+    def unknown_job(self, name: str) -> str:
+        """Return the sentence for a job that is not defined."""
+        return f"no job {shown(name)} in {self.path or 'jobs.toml'}{hint(name, self.job_names)}"
+
+    def run(self, call: Call[T]) -> T:
+        """Carry out one call; raises a branch of ``JobctlError``."""
+        return self.run_many((call,))[0]
+
+    def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Carry out several calls in one round trip."""
+        try:
+            return self.store.run_many(calls)
+        except UnreachableError as error:
+            raise self.unreachable(error) from error
+
+    def try_many(self, calls: Sequence[Call[Any]]) -> list[Any | JobctlError]:
+        """Carry out several calls; errors of single ones stand in the place of their results."""
+        try:
+            return self.store.try_many(calls)
+        except UnreachableError as error:
+            raise self.unreachable(error) from error
+
+    def unreachable(self, error: UnreachableError) -> UnreachableError:
+        """Return the error in the user's words: without ``redis =`` the daemon serves the store."""
+        if self.settings.redis is not None:
+            return error
+        return UnreachableError(
+            f"no daemon is running for {self.path} (nothing listens at {self.address.path}); "
+            f"start it with `jobctl daemon{self.config_flag}`"
+        )
+
+    @property
+    def config_flag(self) -> str:
+        """`` --config FILE`` for a remedy, unless the file would be found without it."""
+        usual = (os.path.abspath("jobs.toml"), "/etc/jobctl/jobs.toml")  # noqa: PTH100 (pathlib costs 10 ms)
+        return "" if self.path in usual else f" --config {self.path}"
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._store is not None:
+            self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def shown(word: str, most: int = 60) -> str:
+    """Return a word of the user's for a message: quoted, printable and not too long."""
+    text = repr(word)
+    return text if len(text) <= most else text[: most - 2] + "…'"
+
+
+def hint(name: str, known: Sequence[str]) -> str:
+    """Return ``; did you mean …?`` for the nearest names, or the list when it is short."""
+    from difflib import get_close_matches  # noqa: PLC0415 (7 ms, and only for a mistake)
+
+    near = get_close_matches(name[:100].lower(), known, n=NEAREST, cutoff=0.6)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    if not known:
+        return "; it defines no jobs"
+    listed = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")  # noqa: PLR2004 (one line)
+    return f"; it has {listed}"

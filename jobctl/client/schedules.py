@@ -1,0 +1,115 @@
+"""When jobs run next: computed from the configuration, without a store."""
+
+from __future__ import annotations
+
+import heapq
+from datetime import UTC, datetime, timedelta
+
+from jobctl.host import host_name, host_zone
+from jobctl.errors import NotFoundError, UsageError
+from jobctl.model.rules import schedule_entries
+from jobctl.model.schedule import BootRule, ScheduleError, load_zone, parse_rule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from zoneinfo import ZoneInfo
+
+    from jobctl.client.open import Session
+    from jobctl.model.rules import ScheduleEntry
+    from jobctl.model.schedule import Rule
+
+
+class Fire:
+    """One scheduled instant of a job, and when its run starts on this host."""
+
+    __slots__ = ("instant", "job", "schedule", "start", "zone")
+
+    def __init__(self, entry: ScheduleEntry, instant: datetime) -> None:
+        self.job = entry.job.name
+        self.schedule = entry.name
+        self.zone = load_zone(entry.timezone)
+        self.instant = instant.astimezone(self.zone)
+        self.start = self.instant + timedelta(seconds=entry.jitter)
+        """The instant plus the job's jitter on this host."""
+
+
+def entries(session: Session, job: str | None = None) -> list[ScheduleEntry]:
+    """Return the active schedules of all jobs, or of one."""
+    found = schedule_entries(
+        session.config, host=own_host(session), timezone=host_zone(), job=job
+    )
+    return [entry for entry in found if entry.active]
+
+
+def own_host(session: Session) -> str:
+    """Return the name this host has in listings."""
+    return host_name(session.settings.name)
+
+
+def next_fires(
+    session: Session, *, most: int, after: datetime, job: str | None = None
+) -> list[Fire]:
+    """Return the next ``most`` instants of all jobs, or of one, in order."""
+    if job is not None:
+        session.job(job)
+    streams = [_fires(entry, after) for entry in entries(session, job)]
+    merged = heapq.merge(*streams, key=lambda fire: fire.start)
+    return [fire for fire, _ in zip(merged, range(most), strict=False)]
+
+
+def _fires(entry: ScheduleEntry, after: datetime) -> Iterator[Fire]:
+    if isinstance(entry.rule, BootRule):
+        return
+    # An instant before ``after`` may, by its jitter, start after it.
+    at = entry.next_after(after - timedelta(seconds=entry.jitter), anchor=after)
+    while at is not None:
+        yield Fire(entry, at)
+        at = entry.next_after(at, anchor=at)
+
+
+def expression(text: str, *, timezone: str | None, default_zone: str) -> tuple[Rule, ZoneInfo]:
+    """Return the rule and zone of an expression; raises ``UsageError`` naming field and column."""
+    try:
+        zone = load_zone(timezone or default_zone)
+        return parse_rule(text, timezone=zone.key), zone
+    except ScheduleError as error:
+        raise UsageError(f"{text!r}: {error}") from error
+
+
+def next_of(rule: Rule, zone: ZoneInfo, *, most: int, after: datetime) -> list[datetime]:
+    """Return the next ``most`` instants of a rule, in its zone."""
+    out: list[datetime] = []
+    at = rule.next_after(after, anchor=after)
+    while at is not None and len(out) < most:
+        out.append(at.astimezone(zone))
+        at = rule.next_after(at, anchor=at)
+    return out
+
+
+def moment(text: str, *, zone: str) -> datetime:
+    """Return an instant written as ISO 8601; without an offset it is in ``zone``.
+
+    Raises ``UsageError`` for anything else.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=load_zone(zone))
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{text!r} is no date and time; write for example 2030-12-24T18:00 "
+            "or 2030-12-24T18:00:00+01:00"
+        ) from error
+
+
+def default_zone(session: Session) -> str:
+    """Return the zone of times and schedules that name none."""
+    return session.settings.timezone or host_zone()
+
+
+def require_scheduled(session: Session, job: str) -> None:
+    """Raise ``NotFoundError`` when a job has no schedule."""
+    if not session.job(job).schedules:
+        raise NotFoundError(f"job {job} has no schedule; it runs when it is submitted")

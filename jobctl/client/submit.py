@@ -1,0 +1,315 @@
+"""Requests for runs: from what somebody asks for to what the store answered.
+
+A wish is checked completely before anything is sent, so that of many wishes either all or none
+reach the store. Run ids are made here, before the first byte leaves: whatever happens to the
+answer, repeating the request with the same id can never make a second run.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from jobctl.errors import NotAcceptedError, UnreachableError, UsageError
+from jobctl.model.admission import NewRun, admission_for, unique_digest
+from jobctl.model.ids import derived_id, is_id, new_id
+from jobctl.model.params import bind
+from jobctl.model.run import Request
+from jobctl.store import queries, transitions
+from jobctl.store.codec import encode_envelope
+from jobctl.store.failures import LostReplyError, StoreBusyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from jobctl.client.open import Session
+    from jobctl.model.run import Run
+    from jobctl.store.calls import Call
+    from jobctl.store.transitions import Answer
+
+LONGEST_NAME = 200
+"""Characters of a queue's name, an idempotency key, or a tag."""
+BATCH_RUNS = 500
+"""Runs in one call: a script that is short enough not to be noticed by others."""
+BATCH_BYTES = 1024 * 1024
+REPEAT_AFTER = (0.05, 0.2, 1.0)
+"""Seconds before a submit without an answer is repeated: a store that restarts is back by then."""
+PRIORITIES = range(10)
+
+
+class Wish:
+    """What somebody asks for; everything but the job may be left to the job's definition."""
+
+    __slots__ = (
+        "args", "expires", "force", "id", "job", "kwargs", "priority", "queue", "retries",
+        "retry_of", "start_at", "start_in", "tags", "text", "timeout", "trigger",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - one keyword per thing that can be asked for
+        self,
+        job: str,
+        *,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        id: str | None = None,  # noqa: A002 - the word of the contract
+        start_in: float | None = None,
+        start_at: float | None = None,
+        expires: float | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        force: bool = False,
+        text: bool = False,
+        trigger: str = "manual",
+        retry_of: str | None = None,
+    ) -> None:
+        """Durations are seconds, ``start_at`` is epoch seconds; ``id`` is a run id or any key.
+
+        ``retries`` -1 is without end; ``text`` says that the arguments are words of a command
+        line; ``force`` lets the run overlap with others of its job.
+        """
+        self.job = job
+        self.args = args
+        self.kwargs = kwargs or {}
+        self.id = id
+        self.start_in = start_in
+        self.start_at = start_at
+        self.expires = expires
+        self.queue = queue
+        self.priority = priority
+        self.timeout = timeout
+        self.retries = retries
+        self.tags = tags or {}
+        self.force = force
+        self.text = text
+        self.trigger = trigger
+        self.retry_of = retry_of
+
+
+def prepare(session: Session, wish: Wish, *, submitter: str | None = None) -> NewRun:
+    """Check a wish against its job's definition and return what to send.
+
+    Raises ``NotFoundError`` for an unknown job and ``UsageError`` for anything else.
+    """
+    job = session.job(wish.job)
+    args, kwargs = bind(job, wish.args, wish.kwargs, text=wish.text)
+    _check(wish)
+    queue = wish.queue or job.queue
+    retries = job.retry.retries if wish.retries is None else wish.retries
+    request = Request(
+        id=run_id_for(session, wish),
+        job=job.name,
+        args=args,
+        kwargs=kwargs,
+        tags={**job.tags, **wish.tags} if job.tags else dict(wish.tags),
+        queue=queue,
+        priority=job.priority if wish.priority is None else wish.priority,
+        max_attempts=retries + 1 if retries >= 0 else -1,
+        timeout=wish.timeout,
+        trigger=wish.trigger,
+        submitter=own_name() if submitter is None else submitter,
+        retry_of=wish.retry_of,
+    )
+    _check_size(session, request)
+    return NewRun(
+        request=request,
+        admission=admission_for(job, queue=session.queue(queue), force=wish.force),
+        start_in=wish.start_in,
+        start_at=wish.start_at,
+        expires_in=job.expires if wish.expires is None else wish.expires,
+        unique=unique_digest(job, args, kwargs) if job.unique else "",
+    )
+
+
+def run_id_for(session: Session, wish: Wish) -> str:
+    """Return the id of a wish's run: its own, the one that belongs to its key, or a new one."""
+    if wish.id is None:
+        return new_id()
+    if is_id(wish.id):
+        return wish.id
+    return derived_id(session.keys.namespace, wish.job, wish.id)
+
+
+def own_name() -> str:
+    """Return who submits, as ``user@host``."""
+    name = f"{_user()}@{os.uname().nodename}"
+    return name.encode("utf-8", "replace").decode()[:LONGEST_NAME]
+
+
+def _user() -> str:
+    named = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME") or os.environ.get("USER")
+    if named:
+        return named
+    import pwd  # noqa: PLC0415 (only where nobody logged in)
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _check(wish: Wish) -> None:
+    if wish.priority is not None and wish.priority not in PRIORITIES:
+        raise UsageError(f"priority {wish.priority} is not one of 0 to 9 (9 runs first)")
+    if wish.retries is not None and wish.retries < -1:
+        raise UsageError(f"retries {wish.retries} is less than 0 (-1: without end)")
+    if wish.start_in is not None and wish.start_at is not None:
+        raise UsageError("the start is given twice: use either 'in' or 'at'")
+    if wish.timeout is not None and wish.timeout <= 0:
+        raise UsageError("timeout must be more than 0")
+    if wish.id is not None:
+        _check_word("id", wish.id)
+    if wish.queue is not None:
+        _check_word("queue", wish.queue)
+    for name, value in wish.tags.items():
+        _check_word("tag", name)
+        if len(value) > LONGEST_NAME:
+            raise UsageError(f"tag {name}: its value is longer than {LONGEST_NAME} characters")
+
+
+def _check_word(what: str, word: str) -> None:
+    if not word or len(word) > LONGEST_NAME or not word.isprintable():
+        raise UsageError(
+            f"{what}: write 1 to {LONGEST_NAME} printable characters, not {word[:40]!r}"
+        )
+
+
+def _check_size(session: Session, request: Request) -> None:
+    try:
+        size = len(encode_envelope(request).encode())
+    except UnicodeEncodeError as error:
+        bad = error.object[max(0, error.start - 10) : error.start + 10]
+        raise UsageError(
+            f"job {request.job}: an argument or tag has bytes that are no text, near {bad!r}; "
+            "only UTF-8 can be passed, so put other data in a file and pass its name"
+        ) from error
+    except RecursionError as error:
+        raise UsageError(f"job {request.job}: the arguments are nested too deeply") from error
+    most = session.settings.max_args
+    if size > most:
+        raise UsageError(
+            f"job {request.job}: the arguments take {size} bytes, the limit is {most}; "
+            "put the data in a file and pass its name, or raise max_args in [jobctl]"
+        )
+
+
+class Receipt:
+    """What became of one wish."""
+
+    __slots__ = ("answer", "id", "job")
+
+    def __init__(self, run: NewRun, answer: Answer) -> None:
+        self.job = run.request.job
+        self.answer = answer
+        self.id = answer.detail if answer.kind == "unique" else run.request.id
+        """The run to look at: of a unique job that waits already, the one that waits."""
+
+    @property
+    def full(self) -> bool:
+        """True when the queue was full: there is no such run."""
+        return self.answer.kind == "full"
+
+    @property
+    def accepted(self) -> bool:
+        """True when the run, or the one it repeats, will be run or was."""
+        return self.answer.kind in ("ok", "dup", "unique")
+
+
+class LostSubmitError(NotAcceptedError):
+    """Raised when the answer to a submit was lost: the runs may or may not be there."""
+
+    code = "unknown"
+
+    def __init__(self, ids: Sequence[str], cause: LostReplyError) -> None:
+        self.ids = list(ids)
+        again = f"--id {ids[0]}" if len(ids) == 1 else "the same ids"
+        super().__init__(f"{cause}; repeat it with {again}, it cannot run twice")
+
+
+def send_one(session: Session, run: NewRun) -> tuple[Receipt, bool]:
+    """Submit one run; tells also whether any supervisor is known to the store."""
+    calls = (transitions.submit(session.keys, [run]), queries.supervisors(session.keys))
+    (answer,), supervisors = _send(session, calls, [run])
+    return Receipt(run, answer), bool(supervisors)
+
+
+def send_many(session: Session, runs: Iterable[NewRun]) -> Iterator[Receipt]:
+    """Submit many runs in order; a later batch is sent when the receipts of one were taken."""
+    for batch in batches(runs):
+        (answers,) = _send(session, (transitions.submit(session.keys, batch),), batch)
+        for run, answer in zip(batch, answers, strict=True):
+            yield Receipt(run, answer)
+
+
+def _send(session: Session, calls: Sequence[Call[Any]], runs: Sequence[NewRun]) -> list[Any]:
+    """Carry out a submit, again when its answer was lost: the ids make that safe.
+
+    Raises ``LostSubmitError`` when no answer comes after all.
+    """
+    lost: LostReplyError | None = None
+    for pause in (*REPEAT_AFTER, None):
+        try:
+            return session.run_many(calls)
+        except LostReplyError as error:
+            lost = error
+        except (UnreachableError, StoreBusyError):
+            if lost is None:
+                raise
+        if pause is not None:
+            time.sleep(pause)
+    assert lost is not None  # noqa: S101 - the loop ends early otherwise
+    raise LostSubmitError([run.request.id for run in runs], lost) from lost
+
+
+def batches(runs: Iterable[NewRun]) -> Iterator[list[NewRun]]:
+    """Split ``runs`` so that no call takes the store more than a few milliseconds."""
+    batch: list[NewRun] = []
+    size = 0
+    for run in runs:
+        batch.append(run)
+        size += 200 + sum(len(arg) for arg in run.request.args if isinstance(arg, str))
+        size += sum(len(arg) for arg in run.request.kwargs.values() if isinstance(arg, str))
+        if len(batch) >= BATCH_RUNS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def repeat(session: Session, run: Run) -> NewRun:
+    """Return a new run with the request of ``run``, which it names as ``retry_of``."""
+    old = run.request
+    job = session.job(old.job)
+    request = Request(
+        id=new_id(),
+        job=old.job,
+        args=old.args,
+        kwargs=old.kwargs,
+        tags=old.tags,
+        queue=old.queue,
+        priority=old.priority,
+        max_attempts=old.max_attempts,
+        timeout=old.timeout,
+        trigger="retry",
+        scheduled_at=old.scheduled_at,
+        submitter=own_name(),
+        retry_of=old.id,
+    )
+    return NewRun(
+        request=request,
+        admission=admission_for(job, queue=session.queue(old.queue)),
+        expires_in=job.expires,
+        unique=unique_digest(job, old.args, old.kwargs),
+    )
+
+
+def ahead(session: Session, run: NewRun) -> int:
+    """Count the ready runs that are claimed before one of this queue and priority."""
+    queue = run.request.queue
+    levels = range(run.request.priority, 10)
+    counts = session.run_many([queries.ready_length(session.keys, queue, p) for p in levels])
+    return sum(counts)

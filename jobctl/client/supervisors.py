@@ -1,0 +1,73 @@
+"""What the supervisors of a namespace say of themselves."""
+
+from __future__ import annotations
+
+import json
+
+from jobctl.store import queries
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobctl.client.open import Session
+
+STALE_AFTER = 15.0
+"""Seconds without a heartbeat; they beat every five."""
+
+
+class Supervisor:
+    """One supervisor. Times are epoch seconds."""
+
+    __slots__ = (
+        "age", "host", "id", "load", "pid", "pools", "stale", "started_at", "version", "zone",
+    )  # fmt: skip
+
+    def __init__(self, supervisor_id: str, facts: Mapping[str, str], *, now: float) -> None:
+        """``now`` is the store's clock."""
+        self.id = supervisor_id
+        self.host = facts.get("host", supervisor_id.partition("~")[0])
+        self.pid = int(facts.get("pid", "0"))
+        self.version = facts.get("version", "")
+        self.zone = facts.get("zone", "")
+        self.started_at = float(facts.get("started", "0"))
+        self.age = max(0.0, now - float(facts.get("bt", "0")) / 1000)
+        """Seconds since its last heartbeat."""
+        self.stale = self.age > STALE_AFTER or facts.get("st", "up") != "up"
+        self.pools = _objects(facts.get("pools", "{}"))
+        """Name → slots and queues."""
+        self.load = _objects(facts.get("load", "{}"))
+
+    def running(self, pool: str) -> int:
+        """Return how many attempts a pool ran at the last heartbeat."""
+        pools = self.load.get("pools", {})
+        found = pools.get(pool, {}) if isinstance(pools, dict) else {}
+        return int(found.get("running", 0)) if isinstance(found, dict) else 0
+
+    def queues(self) -> set[str]:
+        """Return the queues its pools serve."""
+        names: set[str] = set()
+        for pool in self.pools.values():
+            names.update(pool.get("queues", ()))
+        return names
+
+
+def _objects(text: str) -> dict[str, dict[str, object]]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def live_supervisors(session: Session, *, stale: bool = False) -> list[Supervisor]:
+    """Return the supervisors that are up, by host; with ``stale`` also those not heard of lately."""
+    keys = session.keys
+    ids, now = session.run_many([queries.supervisors(keys), queries.now(keys)])
+    replies = session.run_many([queries.supervisor(keys, one) for one in ids]) if ids else []
+    found = [
+        Supervisor(one, facts, now=now) for one, facts in zip(ids, replies, strict=True) if facts
+    ]
+    return sorted(
+        (item for item in found if stale or not item.stale), key=lambda item: (item.host, item.id)
+    )

@@ -1,0 +1,90 @@
+"""Puts a supervisor together from a configuration file, and runs it to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobctl.clock import SYSTEM_CLOCK
+from jobctl.config.child import load_in_child
+from jobctl.config.hosts import host_problems
+from jobctl.config.problem import ERROR, ConfigProblems
+from jobctl.engine.journal import configure_logging
+from jobctl.engine.lock import prepare
+from jobctl.engine.supervisor import Supervisor
+from jobctl.host import boot_id, host_name, host_zone
+from jobctl.model.ids import new_id
+from jobctl.store.address import Address
+from jobctl.store.binary import find_binary
+from jobctl.store.embedded import EmbeddedStore
+
+if TYPE_CHECKING:
+    from jobctl.model.config import Config
+
+log = logging.getLogger(__name__)
+
+
+def run_daemon(
+    path: str,
+    *,
+    burst: bool = False,
+    scheduling: bool = True,
+    log_level: str | None = None,
+) -> int:
+    """Run the supervisor in the foreground until it is stopped; return its exit code.
+
+    Raises ``ConfigError`` for a file that cannot be used here, ``NotAcceptedError`` when another
+    supervisor uses the state directory, ``NotPermittedError`` for one that cannot be written.
+    """
+    configure_logging(log_level)
+    os.umask(0o077)
+    return asyncio.run(_run(path, burst=burst, scheduling=scheduling))
+
+
+async def _run(path: str, *, burst: bool, scheduling: bool) -> int:
+    config = await _load(path)
+    host = host_name(config.settings.name)
+    boot = boot_id()
+    state_dir = Path(config.settings.state_dir)
+    prepare(state_dir)
+    supervisor = Supervisor(
+        config,
+        reload=lambda: _load(path),
+        address=_address(config),
+        embedded=_embedded(config),
+        supervisor=f"{host}~{boot[:8] or 'noboot'}.{new_id()[:8]}",
+        host=host,
+        timezone=config.settings.timezone or host_zone(),
+        boot_id=boot,
+        clock=SYSTEM_CLOCK,
+        scheduling=scheduling,
+        burst=burst,
+    )
+    return await supervisor.run()
+
+
+async def _load(path: str) -> Config:
+    """Return the configuration, once this host has what it cannot do without."""
+    config = await load_in_child(path)
+    problems = host_problems(config)
+    if any(problem.severity == ERROR for problem in problems):
+        raise ConfigProblems(problems)
+    for problem in problems:
+        log.warning("%s", problem)
+    return config
+
+
+def _address(config: Config) -> Address:
+    if config.settings.redis is not None:
+        return Address.parse(config.settings.redis)
+    return Address.of_embedded(config.settings.state_dir)
+
+
+def _embedded(config: Config) -> EmbeddedStore | None:
+    if config.settings.redis is not None:
+        return None
+    binary = find_binary(config.settings.store_binary)
+    return EmbeddedStore(Path(config.settings.state_dir) / "store", binary)

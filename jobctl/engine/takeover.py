@@ -1,0 +1,47 @@
+"""What a supervisor does first: end and rescue what an earlier one of its state directory left.
+
+The directory's lock proves that the earlier one is dead, so nothing has to be waited for but its
+pools, which stop their attempts by themselves when their supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from jobctl.engine import leftovers
+from jobctl.engine.rescuer import take_back
+
+if TYPE_CHECKING:
+    from jobctl.clock import Clock
+    from jobctl.engine.lock import StateLock
+    from jobctl.store.aio import AsyncStore
+    from jobctl.store.keys import Keys
+
+log = logging.getLogger(__name__)
+
+POOLS_GONE = 15.0
+"""Seconds that pools of an earlier supervisor get to end by themselves."""
+LOOK_EVERY = 0.05
+
+
+async def take_over(lock: StateLock, *, store: AsyncStore, keys: Keys, clock: Clock) -> None:
+    """Return when nothing of an earlier supervisor runs, and its runs are taken back."""
+    earlier = str(lock.facts().get("supervisor", ""))
+    deadline = clock.monotonic() + POOLS_GONE
+    while not lock.acquire_pools():
+        if clock.monotonic() > deadline:
+            log.warning("pools of the earlier supervisor %s do not end; killing them", earlier)
+            await asyncio.to_thread(leftovers.end_pools, lock.facts())
+            deadline += POOLS_GONE
+        await asyncio.sleep(LOOK_EVERY)
+    if not earlier:
+        return
+    ended = await asyncio.to_thread(leftovers.end, earlier)
+    moved = await take_back(store, keys, supervisor=earlier)
+    if ended or moved:
+        log.warning(
+            "supervisor %s ended without notice: took back %s runs, ended %d processes",
+            earlier, moved, ended,
+        )  # fmt: skip

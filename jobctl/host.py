@@ -1,0 +1,51 @@
+"""What this host is called, which zone it is in, and which boot this is."""
+
+from __future__ import annotations
+
+import os
+
+
+def host_name(configured: str | None) -> str:
+    """Return the name this host is listed under: ``configured``, else its own first label."""
+    name = configured or os.uname().nodename.partition(".")[0] or "localhost"
+    # The name is part of owner ids, whose separators it must not contain.
+    return "".join(char if char.isalnum() or char in "._-" else "-" for char in name)
+
+
+def host_zone() -> str:
+    """Return the IANA name of the host's time zone: ``TZ``, ``/etc/localtime``, ``/etc/timezone``, else UTC."""
+    named = os.environ.get("TZ", "").removeprefix(":")
+    if named and _exists(named):
+        return named
+    try:
+        target = os.path.realpath("/etc/localtime")
+    except OSError:
+        target = ""
+    _, found, name = target.partition("/zoneinfo/")
+    if found and _exists(name.removeprefix("posix/").removeprefix("right/")):
+        return name.removeprefix("posix/").removeprefix("right/")
+    try:
+        with open("/etc/timezone", encoding="ascii") as file:
+            name = file.readline().strip()
+    except (OSError, UnicodeDecodeError):
+        return "UTC"
+    return name if name and _exists(name) else "UTC"
+
+
+def boot_id() -> str:
+    """Return what the kernel calls this boot; empty where it does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _exists(zone: str) -> bool:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - 6 ms that only schedules need
+
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True

@@ -1,0 +1,36 @@
+# Everything CI runs.
+default:
+    .ci/run
+
+# Set up the environment that the other recipes use.
+setup:
+    python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[dev]'
+
+format:
+    .venv/bin/ruff format jobctl tests benchmarks
+
+lint:
+    .venv/bin/ruff format --check jobctl tests benchmarks
+    .venv/bin/ruff check jobctl tests benchmarks
+
+types:
+    .venv/bin/mypy
+
+layers:
+    .venv/bin/lint-imports
+
+units:
+    .ci/verify-units systemd/*.service
+
+# For example: just test -k schedule
+test *args:
+    .venv/bin/pytest {{args}}
+
+# Compare with peers, side by side; see benchmarks/README.md.
+bench *args:
+    .venv/bin/python -m benchmarks {{args}}
+
+completions:
+    .venv/bin/jobctl completions bash > completions/jobctl.bash
+    .venv/bin/jobctl completions zsh > completions/_jobctl
+    .venv/bin/jobctl completions fish > completions/jobctl.fish

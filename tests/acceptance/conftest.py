@@ -1,0 +1,20 @@
+"""Fixtures for stories with a real daemon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A host with the embedded store; nothing of it is left afterwards."""
+    host = Host()
+    yield host
+    host.close()

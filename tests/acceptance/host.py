@@ -1,0 +1,176 @@
+"""A host for acceptance tests: a scratch directory, a real daemon, and the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEADLINE = 30.0
+PACKAGE = str(Path(__file__).parents[2])
+
+
+def wait_until(condition: Callable[[], Any], *, deadline: float = DEADLINE, what: str = "") -> Any:
+    """Return the first true value of ``condition``; fail after ``deadline`` seconds."""
+    limit = time.monotonic() + deadline
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > limit:
+            raise AssertionError(f"not within {deadline:g} s: {what or condition}")
+        time.sleep(0.02)
+
+
+@dataclass
+class Host:
+    """One host: its directory, its jobs.toml and its daemon."""
+
+    directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="jch")))
+    redis: str | None = None
+    name: str = "host-a"
+    daemons: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "jobs.toml"
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
+    @property
+    def log(self) -> str:
+        """What the daemon said."""
+        path = self.directory / "daemon.log"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "HOME": str(self.directory),
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": PACKAGE,
+            "JOBCTL_CONFIG": str(self.config),
+        }
+
+    def write(self, text: str, *, settings: str = "") -> None:
+        """Write jobs.toml with a ``[jobctl]`` table of this host's own."""
+        redis = f'redis = "{self.redis}"\n' if self.redis else ""
+        head = f'[jobctl]\nname = "{self.name}"\nstate_dir = "{self.state}"\n{redis}{settings}\n'
+        self.config.write_text(head + text)
+
+    def start(self, *options: str, ready: bool = True) -> subprocess.Popen[str]:
+        """Start the daemon; with ``ready`` wait until it says so."""
+        before = self.log.count(" is ready ")
+        with (self.directory / "daemon.log").open("a") as log:
+            daemon = subprocess.Popen(
+                [sys.executable, "-m", "jobctl", "daemon", *options],
+                env=self.environment,
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        self.daemons.append(daemon)
+        if ready:
+            wait_until(
+                lambda: self.log.count(" is ready ") > before or daemon.poll() is not None,
+                what="daemon ready",
+            )
+            assert daemon.poll() is None, self.log
+        return daemon
+
+    def stop(self, daemon: subprocess.Popen[str] | None = None) -> int:
+        """Stop the (last) daemon in order; return its exit code."""
+        daemon = daemon or self.daemons[-1]
+        if daemon.poll() is None:
+            daemon.send_signal(signal.SIGTERM)
+        return daemon.wait(DEADLINE)
+
+    def run(self, *words: str, code: int | None = 0, **options: Any) -> str:
+        """Run ``jobctl`` and return its standard output; ``code=None`` accepts any exit code."""
+        done = self.call(*words, **options)
+        if code is not None:
+            assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
+    def call(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "jobctl", *words],
+            env=self.environment,
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            **options,
+        )
+
+    def submit(self, *words: str) -> str:
+        """Submit and return the run id."""
+        return self.run("submit", *words).strip()
+
+    def inspect(self, run: str) -> dict[str, Any]:
+        """Return the run's record."""
+        return dict(json.loads(self.run("inspect", run, "--json"))["run"])
+
+    def runs(self, *filters: str) -> list[dict[str, Any]]:
+        return list(json.loads(self.run("list", "--json", "-n", "1000", *filters))["runs"])
+
+    def wait_state(self, run: str, *states: str, deadline: float = DEADLINE) -> dict[str, Any]:
+        """Return the record of ``run`` once it is in one of ``states`` (default: a final one)."""
+        wanted = states or ("succeeded", "failed", "revoked", "expired", "skipped")
+        found: dict[str, Any] = {}
+
+        def there() -> bool:
+            found.clear()
+            found.update(self.inspect(run))
+            return found["state"] in wanted
+
+        wait_until(there, deadline=deadline, what=f"{run} in {wanted}, not {found}")
+        return found
+
+    def lines(self, name: str) -> list[str]:
+        """Return the lines of a file that jobs write to."""
+        path = self.directory / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every process that has to do with this host's directory."""
+        mark = str(self.directory)
+        found = []
+        for process in psutil.process_iter():
+            try:
+                words = " ".join(process.cmdline()) + " ".join(process.environ().values())
+                if mark in words + process.cwd() and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def close(self) -> None:
+        """End everything and remove the directory."""
+        for daemon in self.daemons:
+            if daemon.poll() is None:
+                daemon.kill()
+                daemon.wait()
+        for process in self.processes():
+            if process.pid != os.getpid():
+                process.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,236 @@
+"""Stories about the daemon's life: signals, crashes, reloads."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tests.acceptance.host import wait_until
+
+if TYPE_CHECKING:
+    from tests.acceptance.host import Host
+
+TRACED = """
+[pools.default]
+slots = 4
+[jobs.traced]
+command = '''
+echo "start $JOBCTL_RUN_ID" >> trace
+trap 'echo "end $JOBCTL_RUN_ID" >> trace; exit 143' TERM
+sleep "$1" & wait
+echo "end $JOBCTL_RUN_ID" >> trace
+'''
+cwd = "{directory}"
+stop_timeout = "2s"
+"""
+
+
+def traced(host: Host) -> None:
+    host.write(TRACED.replace("{directory}", str(host.directory)))
+
+
+def overlapping(trace: list[str]) -> list[str]:
+    """Return the ids of runs that started while they were already running."""
+    running: set[str] = set()
+    twice = []
+    for line in trace:
+        word, run_id = line.split()
+        if word == "start":
+            if run_id in running:
+                twice.append(run_id)
+            running.add(run_id)
+        else:
+            running.discard(run_id)
+    return twice
+
+
+def test_a_submitted_job_runs_and_leaves_a_full_record(host: Host) -> None:
+    host.write('[jobs.hello]\ncommand = "echo hello $1"\n')
+    host.start()
+
+    run_id = host.submit("hello", "world")
+    assert host.run("wait", run_id, code=0) is not None
+    run = host.inspect(run_id)
+
+    assert host.run("logs", run_id) == "hello world\n"
+    assert (run["state"], run["attempt"], run["exit_code"], run["host"]) == (
+        "succeeded",
+        1,
+        0,
+        "host-a",
+    )
+    assert run["submitted_at"] <= run["started_at"] <= run["finished_at"]
+    assert (host.state / "logs" / "hello" / f"{run_id}.1.log").read_text() == "hello world\n"
+
+
+def test_sigterm_lets_what_runs_finish_and_gives_the_rest_back(host: Host) -> None:
+    traced(host)
+    daemon = host.start()
+    running = [host.submit("traced", "1") for _ in range(4)]
+    queued = [host.submit("traced", "0") for _ in range(3)]
+    wait_until(lambda: len(host.lines("trace")) == 4, what="four running")
+
+    assert host.stop(daemon) == 0
+    assert Counter(line.split()[0] for line in host.lines("trace")) == {"start": 4, "end": 4}
+
+    host.start()
+    states = [host.wait_state(run_id) for run_id in [*running, *queued]]
+    assert {run["state"] for run in states} == {"succeeded"}
+    assert {run["attempt"] for run in states} == {1}
+
+
+def test_a_second_sigterm_stops_what_runs_and_it_runs_again_later(host: Host) -> None:
+    traced(host)
+    daemon = host.start()
+    run_id = host.submit("traced", "60")
+    wait_until(lambda: host.lines("trace"), what="running")
+
+    daemon.send_signal(signal.SIGTERM)
+    wait_until(lambda: "SIGTERM" in host.log, what="the first signal")
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(20) == 0
+    assert host.lines("trace") == [f"start {run_id}", f"end {run_id}"]
+
+    host.start()
+    wait_until(lambda: len(host.lines("trace")) == 3, what="started again")
+    host.run("revoke", run_id)
+    assert host.wait_state(run_id)["state"] == "revoked"
+
+
+def test_killed_supervisor_loses_and_doubles_nothing(host: Host) -> None:
+    traced(host)
+    daemon = host.start()
+    runs = [host.submit("traced", "1") for _ in range(4)]
+    batch = "\n".join('{"args": ["0.01"]}' for _ in range(40))
+    runs += host.run("submit", "traced", "--from-ndjson", "-", input=batch).split()
+    wait_until(lambda: len(host.lines("trace")) >= 4, what="running")
+
+    daemon.kill()
+    daemon.wait()
+    host.start()
+    ended = [host.wait_state(run_id) for run_id in runs]
+
+    assert {run["state"] for run in ended} == {"succeeded"}
+    assert overlapping(host.lines("trace")) == []
+    assert {line.split()[1] for line in host.lines("trace")} == set(runs)
+
+
+def test_killed_supervisor_and_pools_leave_no_process_behind(host: Host) -> None:
+    host.write(
+        "[jobs.stray]\ncommand = 'setsid sleep 300 & sleep 300'\n[pools.default]\nslots = 2\n"
+    )
+    daemon = host.start()
+    run_id = host.submit("stray")
+    host.wait_state(run_id, "running")
+    wait_until(lambda: _sleepers(host), what="sleepers")
+    for process in [psutil.Process(daemon.pid), *_pools(host)]:
+        process.kill()
+    daemon.wait()
+
+    strays = _sleepers(host)
+    host.start()
+
+    assert strays
+    assert not [process for process in strays if process.is_running()]
+    host.run("revoke", run_id)
+    host.wait_state(run_id)
+
+
+def test_a_killed_pool_is_replaced_and_its_runs_run_again(host: Host) -> None:
+    traced(host)
+    host.start()
+    run_id = host.submit("traced", "1")
+    host.wait_state(run_id, "running")
+    wait_until(lambda: host.lines("trace"), what="running")
+
+    for pool in _pools(host):
+        pool.kill()
+    run = host.wait_state(run_id)
+
+    assert (run["state"], run["attempt"]) == ("succeeded", 2)
+    assert overlapping(host.lines("trace")) == []
+
+
+def test_a_killed_store_comes_back_with_everything_accepted(host: Host) -> None:
+    traced(host)
+    host.start()
+    runs = [host.submit("traced", "0.5") for _ in range(8)]
+    store = next(p for p in host.processes() if "valkey-server" in p.name() or "redis" in p.name())
+
+    store.kill()
+    ended = [host.wait_state(run_id) for run_id in runs]
+
+    assert {(run["state"], run["attempt"]) for run in ended} == {("succeeded", 1)}
+    assert Counter(host.lines("trace")) == Counter(
+        f"{word} {run_id}" for word in ("start", "end") for run_id in runs
+    )
+
+
+def test_a_second_daemon_on_the_same_state_directory_is_refused(host: Host) -> None:
+    traced(host)
+    host.start()
+
+    done = host.call("daemon")
+
+    assert done.returncode == 75
+    assert str(host.daemons[0].pid) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_reload_takes_new_jobs_and_a_broken_file_changes_nothing(host: Host) -> None:
+    host.write("[jobs.one]\ncommand = 'echo one'\n")
+    daemon = host.start()
+
+    host.write("[jobs.one]\ncommand = 'echo two'\n[jobs.more]\ncommand = 'echo more'\n")
+    daemon.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reloaded" in host.log, what="reloaded")
+    assert host.run("submit", "more", "--wait") and host.run("logs", "more") == "more\n"
+
+    host.config.write_text("[jobs.one\ncommand = 3")
+    daemon.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reload failed" in host.log, what="refused")
+    host.write("[jobs.one]\ncommand = 'echo three'\n")
+    assert host.run("submit", "one", "--wait")
+    assert host.run("logs", "one") == "two\n"
+
+
+def test_stop_ends_the_daemon_and_every_process_of_it(host: Host) -> None:
+    traced(host)
+    daemon = host.start()
+    host.run("submit", "traced", "0", "--wait")
+
+    host.run("stop")
+
+    assert daemon.wait(10) == 0
+    assert [process.pid for process in host.processes() if process.pid != os.getpid()] == []
+
+
+def test_burst_ends_when_everything_has_run(host: Host) -> None:
+    host.write(
+        "[jobs.flaky]\nretries = 1\nretry_delay = '500ms'\n"
+        f"command = 'test -e {host.directory}/once || {{ touch {host.directory}/once; exit 1; }}'\n"
+    )
+    daemon = host.start("--burst", ready=False)
+    wait_until(lambda: "is ready" in host.log, what="ready")
+    assert daemon.wait(20) == 0
+
+    host.start()
+    run_id = host.submit("flaky")
+    host.stop()
+    daemon = host.start("--burst", ready=False)
+    assert daemon.wait(20) == 0
+    host.start()
+
+    assert host.inspect(run_id)["state"] == "succeeded"
+
+
+def _pools(host: Host) -> list[psutil.Process]:
+    return [process for process in host.processes() if "jobctl.engine.pool_main" in process.cmdline()]
+
+
+def _sleepers(host: Host) -> list[psutil.Process]:
+    return [process for process in host.processes() if process.cmdline() == ["sleep", "300"]]

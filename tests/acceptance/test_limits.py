@@ -1,0 +1,170 @@
+"""Stories about what a job may not do: run too long, too much, too often, at the same time."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.acceptance.host import wait_until
+
+if TYPE_CHECKING:
+    from tests.acceptance.host import Host
+
+
+def test_the_job_from_hell_is_gone_in_time_and_its_log_is_capped(host: Host) -> None:
+    marker = f"hell-{host.directory.name}"
+    (host.directory / marker).write_text(
+        "#!/bin/sh\ntrap '' TERM INT HUP\nwhile :; do sleep 1; done\n"
+    )
+    (host.directory / marker).chmod(0o755)
+    host.write(
+        f"""
+[jobs.hell]
+timeout = "2s"
+stop_timeout = "1s"
+max_output = "4MiB"
+command = '''
+trap '' TERM
+( setsid {host.directory}/{marker} & )
+tr '\\0' x < /dev/zero | head -c 1000000000
+exec {host.directory}/{marker}
+'''
+"""
+    )
+    host.start()
+    pools = [p for p in host.processes() if "jobctl.engine.pool_main" in p.cmdline()]
+    before = sum(pool.memory_info().rss for pool in pools)
+
+    started = time.monotonic()
+    run_id = host.submit("hell")
+    run = host.wait_state(run_id)
+
+    assert time.monotonic() - started < 2 + 1 + 2
+    assert (run["state"], run["reason"]) == ("failed", "timeout")
+    assert [p for p in host.processes() if any(marker in word for word in p.cmdline())] == []
+    assert (host.state / "logs" / "hell" / f"{run_id}.1.log").stat().st_size <= 4 * 1024 * 1024
+    assert sum(pool.memory_info().rss for pool in pools) - before < 30 * 1024 * 1024
+
+
+def test_a_revoked_run_is_stopped_with_all_its_children(host: Host) -> None:
+    host.write("[jobs.long]\ncommand = 'sleep 301 & sleep 301; echo not reached'\n")
+    host.start()
+    run_id = host.submit("long")
+    host.wait_state(run_id, "running")
+
+    host.run("revoke", run_id)
+    run = host.wait_state(run_id)
+
+    assert (run["state"], run["reason"]) == ("revoked", "user")
+    assert [p for p in host.processes() if p.cmdline() == ["sleep", "301"]] == []
+
+
+def test_a_revoked_queued_run_never_starts(host: Host) -> None:
+    host.write(
+        f"[pools.default]\nslots = 1\n[jobs.j]\ncommand = 'sleep $1; echo $JOBCTL_RUN_ID >> {host.directory}/ran'\n"
+    )
+    host.start()
+    first, second = host.submit("j", "1"), host.submit("j", "0")
+
+    host.run("revoke", second)
+
+    assert host.inspect(second)["state"] == "revoked"
+    host.wait_state(first)
+    host.run("submit", "j", "0", "--wait")
+    assert second not in host.lines("ran")
+
+
+def test_max_running_parks_what_is_too_much_and_loses_none(host: Host) -> None:
+    host.write(
+        f"""
+[pools.default]
+slots = 6
+[jobs.j]
+max_running = 2
+command = "mkdir {host.directory}/in.$$; ls -d {host.directory}/in.* | wc -l >> {host.directory}/seen; sleep 0.1; rmdir {host.directory}/in.$$"
+"""
+    )
+    host.start()
+
+    runs = [host.submit("j") for _ in range(10)]
+    ended = [host.wait_state(run_id) for run_id in runs]
+
+    assert {run["state"] for run in ended} == {"succeeded"}
+    assert len(host.lines("seen")) == 10
+    assert max(int(line) for line in host.lines("seen")) <= 2
+
+
+def test_a_failing_job_is_retried_as_often_as_it_says(host: Host) -> None:
+    host.write(
+        "[jobs.j]\nretries = 2\nretry_delay = '100ms'\nretry_jitter = 0\n"
+        "command = 'echo attempt $JOBCTL_ATTEMPT of $JOBCTL_MAX_ATTEMPTS; exit 7'\n"
+    )
+    host.start()
+
+    done = host.call("submit", "j", "--wait")
+    run = host.inspect("j")
+
+    assert done.returncode == 7
+    assert (run["state"], run["attempt"], run["exit_code"]) == ("failed", 3, 7)
+    assert host.run("logs", "j", "--attempt", "2") == "attempt 2 of 3\n"
+
+
+def test_a_run_that_is_too_late_expires_without_running(host: Host) -> None:
+    host.write("[pools.default]\nslots = 1\n[jobs.j]\ncommand = 'sleep $1'\n")
+    host.start()
+    host.submit("j", "2")
+
+    late = host.submit("j", "0", "--expires", "200ms")
+    run = host.wait_state(late)
+
+    assert (run["state"], run["started_at"]) == ("expired", None)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "first", "second"),
+    [("skip", "succeeded", "skipped"), ("replace", "revoked", "succeeded"), ("queue-all", "succeeded", "succeeded"), ("allow", "succeeded", "succeeded")],
+)
+def test_overlap_decides_what_a_second_run_does(
+    host: Host, overlap: str, first: str, second: str
+) -> None:
+    host.write(f"[jobs.j]\noverlap = '{overlap}'\ncommand = 'sleep 1'\n")
+    host.start()
+    older = host.submit("j")
+    host.wait_state(older, "running")
+
+    newer = host.run("submit", "j", code=None).strip()
+
+    assert (host.wait_state(older)["state"], host.wait_state(newer)["state"]) == (first, second)
+
+
+def test_memory_above_the_limit_ends_the_run(host: Host) -> None:
+    host.write(
+        "[jobs.j]\nmax_rss = '60MiB'\ncommand = ['python3', '-c', 'x = bytearray(200_000_000); import time; time.sleep(30)']\n"
+    )
+    host.start()
+
+    run = host.wait_state(host.submit("j"))
+
+    assert (run["state"], run["reason"]) == ("failed", "memory")
+
+
+def test_nothing_is_left_of_a_run_that_put_itself_into_the_background(host: Host) -> None:
+    host.write("[jobs.j]\ncommand = 'setsid sleep 302 & echo started'\n")
+    host.start()
+
+    host.run("submit", "j", "--wait")
+
+    wait_until(
+        lambda: not [p for p in psutil.process_iter() if _is(p, ["sleep", "302"])],
+        what="leftovers gone",
+    )
+
+
+def _is(process: psutil.Process, words: list[str]) -> bool:
+    try:
+        return process.cmdline() == words
+    except psutil.Error:
+        return False

@@ -1,0 +1,84 @@
+"""Stories about schedules with a real clock."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tests.acceptance.host import Host, wait_until
+
+if TYPE_CHECKING:
+    from jobctl.store.embedded import EmbeddedStore
+
+
+def test_an_interval_fires_again_and_again(host: Host) -> None:
+    host.write(f"[jobs.tick]\nschedule = '@every 1s'\ncommand = 'echo $JOBCTL_SCHEDULED_AT $JOBCTL_TRIGGER >> {host.directory}/ticks'\n")
+    host.start()
+
+    wait_until(lambda: len(host.lines("ticks")) >= 3, what="three ticks")
+
+    instants = [datetime.fromisoformat(line.split()[0]) for line in host.lines("ticks")[:3]]
+    assert [b - a for a, b in zip(instants, instants[1:], strict=False)] == [timedelta(seconds=1)] * 2
+    assert {line.split()[1] for line in host.lines("ticks")} == {"schedule"}
+
+
+def test_two_supervisors_fire_each_instant_once(host: Host, server: EmbeddedStore) -> None:
+    job = "[jobs.tick]\nschedule = '* * * * * *'\noverlap = 'allow'\ncommand = 'echo $JOBCTL_SCHEDULED_AT >> {}/ticks'\n"
+    url = f"unix://{server.address.path}"
+    namespace = f"namespace = 'two-{host.directory.name}'"
+    host.redis = url
+    host.write(job.format(host.directory), settings=namespace)
+    other = Host(redis=url, name="host-b")
+    other.write(job.format(host.directory), settings=namespace)
+    try:
+        host.start()
+        other.start()
+        wait_until(lambda: len(host.lines("ticks")) >= 4, what="four ticks")
+    finally:
+        host.stop()
+        other.stop()
+        other.close()
+
+    ticks = sorted(datetime.fromisoformat(line) for line in host.lines("ticks"))
+    assert [b - a for a, b in zip(ticks, ticks[1:], strict=False)] == [timedelta(seconds=1)] * (len(ticks) - 1)
+
+
+def test_an_instant_missed_while_down_is_made_up_for_once(host: Host) -> None:
+    host.write(
+        f"[jobs.tick]\nschedule = '@at {(datetime.now(UTC) + timedelta(seconds=4)).isoformat()}'\n"
+        f"missed = 'once'\ncommand = 'echo $JOBCTL_TRIGGER >> {host.directory}/ticks'\n"
+    )
+    host.start()
+    host.stop()
+    time.sleep(4)  # the wall clock has to pass the instant
+
+    host.start()
+    wait_until(lambda: host.lines("ticks"), what="made up for")
+    host.stop()
+    host.start()
+
+    assert len(host.lines("ticks")) == 1
+
+
+def test_next_names_the_instants_the_daemon_will_use(host: Host) -> None:
+    host.write("[jobs.nightly]\nschedule = '30 2 * * *'\ntimezone = 'Europe/Berlin'\ncommand = 'true'\n")
+
+    said = json.loads(host.run("next", "nightly", "-n", "2", "--from", "2021-03-27T12:00:00Z", "--json"))
+
+    instants = [datetime.fromisoformat(text) for text in said["next"]]
+    assert instants == [
+        datetime(2021, 3, 28, 1, 0, tzinfo=UTC),
+        datetime(2021, 3, 29, 0, 30, tzinfo=UTC),
+    ]
+
+
+def test_a_run_at_start_happens_once_a_start(host: Host) -> None:
+    host.write(f"[jobs.s]\nschedule = '@start'\ncommand = 'echo ran >> {host.directory}/ran'\n")
+    host.start()
+    wait_until(lambda: len(host.lines("ran")) == 1, what="first start")
+    host.stop()
+    host.start()
+
+    wait_until(lambda: len(host.lines("ran")) == 2, what="second start")

@@ -1,0 +1,92 @@
+"""The validating child: what it answers, and that its parent stays small."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jobctl
+from jobctl.config.child import load_in_child
+from jobctl.config.load import load_config
+from jobctl.config.problem import ConfigProblems
+from jobctl.config.validate import check_config
+from jobctl.errors import ConfigError
+
+TEXT = '[defaults]\nmail_to = "x"\n[jobs.a]\ncommand = ["x", "ü"]\nschedule = "@daily"\n'
+
+
+@pytest.fixture
+def path(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    assert home.exists()
+    monkeypatch.chdir("/")
+    found = tmp_path / "jobs.toml"
+    found.write_text(TEXT)
+    return found
+
+
+def test_the_child_gives_the_same_configuration(path: Path) -> None:
+    assert asyncio.run(load_in_child(path)) == load_config(path)
+
+
+def test_the_childs_problems_arrive_whole(path: Path) -> None:
+    path.write_text("[jobs.a]\nmail_to = 'x'\ncommand = 3\n")
+
+    with pytest.raises(ConfigProblems) as caught:
+        asyncio.run(load_in_child(path))
+
+    assert caught.value.problems == check_config(str(path)).problems
+    assert [one.severity for one in caught.value.problems] == ["warning", "error"]
+
+
+def test_a_child_that_cannot_answer_is_explained(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    with pytest.raises(ConfigError, match="ended without an answer: no message"):
+        asyncio.run(load_in_child(path))
+
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    with pytest.raises(ConfigError, match="cannot start /no/python"):
+        asyncio.run(load_in_child(path))
+
+
+def test_the_command_prints_json_and_exits_with_the_configuration_code(path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "jobctl.config", *arguments],
+            cwd=Path(jobctl.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    good = run(str(path))
+    assert good.returncode == 0
+    assert json.loads(good.stdout)["plain"]["jobs"]["a"]["command"] == ["x", "ü"]
+    bad = run(str(path.with_name("none.toml")))
+    assert (bad.returncode, bad.stderr) == (78, "")
+    assert json.loads(bad.stdout)["problems"][0]["code"] == "unreadable"
+    assert run().returncode == 2
+
+
+def test_the_parent_never_holds_what_validates(path: Path) -> None:
+    program = (
+        "import asyncio, sys; from jobctl.config.child import load_in_child;"
+        "from jobctl.config.hosts import host_problems;"
+        "host_problems(asyncio.run(load_in_child(sys.argv[1])));"
+        "print([name for name in ('pydantic', 'tree_sitter', 'tomllib') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        cwd=Path(jobctl.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "[]\n"
