@@ -22,15 +22,26 @@ class ExitCode:
     """
 
     OK = 0
+    """It worked. For ``wait``, ``result``, ``run`` and ``submit --wait``: the job succeeded, or skipped itself."""
     JOB_FAILED = 1
+    """The job ended badly without a code of its own (revoked, expired, lost …), or jobctl met an error
+    that none of the others describes."""
     USAGE = 2
+    """The words of the command do not fit together."""
     NOT_FOUND = 66
+    """There is no such job or run."""
     UNREACHABLE = 69
+    """Nothing listens where the store or the daemon should be."""
     NOT_ACCEPTED = 75
+    """Not accepted for now, or its fate is unknown: repeat it with the printed id."""
     NOT_PERMITTED = 77
+    """The store or the file system refuses these credentials."""
     CONFIG = 78
+    """jobs.toml, or what it points at, cannot be used."""
     TIMED_OUT = 124
+    """A wait ran out, or the job ended by its time limit."""
     INTERRUPTED = 130
+    """Ctrl-C."""
 
 
 class JobctlError(Exception):

@@ -142,7 +142,28 @@ VERBS = (
         arguments=(Argument("words", required=False, many=True, help="The command and its arguments."),),
         options=_ASK,
     ),
-    Verb("run", "run:run", panel="Runs", native=True),
+    Verb(
+        "run", "run:run", panel="Runs", literal=True,
+        help="Run a job here and now, in the foreground, without daemon and store; exits with the job's own code.\n\n"
+             "The job gets the environment, user, directory and limits that the daemon would give it. Both its "
+             "output streams go to stdout, with --json to stderr. Ctrl-C stops it as the daemon would, a second one "
+             "kills it.",
+        examples=(
+            "jobctl run backup",
+            "jobctl run thumbnail path=cat.jpg width=640 --timeout 30s",
+            "jobctl run --dry-run backup",
+        ),
+        arguments=(
+            Argument("job", help="The job's name in jobs.toml.", complete="jobs"),
+            Argument("words", required=False, many=True,
+                     help="Arguments: NAME=VALUE by name, anything else in order; all in order after --."),
+        ),
+        options=(
+            Option("--timeout", metavar="DURATION", help="Of one attempt, instead of the job's own."),
+            Option("--retries", help="Try again as the job's retry policy says; else there is one attempt."),
+            Option("--dry-run", "-n", help="Show what would be started, and start nothing."),
+        ),
+    ),
     Verb(
         "status", "status:status", panel="Look",
         help="Everything on one screen; with names, the state of those runs and jobs.",
@@ -261,7 +282,20 @@ VERBS = (
         "init", "check:init", panel="Jobs", help="Write a first jobs.toml into this directory.",
         options=(Option("--force", help="Replace the one that is there."),),
     ),
-    Verb("daemon", "daemon:daemon", panel="Daemon", native=True),
+    Verb(
+        "daemon", "daemon:daemon", panel="Daemon",
+        help="Schedule and run jobs, in the foreground, until stopped.\n\n"
+             "Without redis in jobs.toml it starts and keeps its own private store. SIGTERM or Ctrl-C stops it in "
+             "order: what runs may finish within drain_timeout; a second one stops what runs. SIGHUP reloads "
+             "jobs.toml; one with errors changes nothing.",
+        examples=("jobctl daemon", "jobctl daemon --burst", "jobctl daemon -c /etc/jobctl/jobs.toml --log-level debug"),
+        options=(
+            Option("--burst", help="Run what there is to run, then stop."),
+            Option("--no-scheduler", help="Leave the schedules to other supervisors."),
+            Option("--log-level", metavar="LEVEL", complete="debug info warning error",
+                   help="debug, info, warning or error; default: $JOBCTL_LOG_LEVEL, else info."),
+        ),
+    ),
     *(
         Verb(
             name, f"control:{name}", panel="Daemon", help=text,
@@ -281,8 +315,20 @@ VERBS = (
             ("stop", "Make the supervisors finish what runs, up to drain_timeout, and end."),
         )
     ),
-    Verb("doctor", "doctor:doctor", panel="Daemon", native=True),
-    Verb("demo", "demo:demo", panel="Daemon", native=True),
+    Verb(
+        "doctor", "doctor:doctor", panel="Daemon",
+        help="Check configuration, state directory, store and daemon; exits 1 when something has to be mended.",
+        examples=("jobctl doctor", "jobctl doctor --json"),
+    ),
+    Verb(
+        "demo", "demo:demo", panel="Daemon",
+        help="Show everything once, in a scratch directory: daemon, submit, log, status, stop.",
+        examples=("jobctl demo",),
+        options=(
+            Option("--keep", help="Keep the directory, to look around or go on in it."),
+            Option("--job", metavar="JOB", help="The job of the packaged jobs.toml to submit."),
+        ),
+    ),
     Verb(
         "completions", "completions:completions", panel="Daemon",
         help="Print the completion script of a shell.",

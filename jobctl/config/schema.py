@@ -109,6 +109,7 @@ class ParamTable(Table):
     pattern: Annotated[str, PlainValidator(values.pattern)] | None = None
     secret: Flag = False
     description: Text = ""
+    """For people."""
 
 
 class JobTable(Table):
@@ -116,7 +117,7 @@ class JobTable(Table):
 
     INACTIVE: ClassVar = (
         "on_failure", "on_success", "on_retry", "mail_to", "mail_on", "ping_url", "late_after",
-        "pause_after_failures",
+        "pause_after_failures", "result_ttl",
     )  # fmt: skip
     """Keys that are checked and kept, and that nothing acts on yet."""
 
@@ -130,7 +131,9 @@ class JobTable(Table):
     tags: Annotated[dict[str, str], PlainValidator(tables.tags)] | None = None
     enabled: Flag | None = None
     schedule: Texts | None = None
+    """When it runs: a rule, or several."""
     schedules: list[ScheduleTable] | None = None
+    """Rules that give their runs other values than the job's own."""
     timezone: Filled | None = None
     jitter: Duration | None = None
     missed: MissedWord | None = None

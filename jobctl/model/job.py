@@ -68,10 +68,13 @@ class ParamSpec:
     required: bool = True
     """False when the declaration has a default."""
     default: object = None
+    """Taken when the parameter is not given; makes it optional."""
     min: float | None = None
     """Smallest number, or shortest length of a string."""
     max: float | None = None
+    """Largest number, or greatest length of a string."""
     choices: tuple[object, ...] = ()
+    """The only values allowed."""
     pattern: str | None = None
     """A regular expression the whole string must match."""
     secret: bool = False
@@ -87,19 +90,29 @@ class ScheduleDef:
     rule: str
     """A cron expression, ``@every 10m``, ``@at RFC3339``, ``@reboot``, ``@start`` or a nickname."""
     timezone: str | None = None
+    """Of this rule; default: the job's."""
     args: tuple[object, ...] = ()
-    """What its runs get: complete, the job's own arguments and defaults of parameters included."""
+    """Positional arguments of its runs; default: the job's. Defaults of parameters are included."""
     kwargs: dict[str, object] = field(default_factory=dict)
+    """Named arguments of its runs; default: the job's."""
     queue: str | None = None
+    """Of its runs; default: the job's."""
     priority: int | None = None
+    """Of its runs; default: the job's."""
     expires: float | None = None
+    """Of its runs; default: the job's."""
     jitter: float | None = None
+    """Default: the job's."""
     missed: Missed | None = None
+    """Default: the job's."""
     not_before: str | None = None
     """RFC 3339; instants before it are not fired."""
     not_after: str | None = None
+    """RFC 3339; instants after it are not fired."""
     max_runs: int | None = None
+    """Runs this schedule makes in all; then it stops."""
     enabled: bool = True
+    """False: it does not fire."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,15 +122,18 @@ class RetryPolicy:
     retries: int = 0
     """Attempts after the first; -1 means for ever."""
     delay: float = 10.0
+    """Between a failed attempt and the next."""
     backoff: float = 2.0
     """Each further delay is this many times the one before; 1 keeps it fixed."""
     max_delay: float = 3600.0
+    """Longest delay, however often it was multiplied."""
     jitter: float = 0.1
     """Each delay is moved by up to this fraction of itself, either way."""
     retry_on: tuple[int | str, ...] | None = None
-    """Exit codes, reasons (``timeout``, ``signal``, ``memory``, ``spawn``, ``exit``) or exception
-    names that are retried; ``None`` means all of them."""
+    """Exit codes, reasons (``exit``, ``signal``, ``timeout``, ``memory``, ``spawn``, ``exception``,
+    ``result``) or exception names that are retried; by default all of them."""
     no_retry_on: tuple[int | str, ...] = ()
+    """As ``retry_on``; what is named here is never retried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,83 +142,128 @@ class JobDef:
 
     name: str
     command: str | tuple[str, ...] | None = None
-    """A string goes to the shell, a tuple is executed as it is; ``None`` for Python jobs."""
+    """A text is run by the shell, a list is executed as it is. A job has either this or ``python``."""
     python: str | None = None
-    """``package.module:function``."""
+    """A Python function, ``package.module:function``."""
     interpreter: str | None = None
     """A virtual environment or a Python executable; default: the one jobctl runs in."""
     description: str = ""
+    """For people."""
     owner: str = ""
+    """Whom to ask; for people."""
     tags: dict[str, str] = field(default_factory=dict)
+    """Given to every run: to find runs by, and as ``JOBCTL_TAG_…`` to the process."""
     enabled: bool = True
+    """False: its schedules do not fire. It can still be submitted."""
     schedules: tuple[ScheduleDef, ...] = ()
     timezone: str | None = None
+    """Zone of its schedules and ``TZ`` of its attempts; default: that of ``[jobctl]``, else the host's."""
     jitter: float = 0.0
+    """Its runs start up to this much after the instant: a fixed time per schedule and host."""
     missed: Missed = Missed.SKIP
+    """What happens to instants that passed while no supervisor was up: ``skip``, ``once`` or ``all``."""
     catchup_window: float = 86400.0
+    """``missed`` makes up for no instant older than this."""
     catchup_max: int = 100
+    """Most instants that ``missed = "all"`` makes up for, the newest ones."""
     overlap: Overlap = Overlap.ALLOW
+    """What happens to a new run while an older one of the job has not ended: ``skip``, ``queue``,
+    ``queue-all``, ``replace`` or ``allow``."""
     timeout: float | None = None
-    """Of one attempt."""
+    """An attempt is stopped after this long and fails with reason ``timeout``."""
     soft_timeout: float | None = None
     """The stop signal is sent this long after the start, without a KILL to follow."""
     total_timeout: float | None = None
-    """From the first start over all attempts and the waits between them."""
+    """Of the whole run, from its first start over all attempts and the waits between them."""
     stop_signal: str = "TERM"
+    """Sent to the whole process tree to stop it."""
     stop_timeout: float = 10.0
     """Grace between the stop signal and KILL."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     success_codes: tuple[int, ...] = (0,)
+    """Exit codes that mean success."""
     skip_codes: tuple[int, ...] = ()
+    """Exit codes by which the job says that there was nothing to do: the run ends as ``skipped``."""
     on_lost: OnLost = OnLost.RETRY
+    """What happens to a run whose supervisor died, or was stopped in a hurry, while it ran: ``retry`` or ``fail``."""
     delivery: Delivery = Delivery.AT_LEAST_ONCE
+    """``at-most-once``: the start is recorded before the process is made."""
     limits: tuple[str, ...] = ()
+    """Names of ``[limits.…]`` of which each attempt takes one slot."""
     max_running: int | None = None
-    """Over the whole cluster."""
+    """Runs of the job at the same time, over the whole cluster; further ones are parked."""
     rate: str | None = None
-    """``N/s``, ``N/m``, ``N/h`` or ``N/d``, over the whole cluster."""
+    """``N/s``, ``N/m``, ``N/h`` or ``N/d``: starts over the whole cluster. N may start at once, then they
+    are spread evenly."""
     unique: str | None = None
-    """``args``: one unfinished run per set of arguments; ``job``: one for the job."""
+    """``args``: one unfinished run per set of arguments; ``job``: one for the job. A second submit is
+    answered with the first run."""
     queue: str = DEFAULT_QUEUE
+    """The queue its runs go to."""
     priority: int = 5
-    """0–9; 9 is first."""
+    """0 to 9; 9 is first."""
     start_deadline: float | None = None
     """A run not started this long after it became due ends as ``expired`` (reason ``deadline``)."""
     expires: float | None = None
     """A run not started this long after it was submitted ends as ``expired``."""
     max_rss: int | None = None
-    """Resident bytes of the whole process tree."""
+    """Resident memory of the whole process tree, looked at every second; above it the attempt is
+    stopped and fails with reason ``memory``."""
     nice: int | None = None
+    """CPU priority of the processes, -20 to 19; below the daemon's own only as root."""
     max_output: int | None = None
-    """Bytes of log kept; more ends in a truncation mark, the job goes on."""
+    """Size of the log kept of an attempt; of more the middle is dropped, and the job goes on. Default:
+    that of ``[jobctl]``."""
     env: dict[str, str] = field(default_factory=dict)
+    """Variables of the process; they come after those of ``env_file``."""
     env_file: tuple[str, ...] = ()
+    """Files of ``KEY=VALUE`` lines, read at each attempt."""
     cwd: str | None = None
+    """Working directory; default: the user's home, or ``/`` when there is none."""
     user: str | None = None
+    """Name or number of the user to run as; needs a daemon that runs as root."""
     group: str | None = None
+    """Name or number of the group to run as; default: the user's."""
     umask: int | None = None
+    """File mode mask; default: ``022``."""
     shell: str = "/bin/sh"
+    """Program that gets a ``command`` that is text, and ``only_if``, after ``-c``."""
     stdin: str | None = None
-    """Text given to the command; without it standard input is empty."""
+    """Text given to the process; without it standard input is empty."""
     only_if: str | None = None
-    """A shell condition run first; when it fails the run is ``skipped``, not failed."""
+    """A shell condition run first, for at most a minute; when it fails the run is ``skipped``."""
     on_failure: tuple[str, ...] = ()
+    """Jobs to submit when a run failed."""
     on_success: tuple[str, ...] = ()
+    """Jobs to submit when a run succeeded."""
     on_retry: tuple[str, ...] = ()
+    """Jobs to submit when an attempt failed and will be followed by another."""
     mail_to: tuple[str, ...] = ()
+    """Addresses to mail to."""
     mail_on: str = "failure"
+    """When to mail."""
     ping_url: str | None = None
+    """Address to call at start and end."""
     late_after: float | None = None
+    """Report a run that has not started this long after its instant."""
     pause_after_failures: int | None = None
+    """Pause the job after this many failed runs in a row."""
     keep_runs: int = 10_000
+    """Final runs kept in the history, and log files kept on each host; at least one run is."""
     keep_days: float = 7.0
+    """Days that final runs and log files are kept."""
     keep_failed: int | None = None
+    """Failed runs kept in a history of their own, so that successes do not push them out."""
     keep_result: str = "all"
     """``all``, ``errors`` or ``none``."""
     result_ttl: float | None = None
+    """How long results are kept."""
     params: tuple[ParamSpec, ...] = ()
+    """Declared parameters, checked when a run is submitted."""
     args: tuple[object, ...] = ()
+    """Positional arguments of the runs that its schedules make."""
     kwargs: dict[str, object] = field(default_factory=dict)
+    """Named arguments of the runs that its schedules make."""
     source: str = ""
     """``file:line`` of the definition."""
 
@@ -213,11 +274,15 @@ class PoolDef:
 
     name: str
     slots: int
+    """Attempts it runs at the same time; default: the number of CPUs."""
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
-    """``*`` serves every queue that jobs.toml knows."""
+    """Queues it serves, in order of preference; ``*`` is every other queue that jobs.toml knows."""
     python: str = "process"
+    """How Python jobs run in it: ``process``, one warm interpreter per slot."""
     max_runs_per_child: int = 1000
+    """Calls after which a warm interpreter is replaced."""
     max_rss_per_child: int | None = None
+    """Resident bytes above which a warm interpreter is replaced after its call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +291,9 @@ class QueueDef:
 
     name: str
     max_running: int | None = None
+    """Runs of this queue that run at the same time."""
     max_length: int | None = None
+    """Waiting runs; with so many of them, further ones are refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,3 +302,4 @@ class LimitDef:
 
     name: str
     slots: int
+    """Runs that may hold the limit at the same time."""

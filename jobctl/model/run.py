@@ -26,10 +26,15 @@ class RunState(StrEnum):
     RETRYING = "retrying"
     """Scheduled again after a failed attempt."""
     SUCCEEDED = "succeeded"
+    """Its last attempt did what it should."""
     FAILED = "failed"
+    """Its attempts are used up, or it must not be tried again."""
     REVOKED = "revoked"
+    """Somebody took it back, or a newer run replaced it."""
     EXPIRED = "expired"
+    """It was not started in time."""
     SKIPPED = "skipped"
+    """It was not to be run: overlap, a condition, or its own wish."""
 
     @property
     def final(self) -> bool:
@@ -72,11 +77,13 @@ _MOVES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # Accepted: ready, due later, or skipped by the overlap policy.
     ("-", "qds", _ACCEPT),
     # overlap = "queue" and "replace": an older run that waits gives way to the newer one.
-    ("dqp", "sv", _ACCEPT),
+    ("dqp", "s", (*_ACCEPT, *_PROMOTE)),
+    ("qp", "v", (*_ACCEPT, *_PROMOTE)),
+    ("d", "v", ("submit", *_PROMOTE)),
     # A retry that waits gives way to the next scheduled run.
-    ("d", "x", ("tick", "boot")),
-    # Due; or too late to start.
-    ("d", "q", _PROMOTE),
+    ("d", "x", ("tick", "boot", *_PROMOTE)),
+    # Due; s: its overlap policy skips it. Or too late to start.
+    ("d", "qs", _PROMOTE),
     ("dqpw", "e", _PROMOTE),
     # A limit is full; room under it again.
     ("q", "p", ("claim",)),
@@ -107,18 +114,31 @@ class Reason(StrEnum):
     """Why a run ended, or is tried again."""
 
     EXIT = "exit"
+    """An exit code that is not one of ``success_codes``."""
     SIGNAL = "signal"
+    """Its process was ended by a signal that jobctl did not send."""
     TIMEOUT = "timeout"
+    """``timeout`` or ``total_timeout`` passed."""
     MEMORY = "memory"
+    """Its processes held more than ``max_rss``."""
     LOST = "lost"
+    """Its supervisor died or was stopped while it ran."""
     POISON = "poison"
+    """It was lost three times, or five times between claim and start."""
     SPAWN = "spawn"
+    """No process could be made, or no such function was found."""
     BAD_PAYLOAD = "bad_payload"
+    """Its record in the store cannot be understood."""
     UPSTREAM = "upstream"
+    """A run it needs did not succeed."""
     OVERLAP = "overlap"
+    """An older run of the job had not ended, or a newer one took its place in the queue."""
     MISSED = "missed"
+    """No supervisor was up at its instant."""
     DEADLINE = "deadline"
+    """``expires`` or ``start_deadline`` passed before it started."""
     USER = "user"
+    """Somebody revoked it."""
     CONDITION = "condition"
     """``only_if`` said no."""
     EXCEPTION = "exception"
@@ -130,6 +150,7 @@ class Reason(StrEnum):
     REPLACED = "replaced"
     """A newer run took its place (``overlap = "replace"``)."""
     UNKNOWN_JOB = "unknown_job"
+    """The host that claimed it has no job of this name."""
 
 
 class OutcomeKind(StrEnum):

@@ -89,7 +89,7 @@ def decode_request(
             )
         args, kwargs, tags = body.get("a", []), body.get("k", {}), body.get("g", {})
         if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(tags, dict)):
-            raise BadPayloadError(  # noqa: TRY301
+            raise BadPayloadError(
                 f"run {run_id}: its record has args, kwargs or tags of another type"
             )
         timeout, scheduled, origin = body.get("to"), body.get("sa"), body.get("ro")

@@ -117,8 +117,12 @@ local function tokens(limit)
   if burst < 1 or period < 1 then return math.huge, NOW + LATER, nil end
   local step = period / burst
   local arrival = tonumber(call('GET', P .. 'rl:' .. limit) or '') or 0
-  -- The store's clock may have been set back.
-  arrival = math.max(NOW, math.min(arrival, NOW + period))
+  if arrival > NOW + period + 1 then
+    -- The store's clock was set back.
+    arrival = NOW + period
+    call('SET', P .. 'rl:' .. limit, arrival, 'PX', period + 1000)
+  end
+  arrival = math.max(NOW, arrival)
   local free = math.floor((NOW + period - arrival) / step + 0.000001)
   return free, math.ceil(arrival + (free + 1) * step - period), arrival + step
 end
@@ -232,6 +236,44 @@ local function finish(r, letter, reason, more)
   count(letter)
 end
 
+-- Asks the owner of a running run to stop it; the flag makes whoever settles or rescues it revoke.
+local function ask_to_stop(r, order)
+  call('HSET', record(r.id), 'cx', order)
+  local supervisor = string.match(r.o or '', '^([^/]+)/')
+  if supervisor then
+    call('RPUSH', P .. 'mb:' .. supervisor, 'revoke ' .. r.id .. ' ' .. (r.ep or '0') .. ' ' .. order)
+    ring('@' .. supervisor)
+  end
+end
+
+-- Applies an overlap policy to the unfinished runs of a job; returns one that is in the way.
+--
+-- Policies: '' allow, s skip, l queue (keep the latest), a queue-all, r replace, f forced: let
+-- through but seen by later ones. l, a and r also carry the limit o:<job>, which makes them wait.
+-- A run that is due later is not among them: it is judged, and joins them, when it is due.
+local function overlap(job, policy, scheduled)
+  if not (policy == 's' or policy == 'l' or policy == 'r') then return nil end
+  local key = P .. 'live:' .. job
+  if policy == 's' and call('SCARD', key) > LOOKAHEAD then return call('SRANDMEMBER', key) end
+  local blocker
+  for _, id in ipairs(call('SRANDMEMBER', key, LOOKAHEAD)) do
+    local r = load(id)
+    if not r or FINAL[r.s] then
+      call('SREM', key, id)
+    elseif r.s == 'd' and scheduled and policy ~= 'l' then
+      -- A retry that still waits gives way to the next scheduled run.
+      finish(r, 'x', call('HGET', record(id), 'rs'))
+    elseif policy == 's' then
+      blocker = id
+    elseif r.s == 'c' or r.s == 'r' then
+      if policy == 'r' then ask_to_stop(r, 'replaced - - 1') end
+    else
+      finish(r, policy == 'r' and 'v' or 's', policy == 'r' and 'replaced' or 'overlap')
+    end
+  end
+  return blocker
+end
+
 -- Makes a due member happen: a run becomes ready, or its time to start has passed.
 local function promote_one(id, marker)
   local r = load(id)
@@ -239,6 +281,15 @@ local function promote_one(id, marker)
   if too_late(r) and (r.s == 'd' or r.s == 'q' or r.s == 'p' or r.s == 'w') then
     finish(r, 'e', 'deadline')
   elseif not marker and r.s == 'd' then
+    if r.lv and not r.at then
+      local policy = string.lower(r.lv)
+      if overlap(r.j, policy, policy ~= r.lv) then
+        r.s = '-' -- its entry is gone already
+        finish(r, 's', 'overlap')
+        return
+      end
+      call('SADD', P .. 'live:' .. r.j, id)
+    end
     call('HSET', record(id), 's', 'q')
     ready(id, r.q, r.p, false)
   end
@@ -264,14 +315,4 @@ end
 local function next_due()
   local first = call('ZRANGE', P .. 'due', 0, 0, 'WITHSCORES')
   return first[2] and tonumber(first[2]) or -1
-end
-
--- Asks the owner of a running run to stop it; the flag makes whoever settles or rescues it revoke.
-local function ask_to_stop(r, order)
-  call('HSET', record(r.id), 'cx', order)
-  local supervisor = string.match(r.o or '', '^([^/]+)/')
-  if supervisor then
-    call('RPUSH', P .. 'mb:' .. supervisor, 'revoke ' .. r.id .. ' ' .. (r.ep or '0') .. ' ' .. order)
-    ring('@' .. supervisor)
-  end
 end
