@@ -261,9 +261,9 @@ def _fish_value(kind: str) -> str:
 
 def complete(words: list[str]) -> int:
     """Print the words of a kind that begin with a prefix, one a line; nothing when in doubt."""
-    config = None
-    if words[:1] == ["-c"]:
-        config, words = (words[1:2] or [None])[0], words[2:]
+    config = words[1] if words[:1] == ["-c"] and len(words) > 1 else None
+    if config is not None:
+        words = words[2:]
     kind, prefix = [*words, "", ""][:2]
     answer = _ANSWERS.get(kind)
     if answer is None:
