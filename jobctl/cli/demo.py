@@ -64,7 +64,7 @@ def _play(console: Console, stage: Stage) -> None:
     show.say("Everything on one screen:")
     show.run("status")
     show.say("Stop in order: what runs may finish, what waits is kept.")
-    show.run("stop")
+    show.run("stop", needs_daemon=False)
     stage.wait_for_daemon()
     console.data(f"\nRun {run} succeeded. Next: `jobctl init` writes a jobs.toml of your own.")
 
@@ -84,10 +84,10 @@ class _Show:
         self._console.data(self._console.style(f"$ jobctl {line}", "bold"))
         self._console.flush()
 
-    def run(self, *words: str) -> None:
+    def run(self, *words: str, needs_daemon: bool = True) -> None:
         """Run a command whose output is shown; raises ``FailedError``."""
         self.typed(*words)
-        code, _ = self._stage.call(*words)
+        code, _ = self._stage.call(*words, needs_daemon=needs_daemon)
         self._require(words, code)
 
     def read(self, *words: str) -> str:

@@ -107,18 +107,40 @@ class Stage:
                 if self._daemon.poll() is not None or SYSTEM_CLOCK.monotonic() > deadline:
                     raise UnreachableError(f"the daemon did not start; it said:\n{self.daemon_log}")
 
-    def call(self, *words: str, output: int | None = None) -> tuple[int, str]:
-        """Run a command; return its exit code, and its standard output if ``output`` is PIPE."""
-        done = subprocess.run(  # noqa: S603 - our own program
+    def call(
+        self, *words: str, output: int | None = None, needs_daemon: bool = True
+    ) -> tuple[int, str]:
+        """Run a command; return its exit code, and its standard output if ``output`` is PIPE.
+
+        Raises ``UnreachableError`` when the daemon ends meanwhile, unless ``needs_daemon`` is
+        False: some commands would wait for another one.
+        """
+        with subprocess.Popen(  # noqa: S603 - our own program
             command(*words),
             cwd=self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout or ""
+        ) as process:
+            while True:
+                try:
+                    said, _ = process.communicate(timeout=LOOK_EVERY)
+                except subprocess.TimeoutExpired:
+                    if (
+                        needs_daemon
+                        and self._daemon is not None
+                        and self._daemon.poll() is not None
+                    ):
+                        process.kill()
+                        raise UnreachableError(
+                            f"the daemon ended ({self._daemon.returncode}); it said:\n{self.daemon_log}"
+                        ) from None
+                except BaseException:
+                    process.kill()
+                    raise
+                else:
+                    return process.returncode, said or ""
 
     def wait_for_daemon(self) -> int:
         """Return how the daemon ended; raises ``JobctlError`` when it does not."""
