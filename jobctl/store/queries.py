@@ -244,7 +244,7 @@ def log_state(keys: Keys, run_id: str) -> Call[tuple[str | None, str, int]]:
     """Read a run's state letter, job and attempt number, for following its output."""
 
     def decode(reply: object) -> tuple[str | None, str, int]:
-        letter, job, attempt = reply  # type: ignore[misc]
+        letter, job, attempt = items_of(reply)
         return (text(letter) if letter else None, text(job or b""), int(attempt or 0))
 
     return Call(("HMGET", keys.run(run_id), "s", "j", "at"), decode)
@@ -290,7 +290,7 @@ def brief(keys: Keys, run_id: str, *, envelope: bool) -> Call[Brief | None]:
     """Read the few fields of a run that a listing sorts and filters by; ``None``: no such run."""
 
     def decode(reply: object) -> Brief | None:
-        letter, submitted, job, queue, attempt, *body = reply  # type: ignore[misc]
+        letter, submitted, job, queue, attempt, *body = items_of(reply)
         state = LETTERS.get(text(letter)) if letter else None
         if state is None or submitted is None:
             return None
@@ -355,7 +355,7 @@ def duration(keys: Keys, run_id: str) -> Call[float | None]:
     """Read how long a succeeded run took, in seconds; ``None`` for any other run."""
 
     def decode(reply: object) -> float | None:
-        letter, seconds = reply  # type: ignore[misc]
+        letter, seconds = items_of(reply)
         return float(seconds) if letter == b"k" and seconds else None
 
     return Call(("HMGET", keys.run(run_id), "s", "du"), decode)

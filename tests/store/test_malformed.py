@@ -46,6 +46,7 @@ DAMAGE: dict[str, Callable[[World, str], object]] = {
 HARMLESS: dict[str, Callable[[World, str], object]] = {
     "expiry of words": damage_with("HSET", "xp", "soon"),
     "attempts of words": damage_with("HSET", "at", "two"),
+    "attempts that look like a number": damage_with("HSET", "at", "1e5", "fs", "nan", "nb", "0x1"),
     "losses of words": damage_with("HSET", "ls", "two", "cl", "two"),
     "no time": damage_with("HDEL", "t"),
     "no envelope": damage_with("HDEL", "e"),
