@@ -135,6 +135,17 @@ def test_damaged_run_can_be_revoked_submitted_and_looked_at(broken_world: World,
     world.submit(job="k", overlap="s")
 
 
+@pytest.mark.parametrize("what", [name for name in DAMAGE if name not in ("a string", "a list")])
+def test_damaged_run_does_not_stop_a_listing(broken_world: World, what: str) -> None:
+    world = broken_world
+    run_id = world.submit()
+    DAMAGE[what](world, run_id)
+    world.run(queries.brief(world.keys, run_id, envelope=True))
+    world.run(queries.run_or_broken(world.keys, run_id))
+    world.raw("HSET", world.keys.run(run_id), "t", "then", "at", "some")
+    assert world.run(queries.brief(world.keys, run_id, envelope=False)) is None
+
+
 @pytest.mark.parametrize("what", HARMLESS)
 def test_run_with_small_damage_goes_its_way(broken_world: World, what: str) -> None:
     world = broken_world
