@@ -12,9 +12,9 @@ import typer
 
 from jobctl import __version__
 from jobctl.cli.console import Console
+from jobctl.cli.quick import split_literal
 from jobctl.cli.start import call, guard, target
 from jobctl.cli.verbs import BY_NAME, EVERYWHERE, VERBS
-from jobctl.cli.quick import split_literal
 from jobctl.errors import ExitCode
 
 if TYPE_CHECKING:

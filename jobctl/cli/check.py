@@ -25,12 +25,12 @@ class ExistsError(JobctlError):
 
 def check(call: Invocation, *, strict: bool) -> int:
     """Show every problem, or what will run."""
-    from jobctl.client.open import Session  # noqa: PLC0415 (each path pays for itself)
-    from jobctl.config.hosts import host_problems  # noqa: PLC0415 (same)
-    from jobctl.config.paths import find_config  # noqa: PLC0415 (same)
-    from jobctl.config.problem import ERROR  # noqa: PLC0415 (same)
-    from jobctl.config.validate import check_config  # noqa: PLC0415 (pydantic costs 100 ms)
-    from jobctl.model.config import to_plain  # noqa: PLC0415 (same)
+    from jobctl.client.open import Session
+    from jobctl.config.hosts import host_problems
+    from jobctl.config.paths import find_config
+    from jobctl.config.problem import ERROR
+    from jobctl.config.validate import check_config
+    from jobctl.model.config import to_plain
 
     path = find_config(call.config)
     checked = check_config(path)
@@ -54,7 +54,7 @@ def check(call: Invocation, *, strict: bool) -> int:
 
 
 def _talk(call: Invocation, problems: list[Problem]) -> None:
-    from jobctl.config.problem import ERROR, format_problem  # noqa: PLC0415 (loaded already)
+    from jobctl.config.problem import ERROR, format_problem
 
     for problem in problems:
         # Errors are said also to those who want no talk.
@@ -68,7 +68,7 @@ def _talk(call: Invocation, problems: list[Problem]) -> None:
 def _as_json(
     call: Invocation, path: str, problems: list[Problem], session: Session | None
 ) -> None:
-    from jobctl.config.problem import problem_to_plain  # noqa: PLC0415 (loaded already)
+    from jobctl.config.problem import problem_to_plain
 
     call.console.document(
         {
@@ -84,7 +84,7 @@ def _as_json(
 
 def _jobs(session: Session) -> list[tuple[str, list[str], str | None]]:
     """Return each job, its schedules in plain English, and its next instant."""
-    from jobctl.client.schedules import Fire, entries  # noqa: PLC0415 (only here)
+    from jobctl.client.schedules import Fire, entries
 
     now = session.clock.now()
     said: dict[str, list[str]] = {name: [] for name in session.job_names}
@@ -120,7 +120,7 @@ def _show_jobs(call: Invocation, session: Session) -> None:
 
 def init(call: Invocation, *, force: bool) -> int:
     """Write a first jobs.toml into the working directory."""
-    from jobctl.config.template import TEMPLATE  # noqa: PLC0415 (only here)
+    from jobctl.config.template import TEMPLATE
 
     path = os.path.abspath(call.config or FILE)  # noqa: PTH100 (texts)
     try:

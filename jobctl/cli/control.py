@@ -87,8 +87,8 @@ def _resolved(call: Invocation, words: Sequence[str]) -> list[str]:
             missing.append(error)
     if not ids:
         raise missing[0]
-    for error in missing:
-        call.console.fail(error)
+    for problem in missing:
+        call.console.fail(problem)
     return list(dict.fromkeys(ids))
 
 
@@ -151,8 +151,8 @@ def _view(item: Revoked) -> dict[str, object]:
 
 
 def _await_end(call: Invocation, ids: Sequence[str]) -> None:
-    from jobctl.cli.render import painted  # noqa: PLC0415 (only here)
-    from jobctl.client.waiting import wait_for  # noqa: PLC0415 (only here)
+    from jobctl.cli.render import painted
+    from jobctl.client.waiting import wait_for
 
     for run in wait_for(call.session, ids):
         if run is not None and not call.console.json:
@@ -161,8 +161,8 @@ def _await_end(call: Invocation, ids: Sequence[str]) -> None:
 
 def retry(call: Invocation, *, runs: list[str], force: bool) -> int:
     """Submit runs again; prints the new ids."""
-    from jobctl.cli.submit import explain  # noqa: PLC0415 (only here)
-    from jobctl.client.submit import repeat, send_many  # noqa: PLC0415 (only here)
+    from jobctl.cli.submit import explain
+    from jobctl.client.submit import repeat, send_many
 
     found = [fetch(call.session, word) for word in runs]
     for run in found:
@@ -186,7 +186,7 @@ def retry(call: Invocation, *, runs: list[str], force: bool) -> int:
 
 def reload(call: Invocation, *, host: str | None) -> int:
     """Make supervisors read their configuration again, if ours is fine."""
-    from jobctl.config.load import load_config  # noqa: PLC0415 (only here)
+    from jobctl.config.load import load_config
 
     load_config(call.session.path)
     told = client.send(call.session, "reload", host=host)

@@ -15,8 +15,8 @@ def daemon(call: Invocation, *, burst: bool, no_scheduler: bool, log_level: str 
     """Run until stopped."""
     if log_level is not None and log_level not in LEVELS:
         raise UsageError(f"--log-level: {log_level!r} is none of {', '.join(LEVELS)}")
-    from jobctl.config.paths import find_config  # noqa: PLC0415 (after the words are known good)
-    from jobctl.engine.daemon import run_daemon  # noqa: PLC0415 (same)
+    from jobctl.config.paths import find_config
+    from jobctl.engine.daemon import run_daemon
 
     if call.console.quiet and log_level is None:
         log_level = "warning"

@@ -41,7 +41,7 @@ def jobs(call: Invocation) -> int:
     def paint(column: int, cell: str, padded: str) -> str:
         if column < 0:
             return console.style(padded, "bold")
-        return console.style(padded, state_style(cell.split(" ")[0])) if column == HEAD.index("RESULT") else padded
+        return console.style(padded, state_style(cell.split(" ", maxsplit=1)[0])) if column == HEAD.index("RESULT") else padded
 
     for line in columns(HEAD, [_cells(row) for row in rows], paint=paint):
         console.data(line)
@@ -80,7 +80,7 @@ def _view(row: JobRow) -> dict[str, object]:
     }
 
 
-def upcoming(  # noqa: PLR0913 - one keyword per option
+def upcoming(
     call: Invocation,
     *,
     job: str | None,
@@ -133,7 +133,7 @@ def _of_expression(
     call: Invocation, text: str, *, most: int, from_: str | None, timezone: str | None
 ) -> int:
     rule, zone = schedules.expression(text, timezone=timezone, default_zone=_zone_without_config(call))
-    after = schedules.moment(from_, zone=zone.key) if from_ is not None else _now(call)
+    after = schedules.moment(from_, zone=zone.key) if from_ is not None else _now()
     found = schedules.next_of(rule, zone, most=most, after=after)
     console = call.console
     if console.json:
@@ -157,7 +157,7 @@ def _rfc3339(moment: datetime) -> str:
 def _zone_without_config(call: Invocation) -> str:
     """Return the default zone; an expression can be tried where there is no jobs.toml."""
     if call.config is None:
-        from jobctl.config.paths import find_config  # noqa: PLC0415 (only here)
+        from jobctl.config.paths import find_config
 
         try:
             find_config(None)
@@ -166,8 +166,8 @@ def _zone_without_config(call: Invocation) -> str:
     return schedules.default_zone(call.session)
 
 
-def _now(call: Invocation) -> datetime:
-    from jobctl.clock import SYSTEM_CLOCK  # noqa: PLC0415 (only here)
+def _now() -> datetime:
+    from jobctl.clock import SYSTEM_CLOCK
 
     # To the second before: "@every" counts from here.
     now = SYSTEM_CLOCK.now()

@@ -55,8 +55,7 @@ def _followed(
         on_attempt=lambda number: call.console.talk(f"--- attempt {number} ---"),
         deadline=deadline,
     )
-    for chunk in chunks:
-        yield chunk
+    yield from chunks
     if deadline is not None and clock.monotonic() >= deadline:
         raise TimedOutError(f"run {run_id} has not ended; it goes on")
 

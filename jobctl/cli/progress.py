@@ -30,8 +30,10 @@ def progress(call: Invocation, *, percent: str, message: list[str]) -> int:  # n
     line = f"{share:g} {text}".rstrip() + "\n"
     try:
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with open(fd, "wb") as file:
-            file.write(line.encode("utf-8", "replace"))
+        try:
+            os.write(fd, line.encode("utf-8", "replace"))
+        finally:
+            os.close(fd)
     except OSError as error:
         raise NotPermittedError(f"{path} cannot be written: {error.strerror}") from error
     return ExitCode.OK

@@ -146,7 +146,7 @@ def _progress_line(console: Console) -> Callable[[str], None]:
 
 
 def _show_plan(call: Invocation, job: JobDef, request: Request) -> None:
-    from jobctl.cli.plan import plan, plan_lines  # noqa: PLC0415 (only then)
+    from jobctl.cli.plan import plan, plan_lines
 
     made = plan(job, request, call.session.settings)
     if call.console.json:

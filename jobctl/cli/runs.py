@@ -7,7 +7,8 @@ import json
 from jobctl.cli import values
 from jobctl.cli.render import clock_time, elapsed, ending, short, state_style
 from jobctl.cli.table import columns
-from jobctl.client.listing import Filter, list_runs as find_runs
+from jobctl.client.listing import Filter
+from jobctl.client.listing import list_runs as find_runs
 from jobctl.client.references import fetch
 from jobctl.client.views import loads, run_view
 from jobctl.client.waiting import exit_code
@@ -24,7 +25,7 @@ HEAD = ("RUN", "JOB", "STATE", "ATT", "SUBMITTED", "STARTED", "DURATION", "END",
 STATE_COLUMN = HEAD.index("STATE")
 
 
-def list_runs(  # noqa: PLR0913 - one keyword per option
+def list_runs(
     call: Invocation,
     *,
     state: str | None,
@@ -62,8 +63,8 @@ def list_runs(  # noqa: PLR0913 - one keyword per option
 
 
 def _require_known(call: Invocation, job: str) -> None:
-    """A job that left jobs.toml may still have runs; one that never was is a slip of the pen."""
-    from jobctl.client.listing import known_jobs  # noqa: PLC0415 (rare)
+    """Refuse a job that never was; one that left jobs.toml may still have runs."""
+    from jobctl.client.listing import known_jobs
 
     if job not in known_jobs(call.session):
         call.session.job(job)
@@ -72,7 +73,7 @@ def _require_known(call: Invocation, job: str) -> None:
 def _since(call: Invocation, word: str | None) -> float | None:
     if word is None:
         return None
-    from jobctl.client.schedules import default_zone, moment  # noqa: PLC0415 (dates cost 10 ms)
+    from jobctl.client.schedules import default_zone, moment
 
     if word[:1].isdigit() and "-" in word:
         return moment(word, zone=default_zone(call.session)).timestamp()

@@ -22,12 +22,12 @@ def start(words: list[str]) -> int:
     """Run the command that ``words`` (without the program's name) ask for."""
     words = _spread(words)
     if words[:1] == ["__complete"]:
-        from jobctl.cli.completions import complete  # noqa: PLC0415 (each path pays for itself)
+        from jobctl.cli.completions import complete
 
-        return complete(words[1:])
+        return int(complete(words[1:]))
     parsed = parse(words)
     if parsed is None:
-        from jobctl.cli.app import run_app  # noqa: PLC0415 (Typer costs 40 ms)
+        from jobctl.cli.app import run_app
 
         return run_app(words)
     return call(parsed.verb, parsed.params, parsed.literal)
@@ -51,7 +51,7 @@ def call(verb: Verb, params: dict[str, object], literal: list[str]) -> int:
     parting = Parting()
 
     def work() -> int:
-        from jobctl.cli.invocation import Invocation  # noqa: PLC0415 (its imports may fail)
+        from jobctl.cli.invocation import Invocation
 
         with Invocation(console, config=config, literal=literal, parting=parting) as invocation:  # type: ignore[arg-type]
             return int(target(verb)(invocation, **options))
@@ -85,7 +85,7 @@ class Parting:
 
 def target(verb: Verb):  # type: ignore[no-untyped-def]  # noqa: ANN201 - any verb's function
     """Return the function of a verb."""
-    from importlib import import_module  # noqa: PLC0415 (loaded already)
+    from importlib import import_module
 
     module, _, function = verb.target.partition(":")
     return getattr(import_module(f"jobctl.cli.{module}"), function)
@@ -109,7 +109,7 @@ def _unread() -> int:
 
 def _unexpected(console: Console, error: Exception) -> int:
     if os.environ.get(DEBUG_VARIABLE):
-        import traceback  # noqa: PLC0415 (only here)
+        import traceback
 
         traceback.print_exception(error)
     text = " ".join(str(error).split())[:300]

@@ -57,13 +57,14 @@ def status(
 
 def _named(call: Invocation, words: Sequence[str]) -> int:
     code: int = ExitCode.OK
-    documents = []
+    documents: list[dict[str, object]] = []
     for word in words:
         run = _latest_or_none(call, word)
         if run is None:
-            call.console.data(f"{word}: no run yet") if not call.console.json else documents.append(
-                {"job": word, "run": None}
-            )
+            if call.console.json:
+                documents.append({"job": word, "run": None})
+            else:
+                call.console.data(f"{word} no run yet")
             continue
         if run.state.final and exit_code(run) != ExitCode.OK:
             code = UNHEALTHY
@@ -171,7 +172,7 @@ class _Screen:
         ]
         totals = f"{seen.total_running} running, {seen.parked} parked, {seen.scheduled} scheduled"
         counts = seen.counters
-        totals += f"; since ever {counts.get('k', 0)} succeeded, {counts.get('x', 0)} failed"
+        totals += f"; in all {counts.get('k', 0)} succeeded, {counts.get('x', 0)} failed"
         table = self._block(("QUEUE", "READY", "OLDEST", ""), rows, right=(1, 2)) if rows else []
         return [*table, totals]
 

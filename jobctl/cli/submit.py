@@ -45,7 +45,7 @@ class Asked:
         word = self._word("at")
         if word is None:
             return None
-        from jobctl.client.schedules import default_zone, moment  # noqa: PLC0415 (dates cost 10 ms)
+        from jobctl.client.schedules import default_zone, moment
 
         return moment(word, zone=default_zone(self.call.session)).timestamp()
 
@@ -82,7 +82,7 @@ def submit(
     """Submit one run of ``job``, or one per line of a file."""
     asked = Asked(call, options)
     if from_ndjson is not None:
-        from jobctl.cli.bulk import submit_lines  # noqa: PLC0415 (each path pays for itself)
+        from jobctl.cli.bulk import submit_lines
 
         if words or call.literal or args_json is not None:
             raise UsageError("--from-ndjson brings the arguments; give none beside it")
@@ -91,7 +91,7 @@ def submit(
         raise UsageError("name the job to submit; `jobctl jobs` lists them")
     args, kwargs = _arguments(words, call.literal)
     if args_json is not None:
-        from jobctl.cli.documents import json_arguments  # noqa: PLC0415 (same)
+        from jobctl.cli.documents import json_arguments
 
         more, named = json_arguments(args_json)
         args, kwargs = [*more, *args], {**named, **kwargs}
@@ -127,7 +127,7 @@ def _arguments(words: list[str], literal: list[str]) -> tuple[list[object], dict
 
 def send(call: Invocation, asked: Asked, run: NewRun) -> int:
     """Submit ``run``, print its id, and stay with it as long as was asked for."""
-    from jobctl.client.submit import LostSubmitError  # noqa: PLC0415 (loaded already)
+    from jobctl.client.submit import LostSubmitError
 
     console = call.console
     try:
@@ -142,11 +142,11 @@ def send(call: Invocation, asked: Asked, run: NewRun) -> int:
     if code == ExitCode.OK:
         _guide(call, receipt, run, supervised=supervised)
         if asked.follow:
-            from jobctl.cli.logs import follow_to_end  # noqa: PLC0415 (each path pays for itself)
+            from jobctl.cli.logs import follow_to_end
 
             return follow_to_end(call, receipt.id, timeout=asked.patience)
         if asked.wait:
-            from jobctl.cli.wait import wait_for_one  # noqa: PLC0415 (same)
+            from jobctl.cli.wait import wait_for_one
 
             return wait_for_one(call, receipt.id, timeout=asked.patience)
     return code
@@ -220,7 +220,7 @@ def _show(call: Invocation, run: NewRun) -> int:
     if call.console.json:
         call.console.document({"run": body})
         return ExitCode.OK
-    from jobctl.cli.console import dumps  # noqa: PLC0415 (loaded already)
+    from jobctl.cli.console import dumps
 
     for name, value in body.items():
         if value not in (None, [], {}):

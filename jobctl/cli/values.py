@@ -66,7 +66,7 @@ def states(word: str | None) -> frozenset[RunState]:
     """Return the states in a comma list; ``final`` and ``unfinished`` stand for all of theirs."""
     if word is None:
         return frozenset()
-    from jobctl.model.run import FINAL_STATES, RunState  # noqa: PLC0415 (listings only)
+    from jobctl.model.run import FINAL_STATES, RunState
 
     groups = {"final": FINAL_STATES, "unfinished": frozenset(RunState) - FINAL_STATES}
     found: set[RunState] = set()

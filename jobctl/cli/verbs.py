@@ -54,7 +54,7 @@ class Verb:
 
     __slots__ = ("arguments", "examples", "help", "literal", "name", "native", "options", "panel", "target")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per fact
         self,
         name: str,
         target: str,
@@ -128,7 +128,7 @@ VERBS = (
         options=(
             *_ASK,
             Option("--args-json", metavar="JSON|@FILE|-", complete="file",
-                   help="Arguments as JSON: a list, an object of names, or {\"args\": …, \"kwargs\": …}."),
+                   help='Arguments as JSON: a list, an object of names, or {"args": …, "kwargs": …}.'),
             Option("--from-ndjson", metavar="FILE|-", complete="file",
                    help="Submit one run per line: job args kwargs id in at queue priority tags …"),
             Option("--force", help="Let the run overlap with others of its job."),
@@ -322,11 +322,10 @@ VERBS = (
     ),
     Verb(
         "demo", "demo:demo", panel="Daemon",
-        help="Show everything once, in a scratch directory: daemon, submit, log, status, stop.",
+        help="Show everything once, in a scratch directory: daemon, submit, log, result, status, stop.",
         examples=("jobctl demo",),
         options=(
             Option("--keep", help="Keep the directory, to look around or go on in it."),
-            Option("--job", metavar="JOB", help="The job of the packaged jobs.toml to submit."),
         ),
     ),
     Verb(

@@ -30,7 +30,7 @@ def arguments(words: Iterable[str]) -> tuple[list[str], dict[str, str]]:
 
 def duration(flag: str, text: str) -> float:
     """Return the seconds that ``text`` says; raise ``UsageError`` naming ``flag``."""
-    from jobctl.model.units import parse_duration  # noqa: PLC0415 (most commands have none)
+    from jobctl.model.units import parse_duration
 
     try:
         return parse_duration(text)

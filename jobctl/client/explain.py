@@ -162,10 +162,8 @@ def _owner_trouble(session: Session, run: Run) -> list[str]:
     if owner is None:
         return ["its supervisor has left; another one takes the run back when it notices"]
     if owner.stale:
-        return [
-            f"its supervisor was last heard of {format_duration(round(owner.age))} ago; "
-            "another one takes the run back, or it does when it returns"
-        ]
+        silent = format_duration(round(owner.age))
+        return [f"its supervisor is silent for {silent}; another one takes the run back, or it does"]
     return []
 
 

@@ -75,7 +75,7 @@ def overview(session: Session, *, most: int, failed_since: float) -> Overview:
     limits = list(session.run(queries.limit_sizes(keys)))
     limits += [f"o:{job}" for job in session.job_names]
     seen.parked = sum(session.run_many([queries.parked_length(keys, one) for one in limits])) if limits else 0
-    seen.fires = next_fires(session, most=most, after=session.clock.now())
+    seen.fires = next_fires(session, most=most, after=session.clock.now(), one_each=True)
     wanted = Filter(states=FAILURES, since=seen.now - failed_since)
     seen.failures = list_runs(session, wanted, most=most)
     return seen

@@ -7,11 +7,11 @@ ignored and unknown versions refused, so that an older supervisor never guesses.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from jobctl.errors import JobctlError
 from jobctl.model.run import LETTERS, AttemptRecord, Request, Run, RunState, Usage
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any

@@ -39,10 +39,10 @@ a<N> attempt N as JSON.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from jobctl.model.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Keys:
     """Key names of one namespace."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
+from jobctl.model.records import record
 from jobctl.model.run import LETTERS, RunState
 from jobctl.store.calls import Call
 from jobctl.store.codec import BadPayloadError, decode_run, items_of, text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -189,7 +188,7 @@ def schedule(keys: Keys, name: str) -> Call[dict[str, str]]:
     return Call(("HGETALL", keys.schedule(name)), _fields)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Decision:
     """One decided instant of a schedule. Times are epoch seconds, ``lag`` seconds."""
 
@@ -273,7 +272,7 @@ def shipped_tail(keys: Keys, run_id: str) -> Call[bytes | None]:
     return Call(("GET", keys.log(run_id)), lambda reply: reply)  # type: ignore[arg-type,return-value]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Brief:
     """What a listing decides on before it reads a whole run."""
 
