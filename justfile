@@ -7,11 +7,11 @@ setup:
     python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[dev]'
 
 format:
-    .venv/bin/ruff format jobctl tests benchmarks
+    .venv/bin/ruff format jobctl tests benchmarks docs
 
 lint:
-    .venv/bin/ruff format --check jobctl tests benchmarks
-    .venv/bin/ruff check jobctl tests benchmarks
+    .venv/bin/ruff format --check jobctl tests benchmarks docs
+    .venv/bin/ruff check jobctl tests benchmarks docs
 
 types:
     .venv/bin/mypy
@@ -34,3 +34,7 @@ completions:
     .venv/bin/jobctl completions bash > completions/jobctl.bash
     .venv/bin/jobctl completions zsh > completions/_jobctl
     .venv/bin/jobctl completions fish > completions/jobctl.fish
+
+# Write the generated parts of docs/ anew.
+docs:
+    .venv/bin/python -m docs.generate

@@ -322,11 +322,10 @@ VERBS = (
     ),
     Verb(
         "demo", "demo:demo", panel="Daemon",
-        help="Show everything once, in a scratch directory: daemon, submit, log, status, stop.",
+        help="Show everything once, in a scratch directory: daemon, submit, log, result, status, stop.",
         examples=("jobctl demo",),
         options=(
             Option("--keep", help="Keep the directory, to look around or go on in it."),
-            Option("--job", metavar="JOB", help="The job of the packaged jobs.toml to submit."),
         ),
     ),
     Verb(

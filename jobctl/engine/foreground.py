@@ -124,7 +124,7 @@ class Foreground:
             self._settings,
             number=number,
             first_started_at=first,
-            supervisor="",
+            owner="",
             timezone=self._timezone,
             now=now,
         )

@@ -18,6 +18,8 @@ end
 
 local function record(id) return P .. 'r:' .. id end
 
+local let_go
+
 -- Puts a run aside whose record cannot be understood, so that nobody meets it twice. A hash is
 -- ours and fails; anything else under that name is left as it is.
 local BAD_MOST, BAD_KEEP = 1000, 604800000
@@ -29,6 +31,8 @@ local function quarantine(id, why)
   if call('TYPE', key).ok == 'hash' then
     call('HSET', key, 's', 'x', 'rs', 'bad_payload', 'er', tostring(why), 'fn', NOW)
     call('PEXPIRE', key, BAD_KEEP)
+    local v = call('HMGET', key, 'lm', 'uq', 'j')
+    pcall(let_go, { id = id, lm = v[1], uq = v[2], lv = v[3] and '' or nil, j = v[3] })
   end
 end
 
@@ -156,7 +160,7 @@ local function wake(limit)
     if not id then break end
     scanned = scanned + 1
     local v = redis.pcall('HMGET', record(id), 's', 'pl', 'q', 'p')
-    if not v.err and v[1] == 'p' and v[2] == limit and v[3] and v[4] then
+    if not v.err and v[1] == 'p' and v[2] == limit and v[3] and string.match(v[4] or '', '^%d$') then
       -- `pl` stays: should another run be faster, this one goes back to the head of the line.
       call('HSET', record(id), 's', 'q')
       woken[#woken + 1] = { id, v[3], v[4] }
@@ -175,6 +179,13 @@ local function free_limits(r)
     if not is_rate(limit) then call('SREM', P .. 'c:' .. limit, r.id) end
     wake(limit)
   end
+end
+
+-- Gives back what an ended run held: its unique lock, its place among its job's runs, its limits.
+function let_go(r)
+  if r.uq and call('GET', P .. 'u:' .. r.uq) == r.id then call('DEL', P .. 'u:' .. r.uq) end
+  if r.lv then call('SREM', P .. 'live:' .. r.j, r.id) end
+  free_limits(r)
 end
 
 -- Takes a run out of whatever claim it is under.
@@ -217,9 +228,7 @@ local function finish(r, letter, reason, more)
   if reason and reason ~= '' then set[5], set[6] = 'rs', reason end
   if more then for _, item in ipairs(more) do set[#set + 1] = item end end
   call('HSET', key, unpack(set))
-  if r.uq and call('GET', P .. 'u:' .. r.uq) == r.id then call('DEL', P .. 'u:' .. r.uq) end
-  if r.lv then call('SREM', P .. 'live:' .. r.j, r.id) end
-  free_limits(r)
+  let_go(r)
   local keep, ttl, failed = string.match(r.kp or '', '^(%d+):(%d+):(%d*)$')
   if not keep then keep, ttl, failed = '10000', '604800000', '' end
   local history = P .. 'h:' .. r.j
@@ -254,9 +263,8 @@ end
 local function overlap(job, policy, scheduled)
   if not (policy == 's' or policy == 'l' or policy == 'r') then return nil end
   local key = P .. 'live:' .. job
-  if policy == 's' and call('SCARD', key) > LOOKAHEAD then return call('SRANDMEMBER', key) end
   local blocker
-  for _, id in ipairs(call('SRANDMEMBER', key, LOOKAHEAD)) do
+  local function meet(id)
     local r = load(id)
     if not r or FINAL[r.s] then
       call('SREM', key, id)
@@ -270,6 +278,12 @@ local function overlap(job, policy, scheduled)
     else
       finish(r, policy == 'r' and 'v' or 's', policy == 'r' and 'replaced' or 'overlap')
     end
+  end
+  -- More than one look only helps against entries that a loss of data left behind.
+  for _ = 1, policy == 's' and 10 or 1 do
+    local others = call('SRANDMEMBER', key, LOOKAHEAD)
+    for _, id in ipairs(others) do meet(id) end
+    if blocker or #others < LOOKAHEAD then break end
   end
   return blocker
 end
