@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 from jobctl.model.job import JobDef, Overlap
@@ -94,6 +93,8 @@ def unique_digest(job: JobDef, args: Iterable[object], kwargs: dict[str, object]
     what: object = [job.unique]
     if job.unique == "args":
         what = [list(args), kwargs]
+    import hashlib  # noqa: PLC0415 (2 ms that only unique jobs need)
+
     text = json.dumps([job.name, what], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
