@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
@@ -11,9 +12,9 @@ import typer
 
 from jobctl import __version__
 from jobctl.cli.console import Console
-from jobctl.cli.start import call
-from jobctl.cli.verbs import BY_NAME, EVERYWHERE, VERBS
 from jobctl.cli.quick import split_literal
+from jobctl.cli.start import call, guard, target
+from jobctl.cli.verbs import BY_NAME, EVERYWHERE, VERBS
 from jobctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class _Words:
         self.code = 0
 
 
-def build_app() -> typer.Typer:
+def build_app(known: _Words | None = None) -> typer.Typer:
     """Return the application with every verb."""
+    known = known or _Words()
     app = typer.Typer(
         name="jobctl",
         help=INTRODUCTION,
@@ -50,9 +52,12 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(_root)
+    app.callback()(_root(known))
     for verb in VERBS:
-        app.command(verb.name, help=_help(verb), rich_help_panel=verb.panel)(_command(verb))
+        command = _native(verb, known) if verb.native else _command(verb, known)
+        if command is not None:
+            text = None if verb.native else _help(verb)
+            app.command(verb.name, help=text, rich_help_panel=verb.panel)(command)
     return app
 
 
@@ -62,9 +67,9 @@ def run_app(words: list[str]) -> int:
     verb = next((BY_NAME[word] for word in words if word in BY_NAME), None)
     if verb is not None and verb.literal:
         words, known.literal = split_literal(verb, words)
-    command = typer.main.get_command(build_app())
+    command = typer.main.get_command(build_app(known))
     try:
-        outcome = command.main(words, prog_name="jobctl", standalone_mode=False, obj=known)
+        outcome = command.main(words, prog_name="jobctl", standalone_mode=False)
         sys.stdout.flush()
     except typer.Exit as error:
         return error.exit_code
@@ -94,25 +99,26 @@ def _mistake(error: Any, words: list[str]) -> int:  # noqa: ANN401 - private to 
     return int(error.exit_code)
 
 
-def _root(
-    context: typer.Context,
-    config: Annotated[
-        str | None, typer.Option("--config", "-c", metavar="FILE", help=EVERYWHERE[0].help)
-    ] = None,
-    *,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-) -> None:
-    if version:
-        typer.echo(f"jobctl {__version__}")
-        raise typer.Exit
-    context.obj.config = config
+def _root(known: _Words) -> Callable[..., None]:
+    def root(
+        config: Annotated[
+            str | None, typer.Option("--config", "-c", metavar="FILE", help=_plain(EVERYWHERE[0].help))
+        ] = None,
+        *,
+        version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    ) -> None:
+        if version:
+            typer.echo(f"jobctl {__version__}")
+            raise typer.Exit
+        known.config = config
+
+    return root
 
 
-def _command(verb: Verb) -> Callable[..., None]:
+def _command(verb: Verb, known: _Words) -> Callable[..., None]:
     """Return a function with the signature that Typer makes the verb's parser from."""
 
-    def command(context: typer.Context, **params: Any) -> None:  # noqa: ANN401 - by declaration
-        known: _Words = context.obj
+    def command(**params: Any) -> None:  # noqa: ANN401 - by declaration
         if params["config"] is None:
             params["config"] = known.config
         for option in verb.options:
@@ -124,7 +130,6 @@ def _command(verb: Verb) -> Callable[..., None]:
         known.code = call(verb, params, known.literal)
 
     parameters = [
-        _parameter("context", typer.Context),
         *(_argument(item) for item in verb.arguments),
         *(_option(item) for item in (*verb.options, *EVERYWHERE)),
     ]
@@ -133,15 +138,38 @@ def _command(verb: Verb) -> Callable[..., None]:
     return command
 
 
+def _native(verb: Verb, known: _Words) -> Callable[..., None] | None:
+    """Return a Typer command as it is, with our boundary around it."""
+    try:
+        function = target(verb)
+    except ModuleNotFoundError:
+        return None
+
+    @functools.wraps(function)
+    def command(**params: Any) -> None:  # noqa: ANN401 - by declaration
+        if params.get("config", "") is None:
+            params["config"] = known.config
+        console = Console(json=bool(params.get("json")), quiet=bool(params.get("quiet")))
+        known.code = guard(console, lambda: _exit_code(function, params))
+
+    return command
+
+
+def _exit_code(function: Callable[..., None], params: dict[str, Any]) -> int:
+    try:
+        function(**params)
+    except typer.Exit as error:
+        return error.exit_code
+    return ExitCode.OK
+
+
 def _parameter(name: str, annotation: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
-    if name == "context":
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
 def _argument(item: Argument) -> inspect.Parameter:
-    spec = typer.Argument(help=item.help, metavar=item.name.upper() + ("…" if item.many else ""))
+    spec = typer.Argument(help=_plain(item.help), metavar=item.name.upper() + ("…" if item.many else ""))
     if item.required:
         return _parameter(item.name, Annotated[list[str] if item.many else str, spec])
     kind: object = list[str] | None if item.many else str | None
@@ -150,15 +178,20 @@ def _argument(item: Argument) -> inspect.Parameter:
 
 def _option(item: Option) -> inspect.Parameter:
     if not item.metavar:
-        spec = typer.Option(*item.flags, help=item.help)
+        spec = typer.Option(*item.flags, help=_plain(item.help))
         return _parameter(item.name, Annotated[bool, spec], default=False)
-    spec = typer.Option(*item.flags, help=item.help, metavar=item.metavar)
+    spec = typer.Option(*item.flags, help=_plain(item.help), metavar=item.metavar)
     kind: object = list[str] | None if item.many else str | None
     return _parameter(item.name, Annotated[kind, spec], None)
 
 
 def _help(verb: Verb) -> str:
     if not verb.examples:
-        return verb.help
+        return _plain(verb.help)
     examples = "\n".join(f"    {line}" for line in verb.examples)
-    return f"{verb.help}\n\n\b\n{examples}"
+    return _plain(f"{verb.help}\n\n\b\n{examples}")
+
+
+def _plain(text: str) -> str:
+    """Keep the help from taking ``[jobctl]`` for a style."""
+    return text.replace("[", "\\[")

@@ -147,7 +147,7 @@ class _Lines:
         word = body.get("at")
         if word is None:
             return None
-        from jobctl.client.schedules import default_zone, moment  # noqa: PLC0415 (dates cost 10 ms)
+        from jobctl.client.schedules import default_zone, moment
 
         return moment(str(word), zone=default_zone(self._call.session)).timestamp()
 

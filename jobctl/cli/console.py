@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from jobctl.errors import JobctlError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TextIO
+
+    from jobctl.errors import JobctlError
 
 SCHEMA = 1
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
@@ -61,6 +61,10 @@ class Console:
         """Say what scripts should not have to read, unless ``--quiet``."""
         self.talk(f"jobctl: {text}")
 
+    def complain(self, text: str) -> None:
+        """Say what is wrong, ``--quiet`` or not."""
+        _write(sys.stderr, text + "\n")
+
     def fail(self, error: JobctlError) -> None:
         """Report why the command ends."""
         self.report(error.code, str(error), problems=getattr(error, "problems", ()))
@@ -70,12 +74,12 @@ class Console:
         if self.json:
             body: dict[str, object] = {"code": code, "message": message}
             if problems:
-                from jobctl.config.problem import problem_to_plain  # noqa: PLC0415 (only then)
+                from jobctl.config.problem import problem_to_plain
 
                 body["problems"] = [problem_to_plain(item) for item in problems]  # type: ignore[attr-defined]
             _write(sys.stderr, dumps({"schema": SCHEMA, "error": body}) + "\n")
         elif problems:
-            from jobctl.config.problem import format_problem  # noqa: PLC0415 (only then)
+            from jobctl.config.problem import format_problem
 
             _write(sys.stderr, "\n".join(map(format_problem, problems)) + "\n")  # type: ignore[call-overload]
         else:
@@ -97,7 +101,7 @@ class Console:
 
 def dumps(value: object) -> str:
     """Return ``value`` as one line of JSON."""
-    import json  # noqa: PLC0415 (7 ms, and a plain submit writes none)
+    import json
 
     return json.dumps(value, ensure_ascii=False)
 

@@ -43,7 +43,7 @@ def open_source(name: str) -> BinaryIO:
     if name == "-":
         return sys.stdin.buffer
     try:
-        return open(name, "rb")  # noqa: SIM115, PTH123 - the caller closes it
+        return open(name, "rb")  # noqa: PTH123 - the caller closes it
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"{name!r} cannot be read: {why}") from error

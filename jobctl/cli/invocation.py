@@ -6,20 +6,24 @@ from jobctl.client.open import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from jobctl.cli.console import Console
+    from jobctl.cli.start import Parting
 
 
 class Invocation:
     """What every verb is given besides its own options."""
 
-    def __init__(self, console: Console, *, config: str | None, literal: list[str]) -> None:
+    def __init__(
+        self, console: Console, *, config: str | None, literal: list[str], parting: Parting
+    ) -> None:
         self.console = console
         self.config = config
         """The file named with ``--config``."""
         self.literal = literal
         """Words after ``--``, for verbs that pass words on."""
-        self.parting = ""
-        """What to say when Ctrl-C ends the command."""
+        self.parting = parting
         self._session: Session | None = None
 
     @property
@@ -29,7 +33,9 @@ class Invocation:
             self._session = Session.open(self.config)
         return self._session
 
-    def close(self) -> None:
-        """Close what was opened."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._session is not None:
             self._session.close()

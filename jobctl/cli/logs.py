@@ -45,7 +45,7 @@ def follow_to_end(call: Invocation, run_id: str, *, timeout: float | None) -> in
 def _followed(
     call: Invocation, run_id: str, *, lines: int | None, timeout: float | None
 ) -> Iterator[bytes]:
-    call.parting = "the run goes on"
+    call.parting.words = "the run goes on"
     clock = call.session.clock
     deadline = None if timeout is None else clock.monotonic() + timeout
     chunks = client.follow(
@@ -55,8 +55,7 @@ def _followed(
         on_attempt=lambda number: call.console.talk(f"--- attempt {number} ---"),
         deadline=deadline,
     )
-    for chunk in chunks:
-        yield chunk
+    yield from chunks
     if deadline is not None and clock.monotonic() >= deadline:
         raise TimedOutError(f"run {run_id} has not ended; it goes on")
 

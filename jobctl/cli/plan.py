@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from shlex import join
 
+from jobctl.clock import SYSTEM_CLOCK
+from jobctl.engine import spawn
+from jobctl.engine.environment import attempt_environment, tool_directory
+from jobctl.engine.runner import request_spec
+from jobctl.host import host_zone
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.model.config import Settings
     from jobctl.model.job import JobDef
@@ -16,12 +23,6 @@ def plan(job: JobDef, request: Request, settings: Settings) -> dict[str, object]
     Of the environment only names are given: values may be secret.
     Raises ``SpawnError`` when it could not be started.
     """
-    from jobctl.clock import SYSTEM_CLOCK
-    from jobctl.engine import spawn
-    from jobctl.engine.environment import attempt_environment, tool_directory
-    from jobctl.engine.runner import request_spec
-    from jobctl.host import host_zone
-
     spec = request_spec(
         request,
         job,
@@ -33,9 +34,7 @@ def plan(job: JobDef, request: Request, settings: Settings) -> dict[str, object]
         now=SYSTEM_CLOCK.epoch(),
     )
     launch = spawn.Launches(tools=tool_directory()).prepare(job, spec.timezone)
-    environment = attempt_environment(
-        spec, launch.environment, result_file="", progress_file=""
-    )
+    environment = attempt_environment(spec, launch.environment, result_file="", progress_file="")
     return {
         "job": job.name,
         "argv": None if job.python else spawn.command_line(spec),
@@ -62,8 +61,6 @@ def plan(job: JobDef, request: Request, settings: Settings) -> dict[str, object]
 
 def plan_lines(made: dict[str, object]) -> list[str]:
     """Return a plan for people: one ``key  value`` a line, without what is not set."""
-    from shlex import join
-
     lines = []
     for key, value in made.items():
         if value is None or value == []:

@@ -10,6 +10,8 @@ from jobctl.cli.verbs import BY_NAME, EVERYWHERE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jobctl.cli.verbs import Option, Verb
 
 
@@ -49,7 +51,7 @@ def _parse(words: list[str]) -> Parsed:
         else:
             raise _NotPlain
     verb = BY_NAME.get(rest[0]) if rest else None
-    if verb is None:
+    if verb is None or verb.native:
         raise _NotPlain
     rest, literal = split_literal(verb, rest[1:])
     params, positionals = _options(verb, rest)
@@ -75,35 +77,37 @@ def _options(verb: Verb, words: list[str]) -> tuple[dict[str, object], list[str]
         for flag in option.flags:
             table[flag] = option
     positionals: list[str] = []
-    index = 0
-    while index < len(words):
-        word = words[index]
-        index += 1
+    left = iter(words)
+    for word in left:
         if word == "--":
-            positionals += words[index:]
-            break
-        if not word.startswith("-") or word == "-":
+            positionals += left
+        elif not word.startswith("-") or word == "-":
             positionals.append(word)
-            continue
-        flag, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
-        option = table.get(flag)
-        if option is None:
-            raise _NotPlain
-        if not option.metavar:
-            if equals:
-                raise _NotPlain
-            params[option.name] = True
-            continue
-        if not equals:
-            if index >= len(words):
-                raise _NotPlain
-            value = words[index]
-            index += 1
-        if option.many:
-            params[option.name].append(value)  # type: ignore[attr-defined]
         else:
-            params[option.name] = value
+            _option(word, left, table, params)
     return params, positionals
+
+
+def _option(
+    word: str, left: Iterator[str], table: dict[str, Option], params: dict[str, object]
+) -> None:
+    """Take one option, and its value from the words that are left."""
+    flag, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+    option = table.get(flag)
+    if option is None or (equals and not option.metavar):
+        raise _NotPlain
+    if not option.metavar:
+        params[option.name] = True
+        return
+    if not equals:
+        following = next(left, None)
+        if following is None:
+            raise _NotPlain
+        value = following
+    if option.many:
+        params[option.name].append(value)  # type: ignore[attr-defined]
+    else:
+        params[option.name] = value
 
 
 def _assign(verb: Verb, positionals: list[str], params: dict[str, object]) -> None:

@@ -11,6 +11,8 @@ from jobctl.errors import ExitCode, JobctlError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobctl.cli.verbs import Verb
 
 DEBUG_VARIABLE = "JOBCTL_DEBUG"
@@ -18,16 +20,27 @@ DEBUG_VARIABLE = "JOBCTL_DEBUG"
 
 def start(words: list[str]) -> int:
     """Run the command that ``words`` (without the program's name) ask for."""
+    words = _spread(words)
     if words[:1] == ["__complete"]:
-        from jobctl.cli.completions import complete  # noqa: PLC0415 (each path pays for itself)
+        from jobctl.cli.completions import complete
 
-        return complete(words[1:])
+        return int(complete(words[1:]))
     parsed = parse(words)
     if parsed is None:
-        from jobctl.cli.app import run_app  # noqa: PLC0415 (Typer costs 40 ms)
+        from jobctl.cli.app import run_app
 
         return run_app(words)
     return call(parsed.verb, parsed.params, parsed.literal)
+
+
+def _spread(words: list[str]) -> list[str]:
+    """Write ``--watch=2s`` as the two options it stands for."""
+    if "status" not in words:
+        return words
+    out: list[str] = []
+    for word in words:
+        out += ["--watch", "--every", word[8:]] if word.startswith("--watch=") else [word]
+    return out
 
 
 def call(verb: Verb, params: dict[str, object], literal: list[str]) -> int:
@@ -35,31 +48,44 @@ def call(verb: Verb, params: dict[str, object], literal: list[str]) -> int:
     options = dict(params)
     config = options.pop("config")
     console = Console(json=bool(options.pop("json")), quiet=bool(options.pop("quiet")))
-    invocation = None
-    try:
-        from jobctl.cli.invocation import Invocation  # noqa: PLC0415 (its imports may fail)
+    parting = Parting()
 
-        invocation = Invocation(console, config=config, literal=literal)  # type: ignore[arg-type]
-        code = _target(verb)(invocation, **options)
+    def work() -> int:
+        from jobctl.cli.invocation import Invocation
+
+        with Invocation(console, config=config, literal=literal, parting=parting) as invocation:  # type: ignore[arg-type]
+            return int(target(verb)(invocation, **options))
+
+    return guard(console, work, parting)
+
+
+def guard(console: Console, work: Callable[[], int], parting: Parting | None = None) -> int:
+    """Return what ``work`` returns, or the exit code of what it raised, which is reported."""
+    try:
+        code = work()
         console.flush()
     except JobctlError as error:
         return _last_words(console, error)
     except KeyboardInterrupt:
-        parting = invocation.parting if invocation is not None else ""
-        console.talk(f"\njobctl: interrupted{parting and '; ' + parting}")
+        words = f"; {parting.words}" if parting is not None and parting.words else ""
+        console.talk(f"\njobctl: interrupted{words}")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return _unread()
     except Exception as error:  # noqa: BLE001 - the boundary: users never see a traceback
         return _unexpected(console, error)
-    finally:
-        if invocation is not None:
-            invocation.close()
-    return int(code)
+    return code
 
 
-def _target(verb: Verb):  # type: ignore[no-untyped-def]  # noqa: ANN202 - any verb's function
-    from importlib import import_module  # noqa: PLC0415 (loaded already)
+class Parting:
+    """What to say when Ctrl-C ends a command."""
+
+    words = ""
+
+
+def target(verb: Verb):  # type: ignore[no-untyped-def]  # noqa: ANN201 - any verb's function
+    """Return the function of a verb."""
+    from importlib import import_module
 
     module, _, function = verb.target.partition(":")
     return getattr(import_module(f"jobctl.cli.{module}"), function)
@@ -83,7 +109,7 @@ def _unread() -> int:
 
 def _unexpected(console: Console, error: Exception) -> int:
     if os.environ.get(DEBUG_VARIABLE):
-        import traceback  # noqa: PLC0415 (only here)
+        import traceback
 
         traceback.print_exception(error)
     text = " ".join(str(error).split())[:300]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobctl.cli import values
+from jobctl.cli.words import arguments
 from jobctl.client.submit import Wish, ahead, prepare, send_one
 from jobctl.errors import ExitCode, NotPermittedError, UsageError
 from jobctl.model.job import EXEC_JOB
@@ -44,7 +45,7 @@ class Asked:
         word = self._word("at")
         if word is None:
             return None
-        from jobctl.client.schedules import default_zone, moment  # noqa: PLC0415 (dates cost 10 ms)
+        from jobctl.client.schedules import default_zone, moment
 
         return moment(word, zone=default_zone(self.call.session)).timestamp()
 
@@ -81,16 +82,16 @@ def submit(
     """Submit one run of ``job``, or one per line of a file."""
     asked = Asked(call, options)
     if from_ndjson is not None:
-        from jobctl.cli.bulk import submit_lines  # noqa: PLC0415 (each path pays for itself)
+        from jobctl.cli.bulk import submit_lines
 
         if words or call.literal or args_json is not None:
             raise UsageError("--from-ndjson brings the arguments; give none beside it")
         return submit_lines(call, asked, job=job, source=from_ndjson, force=force, dry_run=dry_run)
     if job is None:
         raise UsageError("name the job to submit; `jobctl jobs` lists them")
-    args, kwargs = arguments(words, call.literal)
+    args, kwargs = _arguments(words, call.literal)
     if args_json is not None:
-        from jobctl.cli.documents import json_arguments  # noqa: PLC0415 (same)
+        from jobctl.cli.documents import json_arguments
 
         more, named = json_arguments(args_json)
         args, kwargs = [*more, *args], {**named, **kwargs}
@@ -116,31 +117,17 @@ def execute(call: Invocation, *, words: list[str], **options: object) -> int:
     return send(call, asked, prepare(call.session, wish))
 
 
-def arguments(words: list[str], literal: list[str]) -> tuple[list[object], dict[str, object]]:
+def _arguments(words: list[str], literal: list[str]) -> tuple[list[object], dict[str, object]]:
     """Return positional and named arguments; ``literal`` words are never named."""
-    args: list[object] = []
-    kwargs: dict[str, object] = {}
-    for number, word in enumerate(words, 1):
+    for number, word in enumerate((*words, *literal), 1):
         values.text(f"argument {number}", word)
-        name, equals, value = word.partition("=")
-        if not equals or not _is_name(name):
-            args.append(word)
-        elif name in kwargs:
-            raise UsageError(f"argument {name} is given twice")
-        else:
-            kwargs[name] = value
-    args += [values.text(f"argument {number}", word) for number, word in enumerate(literal, len(words) + 1)]
-    return args, kwargs
-
-
-def _is_name(word: str) -> bool:
-    """Tell ``width`` and ``dry-run`` from ``/etc/passwd`` and ``3``."""
-    return word.replace("-", "_").replace(".", "_").isidentifier() and word[0] not in "-."
+    args, kwargs = arguments(words)
+    return [*args, *literal], dict(kwargs)
 
 
 def send(call: Invocation, asked: Asked, run: NewRun) -> int:
     """Submit ``run``, print its id, and stay with it as long as was asked for."""
-    from jobctl.client.submit import LostSubmitError  # noqa: PLC0415 (loaded already)
+    from jobctl.client.submit import LostSubmitError
 
     console = call.console
     try:
@@ -155,11 +142,11 @@ def send(call: Invocation, asked: Asked, run: NewRun) -> int:
     if code == ExitCode.OK:
         _guide(call, receipt, run, supervised=supervised)
         if asked.follow:
-            from jobctl.cli.logs import follow_to_end  # noqa: PLC0415 (each path pays for itself)
+            from jobctl.cli.logs import follow_to_end
 
             return follow_to_end(call, receipt.id, timeout=asked.patience)
         if asked.wait:
-            from jobctl.cli.wait import wait_for_one  # noqa: PLC0415 (same)
+            from jobctl.cli.wait import wait_for_one
 
             return wait_for_one(call, receipt.id, timeout=asked.patience)
     return code
@@ -233,7 +220,7 @@ def _show(call: Invocation, run: NewRun) -> int:
     if call.console.json:
         call.console.document({"run": body})
         return ExitCode.OK
-    from jobctl.cli.console import dumps  # noqa: PLC0415 (loaded already)
+    from jobctl.cli.console import dumps
 
     for name, value in body.items():
         if value not in (None, [], {}):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from jobctl.cli import words
 from jobctl.errors import UsageError
-from jobctl.model.units import parse_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,16 +12,12 @@ if TYPE_CHECKING:
     from jobctl.model.run import RunState
 
 _SHOWN = 40
+MOST_NUMBER = 100_000
 
 
 def duration(option: str, word: str | None) -> float | None:
     """Return seconds."""
-    if word is None:
-        return None
-    try:
-        return parse_duration(word)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from error
+    return None if word is None else words.duration(option, word)
 
 
 def integer(option: str, word: str | None, *, least: int = 0) -> int | None:
@@ -34,10 +30,20 @@ def integer(option: str, word: str | None, *, least: int = 0) -> int | None:
     return int(word)
 
 
-def pairs(option: str, words: Iterable[str]) -> dict[str, str]:
+def number(word: str | None, *, default: int) -> int:
+    """Return how many are wanted: ``-n``."""
+    found = integer("-n", word, least=1)
+    if found is None:
+        return default
+    if found > MOST_NUMBER:
+        raise UsageError(f"-n: {found} is more than {MOST_NUMBER}")
+    return found
+
+
+def pairs(option: str, given: Iterable[str]) -> dict[str, str]:
     """Return ``k=v`` words as a mapping; the last one of a name counts."""
     found: dict[str, str] = {}
-    for word in words:
+    for word in given:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise UsageError(f"{option}: write NAME=VALUE, not {word[:_SHOWN]!r}")
@@ -60,7 +66,7 @@ def states(word: str | None) -> frozenset[RunState]:
     """Return the states in a comma list; ``final`` and ``unfinished`` stand for all of theirs."""
     if word is None:
         return frozenset()
-    from jobctl.model.run import FINAL_STATES, RunState  # noqa: PLC0415 (listings only)
+    from jobctl.model.run import FINAL_STATES, RunState
 
     groups = {"final": FINAL_STATES, "unfinished": frozenset(RunState) - FINAL_STATES}
     found: set[RunState] = set()

@@ -48,22 +48,24 @@ class Argument:
 class Verb:
     """One verb: where its function is, and what it takes.
 
-    The function gets an ``Invocation`` and one keyword per argument and option.
+    The function gets an ``Invocation`` and one keyword per argument and option. A ``native`` one
+    is a Typer command, which declares its own.
     """
 
-    __slots__ = ("arguments", "examples", "help", "literal", "name", "options", "panel", "target")
+    __slots__ = ("arguments", "examples", "help", "literal", "name", "native", "options", "panel", "target")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per fact
         self,
         name: str,
         target: str,
         *,
-        help: str,  # noqa: A002
         panel: str,
+        help: str = "",  # noqa: A002
         arguments: tuple[Argument, ...] = (),
         options: tuple[Option, ...] = (),
         examples: tuple[str, ...] = (),
         literal: bool = False,
+        native: bool = False,
     ) -> None:
         self.name = name
         self.target = target
@@ -73,6 +75,7 @@ class Verb:
         self.arguments = arguments
         self.options = options
         self.examples = examples
+        self.native = native
         self.literal = literal
         """Words after ``--`` are handed on apart from the others."""
 
@@ -125,7 +128,7 @@ VERBS = (
         options=(
             *_ASK,
             Option("--args-json", metavar="JSON|@FILE|-", complete="file",
-                   help="Arguments as JSON: a list, an object of names, or {\"args\": …, \"kwargs\": …}."),
+                   help='Arguments as JSON: a list, an object of names, or {"args": …, "kwargs": …}.'),
             Option("--from-ndjson", metavar="FILE|-", complete="file",
                    help="Submit one run per line: job args kwargs id in at queue priority tags …"),
             Option("--force", help="Let the run overlap with others of its job."),
@@ -141,16 +144,24 @@ VERBS = (
     ),
     Verb(
         "run", "run:run", panel="Runs", literal=True,
-        help="Run a job here and now, in the foreground, without store or daemon.",
-        examples=("jobctl run backup", "jobctl run thumbnail path=cat.jpg"),
+        help="Run a job here and now, in the foreground, without daemon and store; exits with the job's own code.\n\n"
+             "The job gets the environment, user, directory and limits that the daemon would give it. Both its "
+             "output streams go to stdout, with --json to stderr. Ctrl-C stops it as the daemon would, a second one "
+             "kills it.",
+        examples=(
+            "jobctl run backup",
+            "jobctl run thumbnail path=cat.jpg width=640 --timeout 30s",
+            "jobctl run --dry-run backup",
+        ),
         arguments=(
             Argument("job", help="The job's name in jobs.toml.", complete="jobs"),
-            Argument("words", required=False, many=True, help="Arguments, as for submit."),
+            Argument("words", required=False, many=True,
+                     help="Arguments: NAME=VALUE by name, anything else in order; all in order after --."),
         ),
         options=(
-            Option("--args-json", metavar="JSON|@FILE|-", complete="file", help="Arguments as JSON, as for submit."),
             Option("--timeout", metavar="DURATION", help="Of one attempt, instead of the job's own."),
-            Option("--retries", metavar="N", help="Further attempts after a failed one."),
+            Option("--retries", help="Try again as the job's retry policy says; else there is one attempt."),
+            Option("--dry-run", "-n", help="Show what would be started, and start nothing."),
         ),
     ),
     Verb(
@@ -272,13 +283,17 @@ VERBS = (
         options=(Option("--force", help="Replace the one that is there."),),
     ),
     Verb(
-        "daemon", "daemon:daemon", panel="Daemon", help="The supervisor, in the foreground.",
-        examples=("jobctl daemon", "jobctl daemon --burst"),
+        "daemon", "daemon:daemon", panel="Daemon",
+        help="Schedule and run jobs, in the foreground, until stopped.\n\n"
+             "Without redis in jobs.toml it starts and keeps its own private store. SIGTERM or Ctrl-C stops it in "
+             "order: what runs may finish within drain_timeout; a second one stops what runs. SIGHUP reloads "
+             "jobs.toml; one with errors changes nothing.",
+        examples=("jobctl daemon", "jobctl daemon --burst", "jobctl daemon -c /etc/jobctl/jobs.toml --log-level debug"),
         options=(
-            Option("--burst", help="End when nothing is left to run."),
-            Option("--no-scheduler", help="Run what is submitted, fire no schedules."),
+            Option("--burst", help="Run what there is to run, then stop."),
+            Option("--no-scheduler", help="Leave the schedules to other supervisors."),
             Option("--log-level", metavar="LEVEL", complete="debug info warning error",
-                   help="debug, info, warning or error; also JOBCTL_LOG_LEVEL."),
+                   help="debug, info, warning or error; default: $JOBCTL_LOG_LEVEL, else info."),
         ),
     ),
     *(
@@ -300,8 +315,19 @@ VERBS = (
             ("stop", "Make the supervisors finish what runs, up to drain_timeout, and end."),
         )
     ),
-    Verb("doctor", "doctor:doctor", panel="Daemon", help="Check this installation; each finding with its remedy."),
-    Verb("demo", "demo:demo", panel="Daemon", help="See it work: a daemon in a scratch directory, a run, its log."),
+    Verb(
+        "doctor", "doctor:doctor", panel="Daemon",
+        help="Check configuration, state directory, store and daemon; exits 1 when something has to be mended.",
+        examples=("jobctl doctor", "jobctl doctor --json"),
+    ),
+    Verb(
+        "demo", "demo:demo", panel="Daemon",
+        help="Show everything once, in a scratch directory: daemon, submit, log, result, status, stop.",
+        examples=("jobctl demo",),
+        options=(
+            Option("--keep", help="Keep the directory, to look around or go on in it."),
+        ),
+    ),
     Verb(
         "completions", "completions:completions", panel="Daemon",
         help="Print the completion script of a shell.",

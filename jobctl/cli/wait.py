@@ -40,7 +40,7 @@ def _wait(
     data: bool = True,
 ) -> int:
     console = call.console
-    call.parting = GOES_ON if len(ids) == 1 else "the runs go on"
+    call.parting.words = GOES_ON if len(ids) == 1 else "the runs go on"
     code: int = ExitCode.OK
     ended: list[Run] = []
     with _bar(call) as bar:
@@ -59,9 +59,9 @@ def _wait(
 
 def _bar(call: Invocation):  # type: ignore[no-untyped-def]  # noqa: ANN202 - one of two
     if call.console.talks_to_person:
-        from jobctl.cli.bar import ProgressBar  # noqa: PLC0415 (rich costs 60 ms)
+        from jobctl.cli.bar import ProgressBar
 
         return ProgressBar()
-    from jobctl.cli.silence import Silence  # noqa: PLC0415 (each path pays for itself)
+    from jobctl.cli.silence import Silence
 
     return Silence()

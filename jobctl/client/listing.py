@@ -69,6 +69,11 @@ class Filter:
         """True when a place may hold many runs that do not fit."""
         return bool(self.job or self.queue or self.tags)
 
+    @property
+    def restricts(self) -> bool:
+        """True when anything was asked for."""
+        return bool(self.states or self.picky or self.since is not None)
+
     def wants(self, *states: RunState) -> bool:
         """Return whether runs in any of ``states`` may fit."""
         return not self.states or not self.states.isdisjoint(states)
@@ -157,13 +162,13 @@ def known_queues(session: Session) -> list[str]:
     names += [queue for pool in config.pools.values() for queue in pool.queues if queue != "*"]
     latest = session.run(queries.latest_ids(session.keys))
     supervisors = session.run(queries.supervisors(session.keys))
-    calls: list[Call[object]] = [queries.brief(session.keys, one, envelope=False) for one in latest]  # type: ignore[misc]
-    calls += [queries.supervisor(session.keys, one) for one in supervisors]  # type: ignore[list-item]
-    for reply in session.run_many(calls) if calls else ():
-        if isinstance(reply, dict):
-            names += [queue for pool in pools_of(reply).values() for queue in pool["queues"]]
-        elif reply is not None:
-            names.append(reply.queue)
+    briefs = [queries.brief(session.keys, one, envelope=False) for one in latest]
+    facts = [queries.supervisor(session.keys, one) for one in supervisors]
+    if briefs or facts:
+        replies = session.run_many([*briefs, *facts])
+        names += [found.queue for found in replies[: len(briefs)] if found is not None]
+        for found in replies[len(briefs) :]:
+            names += [queue for pool in pools_of(found).values() for queue in pool["queues"]]
     return list(dict.fromkeys(name for name in names if name != "*"))
 
 

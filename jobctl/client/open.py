@@ -106,7 +106,8 @@ class Session:
 
     def run(self, call: Call[T]) -> T:
         """Carry out one call; raises a branch of ``JobctlError``."""
-        return self.run_many((call,))[0]
+        found: T = self.run_many((call,))[0]
+        return found
 
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Carry out several calls in one round trip."""

@@ -136,9 +136,20 @@ def run_id_for(session: Session, wish: Wish) -> str:
 
 def own_name() -> str:
     """Return who submits, as ``user@host``."""
-    user = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME") or os.environ.get("USER")
-    name = f"{user or os.geteuid()}@{os.uname().nodename}"
+    name = f"{_user()}@{os.uname().nodename}"
     return name.encode("utf-8", "replace").decode()[:LONGEST_NAME]
+
+
+def _user() -> str:
+    named = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME") or os.environ.get("USER")
+    if named:
+        return named
+    import pwd  # noqa: PLC0415 (only where nobody logged in)
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _check(wish: Wish) -> None:

@@ -48,7 +48,8 @@ class Supervisor:
         """Return the queues its pools serve."""
         names: set[str] = set()
         for pool in self.pools.values():
-            names.update(pool.get("queues", ()))
+            queues = pool.get("queues")
+            names.update(queues if isinstance(queues, list) else ())
         return names
 
 

@@ -62,8 +62,13 @@ def judge(job: JobDef, status: int, *, stopped: Finding | None) -> Ending:
 
 
 def judge_reply(job: JobDef, reply: PythonReply, *, stopped: Finding | None) -> Ending:
-    """Return the ending of a Python function that returned, raised, or exited like a script."""
+    """Return the ending of a Python function that returned, raised, or exited like a script.
+
+    It has the exit code that a script with the same ending would have.
+    """
     exit_code = reply.exit_code
+    if exit_code is None and (reply.ok or reply.reason is Reason.EXCEPTION):
+        exit_code = 0 if reply.ok else 1
     if stopped is not None:
         return Ending(stopped, exit_code)
     if exit_code is not None and exit_code in job.skip_codes:
@@ -72,7 +77,7 @@ def judge_reply(job: JobDef, reply: PythonReply, *, stopped: Finding | None) -> 
     if reply.ok or (reply.reason is Reason.EXIT and exit_code in job.success_codes):
         return Ending(Finding(OutcomeKind.SUCCEEDED), exit_code, result=reply.result)
     kind = OutcomeKind.SKIPPED if reply.skip else OutcomeKind.FAILED
-    code = None if exit_code is None else f"exit code {exit_code}"
+    code = None if reply.exit_code is None else f"exit code {exit_code}"
     return Ending(
         Finding(kind, reply.reason, reply.error or code),
         exit_code,

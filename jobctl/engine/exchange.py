@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import shutil
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.errors import JobctlError
@@ -27,6 +29,8 @@ PROGRESS_LIMIT = 64 * 1024
 MESSAGE_LIMIT = 200
 """Characters of a progress message that are kept."""
 
+_log = logging.getLogger(__name__)
+
 
 class ResultError(JobctlError):
     """Raised when the result file of an attempt cannot be taken."""
@@ -39,6 +43,7 @@ class Exchange:
         self._base = f"{dirs.spool}/{slot}"
         self._directory: str | None = None
         self._owner: int | None = None
+        self._warned = False
         self._seen = (0, 0)
         self.result_file = ""
         self.progress_file = ""
@@ -57,6 +62,7 @@ class Exchange:
         self._directory = None
         self._owner = None
         if owner is not None:
+            self._check_way()
             _remove(base)
             os.mkdir(base, mode=0o700)
             os.chown(base, *owner)
@@ -65,6 +71,17 @@ class Exchange:
             base += "/job"
         self.result_file = base + ".result"
         self.progress_file = base + ".progress"
+
+    def _check_way(self) -> None:
+        """Warn, once, if another user cannot get to files in the spool."""
+        closed = [one for one in Path(self._base).parents if not one.stat().st_mode & 0o001]
+        if closed and not self._warned:
+            self._warned = True
+            _log.warning(
+                "jobs with user = cannot write results or progress: "
+                "%s is closed to them; let them pass with chmod o+x",
+                closed[0],
+            )
 
     def end(self) -> None:
         """Remove the files."""
@@ -84,16 +101,15 @@ class Exchange:
         if not os.access(self.result_file, os.F_OK, follow_symlinks=False):
             return None
         try:
-            fd = self._open(self.result_file, os.O_RDONLY)
+            with os.fdopen(self._open(self.result_file, os.O_RDONLY), "rb") as file:
+                data = file.read(limit + 1)
+                size = os.fstat(file.fileno()).st_size
         except OSError as error:
             raise ResultError(
                 f"the result file cannot be read: {error.strerror}; "
                 "write a plain file to $JOBCTL_RESULT_FILE"
             ) from error
-        with os.fdopen(fd, "rb") as file:
-            data = file.read(limit + 1)
         if len(data) > limit:
-            size = os.stat(self.result_file).st_size
             raise ResultError(
                 f"the result has {size} bytes, {limit} are allowed; "
                 "write it to a file or database and return where it is"
@@ -106,23 +122,23 @@ class Exchange:
             return None
         try:
             found = os.stat(self.progress_file, follow_symlinks=False)
+            seen = (found.st_size, found.st_mtime_ns)
+            if seen == self._seen:
+                return None
+            self._seen = seen
+            return last_progress(self._tail(found.st_size))
         except OSError:
             return None
-        seen = (found.st_size, found.st_mtime_ns)
-        if seen == self._seen:
-            return None
-        self._seen = seen
+
+    def _tail(self, size: int) -> str:
+        fd = self._open(self.progress_file, os.O_RDWR)
         try:
-            fd = self._open(self.progress_file, os.O_RDWR)
-        except OSError:
-            return None
-        try:
-            tail = os.pread(fd, PROGRESS_TAIL, max(0, found.st_size - PROGRESS_TAIL))
-            if found.st_size > PROGRESS_LIMIT:
+            tail = os.pread(fd, PROGRESS_TAIL, max(0, size - PROGRESS_TAIL))
+            if size > PROGRESS_LIMIT:
                 os.ftruncate(fd, 0)
         finally:
             os.close(fd)
-        return last_progress(tail.decode("utf-8", errors="replace"))
+        return tail.decode("utf-8", errors="replace")
 
     def _open(self, name: str, mode: int) -> int:
         """Open a plain file of the job; it may have put a pipe there, or a link to a secret."""

@@ -78,15 +78,8 @@ class Foreground:
 
         Raises ``NotPermittedError`` when there is no room for temporary files.
         """
+        scratch = _scratch()
         try:
-            scratch = Path(tempfile.mkdtemp(prefix="jobctl-run-"))
-        except OSError as error:
-            raise NotPermittedError(
-                f"no temporary directory can be made: {error.strerror}; "
-                "free some space, or set TMPDIR to a directory you can write to"
-            ) from error
-        try:
-            scratch.chmod(ENTER)
             dirs = AttemptDirs(logs=scratch / "logs", spool=scratch / "spool")
             place = Workplace.open(dirs=dirs, clock=self._clock)
             try:
@@ -131,7 +124,7 @@ class Foreground:
             self._settings,
             number=number,
             first_started_at=first,
-            supervisor="",
+            owner="",
             timezone=self._timezone,
             now=now,
         )
@@ -197,6 +190,18 @@ class Foreground:
             progress=self._progress,
             attempts=tuple(self._attempts),
         )
+
+
+def _scratch() -> Path:
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix="jobctl-run-"))
+        scratch.chmod(ENTER)
+    except OSError as error:
+        raise NotPermittedError(
+            f"no temporary directory can be made: {error.strerror}; "
+            "free some space, or set TMPDIR to a directory you can write to"
+        ) from error
+    return scratch
 
 
 def _record(outcome: Outcome, *, number: int, host: str) -> AttemptRecord:

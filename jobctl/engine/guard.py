@@ -17,6 +17,8 @@ from jobctl.engine.ending import Finding, signal_number
 from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobctl.engine.processes import Attempt, Processes
     from jobctl.engine.tree import Process
     from jobctl.model.job import JobDef
@@ -90,24 +92,22 @@ class Guard:
         Without a stop on its way it gets :data:`LEFTOVER_GRACE`. Cancelling this kills at once.
         ``all_of_it`` ends the leader too.
         """
-        if all_of_it:
-            left = self._processes.family(self.attempt)
-        else:
-            left = self._processes.leftovers(self.attempt)
-        if not left:
+        first = self._processes.family if all_of_it else self._processes.leftovers
+        left = self._look(first)
+        if left == []:
             return False
         if self._kill_at is None:
             self._kill_by(self._loop.time() + LEFTOVER_GRACE)
         pause, cancelled = 0.002, False
-        while left:
-            self._tell(left)
+        while left is None or left:
+            self._tell(left or [])
             try:
                 await asyncio.sleep(pause)
             except asyncio.CancelledError:
                 cancelled = True
                 self._kill_by(self._loop.time())
             pause = min(pause * 2, _AGAIN)
-            left = self._living(left)
+            left = self._look(self._processes.family)
         if cancelled:
             raise asyncio.CancelledError
         return True
@@ -127,22 +127,24 @@ class Guard:
         error = f"did not end within its timeout of {timeout:g} s"
         self.stop(Finding(OutcomeKind.FAILED, Reason.TIMEOUT, error))
 
-    def _living(self, before: list[Process]) -> list[Process]:
+    def _look(self, at: Callable[[Attempt], list[Process]]) -> list[Process] | None:
+        """Return the living processes, ``None`` when this host has no descriptor left to look."""
         try:
-            return self._processes.family(self.attempt)
+            return at(self.attempt)
         except OSError as error:
             _log.warning("cannot look at the processes of an attempt: %s", error.strerror)
-            return before
+            return None
 
     def _signal(self, number: int) -> None:
         """Signal the leader's group at once, and those of the tree that left it one by one."""
         leader = self.attempt.leader
-        living = self._living([])
-        if any(process.pid == leader for process in living):
+        if self._processes.runs(self.attempt):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(leader, number)
+            living = self._look(self._processes.family) or []
             self._processes.signal([one for one in living if one.group != leader], number)
         else:
+            living = self._look(self._processes.family) or []
             self._processes.signal(living, number)
         if number not in {signal.SIGKILL, signal.SIGSTOP}:
             # A stopped process gets its signal only when it goes on.
@@ -163,5 +165,8 @@ class Guard:
 
     def _kill(self) -> None:
         """Kill everything, and look again soon: a fork may have been under way."""
-        self._processes.signal(self._living([]), signal.SIGKILL)
         self._timers.append(self._loop.call_later(_AGAIN, self._kill))
+        if self._processes.runs(self.attempt):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.attempt.leader, signal.SIGKILL)
+        self._processes.signal(self._look(self._processes.family) or [], signal.SIGKILL)

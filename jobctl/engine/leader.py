@@ -77,6 +77,12 @@ class Leader:
             self.guard.close()
         return end
 
+    def abandon(self) -> None:
+        """Kill what :meth:`ended` was not there to wait for; after it there is nothing to do."""
+        if not self._exit.done():
+            os.killpg(self.pid, signal.SIGKILL)
+        self.guard.close()
+
     def _wait(self) -> asyncio.Future[Exit]:
         try:
             return self._place.processes.wait(self.pid)

@@ -22,9 +22,12 @@ TERM_GRACE = 2.0
 KILL_DEADLINE = 10.0
 
 
-def find(prefix: str) -> list[psutil.Process]:
-    """Return the processes whose owner begins with ``prefix``; those we may not look into are not ours."""
-    wanted = MARK + prefix.encode()
+def find(owner: str) -> list[psutil.Process]:
+    """Return the processes of an owner, or of all owners of a supervisor.
+
+    Those we may not look into are not ours.
+    """
+    wanted = MARK + owner.encode()
     return [process for process in _processes() if _environ_has(process.pid, wanted)]
 
 
@@ -40,22 +43,24 @@ def _environ_has(pid: int, wanted: bytes) -> bool:
         environ = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
-    return any(entry.startswith(wanted) for entry in environ.split(b"\0"))
+    return any(
+        entry == wanted or entry.startswith(wanted + b"/") for entry in environ.split(b"\0")
+    )
 
 
-def end(prefix: str) -> int:
-    """End every process of an owner: TERM, a short grace, KILL until none is left.
+def end(owner: str) -> int:
+    """End every process of an owner (or supervisor): TERM, a short grace, KILL until none is left.
 
     Returns how many there were. Blocks up to a few seconds: call it off the event loop.
     """
-    found = find(prefix)
+    found = find(owner)
     _signal(found, signal.SIGTERM)
     _, left = psutil.wait_procs(found, timeout=TERM_GRACE)
     deadline = time.monotonic() + KILL_DEADLINE
     while left and time.monotonic() < deadline:
         _signal(left, signal.SIGKILL)
         psutil.wait_procs(left, timeout=0.2)
-        left = [process for process in find(prefix) if process.status() != psutil.STATUS_ZOMBIE]
+        left = [process for process in find(owner) if process.status() != psutil.STATUS_ZOMBIE]
     return len(found)
 
 

@@ -90,7 +90,8 @@ class Output:
             return 0
         size = os.fstat(self._fd).st_size
         if size > self._limit:
-            size = self._cut(size)
+            with contextlib.suppress(OSError):
+                size = self._cut(size)
         self._size_seen = self._written(size)
         os.close(self._fd)
         self._fd = -1
@@ -98,7 +99,8 @@ class Output:
             if size:
                 self._place(copy=True)
             elif retire:
-                self._spool.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self._spool.unlink(missing_ok=True)
         return size
 
     @property

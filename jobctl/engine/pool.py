@@ -243,7 +243,7 @@ class Pool:
             held,
             job,
             self.config.settings,
-            supervisor=self._supervisor,
+            owner=self._owner,
             timezone=self._timezone,
             now=self._clock.epoch(),
         )

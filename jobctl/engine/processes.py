@@ -32,6 +32,7 @@ from jobctl.engine.tree import (
 
 if TYPE_CHECKING:
     from resource import struct_rusage
+    from types import FrameType
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -67,14 +68,22 @@ def become_subreaper() -> None:
 
 
 def restore_signals() -> None:
-    """Give ignored signals their default again: children would inherit that they are ignored."""
+    """Let children start with default signal actions, whatever this process was started with.
+
+    ``exec`` keeps signals ignored (``nohup`` does that) but not handled: so those that are ignored
+    get a handler that does nothing.
+    """
     for number in signal.valid_signals():
         if signal.getsignal(number) is signal.SIG_IGN and number not in {
             signal.SIGPIPE,
             signal.SIGXFSZ,
         }:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, _do_nothing)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Stand for ``SIG_IGN``."""
 
 
 class Processes:
@@ -183,6 +192,10 @@ class Processes:
         if attempt.leader in self._known:
             roots.append(attempt.leader)
         return self._living(roots)
+
+    def runs(self, attempt: Attempt) -> bool:
+        """Return whether the leader has not been reaped: its number is surely its own."""
+        return attempt.leader in self._known
 
     def roots(self, attempt: Attempt) -> list[int]:
         """Return the topmost processes of ``attempt`` as far as they are known."""

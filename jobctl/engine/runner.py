@@ -43,7 +43,7 @@ def not_runnable(config: Config, request: Request) -> Outcome:
 
 
 def attempt_spec(
-    held: Held, job: JobDef, settings: Settings, *, supervisor: str, timezone: str, now: float
+    held: Held, job: JobDef, settings: Settings, *, owner: str, timezone: str, now: float
 ) -> AttemptSpec:
     """Return what the slot needs to know to make the attempt. ``now`` is epoch seconds."""
     return request_spec(
@@ -52,7 +52,7 @@ def attempt_spec(
         settings,
         number=held.attempt,
         first_started_at=held.claim.first_started_at,
-        supervisor=supervisor,
+        owner=owner,
         timezone=timezone,
         now=now,
     )
@@ -65,7 +65,7 @@ def request_spec(
     *,
     number: int,
     first_started_at: float | None,
-    supervisor: str,
+    owner: str,
     timezone: str,
     now: float,
 ) -> AttemptSpec:
@@ -97,7 +97,7 @@ def request_spec(
         scheduled_at=scheduled,
         tags=request.tags,
         timeout=timeout,
-        supervisor=supervisor,
+        supervisor=owner,
         timezone=zone,
         max_output=settings.max_output if job.max_output is None else job.max_output,
         max_result=settings.max_result,

@@ -194,11 +194,12 @@ class Slot:
         spec = setting.spec
         command = spawn.command_line(spec)
         leader = Leader(command, setting=setting, place=self._place, stdin=spec.job.stdin)
-        self._begin(spec, leader, on_start)
         try:
+            self._begin(spec, leader, on_start)
             end = await leader.ended()
         finally:
             self._guard = None
+            leader.abandon()
         ending = judge(spec.job, end.status, stopped=leader.guard.stopped)
         usage = self._meter.usage(end, orphan_cpu=leader.guard.attempt.orphan_cpu)
         return self._outcome(spec, ending, leader, usage)

@@ -8,6 +8,7 @@ so that a number which was given again is never taken for the process that had i
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from functools import cache
@@ -107,7 +108,7 @@ def read_children(fd: int) -> list[int]:
 def _children_by_search(pid: int) -> list[int]:
     import psutil  # noqa: PLC0415 - 50 ms that only kernels without the children file cost
 
-    return [process.pid for process in psutil.process_iter(["ppid"]) if process.ppid() == pid]
+    return [process.pid for process in psutil.process_iter(["ppid"]) if process.info["ppid"] == pid]
 
 
 def descendants(
@@ -149,20 +150,29 @@ def send(process: Process, number: int) -> bool:
     A process that is gone counts as signalled.
     """
     try:
-        fd = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return True
-    try:
-        now = read_process(process.pid)
-        if now is not None and now.start == process.start:
-            signal.pidfd_send_signal(fd, number)
+        _send(process, number)
     except ProcessLookupError:
         return True
     except PermissionError:
         return False
+    return True
+
+
+def _send(process: Process, number: int) -> None:
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+        # Without a descriptor its identity cannot be held; it was read a moment ago.
+        os.kill(process.pid, number)
+        return
+    try:
+        now = read_process(process.pid)
+        if now is not None and now.start == process.start:
+            signal.pidfd_send_signal(fd, number)
     finally:
         os.close(fd)
-    return True
 
 
 class TreeTable:

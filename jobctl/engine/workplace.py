@@ -32,7 +32,7 @@ class Workplace:
     def open(cls, *, dirs: AttemptDirs, clock: Clock) -> Workplace:
         """Make directories and watchers; this process becomes a child subreaper.
 
-        Signals it ignores get their default again, because children would ignore them too.
+        Children start with default signal actions, even for signals that this process ignores.
 
         Raises ``OSError``.
         """

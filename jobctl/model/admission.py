@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from jobctl.model.job import JobDef, OnLost, Overlap
+from jobctl.model.records import record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -27,7 +27,7 @@ _PERIODS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DEFAULT_KEEP = "10000:604800000:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Admission:
     """The rules of one job that the store needs to accept, park, rescue and forget its runs."""
 
@@ -43,7 +43,7 @@ class Admission:
     """Milliseconds after the due time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class NewRun:
     """A request with its times; at most one of ``start_in`` and ``start_at`` is set."""
 

@@ -6,9 +6,6 @@ expensive validation when the files have not changed.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING
-
 from jobctl.model.job import (
     Delivery,
     JobDef,
@@ -22,12 +19,14 @@ from jobctl.model.job import (
     RetryPolicy,
     ScheduleDef,
 )
+from jobctl.model.records import differing, field, is_record, record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The ``[jobctl]`` table, with defaults filled in."""
 
@@ -58,7 +57,7 @@ class Settings:
     """Name of this host in listings; default: the host name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything jobs.toml and its includes say."""
 
@@ -73,17 +72,9 @@ class Config:
 
 
 def to_plain(value: object) -> object:
-    """Return ``value`` as JSON-ready data; dataclasses become objects without their default fields."""
-    if hasattr(value, "__dataclass_fields__"):
-        out: dict[str, object] = {}
-        for spec in fields(value):  # type: ignore[arg-type]  # narrowed by the attribute above
-            item = getattr(value, spec.name)
-            if spec.default is item or (
-                spec.default_factory is not MISSING and item == spec.default_factory()
-            ):
-                continue
-            out[spec.name] = to_plain(item)
-        return out
+    """Return ``value`` as JSON-ready data; records become objects without their default fields."""
+    if is_record(value):
+        return {name: to_plain(item) for name, item in differing(value).items()}
     if isinstance(value, dict):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -138,10 +129,10 @@ def _param(plain: Mapping[str, object]) -> ParamSpec:
 
 def _tuples(data: dict[str, object], kind: type) -> dict[str, object]:
     """Turn the lists that JSON knows back into the tuples that ``kind`` declares."""
-    for spec in fields(kind):
-        item = data.get(spec.name)
-        if isinstance(item, list) and "tuple" in str(spec.type):
-            data[spec.name] = tuple(item)
+    for name, declared in kind.__annotations__.items():
+        item = data.get(name)
+        if isinstance(item, list) and "tuple" in declared:
+            data[name] = tuple(item)
     return data
 
 

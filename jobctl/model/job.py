@@ -6,8 +6,9 @@ bytes as ``int``, unless a name says otherwise. ``None`` means "no limit" or "no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from jobctl.model.records import field, record
 
 DEFAULT_QUEUE = "default"
 EXEC_JOB = "@exec"
@@ -58,7 +59,7 @@ class Delivery(StrEnum):
     """The start mark is acknowledged before the process is made, and a lost run is not repeated."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class ParamSpec:
     """One declared parameter of a job, checked when a run is submitted."""
 
@@ -81,7 +82,7 @@ class ParamSpec:
     """The value is masked wherever it is shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class ScheduleDef:
     """One schedule of a job: when, and what a run made by it gets instead of the job's own values."""
 
@@ -115,7 +116,7 @@ class ScheduleDef:
     """False: it does not fire."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """When a failed attempt is followed by another one; see :mod:`jobctl.model.retry`."""
 
@@ -136,7 +137,7 @@ class RetryPolicy:
     """As ``retry_on``; what is named here is never retried."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class JobDef:
     """A named definition: what to run, when, and within which limits."""
 
@@ -268,7 +269,7 @@ class JobDef:
     """``file:line`` of the definition."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class PoolDef:
     """A pool process: how many slots it has and which queues it serves, in order of preference."""
 
@@ -285,7 +286,7 @@ class PoolDef:
     """Resident bytes above which a warm interpreter is replaced after its call."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class QueueDef:
     """Limits of one queue over the whole cluster."""
 
@@ -296,7 +297,7 @@ class QueueDef:
     """Waiting runs; with so many of them, further ones are refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class LimitDef:
     """A semaphore that jobs share over the whole cluster."""
 

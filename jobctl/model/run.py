@@ -6,8 +6,9 @@ move that is not in it is refused everywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from jobctl.model.records import field, record
 
 
 class RunState(StrEnum):
@@ -77,11 +78,13 @@ _MOVES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # Accepted: ready, due later, or skipped by the overlap policy.
     ("-", "qds", _ACCEPT),
     # overlap = "queue" and "replace": an older run that waits gives way to the newer one.
-    ("dqp", "sv", _ACCEPT),
+    ("dqp", "s", (*_ACCEPT, *_PROMOTE)),
+    ("qp", "v", (*_ACCEPT, *_PROMOTE)),
+    ("d", "v", ("submit", *_PROMOTE)),
     # A retry that waits gives way to the next scheduled run.
-    ("d", "x", ("tick", "boot")),
-    # Due; or too late to start.
-    ("d", "q", _PROMOTE),
+    ("d", "x", ("tick", "boot", *_PROMOTE)),
+    # Due; s: its overlap policy skips it. Or too late to start.
+    ("d", "qs", _PROMOTE),
     ("dqpw", "e", _PROMOTE),
     # A limit is full; room under it again.
     ("q", "p", ("claim",)),
@@ -164,7 +167,7 @@ class OutcomeKind(StrEnum):
     """The host stopped the attempt for its own reasons."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What an attempt's process tree used. Seconds of CPU, bytes of memory."""
 
@@ -176,7 +179,7 @@ class Usage:
     write_blocks: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one attempt ended."""
 
@@ -206,7 +209,7 @@ class Outcome:
     log_truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class AttemptRecord:
     """One attempt in the history of a run. Times are epoch seconds."""
 
@@ -226,7 +229,7 @@ class AttemptRecord:
     log_truncated: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a submitter asks for: everything about a run that never changes afterwards."""
 
@@ -249,7 +252,7 @@ class Request:
     retry_of: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Run:
     """One requested execution as the store knows it. Times are epoch seconds."""
 

@@ -7,11 +7,11 @@ ignored and unknown versions refused, so that an older supervisor never guesses.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from jobctl.errors import JobctlError
 from jobctl.model.run import LETTERS, AttemptRecord, Request, Run, RunState, Usage
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
@@ -89,7 +89,7 @@ def decode_request(
             )
         args, kwargs, tags = body.get("a", []), body.get("k", {}), body.get("g", {})
         if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(tags, dict)):
-            raise BadPayloadError(  # noqa: TRY301
+            raise BadPayloadError(
                 f"run {run_id}: its record has args, kwargs or tags of another type"
             )
         timeout, scheduled, origin = body.get("to"), body.get("sa"), body.get("ro")

@@ -19,7 +19,7 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     pk:<limit>    LIST    run ids parked for a limit
     rl:<limit>    STRING  rate limit: theoretical arrival time in ms; expires by itself
     u:<digest>    STRING  unique lock: the holder's run id
-    live:<job>    SET     unfinished runs of a job that has an overlap policy
+    live:<job>    SET     unfinished runs that the job's overlap policy looks at
     s:<schedule>  HASH    gen, last, next, fired, boot:<host>
     sh:<schedule> LIST    last 200 decisions: instant|kind|answer|run|lag ms|who
     h:<job>       LIST    final run ids, newest first; hf:<job> failed ones when kept apart
@@ -30,18 +30,19 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
 
 Fields of r:<id> (all optional but s q p j t e): s state letter, q queue, p priority, j job,
 t submitted ms, e envelope, mx attempts allowed (1), nb due ms, xp expiry ms, lm limits, uq unique
-digest, lv "1" in live:<job>, kp "runs:ttl ms:failed", ol "f" fail when lost, pl last parked for, ep
-epoch, o owner, ct claimed ms, fs first start ms, st last start ms, at attempts started, pi pid,
-ls times lost, cl claims lost, cx stop order, pg progress, fn finished ms, rs reason, rc exit code,
-sg signal, er error, re result, du seconds, a<N> attempt N as JSON.
+digest, lv overlap policy as in common.lua, a capital for scheduled runs, kp "runs:ttl ms:failed",
+ol "f" fail when lost, pl last parked for, ep epoch, o owner, ct claimed ms, fs first start ms, st
+last start ms, at attempts started, pi pid, ls times lost, cl claims lost, cx stop order, pg
+progress, fn finished ms, rs reason, rc exit code, sg signal, er error, re result, du seconds,
+a<N> attempt N as JSON.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from jobctl.model.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Keys:
     """Key names of one namespace."""
 

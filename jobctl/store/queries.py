@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
+from jobctl.model.records import record
 from jobctl.model.run import LETTERS, RunState
 from jobctl.store.calls import Call
 from jobctl.store.codec import BadPayloadError, decode_run, items_of, text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -189,7 +188,7 @@ def schedule(keys: Keys, name: str) -> Call[dict[str, str]]:
     return Call(("HGETALL", keys.schedule(name)), _fields)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Decision:
     """One decided instant of a schedule. Times are epoch seconds, ``lag`` seconds."""
 
@@ -244,7 +243,7 @@ def log_state(keys: Keys, run_id: str) -> Call[tuple[str | None, str, int]]:
     """Read a run's state letter, job and attempt number, for following its output."""
 
     def decode(reply: object) -> tuple[str | None, str, int]:
-        letter, job, attempt = reply  # type: ignore[misc]
+        letter, job, attempt = items_of(reply)
         return (text(letter) if letter else None, text(job or b""), int(attempt or 0))
 
     return Call(("HMGET", keys.run(run_id), "s", "j", "at"), decode)
@@ -273,7 +272,7 @@ def shipped_tail(keys: Keys, run_id: str) -> Call[bytes | None]:
     return Call(("GET", keys.log(run_id)), lambda reply: reply)  # type: ignore[arg-type,return-value]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Brief:
     """What a listing decides on before it reads a whole run."""
 
@@ -290,7 +289,7 @@ def brief(keys: Keys, run_id: str, *, envelope: bool) -> Call[Brief | None]:
     """Read the few fields of a run that a listing sorts and filters by; ``None``: no such run."""
 
     def decode(reply: object) -> Brief | None:
-        letter, submitted, job, queue, attempt, *body = reply  # type: ignore[misc]
+        letter, submitted, job, queue, attempt, *body = items_of(reply)
         state = LETTERS.get(text(letter)) if letter else None
         if state is None or submitted is None:
             return None
@@ -341,3 +340,21 @@ def history_page(keys: Keys, job: str, start: int, size: int) -> Call[list[str]]
 def failed_page(keys: Keys, job: str, start: int, size: int) -> Call[list[str]]:
     """Read ids of a job's failed runs that are kept apart, newest first."""
     return Call(("LRANGE", keys.failed_history(job), start, start + size - 1), _ids)
+
+
+def ready_position(keys: Keys, queue: str, priority: int, run_id: str) -> Call[int | None]:
+    """Count the ready runs before this one in its priority; ``None`` when it is not there."""
+    return Call(
+        ("LPOS", keys.queue(queue, priority), run_id),
+        lambda reply: None if reply is None else _int(reply),
+    )
+
+
+def duration(keys: Keys, run_id: str) -> Call[float | None]:
+    """Read how long a succeeded run took, in seconds; ``None`` for any other run."""
+
+    def decode(reply: object) -> float | None:
+        letter, seconds = items_of(reply)
+        return float(seconds) if letter == b"k" and seconds else None
+
+    return Call(("HMGET", keys.run(run_id), "s", "du"), decode)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
+from jobctl.model.records import record
 from jobctl.store.calls import Call
 from jobctl.store.codec import encode_envelope, items_of, text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Part = str | bytes | int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Answer:
     """What the store said to one submitted run."""
 
@@ -34,7 +34,7 @@ class Answer:
         return cls(kind, detail)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Claim:
     """One claimed run; ``envelope`` is still undecoded."""
 
@@ -53,7 +53,7 @@ class Claim:
     due_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ClaimReply:
     """The answer to a claim."""
 
@@ -65,7 +65,7 @@ class ClaimReply:
     claims: tuple[Claim, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Settlement:
     """How one attempt ended, for ``settle``."""
 
@@ -79,7 +79,7 @@ class Settlement:
     """Names and values to set."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class BeatReply:
     """The answer to a beat."""
 
@@ -240,7 +240,7 @@ def note(keys: Keys, *, owner: str, items: Iterable[tuple[str, int, str]]) -> Ca
     return Call(tuple(parts), _int, script="note")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class PromoteReply:
     """The answer to a promote; ``again`` when more is due than one call handles."""
 
@@ -296,7 +296,7 @@ def add_pool(keys: Keys, *, supervisor: str, owner: str) -> Call[bool]:
     return Call((keys.prefix, supervisor, owner), lambda reply: _int(reply) == 1, script="pool")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RescueReply:
     """The answer to a rescue; ``left`` runs or owners need another call."""
 
@@ -349,7 +349,7 @@ def introduce_schedules(keys: Keys, generations: Mapping[str, str]) -> Call[tupl
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TickReply:
     """The answer to a tick: what was decided, and the schedule's last decided instant now."""
 

@@ -272,7 +272,12 @@ def _locks(snapshot: Snapshot) -> Iterator[str]:
     for run_id, run in unfinished.items():
         if run.get("uq") and snapshot.unique.get(run["uq"]) != run_id:
             yield f"run {run_id} is not protected by its unique lock {run['uq']}"
-        if run.get("lv") and run_id not in snapshot.live.get(run.get("j", ""), ()):
+        due_later = run["s"] == "d" and "at" not in run
+        if (
+            run.get("lv")
+            and not due_later
+            and run_id not in snapshot.live.get(run.get("j", ""), ())
+        ):
             yield f"run {run_id} is missing among the unfinished runs of {run.get('j')}"
 
 

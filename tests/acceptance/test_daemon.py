@@ -70,15 +70,16 @@ def test_a_submitted_job_runs_and_leaves_a_full_record(host: Host) -> None:
 def test_sigterm_lets_what_runs_finish_and_gives_the_rest_back(host: Host) -> None:
     traced(host)
     daemon = host.start()
-    running = [host.submit("traced", "1") for _ in range(4)]
-    queued = [host.submit("traced", "0") for _ in range(3)]
-    wait_until(lambda: len(host.lines("trace")) == 4, what="four running")
+    words = [*["3"] * 4, *["0"] * 3]
+    batch = "\n".join(f'{{"args": ["{seconds}"]}}' for seconds in words)
+    ids = host.run("submit", "traced", "--from-ndjson", "-", input=batch).split()
+    wait_until(lambda: len(host.lines("trace")) >= 4, what="four running")
 
     assert host.stop(daemon) == 0
     assert Counter(line.split()[0] for line in host.lines("trace")) == {"start": 4, "end": 4}
 
     host.start()
-    states = [host.wait_state(run_id) for run_id in [*running, *queued]]
+    states = [host.wait_state(run_id) for run_id in ids]
     assert {run["state"] for run in states} == {"succeeded"}
     assert {run["attempt"] for run in states} == {1}
 
@@ -104,9 +105,9 @@ def test_a_second_sigterm_stops_what_runs_and_it_runs_again_later(host: Host) ->
 def test_killed_supervisor_loses_and_doubles_nothing(host: Host) -> None:
     traced(host)
     daemon = host.start()
-    runs = [host.submit("traced", "1") for _ in range(4)]
-    batch = "\n".join('{"args": ["0.01"]}' for _ in range(40))
-    runs += host.run("submit", "traced", "--from-ndjson", "-", input=batch).split()
+    words = [*["3"] * 4, *["0.01"] * 40]
+    batch = "\n".join(f'{{"args": ["{seconds}"]}}' for seconds in words)
+    runs = host.run("submit", "traced", "--from-ndjson", "-", input=batch).split()
     wait_until(lambda: len(host.lines("trace")) >= 4, what="running")
 
     daemon.kill()
@@ -127,7 +128,10 @@ def test_killed_supervisor_and_pools_leave_no_process_behind(host: Host) -> None
     run_id = host.submit("stray")
     host.wait_state(run_id, "running")
     wait_until(lambda: _sleepers(host), what="sleepers")
-    for process in [psutil.Process(daemon.pid), *_pools(host)]:
+    pools = _pools(host)
+    for pool in pools:
+        pool.suspend()  # or it would see the supervisor go, and clean up
+    for process in [psutil.Process(daemon.pid), *pools]:
         process.kill()
     daemon.wait()
 
@@ -158,10 +162,12 @@ def test_a_killed_pool_is_replaced_and_its_runs_run_again(host: Host) -> None:
 def test_a_killed_store_comes_back_with_everything_accepted(host: Host) -> None:
     traced(host)
     host.start()
-    runs = [host.submit("traced", "0.5") for _ in range(8)]
+    batch = "\n".join('{"args": ["1"]}' for _ in range(8))
+    runs = host.run("submit", "traced", "--from-ndjson", "-", input=batch).split()
     store = next(p for p in host.processes() if "valkey-server" in p.name() or "redis" in p.name())
 
     store.kill()
+    wait_until(lambda: host.call("status").returncode == 0, what="the store is back")
     ended = [host.wait_state(run_id) for run_id in runs]
 
     assert {(run["state"], run["attempt"]) for run in ended} == {("succeeded", 1)}

@@ -59,7 +59,7 @@ def test_stopped_attempt_ends_as_what_it_was_stopped_for() -> None:
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        (PythonReply(reason=None, result="1"), (OutcomeKind.SUCCEEDED, None, None, None)),
+        (PythonReply(reason=None, result="1"), (OutcomeKind.SUCCEEDED, None, 0, None)),
         (PythonReply(reason=None, exit_code=0), (OutcomeKind.SUCCEEDED, None, 0, None)),
         (PythonReply(reason=Reason.EXIT, exit_code=3), (OutcomeKind.SUCCEEDED, None, 3, None)),
         (PythonReply(reason=Reason.EXIT, exit_code=4), (OutcomeKind.FAILED, Reason.EXIT, 4, None)),
@@ -69,7 +69,7 @@ def test_stopped_attempt_ends_as_what_it_was_stopped_for() -> None:
         ),
         (
             PythonReply(reason=Reason.EXCEPTION, skip=True),
-            (OutcomeKind.SKIPPED, Reason.EXCEPTION, None, None),
+            (OutcomeKind.SKIPPED, Reason.EXCEPTION, 1, None),
         ),
     ],
 )

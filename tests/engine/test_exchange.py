@@ -137,6 +137,18 @@ def test_leftover_of_another_run_is_never_read(dirs: AttemptDirs) -> None:
 
 
 @pytest.mark.usefixtures("root")
+def test_closed_way_to_the_files_is_said_once(
+    dirs: AttemptDirs, caplog: pytest.LogCaptureFixture
+) -> None:
+    dirs.spool.parent.chmod(0o700)
+    exchange = Exchange(dirs=dirs, slot="s")
+    for number in (1, 2):
+        exchange.begin("run", number, owner=(65534, 65534))
+        exchange.end()
+    assert caplog.text.count(f"{dirs.spool.parent} is closed to them") == 1
+
+
+@pytest.mark.usefixtures("root")
 def test_another_users_files_lie_where_only_that_user_may_write(dirs: AttemptDirs) -> None:
     exchange = Exchange(dirs=dirs, slot="s")
     exchange.begin("run", 1, owner=(65534, 65534))

@@ -98,7 +98,7 @@ def inside(
 
 def test_function_returns_and_prints(attempts: Attempts, python: Callable[..., JobDef]) -> None:
     outcome = attempts.execute(python("add"), args=(1,), kwargs={"b": 2})
-    assert (outcome.kind, outcome.result, outcome.exit_code) == (OutcomeKind.SUCCEEDED, "3", None)
+    assert (outcome.kind, outcome.result, outcome.exit_code) == (OutcomeKind.SUCCEEDED, "3", 0)
     assert attempts.log == "adding 1 2\n"
     assert outcome.usage.max_rss > 1_000_000
 

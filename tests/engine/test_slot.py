@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from real_attempts import Attempts, until
+from real_attempts import Attempts, alive, until
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.slot import Slot
@@ -369,6 +369,22 @@ def test_many_attempts_run_side_by_side(attempts: Attempts) -> None:
     logs = {path.name: path.read_text() for path in attempts.dirs.logs.glob("job/*.log")}
     assert len(logs) == 80
     assert all(name == f"{text.strip()}.1.log" for name, text in logs.items())
+
+
+def test_process_does_not_run_on_when_its_start_is_not_noted(attempts: Attempts) -> None:
+    pids = []
+
+    def fail(pid: int, _started_at: float) -> None:
+        pids.append(pid)
+        raise LookupError
+
+    async def scenario(slot: Slot) -> Outcome:
+        with pytest.raises(LookupError):
+            await slot.execute(attempts.specify("sleep 60"), on_start=fail)
+        await until(lambda: not alive(pids[0]))
+        return await slot.execute(attempts.specify("true"))
+
+    assert attempts.inside(scenario).kind is OutcomeKind.SUCCEEDED
 
 
 def test_slot_starts_clean_after_a_crashed_pool(attempts: Attempts) -> None:

@@ -60,6 +60,38 @@ def test_nothing_outlives_a_timeout(attempts: Attempts, escape: str) -> None:
     assert not alive(attempts.pid_from("pid"))
 
 
+def test_kernels_without_lists_of_children_are_searched(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("processes", "tree"):
+        monkeypatch.setattr(f"jobctl.engine.{module}.kernel_lists_children", lambda: False)
+    escape = ESCAPES["in another session"]
+    outcome = attempts.execute(a_job(attempts, f"{escape}\n{WRITTEN}true"))
+    assert outcome.kind is OutcomeKind.SUCCEEDED
+    assert not alive(attempts.pid_from("pid"))
+
+
+def test_process_that_may_not_be_signalled_holds_nobody_up(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So it is for a daemon that is not root and a job that calls sudo."""
+
+    def refuse(_pid: int, _number: int) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jobctl.engine.tree.signal.pidfd_send_signal", refuse)
+        patch.setattr("jobctl.engine.processes.os.killpg", refuse)
+        escape = ESCAPES["in another session"]
+        outcome = attempts.execute(a_job(attempts, f"{escape}\n{WRITTEN}true"))
+    assert outcome.kind is OutcomeKind.SUCCEEDED
+    survivor = attempts.pid_from("pid")
+    assert caplog.text.count(f"process {survivor} runs as somebody else") == 1
+    assert alive(survivor)
+    os.kill(survivor, signal.SIGKILL)
+    os.waitpid(survivor, 0)
+
+
 def test_job_that_obeys_the_stop_signal_is_not_killed(attempts: Attempts) -> None:
     outcome = attempts.execute(
         a_job(attempts, "trap 'echo bye; exit 3' TERM; sleep 60 & wait"), timeout=0.2

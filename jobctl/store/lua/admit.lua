@@ -10,32 +10,6 @@ local function at_time(text, base)
   return tonumber(text)
 end
 
--- ov: '' allow, s skip, l queue (keep the latest), a queue-all, r replace, f forced: let through
--- but seen by later ones. l, a and r also carry the limit o:<job>, which makes them wait.
--- Applies the overlap policy to the older unfinished runs of the job; returns one that is in the way.
-local function overlap(g, scheduled)
-  local key = P .. 'live:' .. g.job
-  if g.ov == '' or g.ov == 'a' or g.ov == 'f' or call('EXISTS', key) == 0 then return nil end
-  if g.ov == 's' and call('SCARD', key) > LOOKAHEAD then return call('SRANDMEMBER', key) end
-  local blocker
-  for _, id in ipairs(call('SMEMBERS', key)) do
-    local r = load(id)
-    if not r or FINAL[r.s] then
-      call('SREM', key, id)
-    elseif r.s == 'd' and r.at and scheduled and g.ov ~= 'l' then
-      -- A retry that still waits gives way to the next scheduled run.
-      finish(r, 'x', call('HGET', record(id), 'rs'))
-    elseif g.ov == 's' then
-      blocker = id
-    elseif r.s == 'c' or r.s == 'r' then
-      if g.ov == 'r' then ask_to_stop(r, 'replaced - - 1') end
-    else
-      finish(r, g.ov == 'r' and 'v' or 's', g.ov == 'r' and 'replaced' or 'overlap')
-    end
-  end
-  return blocker
-end
-
 -- Counts what waits in a queue, with those that left it to wait for its or their job's limits.
 local function queue_length(g)
   local total = 0
@@ -73,8 +47,9 @@ local function admit(g, n, scheduled)
   put('uq', n.uq)
   put('xp', expires)
   if later or scheduled then put('nb', due) end
-  local blocker = overlap(g, scheduled)
-  if g.ov ~= '' then put('lv', '1') end
+  local watched = g.ov ~= '' and g.ov ~= 'a'
+  if watched then put('lv', scheduled and string.upper(g.ov) or g.ov) end
+  local blocker = not later and overlap(g.job, g.ov, scheduled)
   call('HSET', key, unpack(set))
   count('submitted')
   if blocker then
@@ -82,7 +57,7 @@ local function admit(g, n, scheduled)
     return 'skip ' .. blocker
   end
   if n.uq ~= '' then call('SET', P .. 'u:' .. n.uq, n.id) end
-  if g.ov ~= '' then call('SADD', P .. 'live:' .. g.job, n.id) end
+  if watched and not later then call('SADD', P .. 'live:' .. g.job, n.id) end
   if expires then due_at('^' .. n.id, expires) end
   if later then due_at(n.id, due) else ready(n.id, g.queue, g.p, false) end
   return 'ok'

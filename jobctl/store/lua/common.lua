@@ -18,6 +18,8 @@ end
 
 local function record(id) return P .. 'r:' .. id end
 
+local let_go
+
 -- Puts a run aside whose record cannot be understood, so that nobody meets it twice. A hash is
 -- ours and fails; anything else under that name is left as it is.
 local BAD_MOST, BAD_KEEP = 1000, 604800000
@@ -29,6 +31,8 @@ local function quarantine(id, why)
   if call('TYPE', key).ok == 'hash' then
     call('HSET', key, 's', 'x', 'rs', 'bad_payload', 'er', tostring(why), 'fn', NOW)
     call('PEXPIRE', key, BAD_KEEP)
+    local v = call('HMGET', key, 'lm', 'uq', 'j')
+    pcall(let_go, { id = id, lm = v[1], uq = v[2], lv = v[3] and '' or nil, j = v[3] })
   end
 end
 
@@ -117,8 +121,12 @@ local function tokens(limit)
   if burst < 1 or period < 1 then return math.huge, NOW + LATER, nil end
   local step = period / burst
   local arrival = tonumber(call('GET', P .. 'rl:' .. limit) or '') or 0
-  -- The store's clock may have been set back.
-  arrival = math.max(NOW, math.min(arrival, NOW + period))
+  if arrival > NOW + period + 1 then
+    -- The store's clock was set back.
+    arrival = NOW + period
+    call('SET', P .. 'rl:' .. limit, arrival, 'PX', period + 1000)
+  end
+  arrival = math.max(NOW, arrival)
   local free = math.floor((NOW + period - arrival) / step + 0.000001)
   return free, math.ceil(arrival + (free + 1) * step - period), arrival + step
 end
@@ -152,7 +160,7 @@ local function wake(limit)
     if not id then break end
     scanned = scanned + 1
     local v = redis.pcall('HMGET', record(id), 's', 'pl', 'q', 'p')
-    if not v.err and v[1] == 'p' and v[2] == limit and v[3] and v[4] then
+    if not v.err and v[1] == 'p' and v[2] == limit and v[3] and string.match(v[4] or '', '^%d$') then
       -- `pl` stays: should another run be faster, this one goes back to the head of the line.
       call('HSET', record(id), 's', 'q')
       woken[#woken + 1] = { id, v[3], v[4] }
@@ -171,6 +179,13 @@ local function free_limits(r)
     if not is_rate(limit) then call('SREM', P .. 'c:' .. limit, r.id) end
     wake(limit)
   end
+end
+
+-- Gives back what an ended run held: its unique lock, its place among its job's runs, its limits.
+function let_go(r)
+  if r.uq and call('GET', P .. 'u:' .. r.uq) == r.id then call('DEL', P .. 'u:' .. r.uq) end
+  if r.lv then call('SREM', P .. 'live:' .. r.j, r.id) end
+  free_limits(r)
 end
 
 -- Takes a run out of whatever claim it is under.
@@ -213,9 +228,7 @@ local function finish(r, letter, reason, more)
   if reason and reason ~= '' then set[5], set[6] = 'rs', reason end
   if more then for _, item in ipairs(more) do set[#set + 1] = item end end
   call('HSET', key, unpack(set))
-  if r.uq and call('GET', P .. 'u:' .. r.uq) == r.id then call('DEL', P .. 'u:' .. r.uq) end
-  if r.lv then call('SREM', P .. 'live:' .. r.j, r.id) end
-  free_limits(r)
+  let_go(r)
   local keep, ttl, failed = string.match(r.kp or '', '^(%d+):(%d+):(%d*)$')
   if not keep then keep, ttl, failed = '10000', '604800000', '' end
   local history = P .. 'h:' .. r.j
@@ -232,6 +245,49 @@ local function finish(r, letter, reason, more)
   count(letter)
 end
 
+-- Asks the owner of a running run to stop it; the flag makes whoever settles or rescues it revoke.
+local function ask_to_stop(r, order)
+  call('HSET', record(r.id), 'cx', order)
+  local supervisor = string.match(r.o or '', '^([^/]+)/')
+  if supervisor then
+    call('RPUSH', P .. 'mb:' .. supervisor, 'revoke ' .. r.id .. ' ' .. (r.ep or '0') .. ' ' .. order)
+    ring('@' .. supervisor)
+  end
+end
+
+-- Applies an overlap policy to the unfinished runs of a job; returns one that is in the way.
+--
+-- Policies: '' allow, s skip, l queue (keep the latest), a queue-all, r replace, f forced: let
+-- through but seen by later ones. l, a and r also carry the limit o:<job>, which makes them wait.
+-- A run that is due later is not among them: it is judged, and joins them, when it is due.
+local function overlap(job, policy, scheduled)
+  if not (policy == 's' or policy == 'l' or policy == 'r') then return nil end
+  local key = P .. 'live:' .. job
+  local blocker
+  local function meet(id)
+    local r = load(id)
+    if not r or FINAL[r.s] then
+      call('SREM', key, id)
+    elseif r.s == 'd' and scheduled and policy ~= 'l' then
+      -- A retry that still waits gives way to the next scheduled run.
+      finish(r, 'x', call('HGET', record(id), 'rs'))
+    elseif policy == 's' then
+      blocker = id
+    elseif r.s == 'c' or r.s == 'r' then
+      if policy == 'r' then ask_to_stop(r, 'replaced - - 1') end
+    else
+      finish(r, policy == 'r' and 'v' or 's', policy == 'r' and 'replaced' or 'overlap')
+    end
+  end
+  -- More than one look only helps against entries that a loss of data left behind.
+  for _ = 1, policy == 's' and 10 or 1 do
+    local others = call('SRANDMEMBER', key, LOOKAHEAD)
+    for _, id in ipairs(others) do meet(id) end
+    if blocker or #others < LOOKAHEAD then break end
+  end
+  return blocker
+end
+
 -- Makes a due member happen: a run becomes ready, or its time to start has passed.
 local function promote_one(id, marker)
   local r = load(id)
@@ -239,6 +295,15 @@ local function promote_one(id, marker)
   if too_late(r) and (r.s == 'd' or r.s == 'q' or r.s == 'p' or r.s == 'w') then
     finish(r, 'e', 'deadline')
   elseif not marker and r.s == 'd' then
+    if r.lv and not r.at then
+      local policy = string.lower(r.lv)
+      if overlap(r.j, policy, policy ~= r.lv) then
+        r.s = '-' -- its entry is gone already
+        finish(r, 's', 'overlap')
+        return
+      end
+      call('SADD', P .. 'live:' .. r.j, id)
+    end
     call('HSET', record(id), 's', 'q')
     ready(id, r.q, r.p, false)
   end
@@ -264,14 +329,4 @@ end
 local function next_due()
   local first = call('ZRANGE', P .. 'due', 0, 0, 'WITHSCORES')
   return first[2] and tonumber(first[2]) or -1
-end
-
--- Asks the owner of a running run to stop it; the flag makes whoever settles or rescues it revoke.
-local function ask_to_stop(r, order)
-  call('HSET', record(r.id), 'cx', order)
-  local supervisor = string.match(r.o or '', '^([^/]+)/')
-  if supervisor then
-    call('RPUSH', P .. 'mb:' .. supervisor, 'revoke ' .. r.id .. ' ' .. (r.ep or '0') .. ' ' .. order)
-    ring('@' .. supervisor)
-  end
 end

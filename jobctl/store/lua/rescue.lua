@@ -30,11 +30,11 @@ local function take_back(id, owner)
   if r.cx then
     finish(r, 'v', string.match(r.cx, '^%S+'), fence)
   elseif r.s == 'c' then
-    local claims = tonumber(r.cl or '0') + 1
+    local claims = (tonumber(r.cl or '') or 0) + 1
     call('HSET', record(id), 'cl', claims)
     if claims >= CLAIMS_MOST then finish(r, 'x', 'poison', fence) else put_back(r) end
   else
-    local lost = tonumber(r.ls or '0') + 1
+    local lost = (tonumber(r.ls or '') or 0) + 1
     call('HSET', record(id), 'ls', lost, 'rs', 'lost')
     if r.ol == 'f' then
       finish(r, 'x', 'lost', fence)

@@ -1,0 +1,143 @@
+"""``check`` and ``init``: the configuration file."""
+
+from __future__ import annotations
+
+import os
+
+from jobctl.cli.render import full_time
+from jobctl.cli.table import columns
+from jobctl.errors import ExitCode, JobctlError, NotPermittedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.cli.invocation import Invocation
+    from jobctl.client.open import Session
+    from jobctl.config.problem import Problem
+
+FILE = "jobs.toml"
+
+
+class ExistsError(JobctlError):
+    """Raised when ``init`` would replace a file."""
+
+    code = "exists"
+
+
+def check(call: Invocation, *, strict: bool) -> int:
+    """Show every problem, or what will run."""
+    from jobctl.client.open import Session
+    from jobctl.config.hosts import host_problems
+    from jobctl.config.paths import find_config
+    from jobctl.config.problem import ERROR
+    from jobctl.config.validate import check_config
+    from jobctl.model.config import to_plain
+
+    path = find_config(call.config)
+    checked = check_config(path)
+    problems = list(checked.problems)
+    if checked.config is not None:
+        problems += host_problems(checked.config)
+    bad = [item for item in problems if strict or item.severity == ERROR]
+    session = None if checked.config is None else Session(to_plain(checked.config))  # type: ignore[arg-type]
+    if call.console.json:
+        _as_json(call, path, problems, session)
+        return ExitCode.CONFIG if bad else ExitCode.OK
+    _talk(call, problems)
+    if bad:
+        errors = sum(item.severity == ERROR for item in problems)
+        rest = f" and {len(problems) - errors} warnings" if len(problems) > errors else ""
+        call.console.report("config", f"{path}: {errors} errors{rest}")
+        return ExitCode.CONFIG
+    if session is not None:
+        _show_jobs(call, session)
+    return ExitCode.OK
+
+
+def _talk(call: Invocation, problems: list[Problem]) -> None:
+    from jobctl.config.problem import ERROR, format_problem
+
+    for problem in problems:
+        # Errors are said also to those who want no talk.
+        text = format_problem(problem)
+        if problem.severity == ERROR:
+            call.console.complain(text)
+        else:
+            call.console.talk(text)
+
+
+def _as_json(
+    call: Invocation, path: str, problems: list[Problem], session: Session | None
+) -> None:
+    from jobctl.config.problem import problem_to_plain
+
+    call.console.document(
+        {
+            "path": path,
+            "problems": [problem_to_plain(item) for item in problems],
+            "jobs": [] if session is None else [
+                {"job": name, "schedules": list(said), "next": when}
+                for name, said, when in _jobs(session)
+            ],
+        }
+    )  # fmt: skip
+
+
+def _jobs(session: Session) -> list[tuple[str, list[str], str | None]]:
+    """Return each job, its schedules in plain English, and its next instant."""
+    from jobctl.client.schedules import Fire, entries
+
+    now = session.clock.now()
+    said: dict[str, list[str]] = {name: [] for name in session.job_names}
+    fires: dict[str, Fire] = {}
+    for entry in entries(session):
+        name = entry.job.name
+        said[name].append(entry.rule.explain())
+        at = entry.next_after(now, anchor=now)
+        if at is not None:
+            fire = Fire(entry, at)
+            if name not in fires or fire.start < fires[name].start:
+                fires[name] = fire
+    out: list[tuple[str, list[str], str | None]] = []
+    for name, sentences in said.items():
+        found = fires.get(name)
+        out.append((name, sentences, None if found is None else full_time(found.start)))
+    return out
+
+
+def _show_jobs(call: Invocation, session: Session) -> None:
+    rows = []
+    for name, said, when in _jobs(session):
+        job = session.job(name)
+        silent = "Off" if not job.enabled else "Only when submitted"
+        rows.append((name, when or "-", "; ".join(said) or silent))
+    if rows:
+        for line in columns(("JOB", "NEXT", "WHEN"), rows):
+            call.console.data(line)
+    config = session.config
+    slots = sum(pool.slots for pool in config.pools.values())
+    call.console.note(f"{session.path} is fine: {len(rows)} jobs, {slots} slots in {len(config.pools)} pools")
+
+
+def init(call: Invocation, *, force: bool) -> int:
+    """Write a first jobs.toml into the working directory."""
+    from jobctl.config.template import TEMPLATE
+
+    path = os.path.abspath(call.config or FILE)  # noqa: PTH100 (texts)
+    try:
+        with open(path, "w" if force else "x", encoding="utf-8") as file:  # noqa: PTH123 (texts)
+            file.write(TEMPLATE)
+    except FileExistsError:
+        raise ExistsError(f"{path} exists; --force replaces it") from None
+    except OSError as error:
+        raise NotPermittedError(f"{path} cannot be written: {error.strerror}") from error
+    if call.console.json:
+        call.console.document({"path": path})
+        return ExitCode.OK
+    call.console.data(path)
+    call.console.talk(
+        "Next:\n"
+        "  jobctl check            what it says, in plain English\n"
+        "  jobctl daemon           run it, here in the foreground\n"
+        "  jobctl submit hello     ask for a run now, from another terminal"
+    )
+    return ExitCode.OK

@@ -1,0 +1,166 @@
+"""``inspect``: everything known about a run or a job."""
+
+from __future__ import annotations
+
+import json
+
+from jobctl.cli.render import clock_time, describe_end, elapsed, full_time, short, state_style
+from jobctl.cli.table import clean
+from jobctl.client.explain import why
+from jobctl.client.open import shown
+from jobctl.client.references import fetch
+from jobctl.client.schedules import next_fires
+from jobctl.client.views import job_view, loads, run_view, visible_arguments
+from jobctl.errors import ExitCode, NotFoundError, UnreachableError
+from jobctl.model.units import format_size
+from jobctl.store import queries
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobctl.cli.invocation import Invocation
+    from jobctl.model.job import JobDef
+    from jobctl.model.run import AttemptRecord, Run
+
+LABEL = 14
+MOST_ERROR_LINES = 12
+
+
+def inspect(call: Invocation, *, run: str) -> int:
+    """Show a run; a job's name shows its definition and its latest run."""
+    job = call.session.find_job(run)
+    if job is not None:
+        return _inspect_job(call, job)
+    found = fetch(call.session, run)
+    console = call.console
+    reasons = why(call.session, found)
+    definition = call.session.find_job(found.job)
+    if console.json:
+        console.document({"run": run_view(found, definition), "why": reasons})
+        return ExitCode.OK
+    for line in _run_lines(call, found, reasons, definition):
+        console.data(line)
+    return ExitCode.OK
+
+
+def _inspect_job(call: Invocation, job: JobDef) -> int:
+    run = _latest(call, job.name)
+    console = call.console
+    fires = next_fires(call.session, most=3, after=call.session.clock.now(), job=job.name)
+    if console.json:
+        console.document(
+            {
+                "job": job_view(job),
+                "run": None if run is None else run_view(run, job),
+                "next": [fire.start.isoformat(timespec="seconds") for fire in fires],
+            }
+        )
+        return ExitCode.OK
+    for name, value in job_view(job).items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        console.data(_field(name, text))
+    for index, fire in enumerate(fires):
+        console.data(_field("" if index else "next", f"{full_time(fire.start)} {fire.zone.key}"))
+    console.data("")
+    if run is None:
+        console.data("no run yet")
+        return ExitCode.OK
+    for line in _run_lines(call, run, why(call.session, run), job):
+        console.data(line)
+    return ExitCode.OK
+
+
+def _latest(call: Invocation, job: str) -> Run | None:
+    """Return the latest run; a definition is shown without a store, too."""
+    try:
+        run_id = call.session.run(queries.latest(call.session.keys, job))
+        if run_id is None:
+            return None
+        return call.session.run(queries.run_or_broken(call.session.keys, run_id))
+    except (UnreachableError, NotFoundError) as error:
+        call.console.note(str(error))
+        return None
+
+
+def _run_lines(
+    call: Invocation, run: Run, reasons: list[str], job: JobDef | None
+) -> Iterator[str]:
+    console = call.console
+    request = run.request
+    yield _field("run", run.id)
+    yield _field("job", run.job)
+    yield _field("state", console.style(run.state.value, state_style(run.state.value) or "bold"))
+    for index, reason in enumerate(reasons):
+        yield _field("" if index else "why", reason)
+    yield _field("queue", f"{request.queue}, priority {request.priority}")
+    yield _field("trigger", request.trigger + (f" by {request.submitter}" if request.submitter else ""))
+    args, kwargs = visible_arguments(run, job)
+    if args:
+        yield _field("args", " ".join(shown(arg) if isinstance(arg, str) else json.dumps(arg) for arg in args))
+    for name, value in kwargs.items():
+        yield _field("", f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+    if request.tags:
+        yield _field("tags", " ".join(f"{name}={value}" for name, value in request.tags.items()))
+    if request.retry_of:
+        yield _field("retry of", request.retry_of)
+    yield from _time_lines(call, run)
+    yield from _end_lines(run)
+    for attempt in run.attempts:
+        yield _field(f"attempt {attempt.number}", _attempt(attempt))
+
+
+def _time_lines(call: Invocation, run: Run) -> Iterator[str]:
+    yield _field("submitted", clock_time(run.submitted_at))
+    for label, moment in (
+        ("scheduled for", run.request.scheduled_at),
+        ("not before", run.not_before),
+        ("expires", None if run.state.final else run.expires_at),
+        ("started", run.started_at),
+        ("finished", run.finished_at),
+    ):
+        if moment is not None:
+            yield _field(label, clock_time(moment))
+    took = elapsed(run, call.session.clock.epoch())
+    if took is not None:
+        yield _field("took", short(took))
+    if run.host:
+        yield _field("host", run.host + (f", pid {run.pid}" if run.pid else ""))
+
+
+def _end_lines(run: Run) -> Iterator[str]:
+    progress = loads(run.progress)
+    if isinstance(progress, dict):
+        yield _field("progress", f"{progress.get('percent', 0):g}% {clean(str(progress.get('message') or ''))}")
+    if run.state.final:
+        yield _field("ended", describe_end(run).removeprefix(f"{run.id} "))
+    if run.error:
+        for index, line in enumerate(run.error.splitlines()[-MOST_ERROR_LINES:]):
+            yield _field("" if index else "error", clean(line))
+    if run.result is not None:
+        yield _field("result", clean(run.result)[:500])
+
+
+def _attempt(attempt: AttemptRecord) -> str:
+    parts = [attempt.outcome]
+    if attempt.reason:
+        parts.append(attempt.reason)
+    if attempt.exit_code:
+        parts.append(f"exit {attempt.exit_code}")
+    if attempt.signal:
+        parts.append(f"signal {attempt.signal}")
+    parts.append(f"started {clock_time(attempt.started_at)}")
+    parts.append(f"took {short(attempt.duration)}")
+    usage = attempt.usage
+    parts.append(f"cpu {short(usage.user + usage.system)}")
+    if usage.max_rss:
+        parts.append(f"memory {format_size(usage.max_rss)}")
+    if attempt.log_bytes:
+        parts.append(f"output {format_size(attempt.log_bytes)}" + (" (cut)" if attempt.log_truncated else ""))
+    if attempt.host:
+        parts.append(f"on {attempt.host}")
+    return ", ".join(parts)
+
+
+def _field(label: str, text: str) -> str:
+    return f"{label + ':' if label else '':{LABEL}} {text}".rstrip()

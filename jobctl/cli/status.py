@@ -1,0 +1,281 @@
+"""``status``: everything on one screen, or the state of the runs and jobs named."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from jobctl.cli import values
+from jobctl.cli.render import describe_end, ending, short, state_style
+from jobctl.cli.table import columns, cut
+from jobctl.client.overview import overview
+from jobctl.client.references import fetch
+from jobctl.client.views import instant, run_view
+from jobctl.client.waiting import exit_code
+from jobctl.errors import ExitCode, NotFoundError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jobctl.cli.invocation import Invocation
+    from jobctl.client.overview import Overview
+    from jobctl.model.run import Run
+
+UNHEALTHY = 3
+"""Exit code when a run or job named is not well, as of ``systemctl status``."""
+DEFAULT_EVERY = 2.0
+DEFAULT_SINCE = 86400.0
+MOST_ROWS = 5
+MOST_JSON_ROWS = 100
+SHORTEST_EVERY = 0.1
+
+
+def status(
+    call: Invocation, *, runs: list[str], watch: bool, every: str | None, failed_since: str | None
+) -> int:
+    """Show everything, or the runs and jobs named."""
+    pause = values.duration("--every", every)
+    since = values.duration("--failed-since", failed_since)
+    if pause is not None and pause < SHORTEST_EVERY:
+        raise UsageError(f"--every: {every} is shorter than {SHORTEST_EVERY} s")
+
+    def draw() -> int:
+        if runs:
+            return _named(call, runs)
+        return _everything(call, since=DEFAULT_SINCE if since is None else since)
+
+    if not watch and pause is None:
+        return draw()
+    while True:
+        if call.console.on_terminal and not call.console.json:
+            call.console.clear()
+        draw()
+        call.console.flush()
+        time.sleep(DEFAULT_EVERY if pause is None else pause)
+
+
+def _named(call: Invocation, words: Sequence[str]) -> int:
+    code: int = ExitCode.OK
+    documents: list[dict[str, object]] = []
+    for word in words:
+        run = _latest_or_none(call, word)
+        if run is None:
+            if call.console.json:
+                documents.append({"job": word, "run": None})
+            else:
+                call.console.data(f"{word} no run yet")
+            continue
+        if run.state.final and exit_code(run) != ExitCode.OK:
+            code = UNHEALTHY
+        if call.console.json:
+            documents.append({"job": run.job, "run": run_view(run, call.session.find_job(run.job))})
+        else:
+            call.console.data(_one_line(call, run))
+    if call.console.json:
+        call.console.document({"runs": documents})
+    return code
+
+
+def _latest_or_none(call: Invocation, word: str) -> Run | None:
+    try:
+        return fetch(call.session, word)
+    except NotFoundError:
+        if word in call.session.job_names:
+            return None
+        raise
+
+
+def _one_line(call: Invocation, run: Run) -> str:
+    style = call.console.style
+    state = style(run.state.value, state_style(run.state.value) or "bold")
+    text = describe_end(run) if run.state.final else f"{run.id} {run.state.value}"
+    return f"{run.job} {text.replace(run.state.value, state, 1)}"
+
+
+def _everything(call: Invocation, *, since: float) -> int:
+    console = call.console
+    most = MOST_JSON_ROWS if console.json else MOST_ROWS
+    seen = overview(call.session, most=most, failed_since=since)
+    if console.json:
+        console.document(_view(seen, call))
+        return ExitCode.OK
+    screen = _Screen(call, seen)
+    for line in screen.lines():
+        console.data(line)
+    if not any(not item.stale for item in seen.supervisors):
+        console.note(f"no supervisor is up; start one with `jobctl daemon{call.session.config_flag}`")
+    return ExitCode.OK
+
+
+class _Screen:
+    """One picture of the namespace in about 80 by 24."""
+
+    def __init__(self, call: Invocation, seen: Overview) -> None:
+        self._call = call
+        self._seen = seen
+        self._width = _terminal_width() if call.console.on_terminal else None
+
+    def lines(self) -> list[str]:
+        blocks = [
+            self._supervisors(), self._queues(), self._running(), self._next(), self._failures(),
+        ]  # fmt: skip
+        out: list[str] = []
+        for block in blocks:
+            if block:
+                out += ["", *block] if out else block
+        return out
+
+    def _block(
+        self, head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (),
+        styles: Callable[[int, str], str] | None = None,
+    ) -> list[str]:  # fmt: skip
+        style = self._call.console.style
+
+        def paint(column: int, cell: str, padded: str) -> str:
+            if column < 0:
+                return style(padded, "dim")
+            name = styles(column, cell) if styles is not None else ""
+            return style(padded, name) if name else padded
+
+        return columns(head, rows, right=right, most=self._width, paint=paint)
+
+    def _supervisors(self) -> list[str]:
+        seen = self._seen
+        rows = []
+        for item in seen.supervisors:
+            pools = ", ".join(
+                f"{name} {item.running(name)}/{pool.get('slots', '?')}" for name, pool in item.pools.items()
+            )
+            beat = f"silent {short(item.age)}" if item.stale else "up"
+            since = short(max(0.0, seen.now - item.started_at))
+            rows.append((item.host, beat, since, str(item.pid), item.version, item.zone, pools))
+        if not rows:
+            return [self._call.console.style("no supervisor", "red")]
+
+        def styles(column: int, cell: str) -> str:
+            return ("green" if cell == "up" else "red") if column == 1 else ""
+
+        return self._block(("HOST", "STATE", "FOR", "PID", "VERSION", "ZONE", "POOLS"), rows, styles=styles)
+
+    def _queues(self) -> list[str]:
+        seen = self._seen
+        busy = [item for item in seen.queues if item.ready or item.served]
+        rows = [
+            (
+                item.name,
+                str(item.ready),
+                short(item.oldest) if item.oldest is not None else "-",
+                "" if item.served else "nobody serves it",
+            )
+            for item in sorted(busy, key=lambda item: -item.ready)[: MOST_ROWS - 1]
+        ]
+        totals = f"{seen.total_running} running, {seen.parked} parked, {seen.scheduled} scheduled"
+        counts = seen.counters
+        totals += f"; in all {counts.get('k', 0)} succeeded, {counts.get('x', 0)} failed"
+        table = self._block(("QUEUE", "READY", "OLDEST", ""), rows, right=(1, 2)) if rows else []
+        return [*table, totals]
+
+    def _running(self) -> list[str]:
+        seen = self._seen
+        if not seen.running:
+            return []
+        rows = [
+            (
+                run.id,
+                run.job,
+                str(run.attempt or 1),
+                short(seen.now - run.started_at) if run.started_at else "-",
+                run.host or "-",
+            )
+            for run in seen.running
+        ]
+        more = seen.total_running - len(rows)
+        table = self._block(("RUNNING", "JOB", "ATT", "AGE", "HOST"), rows, right=(2, 3))
+        return [*table, f"… and {more} more"] if more > 0 else table
+
+    def _next(self) -> list[str]:
+        if not self._seen.fires:
+            return []
+        now = self._call.session.clock.now()
+        rows = [
+            (
+                fire.start.strftime("%a %m-%d %H:%M:%S"),
+                short((fire.start - now).total_seconds()),
+                fire.job,
+                fire.zone.key,
+            )
+            for fire in self._seen.fires
+        ]
+        return self._block(("NEXT", "IN", "JOB", "ZONE"), rows, right=(1,))
+
+    def _failures(self) -> list[str]:
+        seen = self._seen
+        if not seen.failures:
+            return []
+        rows = [
+            (
+                run.id,
+                run.job,
+                short(max(0.0, seen.now - (run.finished_at or seen.now))) + " ago",
+                ending(run) if run.state.value == "failed" else run.state.value,
+                cut((run.error or "").strip().splitlines()[-1] if (run.error or "").strip() else "", 60),
+            )
+            for run in seen.failures
+        ]
+        return self._block(
+            ("FAILED", "JOB", "WHEN", "WHY", "ERROR"), rows, right=(2,),
+            styles=lambda column, _cell: "red" if column == 0 else "",
+        )  # fmt: skip
+
+
+def _terminal_width() -> int:
+    try:
+        return max(40, os.get_terminal_size().columns)
+    except OSError:
+        return 80
+
+
+def _view(seen: Overview, call: Invocation) -> dict[str, object]:
+    find = call.session.find_job
+    return {
+        "namespace": call.session.keys.namespace,
+        "now": instant(seen.now),
+        "supervisors": [
+            {
+                "id": item.id,
+                "host": item.host,
+                "pid": item.pid,
+                "version": item.version,
+                "up": not item.stale,
+                "heartbeat_age": round(item.age, 3),
+                "started_at": instant(item.started_at),
+                "timezone": item.zone,
+                "pools": {
+                    name: {**pool, "running": item.running(name)} for name, pool in item.pools.items()
+                },
+            }
+            for item in seen.supervisors
+        ],
+        "queues": [
+            {"queue": item.name, "ready": item.ready, "oldest": item.oldest, "served": item.served}
+            for item in seen.queues
+        ],
+        "running": [run_view(run, find(run.job)) for run in seen.running],
+        "counts": {
+            "running": seen.total_running,
+            "parked": seen.parked,
+            "scheduled": seen.scheduled,
+            "ready": sum(item.ready for item in seen.queues),
+        },
+        "next": [
+            {
+                "job": fire.job,
+                "at": fire.start.isoformat(timespec="seconds"),
+                "scheduled_at": fire.instant.isoformat(timespec="seconds"),
+                "timezone": fire.zone.key,
+            }
+            for fire in seen.fires
+        ],
+        "failures": [run_view(run, find(run.job)) for run in seen.failures],
+    }

@@ -1,0 +1,73 @@
+"""Jobs with what the store knows of them."""
+
+from __future__ import annotations
+
+from jobctl.client.schedules import Fire, entries
+from jobctl.client.views import job_kind
+from jobctl.errors import NotAcceptedError, NotPermittedError, UnreachableError
+from jobctl.store import queries
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.client.open import Session
+    from jobctl.errors import JobctlError
+    from jobctl.model.job import JobDef
+    from jobctl.model.run import Run
+
+AVERAGED = 10
+"""Newest successful runs whose mean duration is shown."""
+
+
+class JobRow:
+    """One job in a listing."""
+
+    __slots__ = ("average", "job", "kind", "last", "next", "rules")
+
+    def __init__(self, job: JobDef) -> None:
+        self.job = job
+        self.kind = job_kind(job)
+        self.rules = [definition.rule for definition in job.schedules]
+        self.next: Fire | None = None
+        self.last: Run | None = None
+        self.average: float | None = None
+        """Seconds."""
+
+
+def job_rows(session: Session) -> tuple[list[JobRow], JobctlError | None]:
+    """Return all jobs, and what keeps the store from saying more about them, if anything does."""
+    rows = {name: JobRow(job) for name, job in session.config.jobs.items()}
+    _add_next(session, rows)
+    try:
+        _add_history(session, rows)
+    except (UnreachableError, NotAcceptedError, NotPermittedError) as error:
+        return list(rows.values()), error
+    return list(rows.values()), None
+
+
+def _add_next(session: Session, rows: dict[str, JobRow]) -> None:
+    now = session.clock.now()
+    for entry in entries(session):
+        at = entry.next_after(now, anchor=now)
+        row = rows[entry.job.name]
+        if at is not None:
+            fire = Fire(entry, at)
+            if row.next is None or fire.start < row.next.start:
+                row.next = fire
+
+
+def _add_history(session: Session, rows: dict[str, JobRow]) -> None:
+    keys = session.keys
+    names = list(rows)
+    if not names:
+        return
+    latest = session.run_many([queries.latest(keys, name) for name in names])
+    histories = session.run_many([queries.history(keys, name, newest=AVERAGED) for name in names])
+    known = {name: run_id for name, run_id in zip(names, latest, strict=True) if run_id}
+    runs = session.run_many([queries.run_or_broken(keys, one) for one in known.values()]) if known else []
+    for name, run in zip(known, runs, strict=True):
+        rows[name].last = run
+    for name, ids in zip(names, histories, strict=True):
+        calls = [queries.duration(keys, run_id) for run_id in ids]
+        durations = [one for one in (session.run_many(calls) if calls else ()) if one is not None]
+        if durations:
+            rows[name].average = sum(durations) / len(durations)

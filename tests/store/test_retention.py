@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobctl.store import queries
+from jobctl.store.calls import Call
+
+if TYPE_CHECKING:
+    from store_world import World
+
+DAY = 86_400_000
+
+
+def finished(world: World, letter: str = "k", **options: object) -> str:
+    run_id = world.running(**options)
+    world.raw("XADD", world.keys.log(run_id), "*", "d", "text")
+    world.settle(run_id, letter)
+    return run_id
+
+
+def kept(world: World, job: str = "j") -> list[str]:
+    return world.run(queries.history(world.keys, job, newest=100))
+
+
+def test_history_keeps_the_newest_runs_and_their_logs(world: World) -> None:
+    ids = [finished(world, keep=f"2:{DAY}:") for _ in range(4)]
+    assert kept(world) == [ids[3], ids[2]]
+    assert world.states(*ids) == "--kk"
+    logs = [world.raw("EXISTS", world.keys.log(run_id)) for run_id in ids]
+    assert logs == [0, 0, 1, 1]
+
+
+def test_record_expires_after_its_days(world: World) -> None:
+    run_id = finished(world, keep=f"5:{DAY}:")
+    left = world.run(Call(("PTTL", world.keys.run(run_id)), lambda reply: reply))
+    assert DAY - 5000 < left <= DAY
+
+
+def test_default_is_a_week(world: World) -> None:
+    run_id = finished(world)
+    left = world.run(Call(("PTTL", world.keys.run(run_id)), lambda reply: reply))
+    assert 7 * DAY - 5000 < left <= 7 * DAY
+
+
+def test_failed_runs_are_kept_apart_when_asked(world: World) -> None:
+    keep = f"1:{DAY}:2"
+    failed = [finished(world, "x", keep=keep) for _ in range(3)]
+    good = [finished(world, keep=keep) for _ in range(2)]
+    assert kept(world) == good[1:]
+    newest = world.run(queries.failed_history(world.keys, "j", newest=9))
+    assert newest == [failed[2], failed[1]]
+    assert world.states(*failed, *good) == "-xx-k"
+
+
+def test_history_shrinks_when_less_is_to_be_kept(world: World) -> None:
+    ids = [finished(world, keep=f"9:{DAY}:") for _ in range(6)]
+    last = finished(world, keep=f"2:{DAY}:")
+    assert kept(world) == [last, ids[5]]
+    assert set(world.states(*ids[:5])) == {"-"}
+
+
+def test_at_least_the_last_run_is_kept(world: World) -> None:
+    """Else its settlement, repeated because the answer was lost, would be called stale."""
+    run_id = finished(world, keep=f"0:{DAY}:")
+    assert world.settle(run_id) == "already"
+
+
+def test_unreadable_rule_means_the_default(world: World) -> None:
+    run_id = world.submit()
+    world.raw("HSET", world.keys.run(run_id), "kp", "nonsense")
+    world.claim()
+    world.settle(run_id)
+    assert kept(world) == [run_id]
