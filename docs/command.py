@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from docs.sources import markdown
@@ -25,7 +26,7 @@ def index() -> str:
     for panel in panels:
         lines += [f"**{panel}**", "", "| verb | does |", "|---|---|"]
         lines += [
-            f"| [`{verb.name}`](#jobctl-{verb.name}) | {markdown(verb.help)} |"
+            f"| [`{verb.name}`](#jobctl-{verb.name}) | {markdown(verb.help.partition('\n\n')[0])} |"
             for verb in VERBS
             if verb.panel == panel
         ]
@@ -55,8 +56,7 @@ def _usage(verb: Verb) -> str:
     words = ["jobctl", verb.name]
     if verb.options:
         words.append("[OPTION…]")
-    for item in verb.arguments:
-        words.append(_shown(item) if item.required else f"[{_shown(item)}]")
+    words += [_shown(item) if item.required else f"[{_shown(item)}]" for item in verb.arguments]
     return " ".join(words)
 
 
@@ -74,4 +74,6 @@ def _options(options: Iterable[Option]) -> str:
 
 
 def _sentences(text: str) -> str:
-    return text.strip()
+    """Return paragraphs with one sentence a line."""
+    paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
+    return "\n\n".join(re.sub(r"\. (?=[A-Z])", ".\n", part) for part in paragraphs)

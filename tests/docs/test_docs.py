@@ -46,7 +46,10 @@ def test_every_key_of_a_job_is_in_one_group() -> None:
 @pytest.mark.parametrize(
     ("page", "words"),
     [
-        ("jobs-toml.md", [key for model, _, _ in keys.TABLES.values() for key in model.model_fields]),
+        (
+            "jobs-toml.md",
+            [key for model, _, _ in keys.TABLES.values() for key in model.model_fields],
+        ),
         ("jobs-toml.md", list(schema.JobTable.model_fields)),
         ("states.md", [*RunState, *Reason]),
         (
