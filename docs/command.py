@@ -26,7 +26,7 @@ def index() -> str:
     for panel in panels:
         lines += [f"**{panel}**", "", "| verb | does |", "|---|---|"]
         lines += [
-            f"| [`{verb.name}`](#jobctl-{verb.name}) | {markdown(verb.help.partition('\n\n')[0])} |"
+            f"| [`{verb.name}`](#jobctl-{verb.name}) | {markdown(_paragraphs(verb)[0])} |"
             for verb in VERBS
             if verb.panel == panel
         ]
@@ -40,7 +40,7 @@ def verbs() -> str:
 
 
 def _section(verb: Verb) -> str:
-    lines = [f"### jobctl {verb.name}", "", f"`{_usage(verb)}`", "", _sentences(verb.help), ""]
+    lines = [f"### jobctl {verb.name}", "", f"`{_usage(verb)}`", "", _sentences(verb), ""]
     if verb.arguments:
         lines += ["| argument | meaning |", "|---|---|"]
         lines += [f"| `{_shown(item)}` | {markdown(item.help)} |" for item in verb.arguments]
@@ -73,7 +73,10 @@ def _options(options: Iterable[Option]) -> str:
     return "\n".join(lines)
 
 
-def _sentences(text: str) -> str:
-    """Return paragraphs with one sentence a line."""
-    paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
-    return "\n\n".join(re.sub(r"\. (?=[A-Z])", ".\n", part) for part in paragraphs)
+def _paragraphs(verb: Verb) -> list[str]:
+    return [" ".join(part.split()) for part in verb.help.split("\n\n")]
+
+
+def _sentences(verb: Verb) -> str:
+    """Return the help with one sentence a line."""
+    return "\n\n".join(re.sub(r"\. (?=[A-Z])", ".\n", part) for part in _paragraphs(verb))

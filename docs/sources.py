@@ -61,12 +61,9 @@ def attribute_docs(module: ModuleType, owner: str) -> dict[str, str]:
     )
     found: dict[str, str] = {}
     for node, after in pairwise(body):
-        if isinstance(node, ast.AnnAssign):
-            target = node.target
-        elif isinstance(node, ast.Assign):
-            target = node.targets[0]
-        else:
+        if not isinstance(node, ast.AnnAssign | ast.Assign):
             continue
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
         if (
             isinstance(target, ast.Name)
             and isinstance(after, ast.Expr)
