@@ -92,7 +92,11 @@ def _option(
     word: str, left: Iterator[str], table: dict[str, Option], params: dict[str, object]
 ) -> None:
     """Take one option, and its value from the words that are left."""
-    flag, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+    if word.startswith("--"):
+        flag, equals, value = word.partition("=")
+    else:
+        # "-n5"; several switches in one word are left to Typer.
+        flag, equals, value = word[:2], word[2:], word[2:]
     option = table.get(flag)
     if option is None or (equals and not option.metavar):
         raise _NotPlain

@@ -94,6 +94,7 @@ class PoolProcess:
         keys = Keys(config.settings.namespace)
         name = str(message["pool"])
         definition = config.pools[name]
+        serial = str(message["owner"]).rpartition("/")[2]
         place = Workplace.open(
             dirs=AttemptDirs.under(Path(config.settings.state_dir)), clock=SYSTEM_CLOCK
         )
@@ -111,7 +112,8 @@ class PoolProcess:
             keys=keys,
             slots=[
                 Slot(
-                    name=f"{name}-{index}",
+                    # Not the pool's name alone: its successor starts while it drains.
+                    name=f"{serial}-{index}",
                     workplace=place,
                     max_runs_per_child=definition.max_runs_per_child,
                     max_rss_per_child=definition.max_rss_per_child,

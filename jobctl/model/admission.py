@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
-from jobctl.model.job import JobDef, OnLost, Overlap
+from jobctl.model.job import JobDef, Overlap
 from jobctl.model.records import record
 
 TYPE_CHECKING = False
@@ -81,7 +80,7 @@ def admission_for(job: JobDef, *, queue: QueueDef | None = None, force: bool = F
         limits=" ".join(names),
         overlap=overlap,
         keep="" if keep == _DEFAULT_KEEP else keep,
-        on_lost="f" if job.on_lost is OnLost.FAIL else "",
+        on_lost="" if job.repeatable else "f",
         max_length="" if queue is None or queue.max_length is None else str(queue.max_length),
         start_deadline=deadline,
     )
@@ -94,6 +93,8 @@ def unique_digest(job: JobDef, args: Iterable[object], kwargs: dict[str, object]
     what: object = [job.unique]
     if job.unique == "args":
         what = [list(args), kwargs]
+    import hashlib  # noqa: PLC0415 (2 ms that only unique jobs need)
+
     text = json.dumps([job.name, what], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 

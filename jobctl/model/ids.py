@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 
 ID_LENGTH = 16
@@ -19,6 +18,8 @@ def new_id() -> str:
 
 def derived_id(*parts: str) -> str:
     """Return the run id that always belongs to ``parts``, for schedules and idempotency keys."""
+    import hashlib  # noqa: PLC0415 (2 ms that only schedules and keys need)
+
     digest = hashlib.sha256("\0".join(parts).encode()).digest()
     return base64.b32encode(digest[:10]).decode().lower()
 

@@ -268,6 +268,11 @@ class JobDef:
     source: str = ""
     """``file:line`` of the definition."""
 
+    @property
+    def repeatable(self) -> bool:
+        """True when a run whose supervisor died while it ran is run again."""
+        return self.on_lost is OnLost.RETRY and self.delivery is Delivery.AT_LEAST_ONCE
+
 
 @record(frozen=True, slots=True, kw_only=True)
 class PoolDef:

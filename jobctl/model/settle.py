@@ -49,7 +49,7 @@ def settle(  # noqa: PLR0911 - one return a case reads best
         case OutcomeKind.LOST:
             # The host stopped it (drain, shutdown): not the job's failure, so no attempt is
             # counted against it, unless it must not run twice.
-            if job.on_lost == "fail":
+            if not job.repeatable:
                 return Verdict("x", Reason.LOST.value)
             return Verdict("d", Reason.LOST.value)
         case OutcomeKind.NOT_STARTED | OutcomeKind.FAILED:

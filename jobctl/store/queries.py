@@ -301,14 +301,14 @@ class Brief:
 
 
 def brief(keys: Keys, run_id: str, *, envelope: bool) -> Call[Brief | None]:
-    """Read the few fields of a run that a listing sorts and filters by; ``None``: no such run."""
+    """Read the few fields of a run that a listing sorts and filters by; ``None``: none, or broken."""
 
     def decode(reply: object) -> Brief | None:
         letter, submitted, job, queue, attempt, *body = items_of(reply)
         state = LETTERS.get(text(letter)) if letter else None
-        if state is None or submitted is None:
+        if state is None or not (job and queue and text(submitted).isdecimal()):
             return None
-        if state is RunState.SCHEDULED and int(attempt or 0):
+        if state is RunState.SCHEDULED and attempt:
             state = RunState.RETRYING
         inside = text(body[0] or b"") if body else ""
         return Brief(run_id, state, float(submitted) / 1000, text(job), text(queue), inside)
