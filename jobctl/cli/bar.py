@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from jobctl.client.views import loads
 from jobctl.model.run import LETTERS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
     from rich.progress import TaskID
@@ -37,6 +39,9 @@ class ProgressBar:
             TextColumn("{task.fields[message]}", style="dim", markup=False),
             console=Console(stderr=True),
             transient=True,
+            # The data on stdout is not for the bar's stream.
+            redirect_stdout=False,
+            redirect_stderr=False,
             refresh_per_second=10,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -47,6 +52,15 @@ class ProgressBar:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the bars off the screen while something else is written."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
 
     def __call__(self, looks: list[waiting.Progress]) -> None:
         """Show one look at the unfinished runs."""

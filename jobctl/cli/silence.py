@@ -18,5 +18,9 @@ class Silence:
     def __exit__(self, *_: object) -> None:
         return
 
+    def aside(self) -> Self:
+        """Nothing has to be taken off the screen."""
+        return self
+
     def __call__(self, looks: list[Progress]) -> None:
         """Ignore a look."""

@@ -49,7 +49,9 @@ def _wait(
             if run is not None:
                 ended.append(run)
                 if not console.json:
-                    (console.data if data else console.talk)(painted(console, run))
+                    with bar.aside():
+                        (console.data if data else console.talk)(painted(console, run))
+                        console.flush()
             if first_only:
                 break
     if console.json and data:

@@ -180,7 +180,12 @@ def _check_word(what: str, word: str) -> None:
 
 def _check_size(session: Session, request: Request) -> None:
     try:
-        size = len(encode_envelope(request).encode())
+        envelope = encode_envelope(request)
+        if "\\ud" in envelope:
+            # The envelope can carry lone surrogates, but no process can be given all of them.
+            for text in _texts((request.args, request.kwargs, request.tags)):
+                text.encode()
+        size = len(envelope.encode())
     except UnicodeEncodeError as error:
         bad = error.object[max(0, error.start - 10) : error.start + 10]
         raise UsageError(
@@ -195,6 +200,18 @@ def _check_size(session: Session, request: Request) -> None:
             f"job {request.job}: the arguments take {size} bytes, the limit is {most}; "
             "put the data in a file and pass its name, or raise max_args in [jobctl]"
         )
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(key)
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
 
 
 class Receipt:

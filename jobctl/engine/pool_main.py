@@ -24,6 +24,7 @@ from jobctl.engine.shipper import Shipper
 from jobctl.engine.slot import Slot
 from jobctl.engine.workplace import Workplace
 from jobctl.model.config import config_from_plain
+from jobctl.model.run import OutcomeKind
 from jobctl.store.address import Address
 from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
@@ -155,17 +156,17 @@ class PoolProcess:
         await self._pool.drain(deadline)
         self._done.set()
 
-    def _hurry(self) -> None:
+    def _hurry(self, kind: OutcomeKind = OutcomeKind.INTERRUPTED) -> None:
         if self._pool is not None:
-            self._begin_drain(0.0)
-            self._pool.hurry()
+            self._begin_drain(None)
+            self._pool.hurry(kind)
         else:
             self._done.set()
 
     def _on_supervisor_gone(self) -> None:
         if not self._done.is_set():
             log.warning("pool: the supervisor is gone; stopping what runs")
-            self._hurry()
+            self._hurry(OutcomeKind.LOST)
             asyncio.get_running_loop().call_later(ORPHAN_GRACE * 2, self._done.set)
 
 

@@ -197,8 +197,9 @@ class JobDef:
     """``N/s``, ``N/m``, ``N/h`` or ``N/d``: starts over the whole cluster. N may start at once, then they
     are spread evenly."""
     unique: str | None = None
-    """``args``: one unfinished run per set of arguments; ``job``: one for the job. A second submit is
-    answered with the first run."""
+    """``args``: one unfinished run per set of arguments; ``job``: one for the job; ``key:TEXT``: one
+    for all jobs with the same text, in which ``{name}`` stands for a named argument. A second submit
+    is answered with the first run."""
     queue: str = DEFAULT_QUEUE
     """The queue its runs go to."""
     priority: int = 5

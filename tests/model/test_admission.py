@@ -76,3 +76,11 @@ def test_rate_is_a_count_and_a_period(text: str, rate: tuple[int, int]) -> None:
 def test_other_rates_are_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match="is not a rate"):
         parse_rate(text)
+
+
+def test_a_unique_key_is_shared_by_jobs_and_filled_with_arguments() -> None:
+    one = JobDef(name="one", command="x", unique="key:shop-{shop}")
+    two = JobDef(name="two", command="x", unique="key:shop-{shop}")
+
+    assert unique_digest(one, [], {"shop": "a"}) == unique_digest(two, [], {"shop": "a"})
+    assert unique_digest(one, [], {"shop": "a"}) != unique_digest(one, [], {"shop": "b"})

@@ -62,3 +62,13 @@ def test_revoked_attempt_is_never_tried_again() -> None:
 def test_skipped_attempt_is_final() -> None:
     outcome = Outcome(kind=OutcomeKind.SKIPPED, reason=Reason.CONDITION)
     assert verdict(outcome) == Verdict("s", "condition")
+
+
+def test_third_loss_is_poison_but_interruptions_are_not() -> None:
+    lost = Outcome(kind=OutcomeKind.LOST, reason=Reason.LOST)
+    stopped = Outcome(kind=OutcomeKind.INTERRUPTED, reason=Reason.LOST)
+    facts = {"attempt": 1, "max_attempts": 1, "elapsed": 0.0, "draw": 0.5}
+
+    assert settle(JobDef(name="j"), lost, lost=1, **facts).letter == "d"
+    assert settle(JobDef(name="j"), lost, lost=2, **facts) == Verdict("x", "poison")
+    assert settle(JobDef(name="j"), stopped, lost=9, **facts).letter == "d"

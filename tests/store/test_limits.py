@@ -295,7 +295,7 @@ def test_token_is_not_lost_by_a_run_that_waits_for_another_limit(world: World) -
 
 
 def test_token_survives_the_revoke_of_the_run_it_woke(world: World) -> None:
-    world.limits(t_j="1:30")
+    world.limits(t_j="1:400")
     world.running(limits="t:j")
     first, second = (world.submit(limits="t:j") for _ in range(2))
     world.claim(5)

@@ -1,0 +1,149 @@
+"""``jobs``, ``next``, ``check``, ``init``, ``progress``: what needs no store."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobctl.cli.start import start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from project import Project, Worker
+
+
+def test_jobs_have_schedule_next_last_and_average(project: Project, worker: Worker):
+    project.submit("hello")
+    worker.finish("x", reason="exit", rc=1)
+    project.submit("hello")
+    worker.finish()
+    rows = {item["job"]: item for item in project.jobctl("jobs", "--json").json["jobs"]}
+    assert rows["hello"]["last_state"] == "succeeded"
+    assert rows["hello"]["average_duration"] == 0.5
+    assert rows["nightly"]["schedules"] == ["30 2 * * *"]
+    assert rows["nightly"]["next"].startswith("20")
+    assert rows["other"]["kind"] == "exec"
+
+
+def test_jobs_are_listed_without_a_store(make_project: Callable[..., Project]):
+    result = make_project("/nowhere").jobctl("jobs")
+    assert result.code == 0
+    assert "nightly" in result.out
+    assert "last runs are not shown" in result.err
+
+
+def test_next_of_an_expression(project: Project):
+    result = project.jobctl(
+        "next", "--schedule", "30 2 * * *", "--timezone", "Europe/Berlin",
+        "--from", "2026-03-28T00:00:00+01:00", "-n", "3", "--json",
+    )  # fmt: skip
+    assert result.json == {
+        "schema": 1,
+        "next": ["2026-03-28T02:30:00+01:00", "2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"],
+    }
+
+
+def test_an_expression_needs_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    assert start(["next", "--schedule", "@every 90s", "--timezone", "UTC", "--from", "2030-01-01T00:00:00Z", "-n", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("2030-01-01 00:01:30+00:00")
+    assert "Every 1m30s" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--schedule", "61 * * * *"], "minute field (column 0)"),
+        (["--schedule", "0 0 30 2 *"], "never"),
+        (["--schedule", "@every x"], "duration"),
+        (["--schedule", "* * * * *", "--timezone", "Europe/Berln"], "Europe/Berlin"),
+        (["--schedule", "* * * * *", "hello"], "not both"),
+        (["--from", "tomorrow"], "2030-12-24"),
+        (["-n", "0"], "-n"),
+        (["-n", "99999999"], "-n"),
+    ],
+)
+def test_next_refuses_what_makes_no_sense(project: Project, words: list[str], said: str):
+    result = project.jobctl("next", *words)
+    assert result.code == 2
+    assert said in result.err
+
+
+def test_next_of_jobs_shows_the_jitter_apart(project: Project):
+    found = project.jobctl("next", "nightly", "-n", "2", "--from", "2026-06-01T00:00", "--json").json
+    assert found["jobs"] == ["nightly", "nightly"]
+    assert found["scheduled_at"][0] == "2026-06-01T02:30:00+02:00"
+    assert found["next"][0].startswith("2026-06-01T02:3")
+    assert " + " in project.jobctl("next", "nightly", "-n", "1").out
+
+
+def test_next_of_a_job_without_schedule(project: Project):
+    assert project.jobctl("next", "hello").code == 66
+    assert project.jobctl("next", "nosuch").code == 66
+
+
+def test_check_says_what_will_run(project: Project):
+    result = project.jobctl("check")
+    assert result.code == 0
+    assert "At 02:30 every day, Europe/Berlin time" in result.out
+    assert "is fine" in result.err
+
+
+def test_check_shows_every_problem_with_place_and_exits_78(project: Project):
+    project.path.write_text('[jobs.a]\ncomand = "x"\n\n[jobs.b]\ncommand = "x"\ntimeout = "long"\n')
+    result = project.jobctl("check")
+    assert result.code == 78
+    for word in ("jobs.toml:2", "command", "jobs.toml:6", "timeout"):
+        assert word in result.err
+    problems = project.jobctl("check", "--json").json["problems"]
+    assert {problem["line"] for problem in problems} >= {2, 6}
+
+
+def test_check_of_no_file_exits_78(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    assert start(["check", "-c", str(tmp_path / "none.toml")]) == 78
+    assert "none.toml" in capsys.readouterr().err
+
+
+def test_warnings_are_errors_when_strict(project: Project):
+    text = project.path.read_text() + '\n[jobs.far]\ncommand = "x"\ncwd = "/no/such/place"\n'
+    project.path.write_text(text)
+    assert project.jobctl("check").code == 0
+    assert project.jobctl("check", "--strict").code == 78
+
+
+def test_init_writes_a_file_that_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    assert start(["init"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path}/jobs.toml\n"
+    assert "jobctl daemon" in err
+    assert start(["check"]) == 0
+    capsys.readouterr()
+    assert start(["init"]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert start(["init", "--force"]) == 0
+
+
+def test_progress_appends_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "p"
+    monkeypatch.setenv("JOBCTL_PROGRESS_FILE", str(path))
+    assert start(["progress", "40", "resizing", "images"]) == 0
+    assert start(["progress", "99.5%"]) == 0
+    assert path.read_text() == "40 resizing images\n99.5\n"
+
+
+@pytest.mark.parametrize("percent", ["101", "x", "nan", "-0.5", ""])
+def test_progress_is_from_0_to_100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, percent: str):
+    monkeypatch.setenv("JOBCTL_PROGRESS_FILE", str(tmp_path / "p"))
+    assert start(["progress", "--", percent]) == 2
+    assert not os.path.exists(tmp_path / "p")
+
+
+def test_progress_outside_a_job_says_so(capsys: pytest.CaptureFixture[str]):
+    assert start(["progress", "40"]) == 2
+    assert "inside a job" in capsys.readouterr().err

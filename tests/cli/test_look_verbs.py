@@ -1,0 +1,319 @@
+"""``list``, ``inspect``, ``status``, ``result``: what is known of runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobctl.cli import start as boundary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from project import Project, Worker
+
+RUN_KEYS = {
+    "id", "job", "state", "reason", "attempt", "max_attempts", "exit_code", "signal", "queue",
+    "priority", "trigger", "submitted_at", "scheduled_at", "not_before", "started_at",
+    "finished_at", "duration", "host", "pid", "args", "tags", "error", "result", "progress",
+    "retry_of",
+}  # fmt: skip
+
+
+def test_inspect_has_every_key_of_the_contract(project: Project, worker: Worker):
+    run_id = project.submit("hello", "a", "--tag", "k=v")
+    run = project.jobctl("inspect", run_id, "--json").json["run"]
+    assert run.keys() >= RUN_KEYS
+    assert run["submitted_at"].endswith("Z")
+    assert run["exit_code"] is run["host"] is run["result"] is None
+    assert (run["args"], run["tags"], run["state"]) == (["a"], {"k": "v"}, "queued")
+
+
+def test_inspect_shows_a_finished_run(project: Project, worker: Worker):
+    project.submit("hello")
+    run_id = worker.finish("x", reason="exit", rc=3, er="boom")
+    run = project.jobctl("inspect", run_id, "--json").json["run"]
+    assert (run["state"], run["reason"], run["exit_code"], run["error"]) == ("failed", "exit", 3, "boom")
+    assert (run["host"], run["pid"], run["attempt"], run["duration"]) == ("h1", 99, 1, 0.5)
+    text = project.jobctl("inspect", run_id).out
+    assert "it exited with 3" in text
+    assert "boom" in text
+
+
+def test_inspect_of_a_job_has_definition_and_latest_run(project: Project, worker: Worker):
+    none = project.jobctl("inspect", "nightly", "--json").json
+    assert none["job"]["schedules"][0]["rule"] == "30 2 * * *"
+    assert none["run"] is None
+    run_id = project.submit("nightly")
+    assert project.jobctl("inspect", "nightly", "--json").json["run"]["id"] == run_id
+
+
+def test_results_and_progress_are_decoded(project: Project, worker: Worker):
+    project.submit("hello")
+    run_id = worker.finish(re='{"a": [1]}', pg='{"percent": 40.0, "message": "x"}')
+    run = project.jobctl("inspect", run_id, "--json").json["run"]
+    assert run["result"] == {"a": [1]}
+    assert run["progress"] == {"percent": 40.0, "message": "x"}
+
+
+def test_attempts_without_end_have_no_maximum(project: Project, worker: Worker):
+    run_id = project.submit("hello", "--retries", "-1")
+    assert project.jobctl("inspect", run_id, "--json").json["run"]["max_attempts"] is None
+
+
+def test_secret_parameters_are_masked(project: Project, worker: Worker):
+    run_id = project.submit("typed", "path=x", "token=s3cret")
+    for words in (["inspect", run_id], ["inspect", run_id, "--json"], ["list", "--json"]):
+        result = project.jobctl(*words)
+        assert "s3cret" not in result.out
+        assert "***" in result.out
+
+
+def test_inspect_says_why_a_run_waits(project: Project, worker: Worker):
+    project.submit("limited")
+    worker.start()
+    second = project.submit("limited")
+    store = project.session.store
+    from jobctl.store import transitions
+
+    store.run(transitions.set_limits(project.keys, {"j:limited": "1"}))
+    assert store.run(
+        transitions.claim(project.keys, supervisor=worker.sid, owner=worker.owner, want=1, queues=["default"])
+    ).claims == ()
+    why = project.jobctl("inspect", second, "--json").json["why"]
+    assert "max_running = 1 of job limited, held by" in why[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--in", "1h"], "it is due in 1h"),
+        (["--queue", "nobody"], "no supervisor serves queue nobody"),
+        ([], "it is behind 1 other runs in queue default"),
+    ],
+)
+def test_inspect_says_what_a_run_waits_for(project: Project, worker: Worker, words: list[str], said: str):
+    project.submit("hello", "--priority", "9")
+    run_id = project.submit("hello", *words)
+    assert said in project.jobctl("inspect", run_id).out.replace("59m59s", "1h").replace("1h0s", "1h")
+
+
+def test_inspect_says_that_no_supervisor_is_up(project: Project):
+    run_id = project.submit("hello")
+    assert "no supervisor is up" in project.jobctl("inspect", run_id).out
+
+
+def test_references_by_prefix_job_and_last(project: Project, worker: Worker):
+    project.submit("other")
+    run_id = project.submit("hello")
+    for word in (run_id, run_id[:8], "hello", "@last"):
+        result = project.jobctl("inspect", word, "--json")
+        found = result.json["run"]["id"]
+        assert found == run_id
+
+
+def test_an_ambiguous_prefix_lists_the_candidates(project: Project, worker: Worker):
+    first, second = "aaaabbbbccccdddd", "aaaabbbbccccdddz"
+    project.submit("hello", "--id", first)
+    project.submit("hello", "--id", second)
+    result = project.jobctl("inspect", "aaaab")
+    assert result.code == 2
+    assert first in result.err
+    assert second in result.err
+
+
+@pytest.mark.parametrize("word", ["zzzz", "a234567a234567aa", "nosuch", "nightly-x", "x"])
+def test_unknown_references_exit_66(project: Project, worker: Worker, word: str):
+    for verb in ("inspect", "logs", "wait", "result", "revoke", "retry", "status"):
+        assert project.jobctl(verb, word).code == 66
+
+
+def test_a_job_without_runs_is_told_apart_from_no_job(project: Project, worker: Worker):
+    assert "has no runs yet" in project.jobctl("logs", "hello").err
+
+
+def test_list_shows_the_newest_first_and_no_more_than_asked_for(project: Project, worker: Worker):
+    ids = [project.submit("hello") for _ in range(4)]
+    assert project.jobctl("list", "--ids", "-n", "3").out.split() == ids[:0:-1]
+    assert len(project.jobctl("list", "--json").json["runs"]) == 4
+
+
+def test_list_filters(project: Project, worker: Worker):
+    project.submit("hello")
+    failed = worker.finish("x", reason="exit", rc=1)
+    project.submit("other", "--tag", "a=1")
+    done = worker.finish()
+    running = project.submit("hello")
+    worker.start()
+    later = project.submit("hello", "--in", "1h", "--tag", "a=1")
+
+    def ids(*words: str) -> set[str]:
+        return set(project.jobctl("list", "--ids", *words).out.split())
+
+    assert ids() == {failed, done, running, later}
+    assert ids("--state", "failed") == {failed}
+    assert ids("--state", "failed,running") == {failed, running}
+    assert ids("--state", "final") == {failed, done}
+    assert ids("--state", "scheduled") == {later}
+    assert ids("--job", "other") == {done}
+    assert ids("--queue", "slow") == {done}
+    assert ids("--tag", "a=1") == {done, later}
+    assert ids("--since", "1h") == {failed, done, running, later}
+    assert ids("--since", "2040-01-01T00:00") == set()
+
+
+def test_list_finds_few_among_many(project: Project, worker: Worker):
+    wanted = project.submit("other", "--queue", "default", "--priority", "5", "--tag", "x=y")
+    data = b"".join(b'{"args":[%d]}\n' % number for number in range(2000))
+    project.jobctl("submit", "hello", "--from-ndjson", "-", stdin=data)
+    for words in (["--job", "other"], ["--tag", "x=y"]):
+        assert project.jobctl("list", "--ids", *words).out.split() == [wanted]
+
+
+def test_a_wrong_state_names_the_right_ones(project: Project):
+    result = project.jobctl("list", "--state", "done")
+    assert result.code == 2
+    assert "succeeded" in result.err
+
+
+def test_plain_columns_without_a_terminal(project: Project, worker: Worker):
+    project.submit("hello")
+    project.submit("other")
+    head, *rows = project.jobctl("list").out.splitlines()
+    assert head.split()[:4] == ["RUN", "JOB", "STATE", "ATT"]
+    assert len({row.index("queued") for row in rows}) == 1
+    assert "\x1b" not in head
+
+
+def test_result_prints_json_or_raw(project: Project, worker: Worker):
+    project.submit("hello")
+    run_id = worker.finish(re='"text\\n"')
+    assert project.jobctl("result", run_id).out == '"text\\n"\n'
+    assert project.jobctl("result", run_id, "--raw").out == "text\n"
+    assert project.jobctl("result", run_id, "--json").json["result"] == "text\n"
+
+
+def test_result_of_a_failed_run_exits_as_the_job(project: Project, worker: Worker):
+    project.submit("hello")
+    run_id = worker.finish("x", reason="exit", rc=9, er="broke")
+    result = project.jobctl("result", run_id)
+    assert result.code == 9
+    assert "broke" in result.err
+
+
+def test_result_of_an_unfinished_run_is_not_there_yet(project: Project, worker: Worker):
+    assert project.jobctl("result", project.submit("hello")).code == 75
+
+
+def test_status_shows_supervisors_queues_running_next_and_failures(project: Project, worker: Worker):
+    project.submit("hello")
+    worker.finish("x", reason="exit", rc=7)
+    running = project.submit("hello")
+    worker.start()
+    project.submit("hello")
+    worker.beat(running=1)
+    result = project.jobctl("status")
+    for word in ("h1", "default 1/4", "exit 7", running, "nightly", "Europe/Berlin"):
+        assert word in result.out
+    assert len(result.out.splitlines()) <= 24
+    assert max(map(len, result.out.splitlines())) <= 80
+    assert result.code == 0
+
+
+def test_status_as_json(project: Project, worker: Worker):
+    project.submit("hello")
+    seen = project.jobctl("status", "--json").json
+    assert seen["schema"] == 1
+    assert seen["supervisors"][0]["pools"]["default"]["slots"] == 4
+    assert seen["counts"]["ready"] == 1
+    assert {item["job"] for item in seen["next"]} == {"nightly"}
+
+
+def test_status_without_supervisor_says_so(project: Project):
+    result = project.jobctl("status")
+    assert "no supervisor" in result.out
+    assert result.code == 0
+
+
+def test_status_of_names_is_3_when_one_is_not_well(project: Project, worker: Worker):
+    project.submit("hello")
+    worker.finish()
+    assert project.jobctl("status", "hello").code == 0
+    project.submit("other")
+    assert project.jobctl("status", "hello", "other").code == 0
+    worker.finish("x", reason="exit", rc=1)
+    result = project.jobctl("status", "hello", "other")
+    assert result.code == 3
+    assert "other" in result.out
+    assert "failed (exit 1)" in result.out
+    assert project.jobctl("status", "nightly").code == 0
+
+
+def test_a_silent_supervisor_is_shown_as_such(project: Project, worker: Worker):
+    from jobctl.store.calls import Call
+
+    old = int((time.time() - 60) * 1000)
+    key = project.keys.supervisor(worker.sid)
+    project.session.store.run(Call(("HSET", key, "bt", old), lambda reply: reply))
+    result = project.jobctl("status")
+    assert "silent 1m" in result.out
+    assert "no supervisor is up" in result.err
+
+
+def test_a_broken_record_does_not_hide_the_others(project: Project, worker: Worker):
+    from jobctl.store.calls import Call
+
+    project.submit("hello")
+    bad = worker.finish()
+    project.submit("hello")
+    good = worker.finish()
+    project.session.store.run(Call(("HSET", project.keys.run(bad), "e", "{"), lambda reply: reply))
+    assert project.jobctl("list", "--ids", "--state", "final").out.split() in ([good], [good, bad])
+    assert project.jobctl("list").code == 0
+    result = project.jobctl("inspect", bad)
+    assert result.code == 1
+    assert "cannot be read" in result.err
+
+
+def test_escape_sequences_of_jobs_never_reach_the_terminal(project: Project, worker: Worker):
+    project.submit("hello")
+    worker.finish("x", reason="exit", rc=1, er="\x1b[2Jgone")
+    assert "\x1b" not in project.jobctl("status").out
+    assert "\x1b" not in project.jobctl("inspect", "hello").out
+
+
+def test_a_closed_pipe_is_quiet(project: Project, worker: Worker):
+    import subprocess
+
+    data = b"".join(b'{"args":["%s"]}\n' % (b"x" * 200) for _ in range(3000))
+    project.jobctl("submit", "hello", "--from-ndjson", "-", stdin=data)
+    command = project.command("list", "--json", "-n", "3000")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait(10) == 0
+
+
+def test_every_error_is_json_where_json_is_asked_for(make_project: Callable[..., Project]):
+    project = make_project("/nowhere")
+    for words in (["list"], ["status"], ["inspect", "x1"], ["logs", "x1"], ["wait", "x1"], ["stop"]):
+        result = project.jobctl(*words, "--json")
+        assert result.code == 69
+        assert result.out == ""
+        assert json.loads(result.err)["error"]["code"] == "unreachable"
+
+
+def test_the_boundary_reports_what_nobody_expected(project: Project, monkeypatch: pytest.MonkeyPatch):
+    def broken(_verb: object) -> object:
+        raise RuntimeError("nobody expected this")
+
+    monkeypatch.setattr(boundary, "target", broken)
+    result = project.jobctl("list", "--json")
+    assert result.code == 1
+    assert result.error["code"] == "internal"
