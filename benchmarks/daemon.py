@@ -37,8 +37,12 @@ STARTER = "import sys; from jobctl.engine.daemon import run_daemon; sys.exit(run
 
 
 def environment() -> dict[str, str]:
-    """Return this process' environment with this very package first on the path."""
-    return {**os.environ, "PYTHONPATH": str(Path(jobctl.__file__).parents[1])}
+    """Return this process' environment with this very package first on the path.
+
+    Bytecode is cached, as in any installation: compiling costs more than the rest of a submit.
+    """
+    known = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**known, "PYTHONPATH": str(Path(jobctl.__file__).parents[1])}
 
 
 def command_line() -> list[str] | None:

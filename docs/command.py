@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from docs.sources import markdown
@@ -25,7 +26,7 @@ def index() -> str:
     for panel in panels:
         lines += [f"**{panel}**", "", "| verb | does |", "|---|---|"]
         lines += [
-            f"| [`{verb.name}`](#jobctl-{verb.name}) | {markdown(verb.help)} |"
+            f"| [`{verb.name}`](#jobctl-{verb.name}) | {markdown(_paragraphs(verb)[0])} |"
             for verb in VERBS
             if verb.panel == panel
         ]
@@ -39,7 +40,7 @@ def verbs() -> str:
 
 
 def _section(verb: Verb) -> str:
-    lines = [f"### jobctl {verb.name}", "", f"`{_usage(verb)}`", "", _sentences(verb.help), ""]
+    lines = [f"### jobctl {verb.name}", "", f"`{_usage(verb)}`", "", _sentences(verb), ""]
     if verb.arguments:
         lines += ["| argument | meaning |", "|---|---|"]
         lines += [f"| `{_shown(item)}` | {markdown(item.help)} |" for item in verb.arguments]
@@ -55,8 +56,7 @@ def _usage(verb: Verb) -> str:
     words = ["jobctl", verb.name]
     if verb.options:
         words.append("[OPTION…]")
-    for item in verb.arguments:
-        words.append(_shown(item) if item.required else f"[{_shown(item)}]")
+    words += [_shown(item) if item.required else f"[{_shown(item)}]" for item in verb.arguments]
     return " ".join(words)
 
 
@@ -73,5 +73,10 @@ def _options(options: Iterable[Option]) -> str:
     return "\n".join(lines)
 
 
-def _sentences(text: str) -> str:
-    return text.strip()
+def _paragraphs(verb: Verb) -> list[str]:
+    return [" ".join(part.split()) for part in verb.help.split("\n\n")]
+
+
+def _sentences(verb: Verb) -> str:
+    """Return the help with one sentence a line."""
+    return "\n\n".join(re.sub(r"\. (?=[A-Z])", ".\n", part) for part in _paragraphs(verb))

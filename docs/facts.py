@@ -84,8 +84,10 @@ def state_diagram() -> str:
         else:
             lines.append(f"    {'[*]' if old == NOWHERE else old} --> {new}")
     for state in RunState:
-        for old in sorted(ends[state.value]):
-            lines.append(f"    {'[*]' if old == NOWHERE else old} --> {state.value}")
+        lines += [
+            f"    {'[*]' if old == NOWHERE else old} --> {state.value}"
+            for old in sorted(ends[state.value])
+        ]
     lines += [f"    {state.value} --> [*]" for state in RunState if state.final]
     return "\n".join([*lines, "```"])
 
@@ -137,7 +139,9 @@ def _when(branch: type[errors.JobctlError]) -> str:
 def environment() -> str:
     """Return the table of the variables of an attempt."""
     account = variables.Account(name="shop", home="/home/shop")
-    common = variables.job_environment(JobDef(name="x"), account=account, timezone="UTC", tools=None)
+    common = variables.job_environment(
+        JobDef(name="x"), account=account, timezone="UTC", tools=None
+    )
     spec = AttemptSpec(run_id="x", job=JobDef(name="x"), tags={"name": "x"}, kwargs={"name": "x"})
     names = variables.attempt_environment(spec, common, result_file="x", progress_file="x")
     return _table("variable", _described(names, VARIABLES))
@@ -166,9 +170,7 @@ def attempt_fields() -> str:
     return _table("field", _described(views.attempt_view(attempt), ATTEMPT_FIELDS))
 
 
-def _described(
-    names: Iterable[str], meanings: Mapping[str, str]
-) -> Iterable[tuple[str, str]]:
+def _described(names: Iterable[str], meanings: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     """Return names with their meanings; raises ``ValueError`` unless each has exactly one."""
     found = list(names)
     odd = set(found) ^ set(meanings)

@@ -48,7 +48,7 @@ RUN_FIELDS = {
     "tags": "Tags.",
     "error": "What went wrong, for people.",
     "result": "What it returned, as JSON.",
-    "progress": "`{\"percent\": …, \"message\": …}`.",
+    "progress": '`{"percent": …, "message": …}`.',
     "retry_of": "Id of the run that `jobctl retry` repeated.",
     "expires_at": "When it expires unless started before.",
     "timeout": "Seconds; when it was submitted with a time limit of its own.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import PlainValidator
@@ -59,15 +60,15 @@ def attribute_docs(module: ModuleType, owner: str) -> dict[str, str]:
         node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == owner
     )
     found: dict[str, str] = {}
-    for node, after in zip(body, body[1:], strict=False):
-        if isinstance(node, ast.AnnAssign):
-            target = node.target
-        elif isinstance(node, ast.Assign):
-            target = node.targets[0]
-        else:
+    for node, after in pairwise(body):
+        if not isinstance(node, ast.AnnAssign | ast.Assign):
             continue
-        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            assert isinstance(target, ast.Name)
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        if (
+            isinstance(target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        ):
             found[target.id] = markdown(str(after.value.value))
     return found
 
@@ -93,24 +94,25 @@ def _validator(field: FieldInfo) -> Callable[..., Any]:
 
 
 def _word(check: Callable[..., Any]) -> str:
+    """Return a validator in words; raises ``KeyError`` for one that has none yet."""
     maker = check.__qualname__.partition(".")[0]
-    held = inspect.getclosurevars(check).nonlocals if "<locals>" in check.__qualname__ else {}
-    match maker:
-        case "one_of":
-            return ", ".join(f'`"{word}"`' for word in held["words"])
-        case "whole" if held["high"] >= MANY:
-            return f"whole number ≥ {held['low']}"
-        case "whole":
-            return f"whole number, {held['low']} to {held['high']}"
-        case "number" if held["low"] == -held["high"]:
-            return "number"
-        case "number":
-            return f"number, {held['low']:g} to {held['high']:g}"
-        case "or_none":
-            return f'{_word(held["check"])}, or `"none"`'
-        case "several":
-            return f"{_word(held['check'])}, or list of them"
-    return NAMED[maker]
+    if "<locals>" not in check.__qualname__:
+        return NAMED[maker]
+    held = inspect.getclosurevars(check).nonlocals
+    made = {
+        "one_of": lambda: ", ".join(f'`"{word}"`' for word in held["words"]),
+        "whole": lambda: f"whole number{_bounds(held['low'], held['high'])}",
+        "number": lambda: f"number{_bounds(held['low'], held['high'])}",
+        "or_none": lambda: f'{_word(held["check"])}, or `"none"`',
+        "several": lambda: f"{_word(held['check'])}, or list of them",
+    }
+    return made[maker]()
+
+
+def _bounds(low: float, high: float) -> str:
+    if low == -high:
+        return ""
+    return f" ≥ {low:g}" if high >= MANY else f", {low:g} to {high:g}"
 
 
 def default_of(model: type[BaseModel], key: str, kept: dataclasses.Field[Any] | None) -> str:

@@ -29,7 +29,7 @@ def plan(job: JobDef, request: Request, settings: Settings) -> dict[str, object]
         settings,
         number=1,
         first_started_at=None,
-        supervisor="",
+        owner="",
         timezone=settings.timezone or host_zone(),
         now=SYSTEM_CLOCK.epoch(),
     )

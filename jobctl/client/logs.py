@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from jobctl.errors import JobctlError, NotFoundError, NotPermittedError
+from jobctl.errors import NotFoundError, NotPermittedError
 from jobctl.model.run import FINAL_LETTERS
 from jobctl.store import queries
 
@@ -90,8 +90,8 @@ class _Follower:
         self.job = ""
         self._lines = lines
         self._fd: int | None = None
-        self._shipped_id = "0-0"
-        self._spoke = False
+        self._entry = "0-0"
+        self._position = 0
 
     @property
     def changed(self) -> bool:
@@ -113,7 +113,7 @@ class _Follower:
         self.attempt = self.newest
         if before:
             self._lines = None
-        self._spoke = False
+        self._position = 0
         return before > 0
 
     def listen(self) -> Iterator[bytes]:
@@ -147,15 +147,17 @@ class _Follower:
     def _drain_shipped(self) -> Iterator[bytes]:
         if self.session.settings.redis is None:
             return
-        entries, tail = _shipped(self.session, self.id, after=self._shipped_id)
-        if tail is not None and not self._spoke and self.newest == self.attempt:
-            self._spoke = True
-            yield tail if self._lines is None else _last_lines(tail, self._lines)
-        for entry_id, attempt, data in entries:
-            self._shipped_id = entry_id
-            if attempt == self.attempt:
-                self._spoke = True
-                yield data
+        for piece in self.session.run(
+            queries.shipped(self.session.keys, self.id, after=self._entry)
+        ):
+            if piece.attempt > self.attempt:
+                return
+            self._entry = piece.entry
+            if piece.attempt == self.attempt and piece.end > self._position:
+                # The last entry repeats the tail of what came before.
+                data = piece.data[max(0, self._position - piece.offset) :]
+                first, self._position = self._position == 0, piece.end
+                yield _last_lines(data, self._lines) if first and self._lines is not None else data
 
     def close(self) -> None:
         if self._fd is not None:
@@ -220,31 +222,16 @@ def _last_lines(data: bytes, lines: int) -> bytes:
     return b"".join(data.splitlines(keepends=True)[-lines:]) if lines > 0 else b""
 
 
-def _shipped(
-    session: Session, run_id: str, *, after: str
-) -> tuple[list[tuple[str, int, bytes]], bytes | None]:
-    """Return what was shipped: entries of a running attempt, or the tail of a finished one."""
-    if session.settings.redis is None:
-        return [], None
-    keys = session.keys
-    calls = [queries.shipped_stream(keys, run_id, after=after), queries.shipped_tail(keys, run_id)]
-    # The key is either a stream or a text; the question for the other one is answered by an error.
-    stream, tail = session.try_many(calls)
-    wrong = [item for item in (stream, tail) if isinstance(item, JobctlError)]
-    if len(wrong) > 1:
-        raise wrong[0]
-    return (
-        [] if isinstance(stream, JobctlError) else stream,
-        None if isinstance(tail, JobctlError) else tail,
-    )
-
-
 def _shipped_of(session: Session, run: Run, attempt: int) -> bytes | None:
-    entries, tail = _shipped(session, run.id, after="0-0")
-    if tail is not None:
-        return tail if attempt == _newest(run) else None
-    chunks = [data for _, number, data in entries if number == attempt]
-    return b"".join(chunks) if chunks else None
+    """Return what was shipped of an attempt, ``None`` when there is nothing."""
+    if session.settings.redis is None:
+        return None
+    pieces = [
+        piece
+        for piece in session.run(queries.shipped(session.keys, run.id))
+        if piece.attempt == attempt
+    ]
+    return b"".join(piece.data for piece in pieces) if pieces else None
 
 
 def _newest(run: Run) -> int:

@@ -71,7 +71,7 @@ def job_environment(
         "TZ": timezone,
     }
     for name in job.env_file:
-        environment.update(read_env_file(name))
+        environment.update(read_env_file(_of_home(name, account.home)))
     environment.update(job.env)
     return environment
 
@@ -111,6 +111,11 @@ def argument_text(value: object) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _of_home(path: str, home: str) -> str:
+    """Return ``path`` with a leading ``~/`` taken for the home of the job's user."""
+    return home + path[1:] if path.startswith("~/") else path
 
 
 def read_env_file(name: str) -> dict[str, str]:

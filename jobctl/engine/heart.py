@@ -55,6 +55,7 @@ class Heartbeat(Service):
         self._on_fenced = on_fenced
         self._clock = clock
         self._skewed = False
+        self._heard = 0
 
     async def tick(self) -> float:  # noqa: D102 - as in Service
         reply = await self._store.run(
@@ -63,11 +64,13 @@ class Heartbeat(Service):
                 supervisor=self._supervisor,
                 load=json.dumps(self._load(), separators=(",", ":")),
                 owners=self._owners(),
+                heard=self._heard,
             )
         )
         if reply.fenced:
             self._on_fenced()
             return BEAT_EVERY
+        self._heard = reply.beat
         for message in reply.messages:
             self._on_message(message)
         self._watch_clock(reply.now)

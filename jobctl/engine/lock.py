@@ -30,6 +30,10 @@ def prepare(state_dir: Path) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in DIRECTORIES:
             (state_dir / name).mkdir(mode=0o700, exist_ok=True)
+        if os.geteuid() == 0:
+            # Jobs with `user =` must get through to their own files in the spool; what is beside
+            # it is closed to them by its own mode.
+            state_dir.chmod(state_dir.stat().st_mode & 0o7777 | 0o011)
         _check_writable(state_dir)
     except PermissionError as error:
         raise NotPermittedError(

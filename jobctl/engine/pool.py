@@ -156,11 +156,11 @@ class Pool:
             self._changed.clear()
             await asyncio.sleep(0.01)
 
-    def hurry(self) -> None:
-        """Stop everything that runs: stop signal, grace, KILL."""
-        self._stopping = (OutcomeKind.LOST, Reason.LOST)
+    def hurry(self, kind: OutcomeKind = OutcomeKind.INTERRUPTED) -> None:
+        """Stop everything that runs, as ``kind``: stop signal, grace, KILL."""
+        self._stopping = (kind, Reason.LOST)
         for slot in self._busy.values():
-            slot.stop(kind=OutcomeKind.LOST, reason=Reason.LOST)
+            slot.stop(kind=kind, reason=Reason.LOST)
 
     async def close(self) -> None:
         """End the services and the slots; call after :meth:`drain`."""
@@ -220,7 +220,7 @@ class Pool:
         else:
             outcome = await self._execute(held, slot, job)
         if job is not None and self.shipper is not None:
-            self.shipper.finish(run_id, slot, outcome)
+            self.shipper.finish(run_id, held.attempt, slot, outcome)
         del self._ledger.running[run_id]
         del self._busy[run_id]
         self._idle.append(slot)

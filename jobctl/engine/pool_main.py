@@ -24,6 +24,7 @@ from jobctl.engine.shipper import Shipper
 from jobctl.engine.slot import Slot
 from jobctl.engine.workplace import Workplace
 from jobctl.model.config import config_from_plain
+from jobctl.model.run import OutcomeKind
 from jobctl.store.address import Address
 from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
@@ -94,6 +95,7 @@ class PoolProcess:
         keys = Keys(config.settings.namespace)
         name = str(message["pool"])
         definition = config.pools[name]
+        serial = str(message["owner"]).rpartition("/")[2]
         place = Workplace.open(
             dirs=AttemptDirs.under(Path(config.settings.state_dir)), clock=SYSTEM_CLOCK
         )
@@ -111,7 +113,8 @@ class PoolProcess:
             keys=keys,
             slots=[
                 Slot(
-                    name=f"{name}-{index}",
+                    # Not the pool's name alone: its successor starts while it drains.
+                    name=f"{serial}-{index}",
                     workplace=place,
                     max_runs_per_child=definition.max_runs_per_child,
                     max_rss_per_child=definition.max_rss_per_child,
@@ -153,17 +156,17 @@ class PoolProcess:
         await self._pool.drain(deadline)
         self._done.set()
 
-    def _hurry(self) -> None:
+    def _hurry(self, kind: OutcomeKind = OutcomeKind.INTERRUPTED) -> None:
         if self._pool is not None:
-            self._begin_drain(0.0)
-            self._pool.hurry()
+            self._begin_drain(None)
+            self._pool.hurry(kind)
         else:
             self._done.set()
 
     def _on_supervisor_gone(self) -> None:
         if not self._done.is_set():
             log.warning("pool: the supervisor is gone; stopping what runs")
-            self._hurry()
+            self._hurry(OutcomeKind.LOST)
             asyncio.get_running_loop().call_later(ORPHAN_GRACE * 2, self._done.set)
 
 

@@ -231,7 +231,8 @@ class Pump:
             run = await self._store.run(queries.run_or_broken(self._keys, run_id))
             if run is not None and run.owner == self._owner:
                 log.info("run %s: its claim was never answered; giving it back", run_id)
-                self._releases[run_id] = (run_id, run.epoch)
+            # Of a run that is gone, or not ours, only the entry in our set is removed.
+            self._releases[run_id] = (run_id, run.epoch if run is not None else 0)
         for run_id in [*self._ledger.running]:
             held = self._ledger.running.get(run_id)
             if held is not None and run_id not in owned and run_id not in self._ledger.unsettled:

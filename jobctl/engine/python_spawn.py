@@ -93,18 +93,23 @@ def spawn(key: ChildKey, *, env: Mapping[str, str], fd: int, output: int) -> int
     return process.pid
 
 
+def _group_number(group: str) -> int:
+    return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+
+
 def _identity(key: ChildKey) -> tuple[int | None, int | None, list[int] | None]:
     """Return the user, group and further groups to change to; None for what stays."""
     if key.user is None and key.group is None:
         return None, None, None
     try:
-        gid = None if key.group is None else grp.getgrnam(key.group).gr_gid
+        gid = None if key.group is None else _group_number(key.group)
         if key.user is None:
             return None, gid, None
-        account = pwd.getpwnam(key.user)
+        user = key.user
+        account = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
     except KeyError as error:
         raise SpawnError(f"{error.args[0]}; check user and group of the job") from error
     if account.pw_uid == os.geteuid() and gid is None:
         return None, None, None
     gid = account.pw_gid if gid is None else gid
-    return account.pw_uid, gid, os.getgrouplist(key.user, gid)
+    return account.pw_uid, gid, os.getgrouplist(account.pw_name, gid)

@@ -52,6 +52,7 @@ def attempt_spec(
         settings,
         number=held.attempt,
         first_started_at=held.claim.first_started_at,
+        more=_uncounted(held),
         owner=owner,
         timezone=timezone,
         now=now,
@@ -68,8 +69,11 @@ def request_spec(
     owner: str,
     timezone: str,
     now: float,
+    more: int = 0,
 ) -> AttemptSpec:
     """Return what the slot needs for attempt ``number`` of a request.
+
+    ``more`` attempts may be made beyond the request's own, because as many were not its fault.
 
     ``first_started_at`` is when the first attempt started, ``None`` before; both it and ``now``
     are epoch seconds. ``timezone`` is for jobs that name none.
@@ -89,7 +93,7 @@ def request_spec(
         run_id=request.id,
         job=job,
         number=number,
-        max_attempts=request.max_attempts,
+        max_attempts=request.max_attempts + more if request.max_attempts >= 0 else -1,
         args=request.args,
         kwargs=request.kwargs,
         queue=request.queue,
@@ -112,10 +116,11 @@ def settlement(
     verdict = settle(
         job,
         outcome,
-        attempt=held.attempt,
+        attempt=held.attempt - _uncounted(held),
         max_attempts=held.request.max_attempts,
         elapsed=now - first,
         draw=random.random(),  # noqa: S311 - spreads retries, guards nothing
+        lost=held.claim.lost,
     )
     return Settlement(
         id=held.claim.id,
@@ -125,6 +130,11 @@ def settlement(
         delay=verdict.delay,
         fields=_fields(held, outcome, verdict, job, host=host, pool=pool),
     )
+
+
+def _uncounted(held: Held) -> int:
+    """Attempts before this one that are not counted against ``retries``."""
+    return held.claim.lost + held.claim.interrupted
 
 
 def _fields(
@@ -139,6 +149,10 @@ def _fields(
         f"a{number}", entry,
         "du", f"{outcome.duration:.4f}",
     ]  # fmt: skip
+    if verdict.letter == "d" and outcome.kind is OutcomeKind.LOST:
+        fields += ["ls", held.claim.lost + 1]
+    if verdict.letter == "d" and outcome.kind is OutcomeKind.INTERRUPTED:
+        fields += ["dr", held.claim.interrupted + 1]
     if outcome.started_at:
         fields += ["st", int(outcome.started_at * 1000)]
         if held.claim.first_started_at is None:

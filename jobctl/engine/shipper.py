@@ -24,12 +24,12 @@ STREAM_MOST = 64
 TTL_MS = 7 * 86_400_000
 
 
-def _ignore(reply: object) -> object:
-    return reply
-
-
 class Shipper:
-    """Sends new output of running attempts, and tails of finished ones, through ``send``."""
+    """Sends new output of running attempts, and tails of finished ones, through ``send``.
+
+    Every entry of the stream ``l:<run>`` has the attempt ``a``, data ``d`` and the offset ``o`` of
+    its first byte in all that the attempt wrote, so a reader can tell what it has seen already.
+    """
 
     def __init__(self, keys: Keys, *, send: Callable[[Call[object]], None], tail: int) -> None:
         self._keys = keys
@@ -42,25 +42,33 @@ class Shipper:
         size, start = slot.log_size, self._shipped.get(run_id, 0)
         if size <= start:
             return
-        chunk, position = slot.read_log(max(start, size - CHUNK), CHUNK)
+        offset = max(start, size - CHUNK)
+        chunk, position = slot.read_log(offset, CHUNK)
         if not chunk:
             return
         self._shipped[run_id] = position
-        key = self._keys.log(run_id)
-        self._send(
-            Call(("XADD", key, "MAXLEN", "~", STREAM_MOST, "*", "a", attempt, "d", chunk), _ignore)
-        )
-        if start == 0:
-            self._send(Call(("PEXPIRE", key, TTL_MS), _ignore))
+        self._add(run_id, attempt, offset, chunk, most=STREAM_MOST)
 
-    def finish(self, run_id: str, slot: Slot, outcome: Outcome) -> None:
-        """Replace the stream by the tail of the log; nothing is sent for a run without output."""
-        key = self._keys.log(run_id)
-        shipped = self._shipped.pop(run_id, None)
+    def finish(self, run_id: str, attempt: int, slot: Slot, outcome: Outcome) -> None:
+        """Replace what was shipped of an attempt by the tail of its log, in one entry."""
+        self._shipped.pop(run_id, None)
         if outcome.log_bytes == 0:
-            if shipped:
-                self._send(Call(("DEL", key), _ignore))
             return
         size = slot.log_size
-        data, _ = slot.read_log(max(0, size - self._tail), self._tail)
-        self._send(Call(("SET", key, data, "PX", TTL_MS), _ignore))
+        offset = max(0, size - self._tail)
+        data, _ = slot.read_log(offset, self._tail)
+        self._add(run_id, attempt, offset, data, most=1)
+
+    def _add(self, run_id: str, attempt: int, offset: int, data: bytes, *, most: int) -> None:
+        key = self._keys.log(run_id)
+        self._send(
+            Call(
+                ("XADD", key, "MAXLEN", "=", most, "*", "a", attempt, "o", offset, "d", data),
+                _ignore,
+            )
+        )
+        self._send(Call(("PEXPIRE", key, TTL_MS), _ignore))
+
+
+def _ignore(reply: object) -> object:
+    return reply

@@ -101,7 +101,13 @@ class Supervisor:
             become_subreaper()
             self._install_signals()
             await self._open_store()
-            await take_over(lock, store=self._store, keys=self._keys, clock=self._clock)
+            await take_over(
+                lock,
+                spool=self._state_dir / "spool",
+                store=self._store,
+                keys=self._keys,
+                clock=self._clock,
+            )
             self._write_facts(lock, [])
             await self._serve(lock)
         finally:

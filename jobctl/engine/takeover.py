@@ -7,6 +7,7 @@ pools, which stop their attempts by themselves when their supervisor is gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from jobctl.engine import leftovers
 from jobctl.engine.rescuer import take_back
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jobctl.clock import Clock
     from jobctl.engine.lock import StateLock
     from jobctl.store.aio import AsyncStore
@@ -26,8 +29,13 @@ POOLS_GONE = 15.0
 LOOK_EVERY = 0.05
 
 
-async def take_over(lock: StateLock, *, store: AsyncStore, keys: Keys, clock: Clock) -> None:
-    """Return when nothing of an earlier supervisor runs, and its runs are taken back."""
+async def take_over(
+    lock: StateLock, *, spool: Path, store: AsyncStore, keys: Keys, clock: Clock
+) -> None:
+    """Return when nothing of an earlier supervisor runs, and its runs are taken back.
+
+    ``spool`` is emptied: what is in it belongs to attempts that are gone.
+    """
     earlier = str(lock.facts().get("supervisor", ""))
     deadline = clock.monotonic() + POOLS_GONE
     while not lock.acquire_pools():
@@ -36,6 +44,7 @@ async def take_over(lock: StateLock, *, store: AsyncStore, keys: Keys, clock: Cl
             await asyncio.to_thread(leftovers.end_pools, lock.facts())
             deadline += POOLS_GONE
         await asyncio.sleep(LOOK_EVERY)
+    _clear(spool)
     if not earlier:
         return
     ended = await asyncio.to_thread(leftovers.end, earlier)
@@ -45,3 +54,9 @@ async def take_over(lock: StateLock, *, store: AsyncStore, keys: Keys, clock: Cl
             "supervisor %s ended without notice: took back %s runs, ended %d processes",
             earlier, moved, ended,
         )  # fmt: skip
+
+
+def _clear(spool: Path) -> None:
+    for path in spool.iterdir():
+        with contextlib.suppress(OSError):
+            path.unlink()

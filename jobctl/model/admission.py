@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from jobctl.model.job import JobDef, OnLost, Overlap
+from jobctl.model.job import JobDef, Overlap
 from jobctl.model.records import record
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ def admission_for(job: JobDef, *, queue: QueueDef | None = None, force: bool = F
         limits=" ".join(names),
         overlap=overlap,
         keep="" if keep == _DEFAULT_KEEP else keep,
-        on_lost="f" if job.on_lost is OnLost.FAIL else "",
+        on_lost="" if job.repeatable else "f",
         max_length="" if queue is None or queue.max_length is None else str(queue.max_length),
         start_deadline=deadline,
     )
@@ -90,12 +90,17 @@ def unique_digest(job: JobDef, args: Iterable[object], kwargs: dict[str, object]
     """Return the digest that unfinished runs of ``job`` may hold only once; empty when not unique."""
     if job.unique is None:
         return ""
-    what: object = [job.unique]
+    what: object = [job.name, [job.unique]]
     if job.unique == "args":
-        what = [list(args), kwargs]
+        what = [job.name, [list(args), kwargs]]
+    elif job.unique.startswith("key:"):
+        key = job.unique[len("key:") :]
+        for name, value in kwargs.items():
+            key = key.replace(f"{{{name}}}", str(value))
+        what = ["key", key]
     import hashlib  # noqa: PLC0415 (2 ms that only unique jobs need)
 
-    text = json.dumps([job.name, what], sort_keys=True, separators=(",", ":"))
+    text = json.dumps(what, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 

@@ -197,8 +197,9 @@ class JobDef:
     """``N/s``, ``N/m``, ``N/h`` or ``N/d``: starts over the whole cluster. N may start at once, then they
     are spread evenly."""
     unique: str | None = None
-    """``args``: one unfinished run per set of arguments; ``job``: one for the job. A second submit is
-    answered with the first run."""
+    """``args``: one unfinished run per set of arguments; ``job``: one for the job; ``key:TEXT``: one
+    for all jobs with the same text, in which ``{name}`` stands for a named argument. A second submit
+    is answered with the first run."""
     queue: str = DEFAULT_QUEUE
     """The queue its runs go to."""
     priority: int = 5
@@ -267,6 +268,11 @@ class JobDef:
     """Named arguments of the runs that its schedules make."""
     source: str = ""
     """``file:line`` of the definition."""
+
+    @property
+    def repeatable(self) -> bool:
+        """True when a run whose supervisor died while it ran is run again."""
+        return self.on_lost is OnLost.RETRY and self.delivery is Delivery.AT_LEAST_ONCE
 
 
 @record(frozen=True, slots=True, kw_only=True)

@@ -163,8 +163,10 @@ class OutcomeKind(StrEnum):
     REVOKED = "revoked"
     NOT_STARTED = "not_started"
     """No process was made; no attempt is used up."""
+    INTERRUPTED = "interrupted"
+    """The supervisor stopped the attempt in order: it drains or ends."""
     LOST = "lost"
-    """The host stopped the attempt for its own reasons."""
+    """Whoever ran the attempt is gone, or does not own it any more."""
 
 
 @record(frozen=True, slots=True, kw_only=True)

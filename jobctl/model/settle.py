@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from jobctl.model.job import JobDef
     from jobctl.model.run import Outcome
 
+LOST_MOST = 3
+"""Attempts of a run that may end with a dead owner; ``rescue.lua`` counts the same way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -32,10 +35,12 @@ def settle(  # noqa: PLR0911 - one return a case reads best
     max_attempts: int,
     elapsed: float,
     draw: float,
+    lost: int = 0,
 ) -> Verdict:
     """Return what becomes of a run after attempt number ``attempt``.
 
-    ``elapsed`` is the time in seconds since the run's first attempt started: with
+    ``attempt`` counts only attempts that came to an end of their own, and ``lost`` those before
+    this one that ended with a dead owner. ``elapsed`` is the time in seconds since the run's first attempt started: with
     ``total_timeout`` no attempt begins after it. ``draw`` is uniform in [0, 1).
     """
     reason = outcome.reason.value if outcome.reason is not None else ""
@@ -46,11 +51,13 @@ def settle(  # noqa: PLR0911 - one return a case reads best
             return Verdict("s", reason)
         case OutcomeKind.REVOKED:
             return Verdict("v", reason or Reason.USER.value)
-        case OutcomeKind.LOST:
-            # The host stopped it (drain, shutdown): not the job's failure, so no attempt is
-            # counted against it, unless it must not run twice.
-            if job.on_lost == "fail":
+        case OutcomeKind.LOST | OutcomeKind.INTERRUPTED:
+            # Not the job's failure, so it is run again whatever its retries, unless it must not
+            # run twice, or takes whoever runs it down each time.
+            if not job.repeatable:
                 return Verdict("x", Reason.LOST.value)
+            if outcome.kind is OutcomeKind.LOST and lost + 1 >= LOST_MOST:
+                return Verdict("x", Reason.POISON.value)
             return Verdict("d", Reason.LOST.value)
         case OutcomeKind.NOT_STARTED | OutcomeKind.FAILED:
             decision = decide(job.retry, outcome, attempt=attempt, most=max_attempts, draw=draw)

@@ -23,7 +23,7 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     s:<schedule>  HASH    gen, last, next, fired, boot:<host>
     sh:<schedule> LIST    last 200 decisions: instant|kind|answer|run|lag ms|who
     h:<job>       LIST    final run ids, newest first; hf:<job> failed ones when kept apart
-    l:<id>        STREAM or STRING  shipped output of a run; expires with it
+    l:<id>        STREAM  shipped output of a run: a attempt, o offset, d data; expires with it
     bad           LIST    newest 1000 ids whose records could not be understood
     latest        HASH    job → id of its latest run; @last → the last of all
     n             HASH    counters: submitted, ticks, rescued, retried, bad, and one a final letter
@@ -32,7 +32,7 @@ Fields of r:<id> (all optional but s q p j t e): s state letter, q queue, p prio
 t submitted ms, e envelope, mx attempts allowed (1), nb due ms, xp expiry ms, lm limits, uq unique
 digest, lv overlap policy as in common.lua, a capital for scheduled runs, kp "runs:ttl ms:failed",
 ol "f" fail when lost, pl last parked for, ep epoch, o owner, ct claimed ms, fs first start ms, st
-last start ms, at attempts started, pi pid, ls times lost, cl claims lost, cx stop order, pg
+last start ms, at attempts started, pi pid, ls times lost, dr times interrupted, cl claims lost, cx stop order, pg
 progress, fn finished ms, rs reason, rc exit code, sg signal, er error, re result, du seconds,
 a<N> attempt N as JSON.
 """
@@ -125,7 +125,7 @@ class Keys:
         return f"{self.prefix}hf:{job}"
 
     def log(self, run_id: str) -> str:
-        """STREAM while it runs, then STRING with the tail; expires with the run."""
+        """STREAM; one entry with the tail once the run is final; expires with the run."""
         return f"{self.prefix}l:{run_id}"
 
     @property

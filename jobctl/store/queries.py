@@ -249,27 +249,33 @@ def log_state(keys: Keys, run_id: str) -> Call[tuple[str | None, str, int]]:
     return Call(("HMGET", keys.run(run_id), "s", "j", "at"), decode)
 
 
-def shipped_stream(
-    keys: Keys, run_id: str, *, after: str
-) -> Call[list[tuple[str, int, bytes]]]:
-    """Read what was shipped of a running attempt since entry ``after``: (entry id, attempt, bytes).
+@record(frozen=True, slots=True)
+class Shipped:
+    """A piece of output that was shipped; ``offset`` is that of its first byte in the whole."""
 
-    A server's error once the stream has given way to the tail.
-    """
+    entry: str
+    attempt: int
+    offset: int
+    data: bytes
 
-    def decode(reply: object) -> list[tuple[str, int, bytes]]:
+    @property
+    def end(self) -> int:
+        """Return the offset behind its last byte."""
+        return self.offset + len(self.data)
+
+
+def shipped(keys: Keys, run_id: str, *, after: str = "0-0") -> Call[list[Shipped]]:
+    """Read what was shipped of a run's output since entry ``after``."""
+
+    def decode(reply: object) -> list[Shipped]:
         out = []
-        for entry, flat in reply:  # type: ignore[attr-defined]
+        for entry, flat in items_of(reply):
             fields = dict(zip(flat[::2], flat[1::2], strict=True))
-            out.append((text(entry), int(fields.get(b"a", 0)), fields.get(b"d", b"")))
+            attempt, offset = int(fields.get(b"a", 0)), int(fields.get(b"o", 0))
+            out.append(Shipped(text(entry), attempt, offset, fields.get(b"d", b"")))
         return out
 
     return Call(("XRANGE", keys.log(run_id), f"({after}", "+"), decode)
-
-
-def shipped_tail(keys: Keys, run_id: str) -> Call[bytes | None]:
-    """Read the end of a finished run's output; a server's error while it is still a stream."""
-    return Call(("GET", keys.log(run_id)), lambda reply: reply)  # type: ignore[arg-type,return-value]
 
 
 @record(frozen=True, slots=True)
@@ -286,14 +292,14 @@ class Brief:
 
 
 def brief(keys: Keys, run_id: str, *, envelope: bool) -> Call[Brief | None]:
-    """Read the few fields of a run that a listing sorts and filters by; ``None``: no such run."""
+    """Read the few fields of a run that a listing sorts and filters by; ``None``: none, or broken."""
 
     def decode(reply: object) -> Brief | None:
         letter, submitted, job, queue, attempt, *body = items_of(reply)
         state = LETTERS.get(text(letter)) if letter else None
-        if state is None or submitted is None:
+        if state is None or not (job and queue and text(submitted).isdecimal()):
             return None
-        if state is RunState.SCHEDULED and int(attempt or 0):
+        if state is RunState.SCHEDULED and attempt:
             state = RunState.RETRYING
         inside = text(body[0] or b"") if body else ""
         return Brief(run_id, state, float(submitted) / 1000, text(job), text(queue), inside)

@@ -51,6 +51,8 @@ class Claim:
     max_attempts: str
     envelope: bytes
     due_at: float | None
+    interrupted: int = 0
+    """Attempts that a supervisor stopped in order (drain, stop) and gave back."""
 
 
 @record(frozen=True, slots=True)
@@ -151,16 +153,16 @@ def submit(keys: Keys, runs: Sequence[NewRun]) -> Call[tuple[Answer, ...]]:
     )
 
 
-CLAIM_FIELDS = 12
+CLAIM_FIELDS = 13
 
 
 def _claim_reply(reply: object) -> ClaimReply:
     status, now, next_due, *flat = items_of(reply)
     claims = []
     for i in range(0, len(flat), CLAIM_FIELDS):
-        run_id, epoch, attempt, lost, first, queue, priority, job, at, most, envelope, due = flat[
-            i : i + CLAIM_FIELDS
-        ]
+        claimed = flat[i : i + CLAIM_FIELDS]
+        run_id, epoch, attempt, lost, first, queue, priority, job = claimed[:8]
+        at, most, envelope, due, interrupted = claimed[8:]
         claims.append(
             Claim(
                 id=text(run_id),
@@ -175,6 +177,7 @@ def _claim_reply(reply: object) -> ClaimReply:
                 max_attempts=text(most),
                 envelope=envelope,
                 due_at=float(due) / 1000 if due else None,
+                interrupted=int(interrupted),
             )
         )
     return ClaimReply(

@@ -240,3 +240,20 @@ def _pools(host: Host) -> list[psutil.Process]:
 
 def _sleepers(host: Host) -> list[psutil.Process]:
     return [process for process in host.processes() if process.cmdline() == ["sleep", "300"]]
+
+
+def test_a_pool_whose_definition_changed_is_replaced_without_hurting_what_runs(host: Host) -> None:
+    job = "[jobs.j]\ncommand = 'sleep $1; echo slept $1'\n[pools.default]\nslots = {}\n"
+    host.write(job.format(1))
+    daemon = host.start()
+    old = host.submit("j", "3")
+    host.wait_state(old, "running")
+
+    host.write(job.format(2))
+    daemon.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reloaded" in host.log, what="reloaded")
+    new = host.submit("j", "0")
+
+    assert host.wait_state(new)["state"] == "succeeded"
+    assert host.wait_state(old)["attempt"] == 1
+    assert (host.run("logs", old), host.run("logs", new)) == ("slept 3\n", "slept 0\n")

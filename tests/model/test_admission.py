@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from jobctl.model.admission import admission_for, limit_sizes, parse_rate, unique_digest
-from jobctl.model.config import Config, Settings
-from jobctl.model.job import JobDef, LimitDef, OnLost, Overlap, QueueDef
+from jobctl.model.admission import Admission, admission_for, parse_rate, unique_digest
+from jobctl.model.job import JobDef, OnLost, Overlap, QueueDef
 
 
-def test_a_plain_job_asks_nothing_of_the_store() -> None:
-    rules = admission_for(JobDef(name="j", command="x"))
+def test_plain_job_costs_the_store_nothing() -> None:
+    assert admission_for(JobDef(name="j", overlap=Overlap.ALLOW)) == Admission()
 
-    assert (rules.limits, rules.overlap, rules.keep, rules.on_lost) == ("", "", "", "")
+
+def test_limits_are_taken_in_a_fixed_order() -> None:
+    job = JobDef(name="j", overlap=Overlap.QUEUE, max_running=2, limits=("db", "net"), rate="10/m")
+    queue = QueueDef(name="q", max_running=3, max_length=7)
+    rules = admission_for(job, queue=queue)
+    assert rules.limits == "o:j j:j q:q l:db l:net t:j"
+    assert rules.max_length == "7"
 
 
 @pytest.mark.parametrize(
@@ -23,65 +28,59 @@ def test_a_plain_job_asks_nothing_of_the_store() -> None:
         (Overlap.REPLACE, "r", "o:j"),
     ],
 )
-def test_overlap_policies_that_wait_hold_the_limit_of_one(
+def test_overlap_policy_has_a_letter_and_a_limit(
     overlap: Overlap, letter: str, limits: str
 ) -> None:
-    rules = admission_for(JobDef(name="j", command="x", overlap=overlap))
-
+    rules = admission_for(JobDef(name="j", overlap=overlap))
     assert (rules.overlap, rules.limits) == (letter, limits)
+    forced = admission_for(JobDef(name="j", overlap=overlap), force=True)
+    assert (forced.overlap, forced.limits) == ("f" if letter else "", "")
 
 
-def test_a_forced_run_takes_no_overlap_limit_but_is_seen() -> None:
-    rules = admission_for(JobDef(name="j", command="x", overlap=Overlap.REPLACE), force=True)
-
-    assert (rules.overlap, rules.limits) == ("f", "")
-
-
-def test_every_kind_of_limit_is_named() -> None:
-    job = JobDef(name="j", command="x", max_running=1, limits=("db", "net"), rate="10/m")
-    rules = admission_for(job, queue=QueueDef(name="q", max_running=2, max_length=9))
-
-    assert rules.limits.split() == ["j:j", "q:q", "l:db", "l:net", "t:j"]
-    assert rules.max_length == "9"
-
-
-def test_retention_and_loss_policy_travel_with_the_run() -> None:
-    job = JobDef(name="j", command="x", keep_runs=5, keep_days=1, keep_failed=7, on_lost=OnLost.FAIL)
+def test_times_are_milliseconds() -> None:
+    job = JobDef(name="j", keep_runs=5, keep_days=0.5, keep_failed=2, start_deadline=1.5)
     rules = admission_for(job)
+    assert rules.keep == "5:43200000:2"
+    assert rules.start_deadline == "1500"
+    assert admission_for(JobDef(name="j", on_lost=OnLost.FAIL)).on_lost == "f"
 
-    assert (rules.keep, rules.on_lost) == ("5:86400000:7", "f")
+
+def test_unique_by_arguments_tells_arguments_and_jobs_apart() -> None:
+    job = JobDef(name="j", unique="args")
+    digest = unique_digest(job, (1,), {"a": 1, "b": 2})
+    assert digest == unique_digest(job, [1], {"b": 2, "a": 1})
+    assert digest != unique_digest(job, (2,), {"a": 1, "b": 2})
+    assert digest != unique_digest(JobDef(name="k", unique="args"), (1,), {"a": 1, "b": 2})
 
 
-def test_unique_runs_are_told_apart_by_their_arguments_only_when_asked() -> None:
-    by_args = JobDef(name="j", command="x", unique="args")
-    by_job = JobDef(name="j", command="x", unique="job")
-
-    assert unique_digest(JobDef(name="j", command="x"), ["a"], {}) == ""
-    assert unique_digest(by_args, ["a"], {}) != unique_digest(by_args, ["b"], {})
-    assert unique_digest(by_args, [], {"a": 1, "b": 2}) == unique_digest(by_args, [], {"b": 2, "a": 1})
-    assert unique_digest(by_job, ["a"], {}) == unique_digest(by_job, ["b"], {})
+def test_unique_by_job_takes_no_notice_of_arguments() -> None:
+    job = JobDef(name="j", unique="job")
+    assert unique_digest(job, (1,), {}) == unique_digest(job, (2,), {})
+    assert unique_digest(JobDef(name="j"), (1,), {}) == ""
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [("10/m", (10, 60_000)), ("1/s", (1, 1000)), ("3/10s", (3, 10_000)), ("2/h", (2, 3_600_000))],
+    ("text", "rate"),
+    [
+        ("10/m", (10, 60_000)),
+        ("3/10s", (3, 10_000)),
+        ("1/2h", (1, 7_200_000)),
+        ("5/d", (5, 86_400_000)),
+    ],
 )
-def test_rates_are_counts_over_periods(text: str, expected: tuple[int, int]) -> None:
-    assert parse_rate(text) == expected
+def test_rate_is_a_count_and_a_period(text: str, rate: tuple[int, int]) -> None:
+    assert parse_rate(text) == rate
 
 
-@pytest.mark.parametrize("text", ["", "10", "/m", "ten/m", "10/w", "0/m", "1/0s", "-1/m", "1.5/s"])
-def test_other_rates_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="rate"):
+@pytest.mark.parametrize("text", ["", "10", "/m", "0/m", "10/0s", "10/x", "-1/m", "1.5/m", "\u0661/m"])
+def test_other_rates_are_refused_with_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a rate"):
         parse_rate(text)
 
 
-def test_the_sizes_of_all_limits_are_declared() -> None:
-    config = Config(
-        settings=Settings(),
-        jobs={"a": JobDef(name="a", command="x", max_running=3, rate="5/m")},
-        queues={"q": QueueDef(name="q", max_running=2), "free": QueueDef(name="free")},
-        limits={"db": LimitDef(name="db", slots=4)},
-    )
+def test_a_unique_key_is_shared_by_jobs_and_filled_with_arguments() -> None:
+    one = JobDef(name="one", command="x", unique="key:shop-{shop}")
+    two = JobDef(name="two", command="x", unique="key:shop-{shop}")
 
-    assert limit_sizes(config) == {"l:db": "4", "q:q": "2", "j:a": "3", "t:a": "5:60000"}
+    assert unique_digest(one, [], {"shop": "a"}) == unique_digest(two, [], {"shop": "a"})
+    assert unique_digest(one, [], {"shop": "a"}) != unique_digest(one, [], {"shop": "b"})

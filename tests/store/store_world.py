@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ADMISSION = ("limits", "overlap", "keep", "on_lost", "max_length", "start_deadline")
 TIMES = ("start_in", "start_at", "expires_in", "unique")
-DEADLINE = 5.0
+DEADLINE = 10.0
 
 
 def new_run(run_id: str | None = None, **options: Any) -> NewRun:

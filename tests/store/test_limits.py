@@ -111,9 +111,20 @@ def test_slots_are_given_in_the_order_of_arrival(world: World) -> None:
     world.limits(l_db=3)
     assert world.claim(5) == ids[:3]
     world.settle(ids[0])
-    assert world.claim(5) == ids[3:4]
     world.settle(ids[1])
-    assert world.claim(5) == ids[4:]
+    assert world.claim(5) == ids[3:]
+
+
+def test_second_look_does_not_let_a_later_run_overtake(world: World) -> None:
+    world.limits(l_db=1)
+    holder = world.running(limits="l:db")
+    first, second = (world.submit(limits="l:db") for _ in range(2))
+    world.claim(5)
+    world.settle(holder)
+    world.raw("ZADD", world.keys.due, 1, "!l:db")
+    assert world.claim(5) == [first]
+    world.settle(first)
+    assert world.claim(5) == [second]
 
 
 def test_run_that_lost_the_race_keeps_its_place_in_line(world: World) -> None:
@@ -266,7 +277,7 @@ def test_rate_is_never_exceeded_and_never_stalls(world: World) -> None:
     for position, (at, _) in enumerate(grants):
         # A bucket of 10 that fills by one every 20 ms.
         assert position + 1 <= 10 + (at - began) / 0.020 + 0.1
-    assert grants[-1][0] - began < 0.6 + 0.5
+    assert grants[-1][0] - began < 0.6 + 3
 
 
 def test_token_is_not_lost_by_a_run_that_waits_for_another_limit(world: World) -> None:
@@ -284,7 +295,7 @@ def test_token_is_not_lost_by_a_run_that_waits_for_another_limit(world: World) -
 
 
 def test_token_survives_the_revoke_of_the_run_it_woke(world: World) -> None:
-    world.limits(t_j="1:30")
+    world.limits(t_j="1:400")
     world.running(limits="t:j")
     first, second = (world.submit(limits="t:j") for _ in range(2))
     world.claim(5)

@@ -46,6 +46,7 @@ DAMAGE: dict[str, Callable[[World, str], object]] = {
 HARMLESS: dict[str, Callable[[World, str], object]] = {
     "expiry of words": damage_with("HSET", "xp", "soon"),
     "attempts of words": damage_with("HSET", "at", "two"),
+    "attempts that look like a number": damage_with("HSET", "at", "1e5", "fs", "nan", "nb", "0x1"),
     "losses of words": damage_with("HSET", "ls", "two", "cl", "two"),
     "no time": damage_with("HDEL", "t"),
     "no envelope": damage_with("HDEL", "e"),
@@ -132,6 +133,17 @@ def test_damaged_run_can_be_revoked_submitted_and_looked_at(broken_world: World,
     world.revoke(run_id)
     assert world.answer(run_id).kind in ("ok", "dup", "skip")
     world.submit(job="k", overlap="s")
+
+
+@pytest.mark.parametrize("what", [name for name in DAMAGE if name not in ("a string", "a list")])
+def test_damaged_run_does_not_stop_a_listing(broken_world: World, what: str) -> None:
+    world = broken_world
+    run_id = world.submit()
+    DAMAGE[what](world, run_id)
+    world.run(queries.brief(world.keys, run_id, envelope=True))
+    world.run(queries.run_or_broken(world.keys, run_id))
+    world.raw("HSET", world.keys.run(run_id), "t", "then", "at", "some")
+    assert world.run(queries.brief(world.keys, run_id, envelope=False)) is None
 
 
 @pytest.mark.parametrize("what", HARMLESS)

@@ -5,7 +5,7 @@
 -- KEYS[1]  prefix
 -- ARGV     supervisor id, owner id, how many are wanted, low-first flag, queues in order …
 -- Returns  {status, now, next due or -1, then per run: id, epoch, attempt, lost, first start,
---          queue, priority, job, submitted, max attempts, envelope, due}
+--          queue, priority, job, submitted, max attempts, envelope, due, interrupted}
 --          status 1 = fine, 0 = fine and more is ready, -1 = this owner is fenced or unknown.
 -- The one call whose lost answer matters: the owner reads its own set on the next beat.
 local supervisor, owner, want, low_first = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
@@ -43,6 +43,8 @@ local function park(r, limit, again)
   end
 end
 
+local function number(value) return value and string.match(value, '^%d+$') end
+
 local function take(r)
   for _, limit in ipairs(words(r.lm)) do
     if is_rate(limit) then
@@ -55,15 +57,13 @@ local function take(r)
     end
   end
   local epoch = tonumber(r.ep or '0') + 1
-  local key = record(r.id)
-  call('HSET', key, 's', 'c', 'o', owner, 'ep', epoch, 'ct', NOW)
+  call('HSET', record(r.id), 's', 'c', 'o', owner, 'ep', epoch, 'ct', NOW)
   call('SADD', P .. 'own:' .. owner, r.id)
-  local v = call('HMGET', key, 'fs', 't', 'e', 'nb')
-  local function number(value) return value and tonumber(value) and value end
   local n = #out
   out[n + 1], out[n + 2], out[n + 3], out[n + 4] = r.id, epoch, number(r.at) or '0', number(r.ls) or '0'
-  out[n + 5], out[n + 6], out[n + 7], out[n + 8] = number(v[1]) or '', r.q, r.p, r.j
-  out[n + 9], out[n + 10], out[n + 11], out[n + 12] = number(v[2]) or '0', r.mx or '1', v[3] or '', number(v[4]) or ''
+  out[n + 5], out[n + 6], out[n + 7], out[n + 8] = number(r.fs) or '', r.q, r.p, r.j
+  out[n + 9], out[n + 10], out[n + 11], out[n + 12] = number(r.t) or '0', r.mx or '1', r.e or '', number(r.nb) or ''
+  out[n + 13] = number(r.dr) or '0'
   taken = taken + 1
 end
 

@@ -2,7 +2,7 @@
 -- only hash tag, so all of them are in one slot. Field and key names: store/keys.py.
 --
 -- Rules: every check before the first write; TIME is the only clock; values arrive flat in ARGV;
--- ready() is the only push, finish() the only way to a final state, loops are bounded.
+-- ready() and ready_again() are the only pushes, finish() the only way to a final state, loops are bounded.
 local P = KEYS[1]
 local call = redis.call
 local LOOKAHEAD = 100
@@ -50,9 +50,23 @@ local function ring(bell)
   if call('LLEN', key) == 0 then call('RPUSH', key, '1') end
 end
 
--- Puts a run into its queue and rings: the only place that does.
+-- Puts a run into its queue and rings.
 local function ready(id, queue, priority, front)
   call(front and 'LPUSH' or 'RPUSH', P .. 'q:' .. queue .. ':' .. priority, id)
+  ring(queue)
+end
+
+-- Like ready() for a run that was parked: in front, but behind those let through before it.
+local AHEAD = 32
+local function ready_again(id, queue, priority)
+  local list = P .. 'q:' .. queue .. ':' .. priority
+  local last
+  for i = 0, AHEAD - 1 do
+    local other = call('LINDEX', list, i)
+    if not other or type(redis.pcall('HGET', record(other), 'pl')) ~= 'string' then break end
+    last = other
+  end
+  if last then call('LINSERT', list, 'AFTER', last, id) else call('LPUSH', list, id) end
   ring(queue)
 end
 
@@ -64,17 +78,18 @@ local function due_at(member, ms)
   if first[1] == member then ring('@due') end
 end
 
-local FIELDS = { 's', 'o', 'ep', 'q', 'p', 'j', 'lm', 'uq', 'kp', 'at', 'mx', 'ls', 'cl', 'cx', 'ol', 'xp', 'lv', 'pl', 'st' }
--- Returns the fields that moves decide on, or nil when there is no such run or it is broken.
+-- Returns a run's record as a table, or nil when there is no such run or it is broken.
+-- One HGETALL costs a fifth less than naming the two dozen fields that moves decide on.
 local function load(id)
-  local v = redis.pcall('HMGET', record(id), unpack(FIELDS))
+  local v = redis.pcall('HGETALL', record(id))
   if v.err then
     quarantine(id, v.err)
     return nil
   end
-  if not v[1] then return nil end
-  local r = { id = id }
-  for i, name in ipairs(FIELDS) do r[name] = v[i] end
+  local r = {}
+  for i = 1, #v, 2 do r[v[i]] = v[i + 1] end
+  if not r.s then return nil end
+  r.id = id
   if not (r.q and r.j and r.p and string.match(r.p, '^%d$') and string.match(r.ep or '0', '^%d+$')) then
     quarantine(id, 'its record lacks a job, a queue, a priority or an epoch')
     return nil
@@ -154,8 +169,8 @@ local function wake(limit)
   local parked = P .. 'pk:' .. limit
   if call('LLEN', parked) == 0 then return end
   local free, again = room(limit)
-  local woken, scanned = {}, 0
-  while #woken < free and scanned < LOOKAHEAD do
+  local woken, scanned = 0, 0
+  while woken < free and scanned < LOOKAHEAD do
     local id = call('LPOP', parked)
     if not id then break end
     scanned = scanned + 1
@@ -163,12 +178,12 @@ local function wake(limit)
     if not v.err and v[1] == 'p' and v[2] == limit and v[3] and string.match(v[4] or '', '^%d$') then
       -- `pl` stays: should another run be faster, this one goes back to the head of the line.
       call('HSET', record(id), 's', 'q')
-      woken[#woken + 1] = { id, v[3], v[4] }
+      ready_again(id, v[3], v[4])
+      woken = woken + 1
     elseif v.err or (v[1] == 'p' and v[2] == limit) then
       quarantine(id, v.err or 'its record lacks a queue or a priority')
     end
   end
-  for i = #woken, 1, -1 do ready(woken[i][1], woken[i][2], woken[i][3], true) end
   if call('LLEN', parked) > 0 then
     due_at('!' .. limit, scanned >= LOOKAHEAD and NOW or again)
   end

@@ -1,0 +1,86 @@
+"""Stories of two hosts on one Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.host import Host, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobctl.store.embedded import EmbeddedStore
+
+
+@pytest.fixture
+def hosts(server: EmbeddedStore) -> Iterator[tuple[Host, Host]]:
+    """Two hosts that share a namespace on the session's server."""
+    a, b = Host(name="host-a"), Host(name="host-b")
+    for host in (a, b):
+        host.redis = f"unix://{server.address.path}"
+        host.write(
+            "[pools.default]\nslots = 2\n"
+            "[jobs.talk]\ncommand = 'echo one; sleep 2; echo two'\n"
+            "[jobs.quick]\ncommand = 'echo quick'\n"
+            "[jobs.where]\ncommand = 'sleep 0.3; echo here'\n",
+            settings=f"namespace = 'ns-{a.directory.name}'",
+        )
+    yield a, b
+    for host in (a, b):
+        for daemon in host.daemons:
+            host.stop(daemon)
+        host.close()
+
+
+def test_output_can_be_read_from_the_other_host(hosts: tuple[Host, Host]) -> None:
+    a, b = hosts
+    a.start()
+
+    run_id = b.submit("talk")
+    wait_until(lambda: b.run("logs", run_id) == "one\n", deadline=1.9, what="shipped while it runs")
+    b.run("wait", run_id)
+
+    assert b.run("logs", run_id) == "one\ntwo\n"
+    assert b.run("submit", "quick", "--wait") and b.run("logs", "quick") == "quick\n"
+
+
+def test_following_from_the_other_host_ends_with_the_run(hosts: tuple[Host, Host]) -> None:
+    a, b = hosts
+    a.start()
+
+    assert b.run("logs", "-f", b.submit("talk")) == "one\ntwo\n"
+
+
+def test_work_is_shared_by_all_hosts(hosts: tuple[Host, Host]) -> None:
+    a, b = hosts
+    a.start()
+    b.start()
+
+    runs = [a.submit("where") for _ in range(12)]
+    ended = [a.wait_state(run_id) for run_id in runs]
+
+    assert {run["host"] for run in ended} == {"host-a", "host-b"}
+    assert {run["state"] for run in ended} == {"succeeded"}
+
+
+def test_a_run_on_the_other_host_can_be_revoked(hosts: tuple[Host, Host]) -> None:
+    a, b = hosts
+    a.start()
+    run_id = b.submit("talk")
+    b.wait_state(run_id, "running")
+
+    b.run("revoke", run_id)
+
+    assert b.wait_state(run_id)["state"] == "revoked"
+
+
+def test_submitting_without_any_supervisor_keeps_the_run(hosts: tuple[Host, Host]) -> None:
+    a, b = hosts
+
+    run_id = b.submit("quick")
+    assert b.inspect(run_id)["state"] == "queued"
+    a.start()
+
+    assert b.wait_state(run_id)["state"] == "succeeded"
