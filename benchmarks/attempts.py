@@ -1,6 +1,6 @@
 """How many `true` a second pass through the slots of one pool, beside xargs doing the same.
 
-    python benchmarks/attempts.py [-n RUNS] [--slots N] [--dir DIRECTORY] [--profile]
+    python -m benchmarks.attempts [-n RUNS] [--slots N] [--dir DIRECTORY] [--profile]
 
 Only the machinery of attempts is measured: no store, nothing claimed or settled. The two take turns,
 because the machine's speed wanders; compare the ratio, not the figures.
@@ -19,13 +19,18 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from benchmarks.report import Row, median_ratio
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.attempt import AttemptDirs, AttemptSpec
 from jobctl.engine.slot import Slot
 from jobctl.engine.workplace import Workplace
 from jobctl.model.job import JobDef
 from jobctl.model.run import OutcomeKind
+
+if TYPE_CHECKING:
+    from benchmarks.report import Scene
 
 
 def own_cpu() -> float:
@@ -65,6 +70,22 @@ def through_xargs(runs: int, slots: int, command: str) -> float:
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     return runs / (time.perf_counter() - started)
+
+
+def measure(scene: Scene) -> list[Row]:
+    """Compare slots alone with xargs, in turns."""
+    runs, ours, theirs, own = scene.pick(400, 200), [], [], []
+    for number in range(scene.pick(5, 3)):
+        theirs.append(through_xargs(runs, 4, "true"))
+        state = scene.directory / str(number)
+        rate, cpu = asyncio.run(through_slots(runs, 4, state, "true"))
+        ours.append(rate)
+        own.append(cpu)
+    return [
+        Row("`true` through 4 slots, no store", statistics.median(ours), "runs/s", "xargs -P4 -n1 sh -c",
+            statistics.median(theirs), median_ratio(ours, theirs)),
+        Row("  CPU of the pool itself", statistics.median(own), "us/run"),
+    ]  # fmt: skip
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 SHORT_RUN = 0.05
 """Seconds; when runs take less on average, some are claimed ahead of free slots."""
-AHEAD_PER_SLOT = 2
+AHEAD_PER_SLOT = 4
+"""Enough to keep slots busy while the store syncs its file, which takes 4 ms and often more."""
 PATIENCE = 0.25
 """Seconds a run claimed ahead may wait for a slot before it is given back."""
 _WEIGHT = 0.1

@@ -225,6 +225,21 @@ def now(_keys: Keys) -> Call[float]:
     return Call(("TIME",), decode)
 
 
+def server_info(_keys: Keys) -> Call[dict[str, str]]:
+    """Read what the server says of itself (``INFO``), as field → text."""
+
+    def decode(reply: object) -> dict[str, str]:
+        lines = (line.partition(":") for line in text(reply).splitlines() if line[:1] != "#")
+        return {name: value for name, colon, value in lines if colon}
+
+    return Call(("INFO",), decode)
+
+
+def server_settings(_keys: Keys, *names: str) -> Call[dict[str, str]]:
+    """Read settings of the server (``CONFIG GET``), which a hosted one may refuse."""
+    return Call(("CONFIG", "GET", *names), _fields)
+
+
 def wait_for_bells(keys: Keys, bells: Sequence[str], *, timeout: float) -> Call[str | None]:
     """Block until one of the bells rings; ``None`` when ``timeout`` seconds passed."""
     head = len(keys.bell(""))

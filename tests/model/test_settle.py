@@ -69,6 +69,6 @@ def test_third_loss_is_poison_but_interruptions_are_not() -> None:
     stopped = Outcome(kind=OutcomeKind.INTERRUPTED, reason=Reason.LOST)
     facts = {"attempt": 1, "max_attempts": 1, "elapsed": 0.0, "draw": 0.5}
 
-    assert settle(PLAIN, lost, lost=1, **facts).letter == "d"
-    assert settle(PLAIN, lost, lost=2, **facts) == Verdict("x", "poison")
-    assert settle(PLAIN, stopped, lost=9, **facts).letter == "d"
+    assert settle(JobDef(name="j"), lost, lost=1, **facts).letter == "d"
+    assert settle(JobDef(name="j"), lost, lost=2, **facts) == Verdict("x", "poison")
+    assert settle(JobDef(name="j"), stopped, lost=9, **facts).letter == "d"

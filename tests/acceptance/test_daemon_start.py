@@ -1,0 +1,134 @@
+"""Stories about daemons that do not start, and what they say."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.host import wait_until
+
+if TYPE_CHECKING:
+    from tests.acceptance.host import Host
+
+
+def test_every_problem_of_the_file_is_said(host: Host) -> None:
+    host.write('[jobs.a]\ncomand = "x"\nschedule = "99 * * * *"\n[jobs.b]\ncommand = 1\n')
+    done = host.call("daemon")
+
+    assert done.returncode == 78
+    assert "did you mean 'command'?" in done.stderr
+    assert "99 is not between" in done.stderr
+    assert "jobs.b.command" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_file_is_a_configuration_error(host: Host) -> None:
+    done = host.call("daemon", "-c", "absent.toml")
+
+    assert done.returncode == 78
+    assert "there is no such file" in done.stderr
+
+
+def test_user_that_does_not_exist_keeps_the_daemon_from_starting(host: Host) -> None:
+    host.write('[jobs.a]\ncommand = "true"\nuser = "no-such-user"\n')
+    done = host.call("daemon")
+
+    assert done.returncode == 78
+    assert "jobs.a.user" in done.stderr
+    assert not host.state.exists()
+
+
+def test_second_daemon_is_refused_with_the_pid_of_the_first(host: Host) -> None:
+    host.write("")
+    first = host.start()
+    done = host.call("daemon")
+
+    assert done.returncode == 75
+    assert f"(pid {first.pid})" in done.stderr
+
+
+def test_unusable_state_directory_is_refused(host: Host) -> None:
+    host.write("")
+    host.state.write_text("a file")
+    done = host.call("daemon")
+
+    assert done.returncode == 78
+    assert "state directory" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_state_directory_of_somebody_else_is_not_permitted(host: Host) -> None:
+    host.write("")
+    host.state.mkdir(mode=0o500)
+    done = host.call("daemon")
+
+    assert done.returncode == 77
+    assert "cannot be written" in done.stderr
+
+
+def test_unknown_log_level_is_a_usage_error(host: Host) -> None:
+    host.write("")
+    assert host.call("daemon", "--log-level", "loud").returncode == 2
+
+
+def test_daemon_waits_for_its_store_and_can_be_stopped_meanwhile(host: Host) -> None:
+    host.redis = "redis://127.0.0.1:1/0"
+    host.write("")
+    daemon = host.start(ready=False)
+    wait_until(lambda: "waiting for it" in host.log, what="it waits")
+    daemon.send_signal(signal.SIGTERM)
+
+    assert daemon.wait(20) == 69
+
+
+def test_wrong_password_is_not_permitted(host: Host) -> None:
+    host.write("")
+    host.start()
+    address = host.state / "store" / "valkey.sock"
+    other = host.directory / "other.toml"
+    other.write_text(
+        f'[jobctl]\nredis = "unix://:wrong@{address}"\nstate_dir = "{host.directory}/other"\n'
+    )
+    done = host.call("daemon", "-c", str(other))
+
+    assert done.returncode == 77
+    assert "wrong" not in done.stderr.replace("wrong password", "")
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_ctrl_c_ends_a_daemon_with_0(host: Host, signals: int) -> None:
+    host.write(
+        '[jobs.long]\ncommand = "touch begun; sleep 60"\ncwd = "."\nstop_timeout = "200ms"\n'
+    )
+    daemon = host.start()
+    if signals == 2:
+        host.submit("long")
+        wait_until((host.directory / "begun").exists, what="the job runs")
+    daemon.send_signal(signal.SIGINT)
+    wait_until(lambda: "finishing what runs" in host.log, what="it drains")
+    if signals == 2:
+        assert daemon.poll() is None
+        daemon.send_signal(signal.SIGINT)
+
+    assert daemon.wait(20) == 0
+    assert not host.processes()
+
+
+def test_ctrl_c_before_it_is_ready_shows_no_traceback(host: Host) -> None:
+    host.write("")
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "jobctl", "daemon"],
+        env=host.environment, cwd=host.directory, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_until(lambda: len(list(Path(f"/proc/{daemon.pid}/fd").iterdir())) > 4, what="it has begun")
+    daemon.send_signal(signal.SIGINT)
+    _, said = daemon.communicate(timeout=20)
+
+    assert daemon.returncode in {0, 130}
+    assert "Traceback" not in said
