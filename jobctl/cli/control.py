@@ -184,13 +184,16 @@ def retry(call: Invocation, *, runs: list[str], force: bool) -> int:
     return code
 
 
-def reload(call: Invocation, *, host: str | None) -> int:
+def reload(call: Invocation, *, host: str | None, no_wait: bool, timeout: str | None) -> int:
     """Make supervisors read their configuration again, if ours is fine."""
+    patience = values.duration("--timeout", timeout)
     from jobctl.config.load import load_config
 
     load_config(call.session.path)
-    told = client.send(call.session, "reload", host=host)
-    _told(call, "reload", told)
+    call.parting.words = "it reloads all the same"
+    patience = client.RELOAD_PATIENCE if patience is None else patience
+    told = client.reload(call.session, host=host, timeout=0 if no_wait else patience)
+    _told(call, "reload", told, done=not no_wait)
     return ExitCode.OK
 
 
@@ -232,7 +235,8 @@ def _told(call: Invocation, message: str, told: Sequence[Supervisor], *, done: b
         call.console.document({"message": message, "done": done, "supervisors": found})
         return
     for item in told:
-        what = "has ended" if done else f"was told to {message}"
+        ended = "has reloaded" if message == "reload" else "has ended"
+        what = ended if done else f"was told to {message}"
         call.console.note(f"supervisor on {item.host} (pid {item.pid}) {what}")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from jobctl.client.supervisors import live_supervisors
-from jobctl.errors import NotAcceptedError, TimedOutError, UnreachableError
+from jobctl.errors import ConfigError, NotAcceptedError, TimedOutError, UnreachableError
+from jobctl.model.ids import new_id
 from jobctl.model.run import LETTERS, RunState
 from jobctl.store import queries, transitions
 from jobctl.store.failures import LostReplyError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 BATCH = 500
 POLL_EVERY = 0.1
+RELOAD_PATIENCE = 60.0
+"""Seconds; ten thousand jobs take a few."""
 
 
 class Revoked:
@@ -85,6 +88,32 @@ def send(session: Session, message: str, *, host: str | None = None) -> list[Sup
     for item in found:
         session.run_many(transitions.send(session.keys, supervisor=item.id, message=message))
     return found
+
+
+def reload(
+    session: Session, *, host: str | None = None, timeout: float = RELOAD_PATIENCE
+) -> list[Supervisor]:
+    """Make supervisors read their configuration again, and return when they use it.
+
+    ``timeout`` 0 does not wait. Raises ``ConfigError`` when one of them refused it, and
+    ``TimedOutError`` after ``timeout`` seconds.
+    """
+    token = new_id()
+    told = send(session, f"reload {token}", host=host)
+    deadline = session.clock.monotonic() + timeout
+    wanted = {item.id for item in told}
+    while timeout:
+        now = [item for item in live_supervisors(session, stale=True) if item.id in wanted]
+        waiting = [item.host for item in now if token not in item.reloaded]
+        for item in now:
+            if token in item.reloaded and item.reload_error:
+                raise ConfigError(f"the supervisor on {item.host} refused: {item.reload_error}")
+        if not waiting:
+            break
+        if session.clock.monotonic() >= deadline:
+            raise TimedOutError(f"not reloaded yet: {', '.join(waiting)}; see the daemon's log there")
+        time.sleep(POLL_EVERY)
+    return told
 
 
 def await_gone(

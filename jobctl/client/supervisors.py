@@ -20,7 +20,8 @@ class Supervisor:
     """One supervisor. Times are epoch seconds."""
 
     __slots__ = (
-        "age", "host", "id", "load", "pid", "pools", "stale", "started_at", "version", "zone",
+        "age", "host", "id", "load", "pid", "pools", "reload_error", "reloaded", "stale", "started_at",
+        "version", "zone",
     )  # fmt: skip
 
     def __init__(self, supervisor_id: str, facts: Mapping[str, str], *, now: float) -> None:
@@ -37,6 +38,10 @@ class Supervisor:
         self.pools = _objects(facts.get("pools", "{}"))
         """Name → slots and queues."""
         self.load = _objects(facts.get("load", "{}"))
+        self.reloaded = facts.get("reloaded", "").split()
+        """Tokens of the requests to reload that it has served lately."""
+        self.reload_error = facts.get("reload_error", "")
+        """What kept it from the configuration at its last reload."""
 
     def running(self, pool: str) -> int:
         """Return how many attempts a pool ran at the last heartbeat."""

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 
 LEAVE_TRIES = 20
 LEAVE_PAUSE = 0.1
+RELOADS_KEPT = 20
+"""Tokens of served reloads that stay in the facts, for those who wait for them."""
 
 
 class Supervisor:
@@ -89,6 +92,8 @@ class Supervisor:
         self._deadline: float | None = config.settings.drain_timeout
         self._signals = 0
         self._reloading: asyncio.Task[None] | None = None
+        self._reload_asked: list[str] = []
+        self._reloaded: deque[str] = deque(maxlen=RELOADS_KEPT)
         self._services: list[Service] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -256,7 +261,7 @@ class Supervisor:
                 run_id, epoch, order = rest.split(" ", 2)
                 self._fleet.revoke(run_id, int(epoch), order)
             case "reload":
-                self._on_reload()
+                self._on_reload(rest)
             case "drain":
                 log.info("asked to drain: finishing what runs, however long it takes")
                 self._deadline = None
@@ -273,11 +278,26 @@ class Supervisor:
         else:
             self._promoter.wake()
 
-    def _on_reload(self) -> None:
+    def _on_reload(self, token: str = "") -> None:
+        """Reload soon; who sent ``token`` looks for it in our facts."""
+        self._reload_asked.append(token)
         if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.create_task(self._do_reload())
+            self._reloading = asyncio.create_task(self._serve_reloads())
 
-    async def _do_reload(self) -> None:
+    async def _serve_reloads(self) -> None:
+        """Reload once for all who have asked, and again for those who asked meanwhile."""
+        while self._reload_asked:
+            tokens, self._reload_asked = self._reload_asked, []
+            error = await self._do_reload()
+            self._reloaded.extend(tokens)
+            facts = {"reloaded": " ".join(self._reloaded), "reload_error": error}
+            with contextlib.suppress(JobctlError):
+                await self._store.run(
+                    transitions.register(self._keys, supervisor=self._sid, facts=facts)
+                )
+
+    async def _do_reload(self) -> str:
+        """Use the configuration as it is now; return what keeps us from it, or nothing."""
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
         try:
             config = await self._reload()
@@ -294,6 +314,9 @@ class Supervisor:
             log.info("reloaded %s: %d jobs", config.path, len(config.jobs))
         except JobctlError as error:
             log.error("reload failed, the old configuration stays: %s", error)  # noqa: TRY400
+            return str(error)
+        else:
+            return ""
         finally:
             self._notifier.send("READY=1", f"STATUS={self._status()}")
 

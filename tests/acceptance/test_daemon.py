@@ -204,6 +204,26 @@ def test_reload_takes_new_jobs_and_a_broken_file_changes_nothing(host: Host) -> 
     assert host.run("logs", "one") == "two\n"
 
 
+def test_reload_returns_when_new_jobs_can_be_submitted(host: Host) -> None:
+    host.write("")
+    host.start()
+    for number in range(5):
+        with host.config.open("a") as file:
+            file.write(f"[jobs.job{number}]\ncommand = 'echo {number}'\n")
+        host.run("reload")
+        assert host.run("submit", f"job{number}", "--wait")
+
+
+def test_reload_tells_what_the_daemon_refuses(host: Host) -> None:
+    host.write("")
+    host.start()
+    host.write("[jobs.one]\ncommand = 'true'\nuser = 'no-such-user'\n")
+    done = host.call("reload")
+
+    assert done.returncode == 78
+    assert "no-such-user" in done.stderr
+
+
 def test_stop_ends_the_daemon_and_every_process_of_it(host: Host) -> None:
     traced(host)
     daemon = host.start()
