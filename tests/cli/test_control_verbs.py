@@ -108,10 +108,17 @@ def test_an_unfinished_run_is_not_retried_without_force(project: Project, worker
 
 
 def test_reload_reaches_every_supervisor(project: Project, worker: Worker):
-    result = project.jobctl("reload")
+    result = project.jobctl("reload", "--no-wait")
     assert result.code == 0
-    assert worker.beat() == ("reload",)
+    (message,) = worker.beat()
+    assert message.startswith("reload ")
     assert "h1" in result.err
+
+
+def test_reload_does_not_wait_for_ever(project: Project, worker: Worker):  # noqa: ARG001
+    result = project.jobctl("reload", "--timeout", "200ms")
+    assert result.code == 124
+    assert "not reloaded yet: h1" in result.err
 
 
 def test_reload_refuses_a_file_with_errors_before_it_tells_anybody(project: Project, worker: Worker):
