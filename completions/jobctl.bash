@@ -35,7 +35,7 @@ _jobctl() {
         return
     fi
     if [[ -z $verb ]]; then
-        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next check init daemon reload drain stop completions --config --version --help'
+        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next check init daemon reload drain stop doctor demo completions --config --version --help'
         return
     fi
     case $verb in
@@ -200,11 +200,11 @@ _jobctl() {
             fi ;;
         daemon)
             case $prev in
-                --log-level) return ;;
+                --log-level) _jobctl_words 'debug info warning error'; return ;;
                 --config|-c) _jobctl_files; return ;;
             esac
             if [[ $cur == -* ]]; then
-                _jobctl_words '--burst --no-scheduler --log-level --config -c --help -h'
+                _jobctl_words '--burst --no-scheduler --log-level --config -c --json --quiet -q --help -h'
             else
                 :
             fi ;;
@@ -235,6 +235,24 @@ _jobctl() {
             esac
             if [[ $cur == -* ]]; then
                 _jobctl_words '--host --no-wait --timeout --config -c --json --quiet -q --help -h'
+            else
+                :
+            fi ;;
+        doctor)
+            case $prev in
+                --config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--config -c --json --quiet -q --help -h'
+            else
+                :
+            fi ;;
+        demo)
+            case $prev in
+                --config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--keep --config -c --json --quiet -q --help -h'
             else
                 :
             fi ;;

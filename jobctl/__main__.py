@@ -13,9 +13,14 @@ def main() -> None:
 
         sys.stdout.write(f"jobctl {__version__}\n")
         return
-    from jobctl.cli.start import start  # noqa: PLC0415 (same)
+    try:
+        from jobctl.cli.start import start  # noqa: PLC0415 (same)
 
-    sys.exit(start(words))
+        code = start(words)
+    except KeyboardInterrupt:
+        # Before there was anything to interrupt.
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 import sys
@@ -13,7 +12,7 @@ import typer
 from jobctl import __version__
 from jobctl.cli.console import Console
 from jobctl.cli.quick import split_literal
-from jobctl.cli.start import call, guard, target
+from jobctl.cli.start import call
 from jobctl.cli.verbs import BY_NAME, EVERYWHERE, VERBS
 from jobctl.errors import ExitCode
 
@@ -54,10 +53,7 @@ def build_app(known: _Words | None = None) -> typer.Typer:
     )
     app.callback()(_root(known))
     for verb in VERBS:
-        command = _native(verb, known) if verb.native else _command(verb, known)
-        if command is not None:
-            text = None if verb.native else _help(verb)
-            app.command(verb.name, help=text, rich_help_panel=verb.panel)(command)
+        app.command(verb.name, help=_help(verb), rich_help_panel=verb.panel)(_command(verb, known))
     return app
 
 
@@ -136,31 +132,6 @@ def _command(verb: Verb, known: _Words) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {item.name: item.annotation for item in parameters}
     return command
-
-
-def _native(verb: Verb, known: _Words) -> Callable[..., None] | None:
-    """Return a Typer command as it is, with our boundary around it."""
-    try:
-        function = target(verb)
-    except ModuleNotFoundError:
-        return None
-
-    @functools.wraps(function)
-    def command(**params: Any) -> None:  # noqa: ANN401 - by declaration
-        if params.get("config", "") is None:
-            params["config"] = known.config
-        console = Console(json=bool(params.get("json")), quiet=bool(params.get("quiet")))
-        known.code = guard(console, lambda: _exit_code(function, params))
-
-    return command
-
-
-def _exit_code(function: Callable[..., None], params: dict[str, Any]) -> int:
-    try:
-        function(**params)
-    except typer.Exit as error:
-        return error.exit_code
-    return ExitCode.OK
 
 
 def _parameter(name: str, annotation: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from jobctl.cli.verbs import EVERYWHERE, VERBS, Option
 from jobctl.errors import ExitCode, JobctlError, UsageError
 
 TYPE_CHECKING = False
@@ -15,34 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jobctl.cli.invocation import Invocation
+    from jobctl.cli.verbs import Verb
     from jobctl.client.open import Session
 
 ASKED = ("jobs", "queues", "runs")
 """Kinds of words that only a running ``jobctl`` knows."""
 FILES = {"bash": "jobctl.bash", "zsh": "_jobctl", "fish": "jobctl.fish"}
 MOST_RUNS = 50
-
-
-class _Flag:
-    """One option of a verb, as the scripts need it."""
-
-    def __init__(self, names: list[str], text: str, metavar: str, kind: str) -> None:
-        self.names = names
-        self.text = text
-        self.metavar = metavar
-        """Empty for a switch."""
-        self.kind = kind
-
-
-class _Command:
-    """One verb, as the scripts need it."""
-
-    def __init__(self, name: str, text: str, flags: list[_Flag], kind: str) -> None:
-        self.name = name
-        self.text = text
-        self.flags = flags
-        self.kind = kind
-        """What its positional arguments are."""
+_HELP = Option("--help", "-h", help="Show help and exit.")
 
 
 def completions(call: Invocation, *, shell: str) -> int:
@@ -56,66 +37,47 @@ def completions(call: Invocation, *, shell: str) -> int:
 def script(shell: str) -> str:
     """Return the completion script of ``bash``, ``zsh`` or ``fish``."""
     make = {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell]
-    return "\n".join(make(_commands())) + "\n"
+    return "\n".join(make()) + "\n"
 
 
-def _commands() -> list[_Command]:
-    """Return every verb with its options, from Typer's tree: declared here or there."""
-    import typer
-
-    from jobctl.cli.app import build_app
-    from jobctl.cli.verbs import BY_NAME, EVERYWHERE
-
-    tree = typer.main.get_command(build_app())
-    found = []
-    for name, command in tree.commands.items():  # type: ignore[attr-defined]
-        verb = BY_NAME[name]
-        kinds = {flag: item.complete for item in (*EVERYWHERE, *verb.options) for flag in item.flags}
-        flags = []
-        kind = next((item.complete for item in verb.arguments if item.complete), "")
-        for param in command.params:
-            if param.param_type_name != "option":
-                kind = kind or ("jobs" if param.name == "job" else "")
-                continue
-            names = [*param.opts, *param.secondary_opts]
-            metavar = "" if param.is_flag else param.metavar or param.name.upper()
-            asked = next((kinds[one] for one in names if kinds.get(one)), "")
-            flags.append(_Flag(names, _line(param.help), metavar, asked or ("file" if metavar == "FILE" else "")))
-        flags.append(_Flag(["--help", "-h"], "Show help and exit.", "", ""))
-        found.append(_Command(name, _line(command.help), flags, kind))
-    return found
+def _flags(verb: Verb) -> tuple[Option, ...]:
+    return (*verb.options, *EVERYWHERE, _HELP)
 
 
-def _line(text: str | None) -> str:
+def _kind(verb: Verb) -> str:
+    """Return what the positional arguments of a verb are."""
+    return next((item.complete for item in verb.arguments if item.complete), "")
+
+
+def _line(text: str) -> str:
     """Return the first sentence, without what shells would take for their own."""
-    first = (text or "").replace("\\[", "[").split("\n\n")[0].replace("\n", " ").strip()
-    first = first.split(". ")[0].rstrip(".")
+    first = text.split("\n\n", maxsplit=1)[0].split(". ", maxsplit=1)[0].rstrip(".")
     return "".join(char for char in first if char not in "'\"`$\\[]:")
 
 
-def _bash(commands: list[_Command]) -> Iterator[str]:
+def _bash() -> Iterator[str]:
     yield "# bash completion for jobctl; made by `jobctl completions bash`."
     yield "# shellcheck shell=bash"
     yield from _BASH_HEAD
-    verbs = " ".join(command.name for command in commands)
+    verbs = " ".join(verb.name for verb in VERBS)
     yield "    if [[ -z $verb ]]; then"
     yield f"        _jobctl_words '{verbs} --config --version --help'"
     yield "        return"
     yield "    fi"
     yield "    case $verb in"
-    for command in commands:
-        yield f"        {command.name})"
+    for verb in VERBS:
+        yield f"        {verb.name})"
         yield "            case $prev in"
-        for kind in dict.fromkeys(flag.kind for flag in command.flags if flag.metavar):
-            names = [name for flag in command.flags if flag.metavar and flag.kind == kind for name in flag.names]
+        for kind in dict.fromkeys(flag.complete for flag in _flags(verb) if flag.metavar):
+            names = [name for flag in _flags(verb) if flag.metavar and flag.complete == kind for name in flag.flags]
             answer = f"{_bash_value(kind)}; " if kind else ""
             yield f"                {'|'.join(names)}) {answer}return ;;"
         yield "            esac"
         yield "            if [[ $cur == -* ]]; then"
-        switches = " ".join(name for flag in command.flags for name in flag.names)
+        switches = " ".join(name for flag in _flags(verb) for name in flag.flags)
         yield f"                _jobctl_words '{switches}'"
         yield "            else"
-        yield f"                {_bash_value(command.kind)}"
+        yield f"                {_bash_value(_kind(verb))}"
         yield "            fi ;;"
     yield "    esac"
     yield "}"
@@ -169,13 +131,13 @@ def _bash_value(kind: str) -> str:
     return f"_jobctl_words '{kind}'" if kind else ":"
 
 
-def _zsh(commands: list[_Command]) -> Iterator[str]:
+def _zsh() -> Iterator[str]:
     yield "#compdef jobctl"
     yield "# zsh completion for jobctl; made by `jobctl completions zsh`."
     yield from _ZSH_HEAD
     yield "    local -a verbs=("
-    for command in commands:
-        yield f"        '{command.name}:{command.text}'"
+    for verb in VERBS:
+        yield f"        '{verb.name}:{_line(verb.help)}'"
     yield "    )"
     yield "    _arguments -C \\"
     yield "        '(-c --config)'{-c,--config}'[Use this jobs.toml]:FILE:_files' \\"
@@ -186,12 +148,12 @@ def _zsh(commands: list[_Command]) -> Iterator[str]:
     yield "        verb) _describe 'verb' verbs ;;"
     yield "        argument)"
     yield "            case $words[1] in"
-    for command in commands:
-        yield f"                {command.name})"
+    for verb in VERBS:
+        yield f"                {verb.name})"
         yield "                    _arguments -S \\"
-        for flag in command.flags:
+        for flag in _flags(verb):
             yield f"                        {_zsh_flag(flag)} \\"
-        yield f"                        '*:argument:{_zsh_value(command.kind)}' ;;"
+        yield f"                        '*:argument:{_zsh_value(_kind(verb))}' ;;"
     yield "            esac ;;"
     yield "    esac"
     yield "}"
@@ -213,12 +175,12 @@ _ZSH_HEAD = (
 )
 
 
-def _zsh_flag(flag: _Flag) -> str:
-    value = f":{flag.metavar.replace(':', '')}:{_zsh_value(flag.kind)}" if flag.metavar else ""
-    text = f"[{flag.text}]{value}"
-    if len(flag.names) == 1:
-        return f"'*{flag.names[0]}{text}'"
-    return f"'({' '.join(flag.names)})'{{{','.join(flag.names)}}}'{text}'"
+def _zsh_flag(flag: Option) -> str:
+    value = f":{flag.metavar.replace(':', '')}:{_zsh_value(flag.complete)}" if flag.metavar else ""
+    text = f"[{_line(flag.help)}]{value}"
+    if len(flag.flags) == 1:
+        return f"'*{flag.flags[0]}{text}'"
+    return f"'({' '.join(flag.flags)})'{{{','.join(flag.flags)}}}'{text}'"
 
 
 def _zsh_value(kind: str) -> str:
@@ -229,26 +191,26 @@ def _zsh_value(kind: str) -> str:
     return f"({kind})" if kind else " "
 
 
-def _fish(commands: list[_Command]) -> Iterator[str]:
+def _fish() -> Iterator[str]:
     yield "# fish completion for jobctl; made by `jobctl completions fish`."
     yield "complete -c jobctl -f"
-    names = " ".join(command.name for command in commands)
+    names = " ".join(verb.name for verb in VERBS)
     yield f"set -l verbs {names}"
     unseen = '-n "not __fish_seen_subcommand_from $verbs"'
     yield f"complete -c jobctl {unseen} -s c -l config -r -F -d 'Use this jobs.toml'"
     yield f"complete -c jobctl {unseen} -l version -d 'Show the version and exit'"
-    for command in commands:
-        yield f"complete -c jobctl {unseen} -a {command.name} -d '{command.text}'"
-    for command in commands:
-        seen = f'-n "__fish_seen_subcommand_from {command.name}"'
-        if command.kind:
-            yield f"complete -c jobctl {seen} {_fish_value(command.kind)}"
-        for flag in command.flags:
+    for verb in VERBS:
+        yield f"complete -c jobctl {unseen} -a {verb.name} -d '{_line(verb.help)}'"
+    for verb in VERBS:
+        seen = f'-n "__fish_seen_subcommand_from {verb.name}"'
+        if _kind(verb):
+            yield f"complete -c jobctl {seen} {_fish_value(_kind(verb))}"
+        for flag in _flags(verb):
             letters = " ".join(
-                f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in flag.names
+                f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in flag.flags
             )
-            value = f" -r {_fish_value(flag.kind)}".rstrip() if flag.metavar else ""
-            yield f"complete -c jobctl {seen} {letters}{value} -d '{flag.text}'"
+            value = f" -r {_fish_value(flag.complete)}".rstrip() if flag.metavar else ""
+            yield f"complete -c jobctl {seen} {letters}{value} -d '{_line(flag.help)}'"
 
 
 def _fish_value(kind: str) -> str:

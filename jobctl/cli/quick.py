@@ -51,7 +51,7 @@ def _parse(words: list[str]) -> Parsed:
         else:
             raise _NotPlain
     verb = BY_NAME.get(rest[0]) if rest else None
-    if verb is None or verb.native:
+    if verb is None:
         raise _NotPlain
     rest, literal = split_literal(verb, rest[1:])
     params, positionals = _options(verb, rest)

@@ -48,13 +48,12 @@ class Argument:
 class Verb:
     """One verb: where its function is, and what it takes.
 
-    The function gets an ``Invocation`` and one keyword per argument and option. A ``native`` one
-    is a Typer command, which declares its own.
+    The function gets an ``Invocation`` and one keyword per argument and option.
     """
 
-    __slots__ = ("arguments", "examples", "help", "literal", "name", "native", "options", "panel", "target")
+    __slots__ = ("arguments", "examples", "help", "literal", "name", "options", "panel", "target")
 
-    def __init__(  # noqa: PLR0913 - one keyword per fact
+    def __init__(
         self,
         name: str,
         target: str,
@@ -65,7 +64,6 @@ class Verb:
         options: tuple[Option, ...] = (),
         examples: tuple[str, ...] = (),
         literal: bool = False,
-        native: bool = False,
     ) -> None:
         self.name = name
         self.target = target
@@ -75,7 +73,6 @@ class Verb:
         self.arguments = arguments
         self.options = options
         self.examples = examples
-        self.native = native
         self.literal = literal
         """Words after ``--`` are handed on apart from the others."""
 

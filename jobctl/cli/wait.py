@@ -21,6 +21,7 @@ GOES_ON = "the run goes on"
 
 def wait(call: Invocation, *, runs: list[str], timeout: str | None, any_: bool) -> int:
     """Wait for all runs, or for the first; exit as the first that failed."""
+    call.parting.words = GOES_ON if len(runs) == 1 else "the runs go on"
     patience = values.duration("--timeout", timeout)
     ids = resolve_all(call.session, runs)
     return _wait(call, ids, timeout=patience, first_only=any_)
@@ -28,6 +29,7 @@ def wait(call: Invocation, *, runs: list[str], timeout: str | None, any_: bool) 
 
 def wait_for_one(call: Invocation, run_id: str, *, timeout: float | None) -> int:
     """Wait for a run that was just submitted; its id is printed already."""
+    call.parting.words = GOES_ON
     return _wait(call, [run_id], timeout=timeout, first_only=False, data=False)
 
 
@@ -40,7 +42,6 @@ def _wait(
     data: bool = True,
 ) -> int:
     console = call.console
-    call.parting.words = GOES_ON if len(ids) == 1 else "the runs go on"
     code: int = ExitCode.OK
     ended: list[Run] = []
     with _bar(call) as bar:

@@ -76,11 +76,10 @@ def _record(*, frozen: bool, slots: bool, kw_only: bool = False) -> Callable[[ty
 
 
 def _build(cls: type, *, positional: bool) -> type:
-    body = dict(cls.__dict__)
     names = tuple(name for name, kind in cls.__annotations__.items() if "ClassVar" not in kind)
-    defaults = {name: body.pop(name, _REQUIRED) for name in names}
-    for name in ("__dict__", "__weakref__"):
-        body.pop(name, None)
+    defaults = {name: cls.__dict__.get(name, _REQUIRED) for name in names}
+    left_out = {*names, "__dict__", "__weakref__"}
+    body = {name: item for name, item in cls.__dict__.items() if name not in left_out}
     body.update(
         __slots__=names,
         __record__=defaults,
@@ -92,9 +91,8 @@ def _build(cls: type, *, positional: bool) -> type:
         __getstate__=_values,
         __setstate__=_restore,
     )
-    for name, method in (("__eq__", _equal), ("__hash__", _hash), ("__repr__", _shown)):
-        if cls.__dict__.get(name) is None:
-            body[name] = method
+    usual = {"__eq__": _equal, "__hash__": _hash, "__repr__": _shown}
+    body.update({name: item for name, item in usual.items() if cls.__dict__.get(name) is None})
     return type(cls.__name__, cls.__bases__, body)
 
 

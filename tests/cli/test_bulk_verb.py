@@ -63,7 +63,7 @@ def test_options_are_the_defaults_of_lines(project: Project, worker: Worker):
         (b'{"in": "soon"}\n', "not a duration"),
         (b'{"args": [NaN]}\n', "NaN"),
         (b'{"args": ["\\u0000"]}\n', "NUL"),
-        (b'\xff\xfe\n', "not"),
+        (b"\xff\xfe\n", "not"),
         (b'{"job": "typed", "kwargs": {"width": 3}}\n', "less than 16"),
     ],
 )

@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from project import Worker
 
 if TYPE_CHECKING:
-    from project import Project, Worker
+    from project import Project
 
 
 def test_a_queued_run_is_gone_at_once(project: Project, worker: Worker):
@@ -139,9 +140,7 @@ def test_stop_gives_up_after_its_time(project: Project, worker: Worker):
 
 
 def test_only_the_host_named_is_told(project: Project, worker: Worker):
-    from project import Worker as AnyWorker
-
-    other = AnyWorker(project, host="h2")
+    other = Worker(project, host="h2")
     project.jobctl("stop", "--no-wait", "--host", "h2")
     assert (worker.beat(), other.beat()) == ((), ("stop",))
     assert project.jobctl("stop", "--host", "h3").code == 69

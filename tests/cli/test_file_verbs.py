@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,7 +103,7 @@ def test_check_shows_every_problem_with_place_and_exits_78(project: Project):
     assert {problem["line"] for problem in problems} >= {2, 6}
 
 
-def test_check_of_no_file_exits_78(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_check_of_no_file_exits_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert start(["check", "-c", str(tmp_path / "none.toml")]) == 78
     assert "none.toml" in capsys.readouterr().err
 
@@ -141,7 +140,7 @@ def test_progress_appends_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_progress_is_from_0_to_100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, percent: str):
     monkeypatch.setenv("JOBCTL_PROGRESS_FILE", str(tmp_path / "p"))
     assert start(["progress", "--", percent]) == 2
-    assert not os.path.exists(tmp_path / "p")
+    assert not (tmp_path / "p").exists()
 
 
 def test_progress_outside_a_job_says_so(capsys: pytest.CaptureFixture[str]):

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from project import Project, Worker
 
 
-def ship(project: Project, run_id: str, data: bytes, *, attempt: int = 1) -> None:
-    words = ("XADD", project.keys.log(run_id), "*", "a", attempt, "d", data)
+def ship(project: Project, run_id: str, offset: int, data: bytes, *, most: int = 64) -> None:
+    key = project.keys.log(run_id)
+    words = ("XADD", key, "MAXLEN", "=", most, "*", "a", 1, "o", offset, "d", data)
     project.session.store.run(Call(words, lambda reply: reply))
 
 
@@ -86,7 +87,7 @@ def test_a_log_of_another_host_that_is_gone_says_where_it_was(project: Project, 
 def test_the_tail_that_was_shipped_is_shown_elsewhere(project: Project, worker: Worker):
     project.submit("hello")
     run_id = worker.finish()
-    project.session.store.run(Call(("SET", project.keys.log(run_id), b"the\nend\n"), lambda reply: reply))
+    ship(project, run_id, 5000, b"the\nend\n", most=1)
     assert project.jobctl("logs", run_id).out == "the\nend\n"
     assert project.jobctl("logs", run_id, "-n", "1").out == "end\n"
 
@@ -94,8 +95,8 @@ def test_the_tail_that_was_shipped_is_shown_elsewhere(project: Project, worker: 
 def test_what_a_running_attempt_shipped_is_shown_elsewhere(project: Project, worker: Worker):
     project.submit("hello")
     claim = worker.start()
-    ship(project, claim.id, b"one\n")
-    ship(project, claim.id, b"two\n")
+    ship(project, claim.id, 0, b"one\n")
+    ship(project, claim.id, 4, b"two\n")
     assert project.jobctl("logs", claim.id).out == "one\ntwo\n"
 
 
@@ -138,14 +139,15 @@ def test_following_a_remote_run_reads_the_stream_and_then_the_tail(project: Proj
 
     def work(other: Worker) -> None:
         claim = other.start()
-        ship(other.project, claim.id, b"one\n")
+        ship(project, claim.id, 0, b"one\n")
         time.sleep(0.3)
-        ship(other.project, claim.id, b"two\n")
+        ship(project, claim.id, 4, b"two\n")
         time.sleep(0.3)
+        ship(project, claim.id, 0, b"one\ntwo\nend\n", most=1)
         other.settle(claim)
 
     with worker.soon(work):
-        assert project.jobctl("logs", "-f", run_id).out == "one\ntwo\n"
+        assert project.jobctl("logs", "-f", run_id).out == "one\ntwo\nend\n"
 
 
 def test_following_a_short_remote_run_shows_its_tail_once(project: Project, worker: Worker):
@@ -153,8 +155,7 @@ def test_following_a_short_remote_run_shows_its_tail_once(project: Project, work
 
     def work(other: Worker) -> None:
         claim = other.start()
-        key = other.keys.log(claim.id)
-        other.store.run(Call(("SET", key, b"all of it\n"), lambda reply: reply))
+        ship(project, claim.id, 0, b"all of it\n", most=1)
         other.settle(claim)
 
     with worker.soon(work):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jobctl.cli import start as boundary
+from jobctl.store import transitions
+from jobctl.store.calls import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,8 +80,6 @@ def test_inspect_says_why_a_run_waits(project: Project, worker: Worker):
     worker.start()
     second = project.submit("limited")
     store = project.session.store
-    from jobctl.store import transitions
-
     store.run(transitions.set_limits(project.keys, {"j:limited": "1"}))
     assert store.run(
         transitions.claim(project.keys, supervisor=worker.sid, owner=worker.owner, want=1, queues=["default"])
@@ -253,8 +254,6 @@ def test_status_of_names_is_3_when_one_is_not_well(project: Project, worker: Wor
 
 
 def test_a_silent_supervisor_is_shown_as_such(project: Project, worker: Worker):
-    from jobctl.store.calls import Call
-
     old = int((time.time() - 60) * 1000)
     key = project.keys.supervisor(worker.sid)
     project.session.store.run(Call(("HSET", key, "bt", old), lambda reply: reply))
@@ -264,8 +263,6 @@ def test_a_silent_supervisor_is_shown_as_such(project: Project, worker: Worker):
 
 
 def test_a_broken_record_does_not_hide_the_others(project: Project, worker: Worker):
-    from jobctl.store.calls import Call
-
     project.submit("hello")
     bad = worker.finish()
     project.submit("hello")
@@ -286,8 +283,6 @@ def test_escape_sequences_of_jobs_never_reach_the_terminal(project: Project, wor
 
 
 def test_a_closed_pipe_is_quiet(project: Project, worker: Worker):
-    import subprocess
-
     data = b"".join(b'{"args":["%s"]}\n' % (b"x" * 200) for _ in range(3000))
     project.jobctl("submit", "hello", "--from-ndjson", "-", stdin=data)
     command = project.command("list", "--json", "-n", "3000")

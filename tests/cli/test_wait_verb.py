@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobctl.store import transitions
+from jobctl.store.calls import Call
+
 if TYPE_CHECKING:
     from project import Project, Worker
 
@@ -44,8 +47,6 @@ def test_the_end_of_a_run_as_an_exit_code(
 def test_an_expired_run_is_a_failure(project: Project, worker: Worker):
     run_id = project.submit("hello", "--expires", "1ms")
     time.sleep(0.01)
-    from jobctl.store import transitions
-
     project.session.store.run(transitions.promote(project.keys))
     assert project.jobctl("wait", run_id).code == 1
 
@@ -87,12 +88,23 @@ def test_json_has_the_finished_runs(project: Project, worker: Worker):
     assert project.jobctl("wait", run_id, "--json").json["runs"][0]["state"] == "succeeded"
 
 
+def clients(project: Project) -> int:
+    return project.session.store.run(Call(("CLIENT", "LIST"), lambda reply: len(reply.splitlines())))
+
+
+def await_another_client(project: Project, before: int) -> None:
+    deadline = time.monotonic() + 10
+    while clients(project) <= before:
+        assert time.monotonic() < deadline
+
+
 def test_ctrl_c_leaves_the_run_alone(project: Project, worker: Worker):
     run_id = project.submit("hello")
+    before = clients(project)
     with subprocess.Popen(
         project.command("wait", run_id), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        time.sleep(0.5)
+        await_another_client(project, before)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=5)
     assert process.returncode == 130
@@ -101,8 +113,6 @@ def test_ctrl_c_leaves_the_run_alone(project: Project, worker: Worker):
 
 
 def test_a_terminal_gets_a_bar_with_percent_and_message(project: Project, worker: Worker):
-    from jobctl.store import transitions
-
     project.submit("hello")
     claim = worker.start()
     note = (claim.id, claim.epoch, '{"percent": 40.0, "message": "resizing"}')
