@@ -184,13 +184,17 @@ def retry(call: Invocation, *, runs: list[str], force: bool) -> int:
     return code
 
 
-def reload(call: Invocation, *, host: str | None) -> int:
+def reload(call: Invocation, *, host: str | None, no_wait: bool, timeout: str | None) -> int:
     """Make supervisors read their configuration again, if ours is fine."""
     from jobctl.config.load import load_config
 
     load_config(call.session.path)
-    told = client.send(call.session, "reload", host=host)
-    _told(call, "reload", told)
+    patience = values.duration("--timeout", timeout)
+    if no_wait:
+        _told(call, "reload", client.send(call.session, "reload", host=host))
+        return ExitCode.OK
+    told = client.reload(call.session, host=host, timeout=patience or client.RELOAD_TIMEOUT)
+    _told(call, "reload", told, done="has reloaded")
     return ExitCode.OK
 
 
@@ -222,17 +226,17 @@ def _end(
             call.console.note(f"{running} running on {', '.join(item.host for item in left)}")
 
     client.await_gone(call.session, told, timeout=patience, on_look=on_look)
-    _told(call, message, told, done=True)
+    _told(call, message, told, done="has ended")
     return ExitCode.OK
 
 
-def _told(call: Invocation, message: str, told: Sequence[Supervisor], *, done: bool = False) -> None:
+def _told(call: Invocation, message: str, told: Sequence[Supervisor], *, done: str = "") -> None:
     if call.console.json:
         found = [{"id": item.id, "host": item.host, "pid": item.pid} for item in told]
-        call.console.document({"message": message, "done": done, "supervisors": found})
+        call.console.document({"message": message, "done": bool(done), "supervisors": found})
         return
     for item in told:
-        what = "has ended" if done else f"was told to {message}"
+        what = done or f"was told to {message}"
         call.console.note(f"supervisor on {item.host} (pid {item.pid}) {what}")
 
 

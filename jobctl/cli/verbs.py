@@ -298,12 +298,8 @@ VERBS = (
             name, f"control:{name}", panel="Daemon", help=text,
             options=(
                 Option("--host", metavar="HOST", help="Only the supervisor of this host."),
-                *(
-                    () if name == "reload" else (
-                        Option("--no-wait", help="Do not wait until it is gone."),
-                        Option("--timeout", metavar="DURATION", help="Wait at most so long, then exit 124."),
-                    )
-                ),
+                Option("--no-wait", help="Do not wait until it is done."),
+                Option("--timeout", metavar="DURATION", help="Wait at most so long, then exit 124."),
             ),
         )
         for name, text in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from jobctl.client.supervisors import live_supervisors
-from jobctl.errors import NotAcceptedError, TimedOutError, UnreachableError
+from jobctl.errors import ConfigError, NotAcceptedError, TimedOutError, UnreachableError
 from jobctl.model.run import LETTERS, RunState
 from jobctl.store import queries, transitions
 from jobctl.store.failures import LostReplyError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BATCH = 500
 POLL_EVERY = 0.1
+RELOAD_TIMEOUT = 20.0
 
 
 class Revoked:
@@ -85,6 +86,32 @@ def send(session: Session, message: str, *, host: str | None = None) -> list[Sup
     for item in found:
         session.run_many(transitions.send(session.keys, supervisor=item.id, message=message))
     return found
+
+
+def reload(
+    session: Session, *, host: str | None = None, timeout: float = RELOAD_TIMEOUT
+) -> list[Supervisor]:
+    """Make supervisors read their configuration again; return them when they have.
+
+    Raises ``ConfigError`` with what a supervisor has against its file (it keeps the old one), and
+    ``TimedOutError`` when one does not answer within ``timeout`` seconds.
+    """
+    before = {item.id: item.reloads for item in live_supervisors(session)}
+    told = send(session, "reload", host=host)
+    deadline = session.clock.monotonic() + timeout
+    waiting = {item.id for item in told}
+    while waiting:
+        if session.clock.monotonic() > deadline:
+            raise TimedOutError(
+                f"{len(waiting)} supervisors have not reloaded within {timeout:g} s; see their logs"
+            )
+        time.sleep(POLL_EVERY)
+        for item in live_supervisors(session, stale=True):
+            if item.id in waiting and item.reloads != before.get(item.id, 0):
+                if item.reload_error:
+                    raise ConfigError(f"{item.host} keeps its old configuration: {item.reload_error}")
+                waiting.discard(item.id)
+    return told
 
 
 def await_gone(

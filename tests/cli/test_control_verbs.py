@@ -108,7 +108,7 @@ def test_an_unfinished_run_is_not_retried_without_force(project: Project, worker
 
 
 def test_reload_reaches_every_supervisor(project: Project, worker: Worker):
-    result = project.jobctl("reload")
+    result = project.jobctl("reload", "--no-wait")
     assert result.code == 0
     assert worker.beat() == ("reload",)
     assert "h1" in result.err
