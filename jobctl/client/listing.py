@@ -87,17 +87,22 @@ def _has_tags(envelope: str, tags: Mapping[str, str]) -> bool:
     return isinstance(found, dict) and all(found.get(key) == value for key, value in tags.items())
 
 
-def list_runs(session: Session, wanted: Filter, *, most: int) -> list[Run]:
-    """Return the newest ``most`` runs that fit, by time of submission."""
-    briefs = find(session, wanted, most=most)
+def list_runs(
+    session: Session, wanted: Filter, *, most: int, depth: int = MOST_SCANNED
+) -> list[Run]:
+    """Return the newest ``most`` runs that fit, by time of submission; ``depth`` as for :func:`find`."""
+    briefs = find(session, wanted, most=most, depth=depth)
     calls = [queries.run_or_broken(session.keys, brief.id) for brief in briefs[:most]]
     return [run for run in session.run_many(calls) if run is not None] if calls else []
 
 
-def find(session: Session, wanted: Filter, *, most: int) -> list[Brief]:
+def find(
+    session: Session, wanted: Filter, *, most: int, depth: int = MOST_SCANNED
+) -> list[Brief]:
     """Return short records of the newest ``most`` runs that fit, newest first.
 
-    Of scheduled runs those that are due last are taken for the newest.
+    Of scheduled runs those that are due last are taken for the newest. At most ``depth`` runs are
+    looked at in each queue, history and list of a limit.
     """
     found: dict[str, Brief] = {}
     if wanted.wants(RunState.RUNNING):
@@ -111,7 +116,7 @@ def find(session: Session, wanted: Filter, *, most: int) -> list[Brief]:
         fitting = {run_id: known[run_id] for run_id in ids if run_id in known}
         start = size
         more = len(ids) == size
-        while more and len(fitting) < most and start < MOST_SCANNED:
+        while more and len(fitting) < most and start < depth:
             following = session.run(place(start, PAGE))
             _keep(fitting, _briefs(session, following, wanted))
             more = len(following) == PAGE

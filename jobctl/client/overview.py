@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from jobctl.model.run import Run
 
 COUNTED = 5000
+FAILURES_AMONG = 200
+"""Newest final runs of each job among which failures are looked for: the screen must come at once."""
 FAILURES = frozenset((RunState.FAILED, RunState.EXPIRED))
 
 
@@ -77,7 +79,7 @@ def overview(session: Session, *, most: int, failed_since: float) -> Overview:
     seen.parked = sum(session.run_many([queries.parked_length(keys, one) for one in limits])) if limits else 0
     seen.fires = next_fires(session, most=most, after=session.clock.now(), one_each=True)
     wanted = Filter(states=FAILURES, since=seen.now - failed_since)
-    seen.failures = list_runs(session, wanted, most=most)
+    seen.failures = list_runs(session, wanted, most=most, depth=FAILURES_AMONG)
     return seen
 
 
