@@ -166,7 +166,9 @@ class Supervisor:
         if self._burst:
             self._tasks.append(asyncio.create_task(self._stop_when_idle()))
         await self._stop.wait()
-        await self._wind_down()
+        if await self._wind_down():
+            # Nothing is left to take over, and what a job left on purpose is not to be touched.
+            lock.write_facts({})
 
     def _write_facts(self, lock: StateLock, pools: list[int]) -> None:
         """Write down what the next supervisor of this state directory must know of this one."""
@@ -349,21 +351,28 @@ class Supervisor:
 
     # Stop
 
-    async def _wind_down(self) -> None:
-        """Schedules first, so that nothing new comes; pools; the heartbeat last, for their sake."""
+    async def _wind_down(self) -> bool:
+        """Stop in order; return whether nothing is left behind.
+
+        Schedules first, so that nothing new comes; then pools; the heartbeat last, for their sake.
+        """
         self._notifier.send("STOPPING=1", "STATUS=finishing what runs")
         if self._scheduler is not None:
             await self._scheduler.stop()
         await self._fleet.drain(self._deadline)
         for service in reversed(self._services):
             await service.stop()
+        left = False
         for _ in range(LEAVE_TRIES):
             with contextlib.suppress(JobctlError):
-                if await self._store.run(transitions.leave(self._keys, supervisor=self._sid)) == 0:
+                call = transitions.leave(self._keys, supervisor=self._sid)
+                left = await self._store.run(call) == 0
+                if left:
                     break
                 await take_back(self._store, self._keys, supervisor=self._sid)
             await asyncio.sleep(LEAVE_PAUSE)
         log.info("stopped")
+        return left
 
     async def _close(self) -> None:
         for task in self._tasks:

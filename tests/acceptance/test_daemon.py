@@ -139,7 +139,7 @@ def test_killed_supervisor_and_pools_leave_no_process_behind(host: Host) -> None
     host.start()
 
     assert strays
-    assert not [process for process in strays if process.is_running()]
+    assert not [process for process in strays if _alive(process)]
     host.run("revoke", run_id)
     host.wait_state(run_id)
 
@@ -237,6 +237,13 @@ def test_burst_ends_when_everything_has_run(host: Host) -> None:
 
 def _pools(host: Host) -> list[psutil.Process]:
     return [process for process in host.processes() if "jobctl.engine.pool_main" in process.cmdline()]
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _sleepers(host: Host) -> list[psutil.Process]:
