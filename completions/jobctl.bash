@@ -210,11 +210,11 @@ _jobctl() {
             fi ;;
         reload)
             case $prev in
-                --host) return ;;
+                --host|--timeout) return ;;
                 --config|-c) _jobctl_files; return ;;
             esac
             if [[ $cur == -* ]]; then
-                _jobctl_words '--host --config -c --json --quiet -q --help -h'
+                _jobctl_words '--host --no-wait --timeout --config -c --json --quiet -q --help -h'
             else
                 :
             fi ;;

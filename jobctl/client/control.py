@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BATCH = 500
 POLL_EVERY = 0.1
+RELOAD_POLL = 0.02
 
 
 class Revoked:
@@ -59,9 +60,7 @@ def revoke(
     out: list[Revoked] = []
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
-        call = transitions.revoke(
-            session.keys, batch, signal=signal or "-", grace=grace, kill=kill
-        )
+        call = transitions.revoke(session.keys, batch, signal=signal or "-", grace=grace, kill=kill)
         for run_id, answer in zip(batch, session.run(call), strict=True):
             before, _, after = answer.partition(" ")
             out.append(Revoked(run_id, LETTERS.get(before), LETTERS.get(after)))
@@ -85,6 +84,26 @@ def send(session: Session, message: str, *, host: str | None = None) -> list[Sup
     for item in found:
         session.run_many(transitions.send(session.keys, supervisor=item.id, message=message))
     return found
+
+
+def await_reloaded(
+    session: Session, told: Sequence[Supervisor], *, timeout: float
+) -> list[Supervisor]:
+    """Return the supervisors as they are once each has reloaded, or has left.
+
+    Raises ``TimedOutError`` after ``timeout`` seconds.
+    """
+    before = {item.id: item.reloads for item in told}
+    deadline = session.clock.monotonic() + timeout
+    while True:
+        found = [item for item in live_supervisors(session) if item.id in before]
+        left = [item for item in found if item.reloads <= before[item.id]]
+        if not left:
+            return found
+        if session.clock.monotonic() >= deadline:
+            names = ", ".join(item.host for item in left)
+            raise TimedOutError(f"no answer from {names}; see the daemon's log")
+        time.sleep(RELOAD_POLL)
 
 
 def await_gone(

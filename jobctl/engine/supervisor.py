@@ -88,6 +88,8 @@ class Supervisor:
         self._bug: BaseException | None = None
         self._deadline: float | None = config.settings.drain_timeout
         self._signals = 0
+        self._reloads = 0
+        self._reload_error = ""
         self._reloading: asyncio.Task[None] | None = None
         self._services: list[Service] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -190,6 +192,8 @@ class Supervisor:
             "zone": self._config.settings.timezone or self._timezone,
             "state_dir": str(self._state_dir),
             "config": self._config.path,
+            "reloads": str(self._reloads),
+            "reload_error": self._reload_error,
             "pools": json.dumps(pools, separators=(",", ":")),
         }
 
@@ -294,8 +298,20 @@ class Supervisor:
             log.info("reloaded %s: %d jobs", config.path, len(config.jobs))
         except JobctlError as error:
             log.error("reload failed, the old configuration stays: %s", error)  # noqa: TRY400
+            self._reload_error = str(error)
+        else:
+            self._reload_error = ""
         finally:
             self._notifier.send("READY=1", f"STATUS={self._status()}")
+        await self._tell_reloaded()
+
+    async def _tell_reloaded(self) -> None:
+        """Let who asked for the reload know that it is over, and how."""
+        self._reloads += 1
+        try:
+            await self._register()
+        except JobctlError as error:
+            log.warning("the end of the reload could not be made known: %s", error)
 
     def _check_unchanged(self, config: Config) -> None:
         """Keep what cannot change under a running daemon; say so."""
