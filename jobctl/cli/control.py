@@ -9,7 +9,7 @@ from jobctl.cli import values
 from jobctl.client import control as client
 from jobctl.client.listing import Filter, find
 from jobctl.client.references import fetch, resolve
-from jobctl.errors import ConfigError, ExitCode, NotAcceptedError, NotFoundError, UsageError
+from jobctl.errors import ExitCode, NotAcceptedError, NotFoundError, UsageError
 from jobctl.model.run import FINAL_STATES, RunState
 
 TYPE_CHECKING = False
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from jobctl.client.supervisors import Supervisor
 
 MOST_AT_ONCE = 1_000_000
-RELOAD_PATIENCE = 30.0
-"""Seconds; validating a thousand jobs takes about one."""
 
 
 def revoke(  # noqa: PLR0913 - one keyword per option
@@ -74,9 +72,7 @@ def _signal(name: str | None) -> str | None:
         except ValueError:
             wanted = ""
     if f"SIG{wanted}" not in signals.Signals.__members__:
-        raise UsageError(
-            f"--signal: {name[:20]!r} is no signal; write for example TERM, INT or USR1"
-        )
+        raise UsageError(f"--signal: {name[:20]!r} is no signal; write for example TERM, INT or USR1")
     return wanted
 
 
@@ -96,7 +92,9 @@ def _resolved(call: Invocation, words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _fitting(call: Invocation, *, job: str | None, tag: list[str], older: str | None) -> list[str]:
+def _fitting(
+    call: Invocation, *, job: str | None, tag: list[str], older: str | None
+) -> list[str]:
     age = values.duration("--older", older)
     states = frozenset(RunState) - FINAL_STATES
     wanted = Filter(states=states, job=job, tags=values.pairs("--tag", tag))
@@ -134,15 +132,11 @@ def _report(call: Invocation, done: Sequence[Revoked]) -> None:
         if item.before is None:
             console.note(f"run {item.id} is not known any more")
         elif item.was_final:
-            console.data(
-                f"{item.id} {item.before.value} -> {item.before.value} (it has ended already)"
-            )
+            console.data(f"{item.id} {item.before.value} -> {item.before.value} (it has ended already)")
         elif item.asked:
             console.data(f"{item.id} {item.before.value} -> stopping")
         else:
-            console.data(
-                f"{item.id} {item.before.value} -> {item.after.value if item.after else '-'}"
-            )
+            console.data(f"{item.id} {item.before.value} -> {item.after.value if item.after else '-'}")
     if not done:
         console.note("there is nothing to revoke")
 
@@ -192,22 +186,15 @@ def retry(call: Invocation, *, runs: list[str], force: bool) -> int:
 
 def reload(call: Invocation, *, host: str | None, no_wait: bool, timeout: str | None) -> int:
     """Make supervisors read their configuration again, if ours is fine."""
-    patience = values.duration("--timeout", timeout)
     from jobctl.config.load import load_config
 
     load_config(call.session.path)
-    told = client.send(call.session, "reload", host=host)
+    patience = values.duration("--timeout", timeout)
     if no_wait:
-        _told(call, "was told to reload", told)
+        _told(call, "reload", client.send(call.session, "reload", host=host))
         return ExitCode.OK
-    found = client.await_reloaded(
-        call.session, told, timeout=RELOAD_PATIENCE if patience is None else patience
-    )
-    failed = [item for item in found if item.reload_error]
-    if failed:
-        said = "; ".join(f"{item.host}: {item.reload_error}" for item in failed)
-        raise ConfigError(f"the old configuration stays in use on {said}")
-    _told(call, "has reloaded", found)
+    told = client.reload(call.session, host=host, timeout=patience or client.RELOAD_TIMEOUT)
+    _told(call, "reload", told, done="has reloaded")
     return ExitCode.OK
 
 
@@ -227,7 +214,7 @@ def _end(
     patience = values.duration("--timeout", timeout)
     told = client.send(call.session, message, host=host)
     if no_wait:
-        _told(call, f"was told to {message}", told)
+        _told(call, message, told)
         return ExitCode.OK
     call.parting.words = "it ends all the same when its runs have ended"
     last = [-1]
@@ -239,14 +226,17 @@ def _end(
             call.console.note(f"{running} running on {', '.join(item.host for item in left)}")
 
     client.await_gone(call.session, told, timeout=patience, on_look=on_look)
-    _told(call, "has ended", told)
+    _told(call, message, told, done="has ended")
     return ExitCode.OK
 
 
-def _told(call: Invocation, what: str, told: Sequence[Supervisor]) -> None:
+def _told(call: Invocation, message: str, told: Sequence[Supervisor], *, done: str = "") -> None:
     if call.console.json:
         found = [{"id": item.id, "host": item.host, "pid": item.pid} for item in told]
-        call.console.document({"supervisors": found})
+        call.console.document({"message": message, "done": bool(done), "supervisors": found})
         return
     for item in told:
+        what = done or f"was told to {message}"
         call.console.note(f"supervisor on {item.host} (pid {item.pid}) {what}")
+
+

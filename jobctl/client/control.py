@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from jobctl.client.supervisors import live_supervisors
-from jobctl.errors import NotAcceptedError, TimedOutError, UnreachableError
+from jobctl.errors import ConfigError, NotAcceptedError, TimedOutError, UnreachableError
 from jobctl.model.run import LETTERS, RunState
 from jobctl.store import queries, transitions
 from jobctl.store.failures import LostReplyError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BATCH = 500
 POLL_EVERY = 0.1
-RELOAD_POLL = 0.02
+RELOAD_TIMEOUT = 20.0
 
 
 class Revoked:
@@ -60,7 +60,9 @@ def revoke(
     out: list[Revoked] = []
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
-        call = transitions.revoke(session.keys, batch, signal=signal or "-", grace=grace, kill=kill)
+        call = transitions.revoke(
+            session.keys, batch, signal=signal or "-", grace=grace, kill=kill
+        )
         for run_id, answer in zip(batch, session.run(call), strict=True):
             before, _, after = answer.partition(" ")
             out.append(Revoked(run_id, LETTERS.get(before), LETTERS.get(after)))
@@ -86,24 +88,30 @@ def send(session: Session, message: str, *, host: str | None = None) -> list[Sup
     return found
 
 
-def await_reloaded(
-    session: Session, told: Sequence[Supervisor], *, timeout: float
+def reload(
+    session: Session, *, host: str | None = None, timeout: float = RELOAD_TIMEOUT
 ) -> list[Supervisor]:
-    """Return the supervisors as they are once each has reloaded, or has left.
+    """Make supervisors read their configuration again; return them when they have.
 
-    Raises ``TimedOutError`` after ``timeout`` seconds.
+    Raises ``ConfigError`` with what a supervisor has against its file (it keeps the old one), and
+    ``TimedOutError`` when one does not answer within ``timeout`` seconds.
     """
-    before = {item.id: item.reloads for item in told}
+    before = {item.id: item.reloads for item in live_supervisors(session)}
+    told = send(session, "reload", host=host)
     deadline = session.clock.monotonic() + timeout
-    while True:
-        found = [item for item in live_supervisors(session) if item.id in before]
-        left = [item for item in found if item.reloads <= before[item.id]]
-        if not left:
-            return found
-        if session.clock.monotonic() >= deadline:
-            names = ", ".join(item.host for item in left)
-            raise TimedOutError(f"no answer from {names}; see the daemon's log")
-        time.sleep(RELOAD_POLL)
+    waiting = {item.id for item in told}
+    while waiting:
+        if session.clock.monotonic() > deadline:
+            raise TimedOutError(
+                f"{len(waiting)} supervisors have not reloaded within {timeout:g} s; see their logs"
+            )
+        time.sleep(POLL_EVERY)
+        for item in live_supervisors(session, stale=True):
+            if item.id in waiting and item.reloads != before.get(item.id, 0):
+                if item.reload_error:
+                    raise ConfigError(f"{item.host} keeps its old configuration: {item.reload_error}")
+                waiting.discard(item.id)
+    return told
 
 
 def await_gone(

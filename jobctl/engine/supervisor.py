@@ -89,7 +89,6 @@ class Supervisor:
         self._deadline: float | None = config.settings.drain_timeout
         self._signals = 0
         self._reloads = 0
-        self._reload_error = ""
         self._reloading: asyncio.Task[None] | None = None
         self._services: list[Service] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -173,10 +172,13 @@ class Supervisor:
         """Write down what the next supervisor of this state directory must know of this one."""
         lock.write_facts({"supervisor": self._sid, "pid": os.getpid(), "pools": pools})
 
-    async def _register(self) -> None:
-        await self._store.run(
-            transitions.register(self._keys, supervisor=self._sid, facts=self._facts())
-        )
+    async def _register(self, error: str | None = None) -> None:
+        """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded."""
+        facts = self._facts()
+        if error is not None:
+            self._reloads += 1
+            facts |= {"reloads": str(self._reloads), "reload_error": error}
+        await self._store.run(transitions.register(self._keys, supervisor=self._sid, facts=facts))
         await self._store.run(transitions.set_limits(self._keys, limit_sizes(self._config)))
 
     def _facts(self) -> dict[str, str]:
@@ -192,8 +194,6 @@ class Supervisor:
             "zone": self._config.settings.timezone or self._timezone,
             "state_dir": str(self._state_dir),
             "config": self._config.path,
-            "reloads": str(self._reloads),
-            "reload_error": self._reload_error,
             "pools": json.dumps(pools, separators=(",", ":")),
         }
 
@@ -287,7 +287,6 @@ class Supervisor:
             config = await self._reload()
             self._check_unchanged(config)
             old, self._config = self._config, config
-            await self._register()
             removed = dict.fromkeys(limit_sizes(old).keys() - limit_sizes(config).keys(), "")
             if removed:
                 await self._store.run(transitions.set_limits(self._keys, removed))
@@ -295,23 +294,14 @@ class Supervisor:
             self._retention.configure(config)
             if self._scheduler is not None:
                 self._scheduler.configure(config)
+            await self._register(error="")
             log.info("reloaded %s: %d jobs", config.path, len(config.jobs))
         except JobctlError as error:
             log.error("reload failed, the old configuration stays: %s", error)  # noqa: TRY400
-            self._reload_error = str(error)
-        else:
-            self._reload_error = ""
+            with contextlib.suppress(JobctlError):
+                await self._register(error=str(error))
         finally:
             self._notifier.send("READY=1", f"STATUS={self._status()}")
-        await self._tell_reloaded()
-
-    async def _tell_reloaded(self) -> None:
-        """Let who asked for the reload know that it is over, and how."""
-        self._reloads += 1
-        try:
-            await self._register()
-        except JobctlError as error:
-            log.warning("the end of the reload could not be made known: %s", error)
 
     def _check_unchanged(self, config: Config) -> None:
         """Keep what cannot change under a running daemon; say so."""

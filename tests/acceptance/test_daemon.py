@@ -194,7 +194,8 @@ def test_reload_takes_new_jobs_and_a_broken_file_changes_nothing(host: Host) -> 
     host.write("[jobs.one]\ncommand = 'echo two'\n[jobs.more]\ncommand = 'echo more'\n")
     daemon.send_signal(signal.SIGHUP)
     wait_until(lambda: "reloaded" in host.log, what="reloaded")
-    assert host.run("submit", "more", "--wait") and host.run("logs", "more") == "more\n"
+    assert host.run("submit", "more", "--wait")
+    assert host.run("logs", "more") == "more\n"
 
     host.config.write_text("[jobs.one\ncommand = 3")
     daemon.send_signal(signal.SIGHUP)
@@ -257,3 +258,12 @@ def test_a_pool_whose_definition_changed_is_replaced_without_hurting_what_runs(h
     assert host.wait_state(new)["state"] == "succeeded"
     assert host.wait_state(old)["attempt"] == 1
     assert (host.run("logs", old), host.run("logs", new)) == ("slept 3\n", "slept 0\n")
+
+
+def test_reload_command_returns_when_the_new_jobs_are_known(host: Host) -> None:
+    host.write("[jobs.one]\ncommand = 'echo one'\n")
+    host.start()
+    host.write("[jobs.one]\ncommand = 'echo one'\n[jobs.two]\ncommand = 'echo two'\n")
+
+    host.run("reload")
+    host.run("submit", "two", "--wait")
