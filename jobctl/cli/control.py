@@ -72,7 +72,9 @@ def _signal(name: str | None) -> str | None:
         except ValueError:
             wanted = ""
     if f"SIG{wanted}" not in signals.Signals.__members__:
-        raise UsageError(f"--signal: {name[:20]!r} is no signal; write for example TERM, INT or USR1")
+        raise UsageError(
+            f"--signal: {name[:20]!r} is no signal; write for example TERM, INT or USR1"
+        )
     return wanted
 
 
@@ -92,9 +94,7 @@ def _resolved(call: Invocation, words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _fitting(
-    call: Invocation, *, job: str | None, tag: list[str], older: str | None
-) -> list[str]:
+def _fitting(call: Invocation, *, job: str | None, tag: list[str], older: str | None) -> list[str]:
     age = values.duration("--older", older)
     states = frozenset(RunState) - FINAL_STATES
     wanted = Filter(states=states, job=job, tags=values.pairs("--tag", tag))
@@ -132,11 +132,15 @@ def _report(call: Invocation, done: Sequence[Revoked]) -> None:
         if item.before is None:
             console.note(f"run {item.id} is not known any more")
         elif item.was_final:
-            console.data(f"{item.id} {item.before.value} -> {item.before.value} (it has ended already)")
+            console.data(
+                f"{item.id} {item.before.value} -> {item.before.value} (it has ended already)"
+            )
         elif item.asked:
             console.data(f"{item.id} {item.before.value} -> stopping")
         else:
-            console.data(f"{item.id} {item.before.value} -> {item.after.value if item.after else '-'}")
+            console.data(
+                f"{item.id} {item.before.value} -> {item.after.value if item.after else '-'}"
+            )
     if not done:
         console.note("there is nothing to revoke")
 
@@ -238,5 +242,3 @@ def _told(call: Invocation, message: str, told: Sequence[Supervisor], *, done: s
     for item in told:
         what = done or f"was told to {message}"
         call.console.note(f"supervisor on {item.host} (pid {item.pid}) {what}")
-
-

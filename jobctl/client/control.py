@@ -60,9 +60,7 @@ def revoke(
     out: list[Revoked] = []
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
-        call = transitions.revoke(
-            session.keys, batch, signal=signal or "-", grace=grace, kill=kill
-        )
+        call = transitions.revoke(session.keys, batch, signal=signal or "-", grace=grace, kill=kill)
         for run_id, answer in zip(batch, session.run(call), strict=True):
             before, _, after = answer.partition(" ")
             out.append(Revoked(run_id, LETTERS.get(before), LETTERS.get(after)))
@@ -109,7 +107,9 @@ def reload(
         for item in live_supervisors(session, stale=True):
             if item.id in waiting and item.reloads != before.get(item.id, 0):
                 if item.reload_error:
-                    raise ConfigError(f"{item.host} keeps its old configuration: {item.reload_error}")
+                    raise ConfigError(
+                        f"{item.host} keeps its old configuration: {item.reload_error}"
+                    )
                 waiting.discard(item.id)
     return told
 
