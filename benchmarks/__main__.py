@@ -14,7 +14,17 @@ from pathlib import Path
 
 from benchmarks.report import Scene, machine, show
 
-MEASUREMENTS = ("shell", "latency", "startup", "bulk", "idle", "transitions", "python_noop", "schedules", "attempts")
+MEASUREMENTS = (
+    "shell",
+    "latency",
+    "startup",
+    "bulk",
+    "idle",
+    "transitions",
+    "python_noop",
+    "schedules",
+    "attempts",
+)
 
 
 def main() -> None:
@@ -26,7 +36,9 @@ def main() -> None:
     options = parser.parse_args()
     unknown = set(options.names) - set(MEASUREMENTS)
     if unknown:
-        parser.error(f"no measurement {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}")
+        parser.error(
+            f"no measurement {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}"
+        )
     with tempfile.TemporaryDirectory(prefix="jcb-", dir=options.dir) as scratch:
         for fact in machine(Path(scratch)):
             print(fact)

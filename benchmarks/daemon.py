@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 READY_WITHIN = 60.0
 BATCH = 500
 """Runs in one submit call."""
-STARTER = "import sys; from jobctl.engine.daemon import run_daemon; sys.exit(run_daemon(sys.argv[1]))"
+STARTER = (
+    "import sys; from jobctl.engine.daemon import run_daemon; sys.exit(run_daemon(sys.argv[1]))"
+)
 
 
 def environment() -> dict[str, str]:
@@ -118,7 +120,9 @@ class Daemon:
             if b"is ready" in (self.directory / "daemon.log").read_bytes():
                 return
             time.sleep(0.02)
-        raise SystemExit("the daemon did not start:\n" + (self.directory / "daemon.log").read_text())
+        raise SystemExit(
+            "the daemon did not start:\n" + (self.directory / "daemon.log").read_text()
+        )
 
     def _report_trouble(self) -> None:
         """Show what the daemon complained of: its figures are not worth much then."""
@@ -159,7 +163,11 @@ class Daemon:
 
     def _pools(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
-            return [one for one in self.supervisor.children() if "jobctl.engine.pool_main" in one.cmdline()]
+            return [
+                one
+                for one in self.supervisor.children()
+                if "jobctl.engine.pool_main" in one.cmdline()
+            ]
         return []
 
     # Runs
@@ -184,7 +192,9 @@ class Daemon:
         deadline = time.monotonic() + within
         while self.ended() < count:
             if time.monotonic() > deadline:
-                raise SystemExit(f"after {within:g} s only {self.ended()} of {count} runs have ended")
+                raise SystemExit(
+                    f"after {within:g} s only {self.ended()} of {count} runs have ended"
+                )
             time.sleep(every)
         return time.perf_counter()
 
@@ -195,7 +205,9 @@ class Daemon:
         found = 0
         for start in range(0, len(runs), BATCH):
             part = runs[start : start + BATCH]
-            for run in self.store.run_many([queries.run(self.keys, one.request.id) for one in part]):
+            for run in self.store.run_many(
+                [queries.run(self.keys, one.request.id) for one in part]
+            ):
                 found += (
                     run is not None
                     and run.request.id in history

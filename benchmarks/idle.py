@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.daemon import Daemon
@@ -64,8 +65,8 @@ def _cpu(processes: list[psutil.Process]) -> float:
     total = 0.0
     for one in processes:
         for thread in one.threads():
-            with open(f"/proc/{one.pid}/task/{thread.id}/schedstat") as file:
-                total += int(file.read().split()[0]) / 1e9
+            figures = Path(f"/proc/{one.pid}/task/{thread.id}/schedstat").read_text().split()
+            total += int(figures[0]) / 1e9
     return total
 
 
@@ -76,7 +77,7 @@ def _memory(processes: list[psutil.Process]) -> tuple[float, float]:
 
 
 def _commands(daemon: Daemon) -> int:
-    """Count what clients sent so far; what scripts call inside is not theirs."""
+    """Count what clients sent so far."""
     stats = daemon.info("commandstats")
     calls = {name: int(line.split("calls=")[1].split(",")[0]) for name, line in stats.items()}
     return sum(calls.get(f"cmdstat_{name}", 0) for name in SENT)

@@ -12,9 +12,8 @@ from benchmarks.report import Row, quantile
 from jobctl.store import queries, transitions
 
 if TYPE_CHECKING:
-    from jobctl.store.blocking import BlockingStore
-
     from benchmarks.report import Scene
+    from jobctl.store.blocking import BlockingStore
 
 CLOCK = "exec date +%s.%N"
 """The shell replaces itself by `date`, which says when it ran: one process, two execs."""

@@ -40,7 +40,9 @@ VERBS = {
 def took(words: list[str], environ: dict[str, str]) -> float:
     """Return the milliseconds from the start of a process to its end."""
     started = time.perf_counter()
-    done = subprocess.run(words, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(
+        words, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     spent = (time.perf_counter() - started) * 1000
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(words)}: exit code {done.returncode}\n{done.stderr.decode()}")

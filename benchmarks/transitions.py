@@ -25,8 +25,8 @@ SUPERVISOR, OWNER = "bench~1.1", "bench~1.1/default.1"
 KEYS = Keys("default")
 FIELDS: tuple[str | bytes | int, ...] = (
     "at", 1, "a1",
-    '{"n":1,"o":"succeeded","v":"k","ho":"bench","po":"bench~1.1/default.1","pi":12345,'
-    '"st":1700000000.123,"fn":1700000000.125,"du":0.0021,"us":0.0008,"sy":0.0007,"ms":1835008}',
+    ('{"n":1,"o":"succeeded","v":"k","ho":"bench","po":"bench~1.1/default.1","pi":12345,'
+    '"st":1700000000.123,"fn":1700000000.125,"du":0.0021,"us":0.0008,"sy":0.0007,"ms":1835008}'),
     "du", "0.0021", "st", 1_700_000_000_123, "fs", 1_700_000_000_123, "pi", 12345, "rc", 0,
 )  # fmt: skip
 """What a pool writes about an attempt."""

@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "command", "python", "interpreter", "args", "kwargs", "params", "shell", "stdin", "only_if",
         "enabled", "description", "owner", "tags",
     ),
-    "process": ("cwd", "env", "env_file", "user", "group", "umask", "nice", "max_rss", "max_output"),
+    "process": ("cwd", "env", "env_file", "user", "group", "umask", "nice", "max_rss", "max_output", "leftovers"),
     "when": (
         "schedule", "schedules", "timezone", "jitter", "missed", "catchup_window", "catchup_max",
         "overlap",

@@ -98,10 +98,13 @@ def _mistake(error: Any, words: list[str]) -> int:  # noqa: ANN401 - private to 
 def _root(known: _Words) -> Callable[..., None]:
     def root(
         config: Annotated[
-            str | None, typer.Option("--config", "-c", metavar="FILE", help=_plain(EVERYWHERE[0].help))
+            str | None,
+            typer.Option("--config", "-c", metavar="FILE", help=_plain(EVERYWHERE[0].help)),
         ] = None,
         *,
-        version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+        version: Annotated[
+            bool, typer.Option("--version", help="Show the version and exit.")
+        ] = False,
     ) -> None:
         if version:
             typer.echo(f"jobctl {__version__}")
@@ -134,13 +137,17 @@ def _command(verb: Verb, known: _Words) -> Callable[..., None]:
     return command
 
 
-def _parameter(name: str, annotation: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:
+def _parameter(
+    name: str, annotation: object, default: object = inspect.Parameter.empty
+) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
 def _argument(item: Argument) -> inspect.Parameter:
-    spec = typer.Argument(help=_plain(item.help), metavar=item.name.upper() + ("…" if item.many else ""))
+    spec = typer.Argument(
+        help=_plain(item.help), metavar=item.name.upper() + ("…" if item.many else "")
+    )
     if item.required:
         return _parameter(item.name, Annotated[list[str] if item.many else str, spec])
     kind: object = list[str] | None if item.many else str | None

@@ -35,7 +35,9 @@ def submit_lines(
     The options of the command are defaults for lines that say nothing else.
     """
     if asked.id is not None or asked.wait or asked.follow:
-        raise UsageError("--id, --wait and --follow are for one run; give the lines ids, and use `jobctl wait`")
+        raise UsageError(
+            "--id, --wait and --follow are for one run; give the lines ids, and use `jobctl wait`"
+        )
     lines = _Lines(call, asked, job=job, force=force)
     with tempfile.SpooledTemporaryFile(SPOOL_IN_MEMORY) as spool:
         with open_source(source) as file:
@@ -57,7 +59,9 @@ def _send(call: Invocation, runs: Iterator[NewRun]) -> int:
             skipped += receipt.answer.kind == "skip"
             accepted += receipt.accepted
             if console.json:
-                documents.append({"id": receipt.id, "job": receipt.job, "answer": receipt.answer.kind})
+                documents.append(
+                    {"id": receipt.id, "job": receipt.job, "answer": receipt.answer.kind}
+                )
             elif not receipt.full:
                 console.data(receipt.id)
     except JobctlError as error:
@@ -68,7 +72,10 @@ def _send(call: Invocation, runs: Iterator[NewRun]) -> int:
         if console.json and documents:
             console.document({"runs": documents})
     if refused:
-        console.report("not_accepted", f"{refused} runs were not accepted, their queue is full; {accepted} were")
+        console.report(
+            "not_accepted",
+            f"{refused} runs were not accepted, their queue is full; {accepted} were",
+        )
     if skipped:
         console.note(f"{skipped} runs were skipped, an older run of their job has not ended")
     return ExitCode.NOT_ACCEPTED if refused or skipped else ExitCode.OK
@@ -121,7 +128,9 @@ class _Lines:
     def _wish(self, body: dict[str, object]) -> Wish:
         unknown = body.keys() - KEYS
         if unknown:
-            raise UsageError(f"unknown key {min(unknown)!r}; a line may have {', '.join(sorted(KEYS))}")
+            raise UsageError(
+                f"unknown key {min(unknown)!r}; a line may have {', '.join(sorted(KEYS))}"
+            )
         asked = self._asked
         job = body.get("job", self._job)
         if not isinstance(job, str):

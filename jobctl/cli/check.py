@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 FILE = "jobs.toml"
 
 
-class ExistsError(JobctlError):
-    """Raised when ``init`` would replace a file."""
-
-    code = "exists"
-
-
 def check(call: Invocation, *, strict: bool) -> int:
     """Show every problem, or what will run."""
     from jobctl.client.open import Session
@@ -65,9 +59,7 @@ def _talk(call: Invocation, problems: list[Problem]) -> None:
             call.console.talk(text)
 
 
-def _as_json(
-    call: Invocation, path: str, problems: list[Problem], session: Session | None
-) -> None:
+def _as_json(call: Invocation, path: str, problems: list[Problem], session: Session | None) -> None:
     from jobctl.config.problem import problem_to_plain
 
     call.console.document(
@@ -115,7 +107,9 @@ def _show_jobs(call: Invocation, session: Session) -> None:
             call.console.data(line)
     config = session.config
     slots = sum(pool.slots for pool in config.pools.values())
-    call.console.note(f"{session.path} is fine: {len(rows)} jobs, {slots} slots in {len(config.pools)} pools")
+    call.console.note(
+        f"{session.path} is fine: {len(rows)} jobs, {slots} slots in {len(config.pools)} pools"
+    )
 
 
 def init(call: Invocation, *, force: bool) -> int:
@@ -127,7 +121,7 @@ def init(call: Invocation, *, force: bool) -> int:
         with open(path, "w" if force else "x", encoding="utf-8") as file:  # noqa: PTH123 (texts)
             file.write(TEMPLATE)
     except FileExistsError:
-        raise ExistsError(f"{path} exists; --force replaces it") from None
+        raise JobctlError(f"{path} exists; --force replaces it") from None
     except OSError as error:
         raise NotPermittedError(f"{path} cannot be written: {error.strerror}") from error
     if call.console.json:

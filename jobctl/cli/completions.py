@@ -69,7 +69,12 @@ def _bash() -> Iterator[str]:
         yield f"        {verb.name})"
         yield "            case $prev in"
         for kind in dict.fromkeys(flag.complete for flag in _flags(verb) if flag.metavar):
-            names = [name for flag in _flags(verb) if flag.metavar and flag.complete == kind for name in flag.flags]
+            names = [
+                name
+                for flag in _flags(verb)
+                if flag.metavar and flag.complete == kind
+                for name in flag.flags
+            ]
             answer = f"{_bash_value(kind)}; " if kind else ""
             yield f"                {'|'.join(names)}) {answer}return ;;"
         yield "            esac"
@@ -165,8 +170,8 @@ _ZSH_HEAD = (
     "",
     "_jobctl_ask() {",
     "    local -a found",
-    '    found=(${(f)"$(jobctl __complete $1 "$PREFIX" 2>/dev/null)"})',
-    "    compadd -a found",
+    '    found=(${(f)"$(jobctl __complete $@[-1] "$PREFIX" 2>/dev/null)"})',
+    '    compadd "${@[1,-2]}" -a found',
     "}",
     "",
     "_jobctl() {",
@@ -207,7 +212,8 @@ def _fish() -> Iterator[str]:
             yield f"complete -c jobctl {seen} {_fish_value(_kind(verb))}"
         for flag in _flags(verb):
             letters = " ".join(
-                f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in flag.flags
+                f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}"
+                for name in flag.flags
             )
             value = f" -r {_fish_value(flag.complete)}".rstrip() if flag.metavar else ""
             yield f"complete -c jobctl {seen} {letters}{value} -d '{_line(flag.help)}'"

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from jobctl.errors import JobctlError
 
 SCHEMA = 1
-STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+STYLES = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "cyan": "36",
+}
 
 
 class Console:
@@ -36,7 +44,9 @@ class Console:
     @property
     def colours(self) -> bool:
         """Whether data may be coloured."""
-        return self.on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        return (
+            self.on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        )
 
     def data(self, text: str) -> None:
         """Write data and a newline."""

@@ -72,7 +72,9 @@ def _signal(name: str | None) -> str | None:
         except ValueError:
             wanted = ""
     if f"SIG{wanted}" not in signals.Signals.__members__:
-        raise UsageError(f"--signal: {name[:20]!r} is no signal; write for example TERM, INT or USR1")
+        raise UsageError(
+            f"--signal: {name[:20]!r} is no signal; write for example TERM, INT or USR1"
+        )
     return wanted
 
 
@@ -92,9 +94,7 @@ def _resolved(call: Invocation, words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _fitting(
-    call: Invocation, *, job: str | None, tag: list[str], older: str | None
-) -> list[str]:
+def _fitting(call: Invocation, *, job: str | None, tag: list[str], older: str | None) -> list[str]:
     age = values.duration("--older", older)
     states = frozenset(RunState) - FINAL_STATES
     wanted = Filter(states=states, job=job, tags=values.pairs("--tag", tag))
@@ -132,11 +132,15 @@ def _report(call: Invocation, done: Sequence[Revoked]) -> None:
         if item.before is None:
             console.note(f"run {item.id} is not known any more")
         elif item.was_final:
-            console.data(f"{item.id} {item.before.value} -> {item.before.value} (it has ended already)")
+            console.data(
+                f"{item.id} {item.before.value} -> {item.before.value} (it has ended already)"
+            )
         elif item.asked:
             console.data(f"{item.id} {item.before.value} -> stopping")
         else:
-            console.data(f"{item.id} {item.before.value} -> {item.after.value if item.after else '-'}")
+            console.data(
+                f"{item.id} {item.before.value} -> {item.after.value if item.after else '-'}"
+            )
     if not done:
         console.note("there is nothing to revoke")
 
@@ -186,14 +190,15 @@ def retry(call: Invocation, *, runs: list[str], force: bool) -> int:
 
 def reload(call: Invocation, *, host: str | None, no_wait: bool, timeout: str | None) -> int:
     """Make supervisors read their configuration again, if ours is fine."""
-    patience = values.duration("--timeout", timeout)
     from jobctl.config.load import load_config
 
     load_config(call.session.path)
-    call.parting.words = "it reloads all the same"
-    patience = client.RELOAD_PATIENCE if patience is None else patience
-    told = client.reload(call.session, host=host, timeout=0 if no_wait else patience)
-    _told(call, "reload", told, done=not no_wait)
+    patience = values.duration("--timeout", timeout)
+    if no_wait:
+        _told(call, "reload", client.send(call.session, "reload", host=host))
+        return ExitCode.OK
+    told = client.reload(call.session, host=host, timeout=patience or client.RELOAD_TIMEOUT)
+    _told(call, "reload", told, done="has reloaded")
     return ExitCode.OK
 
 
@@ -225,18 +230,15 @@ def _end(
             call.console.note(f"{running} running on {', '.join(item.host for item in left)}")
 
     client.await_gone(call.session, told, timeout=patience, on_look=on_look)
-    _told(call, message, told, done=True)
+    _told(call, message, told, done="has ended")
     return ExitCode.OK
 
 
-def _told(call: Invocation, message: str, told: Sequence[Supervisor], *, done: bool = False) -> None:
+def _told(call: Invocation, message: str, told: Sequence[Supervisor], *, done: str = "") -> None:
     if call.console.json:
         found = [{"id": item.id, "host": item.host, "pid": item.pid} for item in told]
-        call.console.document({"message": message, "done": done, "supervisors": found})
+        call.console.document({"message": message, "done": bool(done), "supervisors": found})
         return
     for item in told:
-        ended = "has reloaded" if message == "reload" else "has ended"
-        what = ended if done else f"was told to {message}"
+        what = done or f"was told to {message}"
         call.console.note(f"supervisor on {item.host} (pid {item.pid}) {what}")
-
-

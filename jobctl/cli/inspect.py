@@ -83,9 +83,7 @@ def _latest(call: Invocation, job: str) -> Run | None:
         return None
 
 
-def _run_lines(
-    call: Invocation, run: Run, reasons: list[str], job: JobDef | None
-) -> Iterator[str]:
+def _run_lines(call: Invocation, run: Run, reasons: list[str], job: JobDef | None) -> Iterator[str]:
     console = call.console
     request = run.request
     yield _field("run", run.id)
@@ -94,10 +92,15 @@ def _run_lines(
     for index, reason in enumerate(reasons):
         yield _field("" if index else "why", reason)
     yield _field("queue", f"{request.queue}, priority {request.priority}")
-    yield _field("trigger", request.trigger + (f" by {request.submitter}" if request.submitter else ""))
+    yield _field(
+        "trigger", request.trigger + (f" by {request.submitter}" if request.submitter else "")
+    )
     args, kwargs = visible_arguments(run, job)
     if args:
-        yield _field("args", " ".join(shown(arg) if isinstance(arg, str) else json.dumps(arg) for arg in args))
+        yield _field(
+            "args",
+            " ".join(shown(arg) if isinstance(arg, str) else json.dumps(arg) for arg in args),
+        )
     for name, value in kwargs.items():
         yield _field("", f"{name}={value if isinstance(value, str) else json.dumps(value)}")
     if request.tags:
@@ -131,7 +134,10 @@ def _time_lines(call: Invocation, run: Run) -> Iterator[str]:
 def _end_lines(run: Run) -> Iterator[str]:
     progress = loads(run.progress)
     if isinstance(progress, dict):
-        yield _field("progress", f"{progress.get('percent', 0):g}% {clean(str(progress.get('message') or ''))}")
+        yield _field(
+            "progress",
+            f"{progress.get('percent', 0):g}% {clean(str(progress.get('message') or ''))}",
+        )
     if run.state.final:
         yield _field("ended", describe_end(run).removeprefix(f"{run.id} "))
     if run.error:
@@ -156,7 +162,9 @@ def _attempt(attempt: AttemptRecord) -> str:
     if usage.max_rss:
         parts.append(f"memory {format_size(usage.max_rss)}")
     if attempt.log_bytes:
-        parts.append(f"output {format_size(attempt.log_bytes)}" + (" (cut)" if attempt.log_truncated else ""))
+        parts.append(
+            f"output {format_size(attempt.log_bytes)}" + (" (cut)" if attempt.log_truncated else "")
+        )
     if attempt.host:
         parts.append(f"on {attempt.host}")
     return ", ".join(parts)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from jobctl.client.open import Session
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
     from jobctl.cli.console import Console
     from jobctl.cli.start import Parting
+    from jobctl.client.open import Session
 
 
 class Invocation:
@@ -30,6 +29,8 @@ class Invocation:
     def session(self) -> Session:
         """The session, opened when first asked for; raises ``ConfigError``."""
         if self._session is None:
+            from jobctl.client.open import Session
+
             self._session = Session.open(self.config)
         return self._session
 

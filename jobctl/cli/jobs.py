@@ -41,7 +41,11 @@ def jobs(call: Invocation) -> int:
     def paint(column: int, cell: str, padded: str) -> str:
         if column < 0:
             return console.style(padded, "bold")
-        return console.style(padded, state_style(cell.split(" ", maxsplit=1)[0])) if column == HEAD.index("RESULT") else padded
+        return (
+            console.style(padded, state_style(cell.split(" ", maxsplit=1)[0]))
+            if column == HEAD.index("RESULT")
+            else padded
+        )
 
     for line in columns(HEAD, [_cells(row) for row in rows], paint=paint):
         console.data(line)
@@ -119,7 +123,9 @@ def upcoming(
                 short((fire.start - call.session.clock.now()).total_seconds()),
                 fire.job,
                 fire.zone.key,
-                f"{fire.instant.strftime('%H:%M:%S')} + {format_duration(offset)}" if offset else "",
+                f"{fire.instant.strftime('%H:%M:%S')} + {format_duration(offset)}"
+                if offset
+                else "",
             )
         )
     for line in columns(("NEXT", "IN", "JOB", "ZONE", "WITH JITTER"), rows, right=(1,)):
@@ -132,7 +138,9 @@ def upcoming(
 def _of_expression(
     call: Invocation, text: str, *, most: int, from_: str | None, timezone: str | None
 ) -> int:
-    rule, zone = schedules.expression(text, timezone=timezone, default_zone=_zone_without_config(call))
+    rule, zone = schedules.expression(
+        text, timezone=timezone, default_zone=_zone_without_config(call)
+    )
     after = schedules.moment(from_, zone=zone.key) if from_ is not None else _now()
     found = schedules.next_of(rule, zone, most=most, after=after)
     console = call.console

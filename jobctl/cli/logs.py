@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from jobctl.cli.invocation import Invocation
 
 
-def logs(call: Invocation, *, run: str, follow: bool, lines: str | None, attempt: str | None) -> int:
+def logs(
+    call: Invocation, *, run: str, follow: bool, lines: str | None, attempt: str | None
+) -> int:
     """Write the output of a run to stdout, as it was printed."""
     most = values.integer("--lines", lines)
     number = values.integer("--attempt", attempt, least=1)
     if follow:
         if number is not None:
-            raise UsageError("--follow shows the newest attempt and those after it; leave out --attempt")
+            raise UsageError(
+                "--follow shows the newest attempt and those after it; leave out --attempt"
+            )
         _pass_on(call, _followed(call, resolve(call.session, run), lines=most, timeout=None))
         return ExitCode.OK
     found = fetch(call.session, run)

@@ -99,4 +99,6 @@ def describe_end(run: Run) -> str:
 def painted(console: Console, run: Run) -> str:
     """Return :func:`describe_end` with the state coloured."""
     text = describe_end(run)
-    return text.replace(run.state.value, console.style(run.state.value, STATE_STYLES.get(run.state, "bold")), 1)
+    return text.replace(
+        run.state.value, console.style(run.state.value, STATE_STYLES.get(run.state, "bold")), 1
+    )

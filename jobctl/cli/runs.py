@@ -114,7 +114,9 @@ def result(call: Invocation, *, run: str, raw: bool) -> int:
     found = fetch(call.session, run)
     console = call.console
     if not found.state.final:
-        raise NotAcceptedError(f"run {found.id} is {found.state.value}; `jobctl wait {found.id}` waits for its end")
+        raise NotAcceptedError(
+            f"run {found.id} is {found.state.value}; `jobctl wait {found.id}` waits for its end"
+        )
     value = loads(found.result)
     if console.json:
         console.document(

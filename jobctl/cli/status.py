@@ -29,6 +29,8 @@ DEFAULT_SINCE = 86400.0
 MOST_ROWS = 5
 MOST_JSON_ROWS = 100
 SHORTEST_EVERY = 0.1
+NARROWEST = 40
+USUAL_WIDTH = 80
 
 
 def status(
@@ -104,7 +106,9 @@ def _everything(call: Invocation, *, since: float) -> int:
     for line in screen.lines():
         console.data(line)
     if not any(not item.stale for item in seen.supervisors):
-        console.note(f"no supervisor is up; start one with `jobctl daemon{call.session.config_flag}`")
+        console.note(
+            f"no supervisor is up; start one with `jobctl daemon{call.session.config_flag}`"
+        )
     return ExitCode.OK
 
 
@@ -145,7 +149,8 @@ class _Screen:
         rows = []
         for item in seen.supervisors:
             pools = ", ".join(
-                f"{name} {item.running(name)}/{pool.get('slots', '?')}" for name, pool in item.pools.items()
+                f"{name} {item.running(name)}/{pool.get('slots', '?')}"
+                for name, pool in item.pools.items()
             )
             beat = f"silent {short(item.age)}" if item.stale else "up"
             since = short(max(0.0, seen.now - item.started_at))
@@ -156,7 +161,9 @@ class _Screen:
         def styles(column: int, cell: str) -> str:
             return ("green" if cell == "up" else "red") if column == 1 else ""
 
-        return self._block(("HOST", "STATE", "FOR", "PID", "VERSION", "ZONE", "POOLS"), rows, styles=styles)
+        return self._block(
+            ("HOST", "STATE", "FOR", "PID", "VERSION", "ZONE", "POOLS"), rows, styles=styles
+        )
 
     def _queues(self) -> list[str]:
         seen = self._seen
@@ -219,7 +226,10 @@ class _Screen:
                 run.job,
                 short(max(0.0, seen.now - (run.finished_at or seen.now))) + " ago",
                 ending(run) if run.state.value == "failed" else run.state.value,
-                cut((run.error or "").strip().splitlines()[-1] if (run.error or "").strip() else "", 60),
+                cut(
+                    (run.error or "").strip().splitlines()[-1] if (run.error or "").strip() else "",
+                    60,
+                ),
             )
             for run in seen.failures
         ]
@@ -230,10 +240,13 @@ class _Screen:
 
 
 def _terminal_width() -> int:
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return max(NARROWEST, int(told))
     try:
-        return max(40, os.get_terminal_size().columns)
+        return max(NARROWEST, os.get_terminal_size().columns or USUAL_WIDTH)
     except OSError:
-        return 80
+        return USUAL_WIDTH
 
 
 def _view(seen: Overview, call: Invocation) -> dict[str, object]:
@@ -252,7 +265,8 @@ def _view(seen: Overview, call: Invocation) -> dict[str, object]:
                 "started_at": instant(item.started_at),
                 "timezone": item.zone,
                 "pools": {
-                    name: {**pool, "running": item.running(name)} for name, pool in item.pools.items()
+                    name: {**pool, "running": item.running(name)}
+                    for name, pool in item.pools.items()
                 },
             }
             for item in seen.supervisors

@@ -140,7 +140,7 @@ def send(call: Invocation, asked: Asked, run: NewRun) -> int:
         _print_id(call, receipt)
     code = explain(call, receipt)
     if code == ExitCode.OK:
-        _guide(call, receipt, run, supervised=supervised)
+        _guide(call, receipt, run, supervised=supervised, chosen=asked.queue is not None)
         if asked.follow:
             from jobctl.cli.logs import follow_to_end
 
@@ -166,11 +166,15 @@ def explain(call: Invocation, receipt: Receipt) -> int:
     answer = receipt.answer
     match answer.kind:
         case "unique":
-            call.console.note(f"job {receipt.job} is unique and run {receipt.id} has not ended: that one is meant")
+            call.console.note(
+                f"job {receipt.job} is unique and run {receipt.id} has not ended: that one is meant"
+            )
         case "dup":
             call.console.note(f"run {receipt.id} was submitted before; nothing new was made")
         case "full":
-            call.console.report("not_accepted", f"the queue of job {receipt.job} is full; try again later")
+            call.console.report(
+                "not_accepted", f"the queue of job {receipt.job} is full; try again later"
+            )
             return ExitCode.NOT_ACCEPTED
         case "skip":
             call.console.note(
@@ -181,14 +185,15 @@ def explain(call: Invocation, receipt: Receipt) -> int:
     return ExitCode.OK
 
 
-def _guide(call: Invocation, receipt: Receipt, run: NewRun, *, supervised: bool) -> None:
-    """Tell a person what happens next."""
+def _guide(
+    call: Invocation, receipt: Receipt, run: NewRun, *, supervised: bool, chosen: bool
+) -> None:
+    """Tell a person what happens next, and everybody when nothing will."""
     console = call.console
-    if not supervised:
-        console.note(
-            "no supervisor is up; the run is kept and starts with "
-            f"`jobctl daemon{call.session.config_flag}`"
-        )
+    if chosen or console.talks_to_person:
+        _warn_unserved(call, run, supervised=supervised)
+    elif not supervised:
+        console.note(_nobody(call))
     if not console.talks_to_person or receipt.answer.kind != "ok":
         return
     queue = run.request.queue
@@ -198,6 +203,25 @@ def _guide(call: Invocation, receipt: Receipt, run: NewRun, *, supervised: bool)
         others = max(0, ahead(call.session, run) - 1)
         what = f"queued on {queue}" + (f", {others} ahead" if others else "")
     console.talk(f"{what}; `jobctl logs -f {receipt.id}`")
+
+
+def _nobody(call: Invocation) -> str:
+    flag = call.session.config_flag
+    return f"no supervisor is up; the run is kept and starts with `jobctl daemon{flag}`"
+
+
+def _warn_unserved(call: Invocation, run: NewRun, *, supervised: bool) -> None:
+    """Say so when no pool will take the run as things are."""
+    from jobctl.client.supervisors import live_supervisors
+
+    found = live_supervisors(call.session) if supervised else []
+    queue = run.request.queue
+    if not found:
+        call.console.note(_nobody(call))
+    elif not any(queue in item.queues() for item in found):
+        call.console.note(
+            f"no supervisor serves queue {queue}: the run waits until a pool names it in `queues`"
+        )
 
 
 def _show(call: Invocation, run: NewRun) -> int:

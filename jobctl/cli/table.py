@@ -15,7 +15,9 @@ def clean(text: str) -> str:
     """Return text without what would move the cursor or change the terminal."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else "?" if char not in "\t\n\r" else " " for char in text)
+    return "".join(
+        char if char.isprintable() else "?" if char not in "\t\n\r" else " " for char in text
+    )
 
 
 def width(text: str) -> int:

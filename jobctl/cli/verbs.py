@@ -13,10 +13,15 @@ RENAMED = frozenset(("in", "from", "all", "any", "id"))
 class Option:
     """One option of a verb. Without ``metavar`` it is a switch."""
 
-    __slots__ = ("complete", "flags", "help", "hidden", "many", "metavar", "name")
+    __slots__ = ("complete", "flags", "help", "many", "metavar", "name")
 
     def __init__(
-        self, *flags: str, help: str, metavar: str = "", many: bool = False, complete: str = ""  # noqa: A002
+        self,
+        *flags: str,
+        help: str,  # noqa: A002 - the word of every other parser
+        metavar: str = "",
+        many: bool = False,
+        complete: str = "",
     ) -> None:
         self.flags = flags
         self.help = help
@@ -36,7 +41,13 @@ class Argument:
     __slots__ = ("complete", "help", "many", "name", "required")
 
     def __init__(
-        self, name: str, *, help: str, required: bool = True, many: bool = False, complete: str = ""  # noqa: A002
+        self,
+        name: str,
+        *,
+        help: str,  # noqa: A002 - same
+        required: bool = True,
+        many: bool = False,
+        complete: str = "",
     ) -> None:
         self.name = name
         self.help = help
@@ -86,7 +97,9 @@ EVERYWHERE = (
 )  # fmt: skip
 """Options of every verb."""
 
-_RUN = Argument("run", help="A run id or its beginning, a job (its latest run), or @last.", complete="runs")
+_RUN = Argument(
+    "run", help="A run id or its beginning, a job (its latest run), or @last.", complete="runs"
+)
 _RUNS = Argument("runs", help="Run ids or their beginnings, jobs (their latest runs), or @last.",
                  many=True, complete="runs")  # fmt: skip
 _SOME_RUNS = Argument("runs", help=_RUNS.help, many=True, required=False, complete="runs")

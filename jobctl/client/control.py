@@ -6,7 +6,6 @@ import time
 
 from jobctl.client.supervisors import live_supervisors
 from jobctl.errors import ConfigError, NotAcceptedError, TimedOutError, UnreachableError
-from jobctl.model.ids import new_id
 from jobctl.model.run import LETTERS, RunState
 from jobctl.store import queries, transitions
 from jobctl.store.failures import LostReplyError
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 
 BATCH = 500
 POLL_EVERY = 0.1
-RELOAD_PATIENCE = 60.0
-"""Seconds; ten thousand jobs take a few."""
+RELOAD_TIMEOUT = 20.0
 
 
 class Revoked:
@@ -62,9 +60,7 @@ def revoke(
     out: list[Revoked] = []
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
-        call = transitions.revoke(
-            session.keys, batch, signal=signal or "-", grace=grace, kill=kill
-        )
+        call = transitions.revoke(session.keys, batch, signal=signal or "-", grace=grace, kill=kill)
         for run_id, answer in zip(batch, session.run(call), strict=True):
             before, _, after = answer.partition(" ")
             out.append(Revoked(run_id, LETTERS.get(before), LETTERS.get(after)))
@@ -91,28 +87,30 @@ def send(session: Session, message: str, *, host: str | None = None) -> list[Sup
 
 
 def reload(
-    session: Session, *, host: str | None = None, timeout: float = RELOAD_PATIENCE
+    session: Session, *, host: str | None = None, timeout: float = RELOAD_TIMEOUT
 ) -> list[Supervisor]:
-    """Make supervisors read their configuration again, and return when they use it.
+    """Make supervisors read their configuration again; return them when they have.
 
-    ``timeout`` 0 does not wait. Raises ``ConfigError`` when one of them refused it, and
-    ``TimedOutError`` after ``timeout`` seconds.
+    Raises ``ConfigError`` with what a supervisor has against its file (it keeps the old one), and
+    ``TimedOutError`` when one does not answer within ``timeout`` seconds.
     """
-    token = new_id()
-    told = send(session, f"reload {token}", host=host)
+    before = {item.id: item.reloads for item in live_supervisors(session)}
+    told = send(session, "reload", host=host)
     deadline = session.clock.monotonic() + timeout
-    wanted = {item.id for item in told}
-    while timeout:
-        now = [item for item in live_supervisors(session, stale=True) if item.id in wanted]
-        waiting = [item.host for item in now if token not in item.reloaded]
-        for item in now:
-            if token in item.reloaded and item.reload_error:
-                raise ConfigError(f"the supervisor on {item.host} refused: {item.reload_error}")
-        if not waiting:
-            break
-        if session.clock.monotonic() >= deadline:
-            raise TimedOutError(f"not reloaded yet: {', '.join(waiting)}; see the daemon's log there")
+    waiting = {item.id for item in told}
+    while waiting:
+        if session.clock.monotonic() > deadline:
+            raise TimedOutError(
+                f"{len(waiting)} supervisors have not reloaded within {timeout:g} s; see their logs"
+            )
         time.sleep(POLL_EVERY)
+        for item in live_supervisors(session, stale=True):
+            if item.id in waiting and item.reloads != before.get(item.id, 0):
+                if item.reload_error:
+                    raise ConfigError(
+                        f"{item.host} keeps its old configuration: {item.reload_error}"
+                    )
+                waiting.discard(item.id)
     return told
 
 

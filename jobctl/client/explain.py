@@ -87,7 +87,10 @@ def _queued(session: Session, run: Run) -> list[str]:
     queue, keys = run.request.queue, session.keys
     calls = [
         queries.ready_position(keys, queue, run.request.priority, run.id),
-        *(queries.ready_length(keys, queue, level) for level in range(run.request.priority + 1, 10)),
+        *(
+            queries.ready_length(keys, queue, level)
+            for level in range(run.request.priority + 1, 10)
+        ),
     ]
     position, *higher = session.run_many(calls)
     ahead = sum(higher) + (position or 0)
@@ -97,7 +100,12 @@ def _queued(session: Session, run: Run) -> list[str]:
         for name, pool in item.pools.items()
         if queue in pool.get("queues", ())  # type: ignore[operator]  # a list
     ]
-    return [f"it is behind {ahead} other runs in queue {queue}" if ahead else f"it is next in queue {queue}", *busy]
+    return [
+        f"it is behind {ahead} other runs in queue {queue}"
+        if ahead
+        else f"it is next in queue {queue}",
+        *busy,
+    ]
 
 
 def _nobody(session: Session, run: Run) -> list[str]:
@@ -116,9 +124,15 @@ def _parked(session: Session, run: Run) -> list[str]:
     kind, _, name = limit.partition(":")
     keys = session.keys
     holders, sizes, parked = session.run_many(
-        [queries.holders(keys, limit), queries.limit_sizes(keys), queries.parked_length(keys, limit)]
+        [
+            queries.holders(keys, limit),
+            queries.limit_sizes(keys),
+            queries.parked_length(keys, limit),
+        ]
     )
-    shown = ", ".join(sorted(holders)[:MOST_HOLDERS]) + (", …" if len(holders) > MOST_HOLDERS else "")
+    shown = ", ".join(sorted(holders)[:MOST_HOLDERS]) + (
+        ", …" if len(holders) > MOST_HOLDERS else ""
+    )
     held = f", held by {shown}" if holders else ""
     size = sizes.get(limit, "?")
     what = {
@@ -163,7 +177,9 @@ def _owner_trouble(session: Session, run: Run) -> list[str]:
         return ["its supervisor has left; another one takes the run back when it notices"]
     if owner.stale:
         silent = format_duration(round(owner.age))
-        return [f"its supervisor is silent for {silent}; another one takes the run back, or it does"]
+        return [
+            f"its supervisor is silent for {silent}; another one takes the run back, or it does"
+        ]
     return []
 
 

@@ -63,7 +63,11 @@ def _add_history(session: Session, rows: dict[str, JobRow]) -> None:
     latest = session.run_many([queries.latest(keys, name) for name in names])
     histories = session.run_many([queries.history(keys, name, newest=AVERAGED) for name in names])
     known = {name: run_id for name, run_id in zip(names, latest, strict=True) if run_id}
-    runs = session.run_many([queries.run_or_broken(keys, one) for one in known.values()]) if known else []
+    runs = (
+        session.run_many([queries.run_or_broken(keys, one) for one in known.values()])
+        if known
+        else []
+    )
     for name, run in zip(known, runs, strict=True):
         rows[name].last = run
     for name, ids in zip(names, histories, strict=True):

@@ -14,7 +14,7 @@ from itertools import chain
 
 from jobctl.model.job import DEFAULT_QUEUE, EXEC_JOB
 from jobctl.model.run import FINAL_STATES, RunState
-from jobctl.store import queries
+from jobctl.store import pages, queries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobctl.client.open import Session
     from jobctl.model.run import Run
     from jobctl.store.calls import Call
-    from jobctl.store.queries import Brief
+    from jobctl.store.pages import Brief
 
 PAGE = 500
 """Ids read at a time from one place when a filter lets only some of them through."""
@@ -87,17 +87,20 @@ def _has_tags(envelope: str, tags: Mapping[str, str]) -> bool:
     return isinstance(found, dict) and all(found.get(key) == value for key, value in tags.items())
 
 
-def list_runs(session: Session, wanted: Filter, *, most: int) -> list[Run]:
-    """Return the newest ``most`` runs that fit, by time of submission."""
-    briefs = find(session, wanted, most=most)
+def list_runs(
+    session: Session, wanted: Filter, *, most: int, depth: int = MOST_SCANNED
+) -> list[Run]:
+    """Return the newest ``most`` runs that fit, by time of submission; ``depth`` as for :func:`find`."""
+    briefs = find(session, wanted, most=most, depth=depth)
     calls = [queries.run_or_broken(session.keys, brief.id) for brief in briefs[:most]]
     return [run for run in session.run_many(calls) if run is not None] if calls else []
 
 
-def find(session: Session, wanted: Filter, *, most: int) -> list[Brief]:
+def find(session: Session, wanted: Filter, *, most: int, depth: int = MOST_SCANNED) -> list[Brief]:
     """Return short records of the newest ``most`` runs that fit, newest first.
 
-    Of scheduled runs those that are due last are taken for the newest.
+    Of scheduled runs those that are due last are taken for the newest. At most ``depth`` runs are
+    looked at in each queue, history and list of a limit.
     """
     found: dict[str, Brief] = {}
     if wanted.wants(RunState.RUNNING):
@@ -111,7 +114,7 @@ def find(session: Session, wanted: Filter, *, most: int) -> list[Brief]:
         fitting = {run_id: known[run_id] for run_id in ids if run_id in known}
         start = size
         more = len(ids) == size
-        while more and len(fitting) < most and start < MOST_SCANNED:
+        while more and len(fitting) < most and start < depth:
             following = session.run(place(start, PAGE))
             _keep(fitting, _briefs(session, following, wanted))
             more = len(following) == PAGE
@@ -127,7 +130,7 @@ def _keep(found: dict[str, Brief], briefs: Sequence[Brief]) -> None:
 def _briefs(session: Session, ids: Sequence[str], wanted: Filter) -> list[Brief]:
     """Return the short records of those of ``ids`` that fit."""
     tags = bool(wanted.tags)
-    calls = [queries.brief(session.keys, run_id, envelope=tags) for run_id in dict.fromkeys(ids)]
+    calls = [pages.brief(session.keys, run_id, envelope=tags) for run_id in dict.fromkeys(ids)]
     replies = session.run_many(calls) if calls else []
     return [brief for brief in replies if brief is not None and wanted.fits(brief)]
 
@@ -138,15 +141,15 @@ def _places(session: Session, wanted: Filter) -> list[Callable[[int, int], Call[
     places: list[Callable[[int, int], Call[list[str]]]] = []
     if wanted.wants(RunState.QUEUED):
         queues = [wanted.queue] if wanted.queue else known_queues(session)
-        places += [partial(queries.ready_page, keys, *one) for one in ready_levels(session, queues)]
+        places += [partial(pages.ready_page, keys, *one) for one in ready_levels(session, queues)]
     if wanted.wants(RunState.SCHEDULED, RunState.RETRYING):
-        places.append(partial(queries.due_page, keys))
+        places.append(partial(pages.due_page, keys))
     if wanted.wants(RunState.PARKED):
-        places += [partial(queries.parked_page, keys, limit) for limit in known_limits(session)]
+        places += [partial(pages.parked_page, keys, limit) for limit in known_limits(session)]
     if wanted.wants(*FINAL_STATES):
         for job in [wanted.job] if wanted.job else known_jobs(session):
-            places.append(partial(queries.history_page, keys, job))
-            places.append(partial(queries.failed_page, keys, job))
+            places.append(partial(pages.history_page, keys, job))
+            places.append(partial(pages.failed_page, keys, job))
     return places
 
 
@@ -160,9 +163,9 @@ def known_queues(session: Session) -> list[str]:
     config = session.config
     names = [DEFAULT_QUEUE, *config.queues, *(job.queue for job in config.jobs.values())]
     names += [queue for pool in config.pools.values() for queue in pool.queues if queue != "*"]
-    latest = session.run(queries.latest_ids(session.keys))
+    latest = session.run(pages.latest_ids(session.keys))
     supervisors = session.run(queries.supervisors(session.keys))
-    briefs = [queries.brief(session.keys, one, envelope=False) for one in latest]
+    briefs = [pages.brief(session.keys, one, envelope=False) for one in latest]
     facts = [queries.supervisor(session.keys, one) for one in supervisors]
     if briefs or facts:
         replies = session.run_many([*briefs, *facts])

@@ -6,7 +6,7 @@ from jobctl.client.listing import Filter, known_queues, list_runs, running_ids
 from jobctl.client.schedules import next_fires
 from jobctl.client.supervisors import live_supervisors
 from jobctl.model.run import RunState
-from jobctl.store import queries
+from jobctl.store import pages, queries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from jobctl.model.run import Run
 
 COUNTED = 5000
+FAILURES_AMONG = 200
+"""Newest final runs of each job among which failures are looked for: the screen must come at once."""
 FAILURES = frozenset((RunState.FAILED, RunState.EXPIRED))
 
 
@@ -74,10 +76,12 @@ def overview(session: Session, *, most: int, failed_since: float) -> Overview:
     seen.running = sorted(runs, key=lambda run: run.started_at or seen.now)[:most]
     limits = list(session.run(queries.limit_sizes(keys)))
     limits += [f"o:{job}" for job in session.job_names]
-    seen.parked = sum(session.run_many([queries.parked_length(keys, one) for one in limits])) if limits else 0
+    seen.parked = (
+        sum(session.run_many([queries.parked_length(keys, one) for one in limits])) if limits else 0
+    )
     seen.fires = next_fires(session, most=most, after=session.clock.now(), one_each=True)
     wanted = Filter(states=FAILURES, since=seen.now - failed_since)
-    seen.failures = list_runs(session, wanted, most=most)
+    seen.failures = list_runs(session, wanted, most=most, depth=FAILURES_AMONG)
     return seen
 
 
@@ -92,12 +96,14 @@ def _queues(session: Session, seen: Overview) -> list[QueueLoad]:
     served = set[str]().union(*(item.queues() for item in seen.supervisors if not item.stale))
     loads = []
     for name in known_queues(session):
-        lengths = session.run_many([queries.ready_length(keys, name, p) for p in queries.PRIORITIES])
+        lengths = session.run_many(
+            [queries.ready_length(keys, name, p) for p in queries.PRIORITIES]
+        )
         oldest = None
         if any(lengths):
             firsts = [queries.oldest_ready(keys, name, p) for p in queries.PRIORITIES]
             ids = [run_id for found in session.run_many(firsts) for run_id in found]
-            briefs = session.run_many([queries.brief(keys, one, envelope=False) for one in ids])
+            briefs = session.run_many([pages.brief(keys, one, envelope=False) for one in ids])
             times = [brief.submitted_at for brief in briefs if brief is not None]
             oldest = max(0.0, seen.now - min(times)) if times else None
         loads.append(QueueLoad(name, ready=sum(lengths), oldest=oldest, served=name in served))

@@ -37,9 +37,7 @@ class Fire:
 
 def entries(session: Session, job: str | None = None) -> list[ScheduleEntry]:
     """Return the active schedules of all jobs, or of one."""
-    found = schedule_entries(
-        session.config, host=own_host(session), timezone=host_zone(), job=job
-    )
+    found = schedule_entries(session.config, host=own_host(session), timezone=host_zone(), job=job)
     return [entry for entry in found if entry.active]
 
 

@@ -20,8 +20,7 @@ class Supervisor:
     """One supervisor. Times are epoch seconds."""
 
     __slots__ = (
-        "age", "host", "id", "load", "pid", "pools", "reload_error", "reloaded", "stale", "started_at",
-        "version", "zone",
+        "age", "host", "id", "load", "pid", "pools", "reload_error", "reloads", "stale", "started_at", "version", "zone",
     )  # fmt: skip
 
     def __init__(self, supervisor_id: str, facts: Mapping[str, str], *, now: float) -> None:
@@ -37,11 +36,10 @@ class Supervisor:
         self.stale = self.age > STALE_AFTER or facts.get("st", "up") != "up"
         self.pools = _objects(facts.get("pools", "{}"))
         """Name → slots and queues."""
-        self.load = _objects(facts.get("load", "{}"))
-        self.reloaded = facts.get("reloaded", "").split()
-        """Tokens of the requests to reload that it has served lately."""
+        self.reloads = int(facts.get("reloads", "0"))
+        """How often it has read its configuration again, in vain or not."""
         self.reload_error = facts.get("reload_error", "")
-        """What kept it from the configuration at its last reload."""
+        self.load = _objects(facts.get("load", "{}"))
 
     def running(self, pool: str) -> int:
         """Return how many attempts a pool ran at the last heartbeat."""

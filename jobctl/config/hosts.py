@@ -57,14 +57,14 @@ def _identity(job: JobDef, *, root: bool) -> Iterator[Problem]:
             yield _not_root(job, "user", job.user)
         elif root and not _known_user(job.user):
             yield _problem(
-                job, "user", code="user", severity=ERROR, remedy="create it or name another",
+                job, "user", code="user", severity=WARNING, remedy="create it or name another",
                 message=f"there is no user {job.user!r} on this host",
             )  # fmt: skip
     if job.group is not None:
         gid = _group_id(job.group)
         if gid is None:
             yield _problem(
-                job, "group", code="user", severity=ERROR, remedy="create it or name another",
+                job, "group", code="user", severity=WARNING, remedy="create it or name another",
                 message=f"there is no group {job.group!r} on this host",
             )  # fmt: skip
         elif not root and gid not in {os.getegid(), *os.getgroups()}:

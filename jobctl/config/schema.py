@@ -189,6 +189,7 @@ class JobTable(Table):
     ) = None
     shell: Filled | None = None
     stdin: Text | None = None
+    leftovers: Annotated[str, PlainValidator(values.one_of("kill", "keep"))] | None = None
     only_if: Filled | None = None
     on_failure: Names | None = None
     on_success: Names | None = None

@@ -89,13 +89,16 @@ class Guard:
     async def clear(self, *, all_of_it: bool = False) -> bool:
         """End what outlived the leader and return whether there was anything.
 
-        Without a stop on its way it gets :data:`LEFTOVER_GRACE`. Cancelling this kills at once.
+        Without a stop on its way it gets :data:`LEFTOVER_GRACE`, or is left alone when the job
+        says so. Cancelling this kills at once.
         ``all_of_it`` ends the leader too.
         """
         first = self._processes.family if all_of_it else self._processes.leftovers
         left = self._look(first)
         if left == []:
             return False
+        if self._kill_at is None and self._job.leftovers == "keep" and not all_of_it:
+            return True
         if self._kill_at is None:
             self._kill_by(self._loop.time() + LEFTOVER_GRACE)
         pause, cancelled = 0.002, False

@@ -43,9 +43,7 @@ def _environ_has(pid: int, wanted: bytes) -> bool:
         environ = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
-    return any(
-        entry == wanted or entry.startswith(wanted + b"/") for entry in environ.split(b"\0")
-    )
+    return any(entry == wanted or entry.startswith(wanted + b"/") for entry in environ.split(b"\0"))
 
 
 def end(owner: str) -> int:

@@ -6,11 +6,10 @@ bytes in it (:class:`OutputWatch`, or the end of the attempt) it is renamed to i
 ``logs/``; the descriptor the job writes to does not notice.
 
 Output without end is *cut* while the job goes on writing: the first half of ``max_output`` stays,
-a mark says how many bytes are missing, and the newest bytes are moved down behind it before the
-file is truncated. The job's descriptor is append-only, so it continues right there. Between two
-looks a file may outgrow ``max_output``; they follow each other faster the faster it grows. What a
-job writes in the microseconds between the last look and the truncation is lost without being
-counted.
+a mark says how many bytes are missing, and the newest bytes follow it
+(:mod:`jobctl.engine.cutting`). The job's descriptor is append-only, so it continues right there.
+Between two looks a file may outgrow ``max_output``; they follow each other faster the faster it
+grows.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from jobctl.engine.attempt import LOGS_MODE, log_file
+from jobctl.engine.cutting import BLOCK, collapse, move_down
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,15 +33,15 @@ FIRST_LOOK = 0.02
 """Seconds from the start of an attempt to the first look at its output."""
 RAREST_LOOK = 0.05
 """Seconds between two looks at a silent file: a burst may write for so long uncut."""
-QUICKEST_LOOK = 0.003
+QUICKEST_LOOK = 0.008
+"""A cut takes the event loop about half of that."""
 
-TAIL = 4 * 1024 * 1024
-"""Most bytes moved at one cut, which takes a few milliseconds of the event loop."""
+TAIL = 1024 * 1024
+"""Most bytes behind the mark after a cut; they are written to disk or moved before it ends."""
 
-SMALLEST_LIMIT = 4096
+SMALLEST_LIMIT = 4 * BLOCK
 """Bytes; a limit below leaves no room for head, mark and tail."""
 
-_PIECE = 256 * 1024
 _LOG_MODE = 0o640
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Output:
         self._spool.unlink(missing_ok=True)
         self._name: tuple[str, str, int] = ("", "", 0)
         self._fd = -1
-        self._limit = 0
+        self._limit = self._head = 0
         self._mark = b""
         self._size_seen = 0
         self._pause = FIRST_LOOK
@@ -71,6 +71,7 @@ class Output:
         self.path = self._spool
         self._name = (job, run_id, attempt)
         self._limit = max(limit, SMALLEST_LIMIT)
+        self._head = self._limit // 2 // BLOCK * BLOCK
         self._mark = b""
         self.dropped = 0
         self._size_seen = 0
@@ -132,7 +133,7 @@ class Output:
         Where bytes were dropped the mark is returned in their place, once. Both file and
         positions stay valid until the next attempt starts.
         """
-        head = self._limit // 2
+        head = self._head
         if self._mark:
             if position < head:
                 limit = min(limit, head - position)
@@ -184,49 +185,41 @@ class Output:
             self._spool.unlink(missing_ok=True)
 
     def _cut(self, size: int) -> int:
-        """Drop the middle of the file and return its new size."""
-        head = self._limit // 2
+        """Drop the middle of the file and return its new size; raise ``OSError``."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as error:
-            _log.warning("the log %s cannot be cut: %s", self.path, error.strerror)
-            return size
-        try:
-            return self._cut_file(fd, head=head, size=size)
+            return self._cut_file(fd, size)
         except OSError as error:
             # No room to move the tail to: the head alone stays, so that the disk does not fill up.
             _log.warning("the tail of the log %s is lost: %s", self.path, error.strerror)
-            os.ftruncate(fd, head)
-            return head
+            os.ftruncate(fd, self._head)
+            return self._head
         finally:
             os.close(fd)
 
-    def _cut_file(self, fd: int, *, head: int, size: int) -> int:
-        tail = min(self._limit // 4, TAIL)
-        source = size - tail
-        self.dropped += source - head - len(self._mark)
-        target = head + len(self._write_mark(fd, head))
-        # A job that writes faster than this copies is not followed for ever.
-        for _ in range(2 * tail // _PIECE + 2):
-            piece = os.pread(fd, _PIECE, source)
-            if not piece:
-                break
-            os.pwrite(fd, piece, target)
-            source += len(piece)
-            target += len(piece)
-        missed = os.fstat(fd).st_size - source
-        os.ftruncate(fd, target)
-        if missed > 0:
-            self.dropped += missed
-            self._write_mark(fd, head)
-        return target
+    def _cut_file(self, fd: int, size: int) -> int:
+        head, tail = self._head, min(self._limit // 4, TAIL)
+        length = (size - tail - head) // BLOCK * BLOCK
+        collapsed = collapse(fd, start=head, length=length)
+        # The mark overwrites the first bytes behind the gap; an old one went with the gap.
+        self.dropped += length - len(self._mark) + len(self._mark_text())
+        self._write_mark(fd)
+        if not collapsed:
+            target = head + len(self._mark)
+            missed = move_down(fd, source=target + length, target=target, most=4 * tail)
+            if missed:
+                self.dropped += missed
+                self._write_mark(fd)
+        return os.fstat(fd).st_size
 
-    def _write_mark(self, fd: int, head: int) -> bytes:
-        # Of constant length, so that it can be written again in place.
+    def _mark_text(self) -> bytes:
+        """Return the mark as it is now; its size never changes."""
         text = f"\n[jobctl: {self.dropped:>15} bytes dropped here, max_output is {self._limit}]\n"
-        self._mark = text.encode()
-        os.pwrite(fd, self._mark, head)
-        return self._mark
+        return text.encode()
+
+    def _write_mark(self, fd: int) -> None:
+        self._mark = self._mark_text()
+        os.pwrite(fd, self._mark, self._head)
 
 
 class OutputWatch:

@@ -22,6 +22,8 @@ from jobctl.store import queries, transitions
 from jobctl.store.codec import BadPayloadError, decode_request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobctl.clock import Clock
     from jobctl.engine.shipper import Shipper
     from jobctl.engine.slot import Slot
@@ -44,6 +46,7 @@ SAMPLE_EVERY = 1.0
 class Pool:
     """The work of one pool process.
 
+    ``tidy`` collects orphans that have ended; it is called about once a second.
     ``store`` carries the batches and ``ears`` only waits for doorbells. ``slots`` are its slots;
     ``on_fenced`` is called when the store does not accept this owner any more.
     """
@@ -61,6 +64,7 @@ class Pool:
         ears: AsyncStore,
         keys: Keys,
         slots: list[Slot],
+        tidy: Callable[[], None],
         clock: Clock,
     ) -> None:
         self.config = config
@@ -75,6 +79,7 @@ class Pool:
         self._busy: dict[str, Slot] = {}
         self.shipper: Shipper | None = None
         """Set when the store is shared with other hosts."""
+        self._tidy = tidy
         self._clock = clock
         self._ledger = Ledger(slots=len(slots))
         self._store = store
@@ -328,6 +333,7 @@ class Pool:
             every = now - sampled >= SAMPLE_EVERY
             if every:
                 sampled = now
+                self._tidy()
             # The first look comes early, so that attempts below a second have a peak too.
             fresh = any(not held.sampled and held.pid for held in self._ledger.running.values())
             table = TreeTable() if fresh or (every and self._busy) else None

@@ -121,6 +121,7 @@ class PoolProcess:
                 )
                 for index in range(definition.slots)
             ],
+            tidy=place.processes.tidy,
             clock=SYSTEM_CLOCK,
         )
         if config.settings.redis is not None:

@@ -115,7 +115,8 @@ class Processes:
         self._epoll.close()
         if self._children_fd is not None:
             os.close(self._children_fd)
-        for pidfd, _ in self._waits.values():
+            self._children_fd = None
+        for pidfd in self._waits:
             os.close(pidfd)
         self._waits.clear()
 
@@ -187,11 +188,22 @@ class Processes:
         return self.family(attempt)
 
     def family(self, attempt: Attempt) -> list[Process]:
-        """Return all living processes of ``attempt`` that may be signalled."""
-        roots = [pid for pid, suspects in self._look().items() if suspects <= {attempt}]
-        if attempt.leader in self._known:
-            roots.append(attempt.leader)
-        return self._living(roots)
+        """Return all living processes of ``attempt`` that may be signalled.
+
+        What dies during the look may leave children that came to us after it began: nothing is
+        called gone before a look at which nothing died.
+        """
+        dead: set[tuple[int, int]] = set()
+        while True:
+            roots = [pid for pid, suspects in self._look().items() if suspects <= {attempt}]
+            if attempt.leader in self._known:
+                roots.append(attempt.leader)
+            found = descendants(roots)
+            living = self._living(found)
+            died = {(process.pid, process.start) for process in found if process.zombie}
+            if living or died <= dead:
+                return living
+            dead |= died
 
     def runs(self, attempt: Attempt) -> bool:
         """Return whether the leader has not been reaped: its number is surely its own."""
@@ -206,17 +218,25 @@ class Processes:
         """Reap dead strays and end those of nobody; call it about once a second."""
         if self._suspects or not self._known.issuperset(self._children()):
             nobodys = [pid for pid, suspects in self._look().items() if not suspects]
-            self.signal(self._living(nobodys), signal.SIGKILL)
+            self.signal(self._living(descendants(nobodys)), signal.SIGKILL)
 
-    def _living(self, roots: list[int]) -> list[Process]:
+    def _living(self, processes: list[Process]) -> list[Process]:
         return [
             process
-            for process in descendants(roots)
+            for process in processes
             if not process.zombie and (process.pid, process.start) not in self._immortal
         ]
 
     def _look(self) -> dict[int, set[Attempt]]:
         """Reap dead strays, attribute new ones, and return the suspects of all."""
+        while self._sweep():
+            # The children of the dead are ours now.
+            pass
+        return self._suspects
+
+    def _sweep(self) -> bool:
+        """Look at every stray once and return whether one had died."""
+        swept = False
         children = set(self._children())
         strays = children - self._known
         for pid in self._suspects.keys() - strays:
@@ -229,7 +249,8 @@ class Processes:
                 self._suspects[pid] = self._suspected(process)
             if process.zombie:
                 self._bury(pid)
-        return self._suspects
+                swept = True
+        return swept
 
     def _suspected(self, process: Process) -> set[Attempt]:
         of_session = self._attempts.get(process.session)

@@ -163,12 +163,23 @@ class Pump:
         if not calls:
             return
         self._hungry.clear()
-        replies = await self._store.run_many(calls)
+        replies = await self._send(calls, claiming=claiming)
         self._acknowledge(batch, replies)
         if claiming:
             self._took(want, replies[-1])  # type: ignore[arg-type]  # the claim went last
         if self._ledger.unsettled or self._extra:
             self._wake.set()
+
+    async def _send(self, calls: list[Call[object]], *, claiming: bool) -> list[object]:
+        """Send; what rings meanwhile came after the claim, and must be looked at again."""
+        rung = self._rung
+        if claiming:
+            self._rung = self._look = False
+        try:
+            return await self._store.run_many(calls)
+        except JobctlError:
+            self._rung |= rung
+            raise
 
     def _batch(self) -> Batch:
         """Return everything that waits to be sent; it stays until it is acknowledged."""
@@ -197,9 +208,8 @@ class Pump:
             self.claiming = False
             self._on_fenced()
             return
-        self._rung = False
         self._on_claims(reply)
-        self._look = reply.more or len(reply.claims) >= want > 0
+        self._look |= reply.more or len(reply.claims) >= want > 0
         if self._look and self._ledger.wanted(idle=self._idle()) > 0:
             self._wake.set()
         elif not self._look:

@@ -59,7 +59,7 @@ def attempt_spec(
     )
 
 
-def request_spec(
+def request_spec(  # noqa: PLR0913 - what differs from attempt to attempt
     request: Request,
     job: JobDef,
     settings: Settings,
@@ -133,7 +133,7 @@ def settlement(
 
 
 def _uncounted(held: Held) -> int:
-    """Attempts before this one that are not counted against ``retries``."""
+    """Count the attempts before this one that are not counted against ``retries``."""
     return held.claim.lost + held.claim.interrupted
 
 

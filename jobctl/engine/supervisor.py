@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +43,6 @@ log = logging.getLogger(__name__)
 
 LEAVE_TRIES = 20
 LEAVE_PAUSE = 0.1
-RELOADS_KEPT = 20
-"""Tokens of served reloads that stay in the facts, for those who wait for them."""
 
 
 class Supervisor:
@@ -91,9 +88,8 @@ class Supervisor:
         self._bug: BaseException | None = None
         self._deadline: float | None = config.settings.drain_timeout
         self._signals = 0
+        self._reloads = 0
         self._reloading: asyncio.Task[None] | None = None
-        self._reload_asked: list[str] = []
-        self._reloaded: deque[str] = deque(maxlen=RELOADS_KEPT)
         self._services: list[Service] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -170,16 +166,21 @@ class Supervisor:
         if self._burst:
             self._tasks.append(asyncio.create_task(self._stop_when_idle()))
         await self._stop.wait()
-        await self._wind_down()
+        if await self._wind_down():
+            # Nothing is left to take over, and what a job left on purpose is not to be touched.
+            lock.write_facts({})
 
     def _write_facts(self, lock: StateLock, pools: list[int]) -> None:
         """Write down what the next supervisor of this state directory must know of this one."""
         lock.write_facts({"supervisor": self._sid, "pid": os.getpid(), "pools": pools})
 
-    async def _register(self) -> None:
-        await self._store.run(
-            transitions.register(self._keys, supervisor=self._sid, facts=self._facts())
-        )
+    async def _register(self, error: str | None = None) -> None:
+        """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded."""
+        facts = self._facts()
+        if error is not None:
+            self._reloads += 1
+            facts |= {"reloads": str(self._reloads), "reload_error": error}
+        await self._store.run(transitions.register(self._keys, supervisor=self._sid, facts=facts))
         await self._store.run(transitions.set_limits(self._keys, limit_sizes(self._config)))
 
     def _facts(self) -> dict[str, str]:
@@ -261,7 +262,7 @@ class Supervisor:
                 run_id, epoch, order = rest.split(" ", 2)
                 self._fleet.revoke(run_id, int(epoch), order)
             case "reload":
-                self._on_reload(rest)
+                self._on_reload()
             case "drain":
                 log.info("asked to drain: finishing what runs, however long it takes")
                 self._deadline = None
@@ -278,32 +279,16 @@ class Supervisor:
         else:
             self._promoter.wake()
 
-    def _on_reload(self, token: str = "") -> None:
-        """Reload soon; who sent ``token`` looks for it in our facts."""
-        self._reload_asked.append(token)
+    def _on_reload(self) -> None:
         if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.create_task(self._serve_reloads())
+            self._reloading = asyncio.create_task(self._do_reload())
 
-    async def _serve_reloads(self) -> None:
-        """Reload once for all who have asked, and again for those who asked meanwhile."""
-        while self._reload_asked:
-            tokens, self._reload_asked = self._reload_asked, []
-            error = await self._do_reload()
-            self._reloaded.extend(tokens)
-            facts = {"reloaded": " ".join(self._reloaded), "reload_error": error}
-            with contextlib.suppress(JobctlError):
-                await self._store.run(
-                    transitions.register(self._keys, supervisor=self._sid, facts=facts)
-                )
-
-    async def _do_reload(self) -> str:
-        """Use the configuration as it is now; return what keeps us from it, or nothing."""
+    async def _do_reload(self) -> None:
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
         try:
             config = await self._reload()
             self._check_unchanged(config)
             old, self._config = self._config, config
-            await self._register()
             removed = dict.fromkeys(limit_sizes(old).keys() - limit_sizes(config).keys(), "")
             if removed:
                 await self._store.run(transitions.set_limits(self._keys, removed))
@@ -311,12 +296,12 @@ class Supervisor:
             self._retention.configure(config)
             if self._scheduler is not None:
                 self._scheduler.configure(config)
+            await self._register(error="")
             log.info("reloaded %s: %d jobs", config.path, len(config.jobs))
         except JobctlError as error:
             log.error("reload failed, the old configuration stays: %s", error)  # noqa: TRY400
-            return str(error)
-        else:
-            return ""
+            with contextlib.suppress(JobctlError):
+                await self._register(error=str(error))
         finally:
             self._notifier.send("READY=1", f"STATUS={self._status()}")
 
@@ -366,21 +351,28 @@ class Supervisor:
 
     # Stop
 
-    async def _wind_down(self) -> None:
-        """Schedules first, so that nothing new comes; pools; the heartbeat last, for their sake."""
+    async def _wind_down(self) -> bool:
+        """Stop in order; return whether nothing is left behind.
+
+        Schedules first, so that nothing new comes; then pools; the heartbeat last, for their sake.
+        """
         self._notifier.send("STOPPING=1", "STATUS=finishing what runs")
         if self._scheduler is not None:
             await self._scheduler.stop()
         await self._fleet.drain(self._deadline)
         for service in reversed(self._services):
             await service.stop()
+        left = False
         for _ in range(LEAVE_TRIES):
             with contextlib.suppress(JobctlError):
-                if await self._store.run(transitions.leave(self._keys, supervisor=self._sid)) == 0:
+                call = transitions.leave(self._keys, supervisor=self._sid)
+                left = await self._store.run(call) == 0
+                if left:
                     break
                 await take_back(self._store, self._keys, supervisor=self._sid)
             await asyncio.sleep(LEAVE_PAUSE)
         log.info("stopped")
+        return left
 
     async def _close(self) -> None:
         for task in self._tasks:

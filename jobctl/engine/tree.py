@@ -176,18 +176,11 @@ def _send(process: Process, number: int) -> None:
 
 
 class TreeTable:
-    """All descendants of this process at one moment, for the samples of many slots.
-
-    It is read when first asked, and again after :meth:`clear`.
-    """
+    """All descendants of this process when it is first asked, for the samples of many slots."""
 
     def __init__(self) -> None:
         self._processes: dict[int, Process] | None = None
         self._children: dict[int, list[int]] = {}
-
-    def clear(self) -> None:
-        """Forget what was read."""
-        self._processes = None
 
     def below(self, roots: Iterable[int]) -> list[Process]:
         """Return the living processes below and including ``roots``."""

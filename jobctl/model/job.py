@@ -232,6 +232,9 @@ class JobDef:
     """Program that gets a ``command`` that is text, and ``only_if``, after ``-c``."""
     stdin: str | None = None
     """Text given to the process; without it standard input is empty."""
+    leftovers: str = "kill"
+    """What happens to processes that a shell job leaves behind when it ends by itself: ``kill``, or
+    ``keep`` for jobs that start daemons. What is stopped is always stopped with all its processes."""
     only_if: str | None = None
     """A shell condition run first, for at most a minute; when it fails the run is ``skipped``."""
     on_failure: tuple[str, ...] = ()

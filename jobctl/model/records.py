@@ -116,7 +116,9 @@ def _initialiser(defaults: dict[str, Any], positional: tuple[str, ...]) -> Calla
                 _set(self, name, value)
         except (KeyError, AttributeError) as error:
             wrong = sorted({*given} - {*defaults} | {*required} - {*given})
-            raise TypeError(f"{type(self).__name__}: wrong or missing: {', '.join(wrong)}") from error
+            raise TypeError(
+                f"{type(self).__name__}: wrong or missing: {', '.join(wrong)}"
+            ) from error
 
     return initialise
 

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No configuration, colours or cache of whoever runs the tests."""
-    for name in ("JOBCTL_CONFIG", "NO_COLOR", "FORCE_COLOR", "JOBCTL_DEBUG", "JOBCTL_PROGRESS_FILE"):
+    for name in (
+        "JOBCTL_CONFIG",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "JOBCTL_DEBUG",
+        "JOBCTL_PROGRESS_FILE",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))

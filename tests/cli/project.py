@@ -98,7 +98,9 @@ class Project:
         self.state = directory / "state"
         self.path = directory / "jobs.toml"
         self.path.write_text(
-            JOBS.format(socket=socket, namespace="t", state=self.state, settings=settings, more=more)
+            JOBS.format(
+                socket=socket, namespace="t", state=self.state, settings=settings, more=more
+            )
         )
         self.session = Session.open(str(self.path))
         self.keys = self.session.keys
@@ -126,7 +128,9 @@ class Project:
         return [sys.executable, "-m", "jobctl", "-c", str(self.path), *words]
 
     def process(self, *words: str | bytes, **options: Any) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(self.command(*words), capture_output=True, check=False, timeout=30, **options)
+        return subprocess.run(
+            self.command(*words), capture_output=True, check=False, timeout=30, **options
+        )
 
     def submit(self, *words: str) -> str:
         result = self.jobctl("submit", *words)
@@ -158,7 +162,9 @@ class Project:
 class Worker:
     """A supervisor with one pool that claims, starts and settles when told to."""
 
-    def __init__(self, project: Project, host: str = "h1", queues: tuple[str, ...] = ("default", "slow")) -> None:
+    def __init__(
+        self, project: Project, host: str = "h1", queues: tuple[str, ...] = ("default", "slow")
+    ) -> None:
         self.project = project
         self.keys = project.keys
         self.store = project.session.store
@@ -183,6 +189,10 @@ class Worker:
         call = transitions.beat(self.keys, supervisor=self.sid, load=load, owners=[self.owner])
         return self.store.run(call).messages
 
+    def says(self, **facts: str) -> None:
+        """Change what the supervisor says of itself."""
+        self.store.run(transitions.register(self.keys, supervisor=self.sid, facts=facts))
+
     def leave(self) -> None:
         self.store.run(transitions.leave(self.keys, supervisor=self.sid))
 
@@ -199,10 +209,22 @@ class Worker:
         self.store.run(transitions.start(self.keys, owner=self.owner, marks=[mark]))
         return claim
 
-    def settle(self, claim: Claim, letter: str = "k", *, reason: str = "", delay: float = 0.0, **fields: Any) -> None:
+    def settle(
+        self,
+        claim: Claim,
+        letter: str = "k",
+        *,
+        reason: str = "",
+        delay: float = 0.0,
+        **fields: Any,
+    ) -> None:
         """End a claimed run; ``fields`` are record fields such as ``rc`` and ``re``."""
-        flat = [part for pair in {"at": claim.attempt + 1, "du": 0.5, **fields}.items() for part in pair]
-        item = Settlement(claim.id, claim.epoch, letter, reason, delay, tuple(str(part) for part in flat))
+        flat = [
+            part for pair in {"at": claim.attempt + 1, "du": 0.5, **fields}.items() for part in pair
+        ]
+        item = Settlement(
+            claim.id, claim.epoch, letter, reason, delay, tuple(str(part) for part in flat)
+        )
         self.store.run(transitions.settle(self.keys, owner=self.owner, items=[item]))
 
     def finish(self, letter: str = "k", **options: Any) -> str:
@@ -214,6 +236,7 @@ class Worker:
     @contextmanager
     def soon(self, work: Callable[[Worker], None], delay: float = 0.1) -> Iterator[None]:
         """Do something in the background, with a connection of its own."""
+
         def do() -> None:
             time.sleep(delay)
             other = Worker.__new__(Worker)

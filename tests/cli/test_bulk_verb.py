@@ -38,13 +38,20 @@ def test_a_line_says_everything_the_command_can(project: Project, worker: Worker
     }  # fmt: skip
     run = project.run(bulk(project, lines(body)).id)
     request = run.request
-    assert (run.job, request.kwargs["width"], request.queue, request.priority) == ("typed", 20, "q", 2)
+    assert (run.job, request.kwargs["width"], request.queue, request.priority) == (
+        "typed",
+        20,
+        "q",
+        2,
+    )
     assert (request.timeout, request.max_attempts, request.tags) == (5.0, 5, {"a": "b"})
     assert run.state == "scheduled"
 
 
 def test_options_are_the_defaults_of_lines(project: Project, worker: Worker):
-    result = bulk(project, lines({}, {"priority": 1}), "hello", "--priority", "8", "--tag", "batch=1")
+    result = bulk(
+        project, lines({}, {"priority": 1}), "hello", "--priority", "8", "--tag", "batch=1"
+    )
     first, second = (project.run(run_id).request for run_id in result.out.split())
     assert (first.priority, second.priority) == (8, 1)
     assert second.tags == {"batch": "1"}

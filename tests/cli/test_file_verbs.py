@@ -42,13 +42,34 @@ def test_next_of_an_expression(project: Project):
     )  # fmt: skip
     assert result.json == {
         "schema": 1,
-        "next": ["2026-03-28T02:30:00+01:00", "2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"],
+        "next": [
+            "2026-03-28T02:30:00+01:00",
+            "2026-03-29T03:00:00+02:00",
+            "2026-03-30T02:30:00+02:00",
+        ],
     }
 
 
-def test_an_expression_needs_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_an_expression_needs_no_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.chdir(tmp_path)
-    assert start(["next", "--schedule", "@every 90s", "--timezone", "UTC", "--from", "2030-01-01T00:00:00Z", "-n", "1"]) == 0
+    assert (
+        start(
+            [
+                "next",
+                "--schedule",
+                "@every 90s",
+                "--timezone",
+                "UTC",
+                "--from",
+                "2030-01-01T00:00:00Z",
+                "-n",
+                "1",
+            ]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
     assert out.startswith("2030-01-01 00:01:30+00:00")
     assert "Every 1m30s" in err
@@ -74,7 +95,9 @@ def test_next_refuses_what_makes_no_sense(project: Project, words: list[str], sa
 
 
 def test_next_of_jobs_shows_the_jitter_apart(project: Project):
-    found = project.jobctl("next", "nightly", "-n", "2", "--from", "2026-06-01T00:00", "--json").json
+    found = project.jobctl(
+        "next", "nightly", "-n", "2", "--from", "2026-06-01T00:00", "--json"
+    ).json
     assert found["jobs"] == ["nightly", "nightly"]
     assert found["scheduled_at"][0] == "2026-06-01T02:30:00+02:00"
     assert found["next"][0].startswith("2026-06-01T02:3")
@@ -115,7 +138,9 @@ def test_warnings_are_errors_when_strict(project: Project):
     assert project.jobctl("check", "--strict").code == 78
 
 
-def test_init_writes_a_file_that_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_init_writes_a_file_that_checks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.chdir(tmp_path)
     assert start(["init"]) == 0
     out, err = capsys.readouterr()

@@ -134,7 +134,9 @@ def test_following_crosses_to_the_next_attempt(project: Project, worker: Worker)
     assert "attempt 2" in result.err
 
 
-def test_following_a_remote_run_reads_the_stream_and_then_the_tail(project: Project, worker: Worker):
+def test_following_a_remote_run_reads_the_stream_and_then_the_tail(
+    project: Project, worker: Worker
+):
     run_id = project.submit("hello")
 
     def work(other: Worker) -> None:

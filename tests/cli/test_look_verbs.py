@@ -39,7 +39,12 @@ def test_inspect_shows_a_finished_run(project: Project, worker: Worker):
     project.submit("hello")
     run_id = worker.finish("x", reason="exit", rc=3, er="boom")
     run = project.jobctl("inspect", run_id, "--json").json["run"]
-    assert (run["state"], run["reason"], run["exit_code"], run["error"]) == ("failed", "exit", 3, "boom")
+    assert (run["state"], run["reason"], run["exit_code"], run["error"]) == (
+        "failed",
+        "exit",
+        3,
+        "boom",
+    )
     assert (run["host"], run["pid"], run["attempt"], run["duration"]) == ("h1", 99, 1, 0.5)
     text = project.jobctl("inspect", run_id).out
     assert "it exited with 3" in text
@@ -81,9 +86,14 @@ def test_inspect_says_why_a_run_waits(project: Project, worker: Worker):
     second = project.submit("limited")
     store = project.session.store
     store.run(transitions.set_limits(project.keys, {"j:limited": "1"}))
-    assert store.run(
-        transitions.claim(project.keys, supervisor=worker.sid, owner=worker.owner, want=1, queues=["default"])
-    ).claims == ()
+    assert (
+        store.run(
+            transitions.claim(
+                project.keys, supervisor=worker.sid, owner=worker.owner, want=1, queues=["default"]
+            )
+        ).claims
+        == ()
+    )
     why = project.jobctl("inspect", second, "--json").json["why"]
     assert "max_running = 1 of job limited, held by" in why[0]
 
@@ -96,10 +106,14 @@ def test_inspect_says_why_a_run_waits(project: Project, worker: Worker):
         ([], "it is behind 1 other runs in queue default"),
     ],
 )
-def test_inspect_says_what_a_run_waits_for(project: Project, worker: Worker, words: list[str], said: str):
+def test_inspect_says_what_a_run_waits_for(
+    project: Project, worker: Worker, words: list[str], said: str
+):
     project.submit("hello", "--priority", "9")
     run_id = project.submit("hello", *words)
-    assert said in project.jobctl("inspect", run_id).out.replace("59m59s", "1h").replace("1h0s", "1h")
+    assert said in project.jobctl("inspect", run_id).out.replace("59m59s", "1h").replace(
+        "1h0s", "1h"
+    )
 
 
 def test_inspect_says_that_no_supervisor_is_up(project: Project):
@@ -209,7 +223,9 @@ def test_result_of_an_unfinished_run_is_not_there_yet(project: Project, worker: 
     assert project.jobctl("result", project.submit("hello")).code == 75
 
 
-def test_status_shows_supervisors_queues_running_next_and_failures(project: Project, worker: Worker):
+def test_status_shows_supervisors_queues_running_next_and_failures(
+    project: Project, worker: Worker
+):
     project.submit("hello")
     worker.finish("x", reason="exit", rc=7)
     running = project.submit("hello")
@@ -297,14 +313,23 @@ def test_a_closed_pipe_is_quiet(project: Project, worker: Worker):
 
 def test_every_error_is_json_where_json_is_asked_for(make_project: Callable[..., Project]):
     project = make_project("/nowhere")
-    for words in (["list"], ["status"], ["inspect", "x1"], ["logs", "x1"], ["wait", "x1"], ["stop"]):
+    for words in (
+        ["list"],
+        ["status"],
+        ["inspect", "x1"],
+        ["logs", "x1"],
+        ["wait", "x1"],
+        ["stop"],
+    ):
         result = project.jobctl(*words, "--json")
         assert result.code == 69
         assert result.out == ""
         assert json.loads(result.err)["error"]["code"] == "unreachable"
 
 
-def test_the_boundary_reports_what_nobody_expected(project: Project, monkeypatch: pytest.MonkeyPatch):
+def test_the_boundary_reports_what_nobody_expected(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
     def broken(_verb: object) -> object:
         raise RuntimeError("nobody expected this")
 

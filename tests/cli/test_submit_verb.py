@@ -33,18 +33,32 @@ def test_without_supervisor_the_run_is_kept_and_a_note_says_so(project: Project)
     assert project.run(result.id).state == "queued"
 
 
+def test_a_queue_that_nobody_serves_is_worth_a_note(project: Project, worker: Worker):
+    assert (
+        "no supervisor serves queue lost"
+        in project.jobctl("submit", "hello", "--queue", "lost").err
+    )
+    assert project.jobctl("submit", "hello", "--queue", "slow").err == ""
+
+
 def test_quiet_leaves_out_the_note(project: Project):
     assert project.jobctl("submit", "hello", "-q").err == ""
 
 
 def test_words_become_positional_and_named_arguments(project: Project, worker: Worker):
-    run = project.run(project.submit("hello", "a b", "x=1", "http://h/?q=1", "y=2=3", "--", "z=9", "-n"))
+    run = project.run(
+        project.submit("hello", "a b", "x=1", "http://h/?q=1", "y=2=3", "--", "z=9", "-n")
+    )
     assert run.request.args == ("a b", "http://h/?q=1", "z=9", "-n")
     assert run.request.kwargs == {"x": "1", "y": "2=3"}
 
 
 def test_options_may_stand_before_and_after_the_words(project: Project, worker: Worker):
-    run = project.run(project.submit("--queue", "q1", "hello", "a", "--priority=9", "b", "--tag", "k=v", "--tag", "l=w"))
+    run = project.run(
+        project.submit(
+            "--queue", "q1", "hello", "a", "--priority=9", "b", "--tag", "k=v", "--tag", "l=w"
+        )
+    )
     assert run.request.args == ("a", "b")
     assert (run.request.queue, run.request.priority) == ("q1", 9)
     assert run.request.tags == {"k": "v", "l": "w"}
@@ -169,7 +183,9 @@ def test_wrong_options_are_json_too(project: Project):
         (["--args-json", "[" * 100000], "nested too deeply"),
     ],
 )
-def test_wrong_values_are_refused_with_the_option_named(project: Project, words: list[str], said: str):
+def test_wrong_values_are_refused_with_the_option_named(
+    project: Project, words: list[str], said: str
+):
     result = project.jobctl("submit", "hello", *words)
     assert result.code == 2
     assert said in result.err
@@ -185,7 +201,9 @@ def test_parameters_are_checked_and_converted(project: Project, worker: Worker):
     assert "width" in result.err
 
 
-def test_arguments_come_as_json_from_words_files_and_stdin(project: Project, worker: Worker, tmp_path: Path):
+def test_arguments_come_as_json_from_words_files_and_stdin(
+    project: Project, worker: Worker, tmp_path: Path
+):
     (tmp_path / "f").write_text('{"args": [1, null], "kwargs": {"a": [2]}}')
     from_file = project.run(project.submit("hello", "--args-json", f"@{tmp_path}/f", "more"))
     assert from_file.request.args == (1, None, "more")
@@ -245,7 +263,9 @@ def test_unreachable_redis_exits_69_and_names_the_address(make_project: Callable
     assert "/nowhere/socket" in result.err
 
 
-def test_no_daemon_exits_69_and_says_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_daemon_exits_69_and_says_how_to_start_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "jobs.toml").write_text(
         f'[jobctl]\nstate_dir = "{tmp_path}/s"\n[jobs.a]\ncommand = "true"\n'
@@ -344,5 +364,7 @@ def test_no_traceback_without_debug(project: Project):
     assert plain.returncode == 1
     assert plain.stderr.count("\n") == 1
     assert "ZeroDivisionError: oops" in plain.stderr
-    debug = subprocess.run(words, capture_output=True, check=False, text=True, env=environment(JOBCTL_DEBUG="1"))
+    debug = subprocess.run(
+        words, capture_output=True, check=False, text=True, env=environment(JOBCTL_DEBUG="1")
+    )
     assert "Traceback" in debug.stderr

@@ -89,7 +89,9 @@ def test_json_has_the_finished_runs(project: Project, worker: Worker):
 
 
 def clients(project: Project) -> int:
-    return project.session.store.run(Call(("CLIENT", "LIST"), lambda reply: len(reply.splitlines())))
+    return project.session.store.run(
+        Call(("CLIENT", "LIST"), lambda reply: len(reply.splitlines()))
+    )
 
 
 def await_another_client(project: Project, before: int) -> None:

@@ -43,7 +43,9 @@ def test_every_function_takes_what_its_verb_declares(verb: Verb):
 @pytest.mark.parametrize("verb", THERE, ids=lambda verb: verb.name)
 def test_typer_knows_the_same_flags(verb: Verb):
     command = typer.main.get_command(build_app()).commands[verb.name]
-    flags = {flag for param in command.params if param.param_type_name == "option" for flag in param.opts}
+    flags = {
+        flag for param in command.params if param.param_type_name == "option" for flag in param.opts
+    }
     assert flags == {flag for option in (*verb.options, *EVERYWHERE) for flag in option.flags}
 
 
@@ -134,8 +136,13 @@ def test_the_version_is_told_without_importing_anything():
         "import sys; sys.argv = ['jobctl', '--version']; before = set(sys.modules)\n"
         "from jobctl.__main__ import main; main(); print(sorted(set(sys.modules) - before))"
     )
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
-    assert out.splitlines() == [f"jobctl {__version__}", "['__future__', 'jobctl', 'jobctl.__main__']"]
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    ).stdout
+    assert out.splitlines() == [
+        f"jobctl {__version__}",
+        "['__future__', 'jobctl', 'jobctl.__main__']",
+    ]
 
 
 @pytest.mark.parametrize("shell", FILES)
@@ -150,7 +157,7 @@ def complete_in_bash(*words: str) -> list[str]:
     program = (
         f". {ROOT}/completions/jobctl.bash; COMP_WORDS=(jobctl {' '.join(words)}); "
         "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); "
-        f"jobctl() {{ {sys.executable} -m jobctl \"$@\"; }}; _jobctl; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        f'jobctl() {{ {sys.executable} -m jobctl "$@"; }}; _jobctl; printf \'%s\\n\' "${{COMPREPLY[@]}}"'
     )
     out = subprocess.run(["bash", "-c", program], capture_output=True, check=True, text=True).stdout
     return out.split()
@@ -164,7 +171,9 @@ def test_bash_completes_verbs_flags_and_names(project: Project):
     assert set(complete_in_bash("-c", str(project.path), "submit", "--queue", "s")) == {"slow"}
 
 
-def test_completion_of_names_is_silent_when_in_doubt(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_completion_of_names_is_silent_when_in_doubt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     assert start(["__complete", "-c", str(tmp_path / "none.toml"), "jobs", "x"]) == 0
     assert capsys.readouterr() == ("", "")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.attempt import AttemptDirs, AttemptSpec, log_file
 from jobctl.engine.slot import Slot
-from jobctl.engine.tree import read_process
+from jobctl.engine.tree import children_of, read_process
 from jobctl.engine.workplace import Workplace
 from jobctl.model.job import JobDef
 
@@ -34,6 +35,10 @@ async def until(condition: Callable[[], object], *, what: str = "the condition")
 def alive(pid: int) -> bool:
     process = read_process(pid)
     return process is not None and not process.zombie
+
+
+def own_children() -> set[int]:
+    return set(children_of(os.getpid()))
 
 
 class Attempts:
@@ -74,9 +79,10 @@ class Attempts:
         return self.inside(scenario)
 
     def inside(self, scenario: Callable[[Slot], Awaitable[Outcome]]) -> Outcome:
-        """Run ``scenario`` with a slot."""
+        """Run ``scenario`` with a slot, and see that no process is left."""
 
         async def whole() -> Outcome:
+            before = own_children()
             place = Workplace.open(dirs=self.dirs, clock=SYSTEM_CLOCK)
             slot = Slot(name="test.0", workplace=place)
             try:
@@ -84,6 +90,7 @@ class Attempts:
             finally:
                 await slot.close()
                 place.close()
+                assert own_children() <= before
 
         return asyncio.run(whole())
 

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import subprocess
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,13 @@ import pytest
 from real_attempts import until
 
 from jobctl.engine.attempt import AttemptDirs, log_file
+from jobctl.engine.cutting import BLOCK, collapse
 from jobctl.engine.output import Output, OutputWatch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LIMIT = 8192
+LIMIT = 16384
 
 
 @pytest.fixture
@@ -30,6 +32,12 @@ def dirs(tmp_path: Path) -> AttemptDirs:
 @pytest.fixture
 def output(dirs: AttemptDirs) -> Output:
     return Output(dirs=dirs, slot="s")
+
+
+@pytest.fixture(params=["in one step", "by copying"])
+def cutting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "by copying":
+        monkeypatch.setattr("jobctl.engine.output.collapse", lambda *_, **__: False)
 
 
 def begin(output: Output, run_id: str = "r1", limit: int = LIMIT) -> int:
@@ -112,6 +120,7 @@ def test_log_that_cannot_be_kept_is_not_seen_by_the_next_run(
     output.close(retire=False)
 
 
+@pytest.mark.usefixtures("cutting")
 def test_cut_keeps_head_and_tail_and_counts_the_rest(output: Output) -> None:
     fd = begin(output)
     text = b"".join(b"%07d\n" % number for number in range(5000))
@@ -123,11 +132,12 @@ def test_cut_keeps_head_and_tail_and_counts_the_rest(output: Output) -> None:
     assert size == len(kept) <= LIMIT
     assert kept.startswith(text[: LIMIT // 2])
     assert kept.endswith(text[-100:] + b"the end\n")
-    mark = re.search(rb"\n\[jobctl: +(\d+) bytes dropped here, max_output is 8192\]\n", kept)
+    mark = re.search(rb"\n\[jobctl: +(\d+) bytes dropped here, max_output is 16384\]\n", kept)
     assert mark is not None
     assert int(mark[1]) == output.dropped == len(text) + 8 - (len(kept) - len(mark[0]))
 
 
+@pytest.mark.usefixtures("cutting")
 def test_every_cut_adds_to_the_same_mark(output: Output) -> None:
     fd = begin(output)
     for number in range(40):
@@ -141,11 +151,12 @@ def test_every_cut_adds_to_the_same_mark(output: Output) -> None:
     assert output.size == 40 * 4000
 
 
+@pytest.mark.usefixtures("cutting")
 def test_reader_is_told_once_what_was_dropped(output: Output) -> None:
     fd = begin(output)
     os.write(fd, b"a" * 3000)
     assert output.read(0, 10_000)[1] == 3000
-    os.write(fd, b"b" * 20_000)
+    os.write(fd, b"b" * 30_000)
     output.look()
     os.write(fd, b"the end\n")
     pieces, position = [], 3000
@@ -153,19 +164,21 @@ def test_reader_is_told_once_what_was_dropped(output: Output) -> None:
         piece, position = output.read(position, 1000)
         pieces.append(piece)
     text = b"".join(pieces)
-    assert position == output.size == 23_008
+    assert position == output.size == 33_008
     assert text.startswith(b"b" * (LIMIT // 2 - 3000) + b"\n[jobctl: ")
     assert text.endswith(b"b" * 100 + b"the end\n")
     assert text.count(b"dropped here") == 1
     output.close(retire=False)
 
 
+@pytest.mark.usefixtures("cutting")
 def test_limit_of_nothing_still_leaves_a_readable_log(output: Output) -> None:
-    os.write(begin(output, limit=0), b"x" * 10_000 + b"\nlast words\n")
+    os.write(begin(output, limit=0), b"x" * 50_000 + b"\nlast words\n")
     output.close(retire=False)
     assert output.path.read_bytes().endswith(b"last words\n")
 
 
+@pytest.mark.usefixtures("cutting")
 def test_flood_stays_near_its_limit(output: Output) -> None:
     limit = 1_000_000
     largest = 0
@@ -203,3 +216,31 @@ def test_watch_survives_a_file_that_went_away(
         watch.close()
 
     asyncio.run(scenario())
+
+
+def test_last_words_after_a_flood_are_never_lost(output: Output, dirs: AttemptDirs) -> None:
+    probe = os.open(dirs.spool / "probe", os.O_RDWR | os.O_CREAT)
+    os.write(probe, b"x" * 3 * BLOCK)
+    supported = collapse(probe, start=BLOCK, length=BLOCK)
+    os.close(probe)
+    if not supported:
+        pytest.skip("this file system cannot take out the middle of a file in one step")
+    stop = threading.Event()
+
+    def write(fd: int) -> None:
+        while not stop.is_set():
+            os.write(fd, b"x" * 1000)
+            count[0] += 1
+
+    count = [0]
+    fd = begin(output)
+    writer = threading.Thread(target=write, args=(fd,))
+    writer.start()
+    while output.dropped < 50_000_000:
+        output.look()
+    stop.set()
+    writer.join()
+    os.write(fd, b"the end\n")
+    assert output.size == count[0] * 1000 + 8
+    output.close(retire=False)
+    assert output.path.read_bytes().endswith(b"xthe end\n")

@@ -8,11 +8,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from real_attempts import Attempts, alive, until
+from real_attempts import Attempts, alive, own_children, until
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.slot import Slot
-from jobctl.engine.tree import children_of
 from jobctl.engine.workplace import Workplace
 from jobctl.model.job import JobDef
 from jobctl.model.run import OutcomeKind, Reason
@@ -86,12 +85,13 @@ def inside(
     attempts: Attempts, scenario: Callable[[Slot], Awaitable[None]], **slot_options: object
 ) -> None:
     async def whole() -> None:
+        before = own_children()
         place = Workplace.open(dirs=attempts.dirs, clock=SYSTEM_CLOCK)
         slot = Slot(name="test.0", workplace=place, **slot_options)
         await scenario(slot)
         await slot.close()
         place.close()
-        assert children_of(os.getpid()) == []
+        assert own_children() <= before
 
     asyncio.run(whole())
 

@@ -79,7 +79,7 @@ class World:
                 host="h",
                 timezone="UTC",
                 boot_id="boot",
-                peers=lambda: [],
+                peers=list,
                 clock=clock,
             )
             for number, store in enumerate(stores)
@@ -104,7 +104,7 @@ class World:
 
 
 @pytest.fixture
-def world(store: BlockingStore, server: EmbeddedStore):  # noqa: ANN201 - a factory
+def world(store: BlockingStore, server: EmbeddedStore):
     def make(rule: str, **keys: object) -> World:
         return World(store, server, a_config(rule, **keys))
 

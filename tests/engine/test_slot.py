@@ -336,7 +336,7 @@ def test_tree_above_max_rss_is_stopped(attempts: Attempts) -> None:
 
     async def sample(slot: Slot) -> None:
         def sampled() -> bool:
-            slot.sample(TreeTable.read())
+            slot.sample(TreeTable())
             return slot.meter.rss > 50_000_000
 
         await until(sampled, what="use of memory")

@@ -59,7 +59,11 @@ def test_missing_and_unknown_values_are_named():
 
 def test_nothing_can_be_changed():
     point = Point(x=1)
-    for change in (lambda: setattr(point, "x", 2), lambda: delattr(point, "x"), lambda: setattr(point, "new", 2)):
+    for change in (
+        lambda: setattr(point, "x", 2),
+        lambda: delattr(point, "x"),
+        lambda: setattr(point, "new", 2),
+    ):
         with pytest.raises(dataclasses.FrozenInstanceError):
             change()
     assert not hasattr(point, "__dict__")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tests.acceptance.host import Host, wait_until
@@ -20,7 +21,7 @@ def test_an_interval_fires_again_and_again(host: Host) -> None:
     wait_until(lambda: len(host.lines("ticks")) >= 3, what="three ticks")
 
     instants = [datetime.fromisoformat(line.split()[0]) for line in host.lines("ticks")[:3]]
-    assert [b - a for a, b in zip(instants, instants[1:], strict=False)] == [timedelta(seconds=1)] * 2
+    assert [b - a for a, b in pairwise(instants)] == [timedelta(seconds=1)] * 2
     assert {line.split()[1] for line in host.lines("ticks")} == {"schedule"}
 
 
@@ -42,7 +43,7 @@ def test_two_supervisors_fire_each_instant_once(host: Host, server: EmbeddedStor
         other.close()
 
     ticks = sorted(datetime.fromisoformat(line) for line in host.lines("ticks"))
-    assert [b - a for a, b in zip(ticks, ticks[1:], strict=False)] == [timedelta(seconds=1)] * (len(ticks) - 1)
+    assert [b - a for a, b in pairwise(ticks)] == [timedelta(seconds=1)] * (len(ticks) - 1)
 
 
 def test_an_instant_missed_while_down_is_made_up_for_once(host: Host) -> None:

@@ -163,6 +163,22 @@ def test_nothing_is_left_of_a_run_that_put_itself_into_the_background(host: Host
     )
 
 
+def test_a_daemon_that_a_job_starts_on_purpose_is_left_alone(host: Host) -> None:
+    host.write("[jobs.j]\nleftovers = 'keep'\ncommand = 'setsid sleep 303 & echo started'\n")
+    daemon = host.start()
+
+    host.run("submit", "j", "--wait")
+    host.run("submit", "j", "--wait")
+    host.stop(daemon)
+    host.start()
+
+    left = [p for p in psutil.process_iter() if _is(p, ["sleep", "303"])]
+    for process in left:
+        process.kill()
+    assert len(left) == 2
+    assert host.run("logs", "j") == "started\n"
+
+
 def _is(process: psutil.Process, words: list[str]) -> bool:
     try:
         return process.cmdline() == words

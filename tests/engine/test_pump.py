@@ -1,0 +1,117 @@
+"""The pump between a pool and a real store."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from jobctl.engine.ledger import Ledger
+from jobctl.engine.pump import Pump
+from jobctl.model.admission import Admission, NewRun
+from jobctl.model.ids import new_id
+from jobctl.model.run import Request
+from jobctl.store import queries, transitions
+from jobctl.store.aio import AsyncStore
+from jobctl.store.keys import Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobctl.store.blocking import BlockingStore
+    from jobctl.store.calls import Call
+    from jobctl.store.embedded import EmbeddedStore
+    from jobctl.store.transitions import ClaimReply
+
+
+class LateStore(AsyncStore):
+    """Lets something happen between the server's answer and its arrival."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    async def run_many(self, calls: list[Call]) -> list:
+        replies = await super().run_many(calls)
+        self.meanwhile()
+        return replies
+
+
+def submit(store: BlockingStore, keys: Keys) -> str:
+    run = NewRun(request=Request(id=new_id(), job="j"), admission=Admission())
+    store.run(transitions.submit(keys, [run]))
+    return run.request.id
+
+
+def a_pump(store: AsyncStore, keys: Keys, on_claims: Callable[[ClaimReply], None]) -> Pump:
+    return Pump(
+        store,
+        keys,
+        Ledger(slots=2),
+        supervisor="s",
+        owner="s/p.1",
+        queues=("default",),
+        idle=lambda: 2,
+        on_claims=on_claims,
+        on_stale=lambda _id, _epoch: None,
+        on_fenced=lambda: None,
+    )
+
+
+def register(store: BlockingStore, keys: Keys) -> None:
+    store.run(transitions.register(keys, supervisor="s", facts={}))
+    store.run(transitions.add_pool(keys, supervisor="s", owner="s/p.1"))
+
+
+def test_bell_that_rings_while_an_empty_claim_travels_is_heard(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    keys = Keys("pump-bell")
+    register(store, keys)
+
+    async def story() -> list[str]:
+        late = LateStore(server.address)
+        claimed: list[str] = []
+        pump = a_pump(late, keys, lambda reply: claimed.extend(c.id for c in reply.claims))
+
+        def ring_once() -> None:
+            late.meanwhile = lambda: None
+            submit(store, keys)
+            store.run(queries.wait_for_bells(keys, ["default"], timeout=1))  # the token is ours
+            pump.rang()
+
+        late.meanwhile = ring_once
+        task = asyncio.create_task(pump.run())
+        pump.look()
+        async with asyncio.timeout(5):
+            while not claimed:
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await late.close()
+        return claimed
+
+    assert len(asyncio.run(story())) == 1
+
+
+def test_claim_whose_answer_was_lost_is_found_and_given_back(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    keys = Keys("pump-lost")
+    register(store, keys)
+    run_id = submit(store, keys)
+    lost = transitions.claim(keys, supervisor="s", owner="s/p.1", want=1, queues=["default"])
+    store.run(lost)  # nobody hears the answer
+
+    async def story() -> list[str]:
+        link = AsyncStore(server.address)
+        claimed: list[str] = []
+        pump = a_pump(link, keys, lambda reply: claimed.extend(c.id for c in reply.claims))
+        task = asyncio.create_task(pump.run())
+        pump.check()
+        pump.look()
+        async with asyncio.timeout(5):
+            while not claimed:
+                pump.look()
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await link.close()
+        return claimed
+
+    assert asyncio.run(story()) == [run_id]
