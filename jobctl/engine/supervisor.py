@@ -89,6 +89,7 @@ class Supervisor:
         self._deadline: float | None = config.settings.drain_timeout
         self._signals = 0
         self._reloads = 0
+        self._reload_asked = False
         self._reloading: asyncio.Task[None] | None = None
         self._services: list[Service] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -280,13 +281,23 @@ class Supervisor:
             self._promoter.wake()
 
     def _on_reload(self) -> None:
+        self._reload_asked = True
         if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.create_task(self._do_reload())
+            self._reloading = asyncio.create_task(self._serve_reloads())
+
+    async def _serve_reloads(self) -> None:
+        """Reload, and again when that was asked for after the files had been read."""
+        while self._reload_asked:
+            self._reload_asked = False
+            await self._do_reload()
 
     async def _do_reload(self) -> None:
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
         try:
             config = await self._reload()
+            while self._reload_asked:
+                self._reload_asked = False
+                config = await self._reload()
             self._check_unchanged(config)
             old, self._config = self._config, config
             removed = dict.fromkeys(limit_sizes(old).keys() - limit_sizes(config).keys(), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections import Counter
@@ -205,6 +206,27 @@ def test_reload_takes_new_jobs_and_a_broken_file_changes_nothing(host: Host) -> 
     assert host.run("logs", "one") == "two\n"
 
 
+def test_reload_asked_for_during_a_reload_is_not_forgotten(host: Host) -> None:
+    host.write("")
+    daemon = host.start()
+    daemon.send_signal(signal.SIGHUP)
+    wait_until(lambda: _readers(daemon.pid), what="jobs.toml is read")
+    host.write("[jobs.late]\ncommand = 'true'\n")
+    daemon.send_signal(signal.SIGHUP)
+
+    wait_until(lambda: ": 1 jobs" in host.log, what="the new job is known")
+
+
+def _readers(daemon: int) -> list[psutil.Process]:
+    """Return the processes that read jobs.toml for a daemon."""
+    found = []
+    for child in psutil.Process(daemon).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "jobctl.config" in child.cmdline():
+                found.append(child)
+    return found
+
+
 def test_reload_returns_when_new_jobs_can_be_submitted(host: Host) -> None:
     host.write("")
     host.start()
@@ -246,7 +268,9 @@ def test_burst_ends_when_everything_has_run(host: Host) -> None:
 
 
 def _pools(host: Host) -> list[psutil.Process]:
-    return [process for process in host.processes() if "jobctl.engine.pool_main" in process.cmdline()]
+    return [
+        process for process in host.processes() if "jobctl.engine.pool_main" in process.cmdline()
+    ]
 
 
 def _alive(process: psutil.Process) -> bool:
