@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -44,6 +45,14 @@ TAKEOVER_LEAST, TAKEOVER_MOST = 0.3, 1.0
 """Seconds after an instant at which supervisors that are not first for a schedule ask."""
 
 
+NEWS = {
+    "missed": "were missed (missed = skip, or beyond catchup_window and catchup_max)",
+    "skip": "were skipped: an earlier run has not ended (overlap = skip)",
+    "full": "were not accepted: the queue is full",
+    "unique": "were not accepted: a run with the same unique key has not ended",
+}
+
+
 @dataclass(slots=True)
 class _Line:
     """One schedule and how far it is decided. Times are epoch seconds."""
@@ -72,6 +81,14 @@ def _inside(entry: ScheduleEntry, instant: float) -> bool:
     return (entry.not_before is None or instant >= entry.not_before) and (
         entry.not_after is None or instant <= entry.not_after
     )
+
+
+def _decided(item: Due, reply: TickReply) -> float:
+    """Return the last decided instant after an answer."""
+    if reply.answer.kind == "moved" and reply.last is not None:
+        return reply.last
+    # Also when another generation is in force: then this instant is not ours to decide.
+    return item.instant.timestamp()
 
 
 class Scheduler(Service):
@@ -199,8 +216,21 @@ class Scheduler(Service):
                 previous = item.instant.timestamp()
         if not calls:
             return
+        waiting: set[str] = set()
+        news = Counter[tuple[str, str]]()
         for (line, item), reply in zip(owners, await self._store.run_many(calls), strict=True):
-            self._decided(line, item, reply)
+            if line.entry.name in waiting:
+                continue
+            if reply.answer.kind == "early":
+                # The store's clock is behind: this instant, and what follows it, is asked again.
+                waiting.add(line.entry.name)
+                continue
+            line.last = _decided(item, reply)
+            what = "missed" if item.kind == "missed" else reply.answer.kind
+            if what in NEWS:
+                news[line.entry.name, what] += 1
+        for (name, what), count in news.items():
+            log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
 
     def _tick_call(
         self, entry: ScheduleEntry, item: Due, previous: float, following: datetime | None
@@ -218,31 +248,6 @@ class Scheduler(Service):
             run=None if item.kind == "missed" else self._new_run(entry, instant, item.kind),
             max_runs=entry.definition.max_runs,
         )
-
-    def _decided(self, line: _Line, item: Due, reply: TickReply) -> None:
-        name = line.entry.name
-        match reply.answer.kind:
-            case "moved":
-                # Ahead of us, or behind because another generation of the schedule is in force:
-                # either way this instant is not ours to decide.
-                line.last = max(item.instant.timestamp(), reply.last or 0.0)
-            case "early":
-                log.debug("%s: the store's clock is behind; asking again", name)
-            case _:
-                line.last = item.instant.timestamp()
-        if item.kind == "missed" and reply.answer.kind == "missed":
-            log.warning(
-                "%s: %s was missed (missed = %s)", name, item.instant.isoformat(), line.entry.missed
-            )
-        elif reply.answer.kind == "skip":
-            log.warning(
-                "%s: %s is skipped, run %s has not ended (overlap = skip)",
-                name, item.instant.isoformat(), reply.answer.detail,
-            )  # fmt: skip
-        elif reply.answer.kind in ("full", "unique"):
-            log.warning(
-                "%s: %s was not accepted: %s", name, item.instant.isoformat(), reply.answer.kind
-            )
 
     def _new_run(self, entry: ScheduleEntry, instant: float, kind: str) -> NewRun:
         job, definition = entry.job, entry.definition

@@ -35,13 +35,14 @@ def test_missing_file_is_a_configuration_error(host: Host) -> None:
     assert "there is no such file" in done.stderr
 
 
-def test_user_that_does_not_exist_keeps_the_daemon_from_starting(host: Host) -> None:
-    host.write('[jobs.a]\ncommand = "true"\nuser = "no-such-user"\n')
-    done = host.call("daemon")
+def test_user_that_does_not_exist_is_only_the_trouble_of_its_job(host: Host) -> None:
+    host.write('[jobs.a]\ncommand = "true"\nuser = "no-such-user"\n[jobs.b]\ncommand = "true"\n')
+    host.start()
 
-    assert done.returncode == 78
-    assert "jobs.a.user" in done.stderr
-    assert not host.state.exists()
+    assert "jobs.a.user" in host.log
+    run = host.wait_state(host.submit("a"))
+    assert (run["state"], run["reason"]) == ("failed", "spawn")
+    assert host.wait_state(host.submit("b"))["state"] == "succeeded"
 
 
 def test_second_daemon_is_refused_with_the_pid_of_the_first(host: Host) -> None:

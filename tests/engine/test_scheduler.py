@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -186,3 +187,25 @@ def test_new_schedule_replays_no_past(world) -> None:
     asyncio.run(here.tick(Clock()))  # type: ignore[arg-type]
 
     assert here.kinds() == []
+
+
+def test_store_whose_clock_is_behind_loses_no_instant(world) -> None:
+    here = world("* * * * * *", overlap=Overlap.ALLOW)
+    now = Clock().now()
+    here.decided(now)
+    ahead = SetClock(now + timedelta(seconds=5))
+
+    asyncio.run(here.tick(ahead))
+    early = len(here.decisions())
+    wait_until(lambda: Clock().now() > ahead.at)
+    asyncio.run(here.tick(ahead))
+
+    assert early < 5
+    assert len(here.decisions()) == 5
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

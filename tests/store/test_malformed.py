@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobctl.errors import JobctlError
-from jobctl.store import queries
+from jobctl.store import pages, queries
 from jobctl.store.calls import Call
 from jobctl.store.codec import BadPayloadError, decode_request
 from jobctl.store.transitions import Answer
@@ -140,10 +140,10 @@ def test_damaged_run_does_not_stop_a_listing(broken_world: World, what: str) -> 
     world = broken_world
     run_id = world.submit()
     DAMAGE[what](world, run_id)
-    world.run(queries.brief(world.keys, run_id, envelope=True))
+    world.run(pages.brief(world.keys, run_id, envelope=True))
     world.run(queries.run_or_broken(world.keys, run_id))
     world.raw("HSET", world.keys.run(run_id), "t", "then", "at", "some")
-    assert world.run(queries.brief(world.keys, run_id, envelope=False)) is None
+    assert world.run(pages.brief(world.keys, run_id, envelope=False)) is None
 
 
 @pytest.mark.parametrize("what", HARMLESS)

@@ -58,7 +58,7 @@ def test_changed_rule_starts_from_now_and_forgets_its_count(world: World, last: 
     (now,) = world.run(transitions.introduce_schedules(world.keys, {"s": "g2"}))
     assert now > last + 50
     assert "fired" not in world.run(queries.schedule(world.keys, "s"))
-    assert tick(world, now, now + 0.001, generation="g1").answer.kind == "moved"
+    assert tick(world, now, now + 0.001, generation="g1").answer.kind == "foreign"
 
 
 def test_instant_fires_once(world: World, last: float) -> None:

@@ -8,14 +8,13 @@
 --          kind (fire, late, catchup, missed), who, max runs or "", and for all kinds but missed:
 --          the ten fields of GROUP and the five of a run
 -- Returns  {answer, last}: ok, skip …, dup …, unique …, full, missed; or moved (another
---          supervisor decided it), early (the store's clock is behind), spent (max runs reached)
+--          supervisor decided it), foreign (another generation of the schedule is in force), early (the store's clock is behind), spent (max runs reached)
 local EARLY = 250
 local name, generation, previous, instant = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local key = P .. 's:' .. name
 local v = call('HMGET', key, 'gen', 'last', 'fired')
-if v[1] ~= generation or v[2] ~= previous or instant <= tonumber(v[2]) then
-  return { 'moved', v[2] or '' }
-end
+if v[1] ~= generation then return { 'foreign', v[2] or '' } end
+if v[2] ~= previous or instant <= tonumber(v[2]) then return { 'moved', v[2] or '' } end
 if instant > NOW + EARLY then return { 'early', v[2] } end
 local kind, answer, id = ARGV[6], 'missed', ''
 if kind ~= 'missed' then
