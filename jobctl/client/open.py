@@ -6,6 +6,7 @@ Cheap to import and to make: the command line's start-up depends on it.
 from __future__ import annotations
 
 import os
+import time
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.load import read_plain
@@ -14,11 +15,12 @@ from jobctl.model.config import config_from_plain, job_from_plain, settings_from
 from jobctl.model.job import EXEC_JOB, JobDef, QueueDef
 from jobctl.store.address import Address
 from jobctl.store.blocking import BlockingStore
+from jobctl.store.failures import LostReplyError, StoreBusyError
 from jobctl.store.keys import Keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Self, TypeVar
 
     from jobctl.clock import Clock
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+PATIENCE = 3.0
+"""Seconds a command waits for a store that is being restarted."""
+PAUSE = 0.05
 NEAREST = 3
 """Names offered for one that is not known."""
 
@@ -110,18 +115,40 @@ class Session:
         return found
 
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Carry out several calls in one round trip."""
-        try:
-            return self.store.run_many(calls)
-        except UnreachableError as error:
-            raise self.unreachable(error) from error
+        """Carry out several calls in one round trip; they are repeated over a restart of the store."""
+        return self._patiently(calls, self.store.run_many)
 
     def try_many(self, calls: Sequence[Call[Any]]) -> list[Any | JobctlError]:
         """Carry out several calls; errors of single ones stand in the place of their results."""
-        try:
-            return self.store.try_many(calls)
-        except UnreachableError as error:
-            raise self.unreachable(error) from error
+        return self._patiently(calls, self.store.try_many)
+
+    def _patiently(
+        self, calls: Sequence[Call[Any]], send: Callable[[Sequence[Call[Any]]], list[Any]]
+    ) -> list[Any]:
+        """Send calls again for a while when the store is only being restarted.
+
+        Only calls that may be repeated; with an embedded store only while its daemon is up.
+        """
+        deadline: float | None = None
+        while True:
+            try:
+                return send(calls)
+            except (UnreachableError, LostReplyError, StoreBusyError) as error:
+                now = self.clock.monotonic()
+                deadline = now + PATIENCE if deadline is None else deadline
+                again = all(call.idempotent for call in calls) and self._comes_back(error)
+                if now < deadline and again:
+                    time.sleep(PAUSE)
+                    continue
+                if isinstance(error, UnreachableError):
+                    raise self.unreachable(error) from error
+                raise
+
+    def _comes_back(self, error: JobctlError) -> bool:
+        """Tell whether the store is expected to answer soon."""
+        if self.settings.redis is not None:
+            return not isinstance(error, UnreachableError)
+        return daemon_is_up(self.settings.state_dir)
 
     def unreachable(self, error: UnreachableError) -> UnreachableError:
         """Return the error in the user's words: without ``redis =`` the daemon serves the store."""
@@ -148,6 +175,23 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def daemon_is_up(state_dir: str) -> bool:
+    """Tell whether a supervisor holds the lock of this state directory."""
+    import fcntl  # noqa: PLC0415 (only asked in trouble)
+
+    try:
+        fd = os.open(f"{state_dir}/supervisor.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def shown(word: str, most: int = 60) -> str:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from typing import TYPE_CHECKING
 
 from jobctl.errors import ConfigError, NotAcceptedError, NotPermittedError
@@ -18,6 +19,8 @@ from jobctl.errors import ConfigError, NotAcceptedError, NotPermittedError
 if TYPE_CHECKING:
     from pathlib import Path
 
+TRIES = 5
+PAUSE = 0.04
 DIRECTORIES = ("logs", "spool", "store")
 
 
@@ -65,16 +68,21 @@ class StateLock:
 
     def acquire(self) -> None:
         """Take the supervisor's lock; raises ``NotAcceptedError`` when another one holds it."""
-        try:
-            fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            facts = self.facts()
-            who = f" (pid {facts['pid']})" if "pid" in facts else ""
-            self.release()
-            raise NotAcceptedError(
-                f"another jobctl daemon{who} is using {self._state_dir}; "
-                "stop it with `jobctl stop`, or give this one its own state_dir"
-            ) from error
+        for _ in range(TRIES):
+            try:
+                fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                # Commands that look whether a daemon is up hold the lock for a moment.
+                time.sleep(PAUSE)
+            else:
+                return
+        facts = self.facts()
+        who = f" (pid {facts['pid']})" if "pid" in facts else ""
+        self.release()
+        raise NotAcceptedError(
+            f"another jobctl daemon{who} is using {self._state_dir}; "
+            "stop it with `jobctl stop`, or give this one its own state_dir"
+        )
 
     def acquire_pools(self) -> bool:
         """Take the pools' lock if no pool of an earlier supervisor holds it any more."""
