@@ -19,10 +19,12 @@ FILE = "jobs.toml"
 
 def check(call: Invocation, *, strict: bool) -> int:
     """Show every problem, or what will run."""
+    from dataclasses import replace
+
     from jobctl.client.open import Session
     from jobctl.config.hosts import host_problems
     from jobctl.config.paths import find_config
-    from jobctl.config.problem import ERROR
+    from jobctl.config.problem import ERROR, WARNING
     from jobctl.config.validate import check_config
     from jobctl.model.config import to_plain
 
@@ -30,7 +32,10 @@ def check(call: Invocation, *, strict: bool) -> int:
     checked = check_config(path)
     problems = list(checked.problems)
     if checked.config is not None:
-        problems += host_problems(checked.config)
+        # The file may be meant for another host, or another user: here they only warn.
+        problems += [
+            replace(item, severity=WARNING) for item in host_problems(checked.config)
+        ]
     bad = [item for item in problems if strict or item.severity == ERROR]
     session = None if checked.config is None else Session(to_plain(checked.config))  # type: ignore[arg-type]
     if call.console.json:

@@ -35,6 +35,7 @@ def test_missing_file_is_a_configuration_error(host: Host) -> None:
     assert "there is no such file" in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="others than root may name no user at all")
 def test_user_that_does_not_exist_is_only_the_trouble_of_its_job(host: Host) -> None:
     host.write('[jobs.a]\ncommand = "true"\nuser = "no-such-user"\n[jobs.b]\ncommand = "true"\n')
     host.start()

@@ -71,6 +71,7 @@ def test_queue_without_pool_is_named(tmp_path: Path, pools: tuple[str, ...], sta
     assert ("reports" in check.detail) == (status == WARNING)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="others than root may name no user at all")
 def test_user_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
     config = a_config(tmp_path)
     config.jobs["a"] = JobDef(name="a", command="true", user="no-such-user", source="jobs.toml:1")

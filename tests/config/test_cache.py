@@ -197,6 +197,7 @@ def test_without_a_place_for_it_nothing_is_kept(
     assert list((home / ".cache" / "jobctl").iterdir()) == []
 
     monkeypatch.setenv("HOME", "nowhere")
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
     assert read_plain(str(main))["jobs"]
 
 
