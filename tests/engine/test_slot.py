@@ -126,7 +126,7 @@ def test_changed_env_file_needs_no_reload(attempts: Attempts) -> None:
 
 def test_cwd_is_the_home_directory_unless_set(attempts: Attempts) -> None:
     attempts.execute("pwd")
-    assert attempts.log == (f"{HOME}\n" if os.path.isdir(HOME) else "/\n")
+    assert attempts.log == (f"{HOME}\n" if Path(HOME).is_dir() else "/\n")
     attempts.execute(JobDef(name="j", command="pwd", cwd=str(attempts.directory)))
     assert attempts.log == f"{attempts.directory}\n"
 
