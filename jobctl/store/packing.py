@@ -17,14 +17,26 @@ MAX_LOADS = 3
 
 def pack(words: tuple[str | bytes | int, ...]) -> bytes:
     """Return one command as the bytes to send."""
-    return pack_command(words)  # type: ignore[arg-type, no-any-return]  # its stub allows one word
+    try:
+        return pack_command(words)  # type: ignore[arg-type, no-any-return]  # its stub allows one word
+    except UnicodeEncodeError:
+        return pack_command(tuple(_sendable(word) for word in words))  # type: ignore[arg-type, no-any-return]
+
+
+def _sendable(word: str | bytes | int) -> bytes | int:
+    """Return ``word`` with lone surrogates as escapes.
+
+    Python programs make them of file names that are not UTF-8. One that stands in an error or a
+    result must not keep all that travels with it from being sent. In JSON it stays what it was.
+    """
+    return word.encode("utf-8", "backslashreplace") if isinstance(word, str) else word
 
 
 def packed(call: Call[object]) -> bytes:
     """Return ``call`` as the bytes to send."""
     if call.script is None:
-        return pack_command(call.parts)  # type: ignore[arg-type, no-any-return]
-    return pack_command(("EVALSHA", script(call.script).sha, 1, *call.parts))  # type: ignore[arg-type, no-any-return]
+        return pack(call.parts)
+    return pack(("EVALSHA", script(call.script).sha, 1, *call.parts))
 
 
 def load(name: str) -> bytes:
