@@ -152,11 +152,17 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if openssl is None:
         pytest.skip("needs the openssl command")
     path = tmp_path_factory.mktemp("certificates")
-    (path / "names").write_text("subjectAltName=DNS:localhost\n")
+    (path / "names").write_text(
+        "subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
+    )
     new = [openssl, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     sign = [openssl, "x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
     for command in (
-        [*new, "-x509", "-subj", "/CN=test CA", "-keyout", "ca.key", "-out", "ca.pem"],
+        # Python 3.13 checks what a CA says of its key.
+        [
+            *[*new, "-x509", "-subj", "/CN=test CA", "-keyout", "ca.key", "-out", "ca.pem"],
+            *["-addext", "keyUsage=critical,keyCertSign,cRLSign"],
+        ],
         [*new, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"],
         [*sign, "-in", "server.csr", "-extfile", "names", "-out", "server.pem"],
     ):
