@@ -7,7 +7,7 @@ import time
 from jobctl.client.supervisors import live_supervisors
 from jobctl.errors import ConfigError, NotAcceptedError, TimedOutError, UnreachableError
 from jobctl.model.run import LETTERS, RunState
-from jobctl.store import queries, transitions
+from jobctl.store import membership, queries, transitions
 from jobctl.store.failures import LostReplyError
 
 TYPE_CHECKING = False
@@ -82,7 +82,7 @@ def send(session: Session, message: str, *, host: str | None = None) -> list[Sup
             "see `jobctl status`"
         )
     for item in found:
-        session.run_many(transitions.send(session.keys, supervisor=item.id, message=message))
+        session.run_many(membership.send(session.keys, supervisor=item.id, message=message))
     return found
 
 

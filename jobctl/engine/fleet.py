@@ -11,7 +11,7 @@ from jobctl.engine.pools import Identity, PoolHandle, queues_of
 from jobctl.engine.rescuer import take_back
 from jobctl.errors import JobctlError
 from jobctl.model.config import to_plain
-from jobctl.store import transitions
+from jobctl.store import membership
 from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Fleet:
         self._serial += 1
         owner = f"{self._identity.supervisor}/{name}.{self._serial}"
         await self._store.run(
-            transitions.add_pool(self._keys, supervisor=self._identity.supervisor, owner=owner)
+            membership.add_pool(self._keys, supervisor=self._identity.supervisor, owner=owner)
         )
         pool = PoolHandle(name, owner, on_end=self._on_end, on_fenced=self._on_fenced)
         self._pools[name] = pool

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from jobctl.engine.service import Service
-from jobctl.store import queries, transitions
+from jobctl.store import membership, queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ class Heartbeat(Service):
 
     async def tick(self) -> float:  # noqa: D102 - as in Service
         reply = await self._store.run(
-            transitions.beat(
+            membership.beat(
                 self._keys,
                 supervisor=self._supervisor,
                 load=json.dumps(self._load(), separators=(",", ":")),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobctl.engine.service import Service
-from jobctl.store import queries, transitions
+from jobctl.store import membership, queries, transitions
 
 if TYPE_CHECKING:
     from jobctl.clock import Clock
@@ -111,7 +111,7 @@ async def take_back(
     total = 0
     while True:
         reply = await store.run(
-            transitions.rescue(keys, supervisor=supervisor, seen_beat=seen_beat, owner=owner)
+            membership.rescue(keys, supervisor=supervisor, seen_beat=seen_beat, owner=owner)
         )
         if not reply.fenced:
             return None

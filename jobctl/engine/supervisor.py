@@ -26,7 +26,7 @@ from jobctl.engine.scheduler import Scheduler
 from jobctl.engine.takeover import take_over
 from jobctl.errors import JobctlError, UnreachableError
 from jobctl.model.admission import limit_sizes
-from jobctl.store import transitions
+from jobctl.store import membership, transitions
 from jobctl.store.aio import AsyncStore, Backoff
 from jobctl.store.keys import Keys
 
@@ -181,7 +181,7 @@ class Supervisor:
         if error is not None:
             self._reloads += 1
             facts |= {"reloads": str(self._reloads), "reload_error": error}
-        await self._store.run(transitions.register(self._keys, supervisor=self._sid, facts=facts))
+        await self._store.run(membership.register(self._keys, supervisor=self._sid, facts=facts))
         await self._store.run(transitions.set_limits(self._keys, limit_sizes(self._config)))
 
     def _facts(self) -> dict[str, str]:
@@ -376,7 +376,7 @@ class Supervisor:
         left = False
         for _ in range(LEAVE_TRIES):
             with contextlib.suppress(JobctlError):
-                call = transitions.leave(self._keys, supervisor=self._sid)
+                call = membership.leave(self._keys, supervisor=self._sid)
                 left = await self._store.run(call) == 0
                 if left:
                     break

@@ -81,18 +81,6 @@ class Settlement:
     """Names and values to set."""
 
 
-@record(frozen=True, slots=True)
-class BeatReply:
-    """The answer to a beat."""
-
-    fenced: bool
-    now: float
-    messages: tuple[str, ...]
-    owned: tuple[int, ...]
-    beat: int = 0
-    """This beat's number: hand it to the next beat as ``heard``."""
-
-
 def _texts(reply: object) -> tuple[str, ...]:
     return tuple(text(item) for item in items_of(reply))
 
@@ -262,72 +250,6 @@ def promote(keys: Keys) -> Call[PromoteReply]:
     return Call((keys.prefix,), decode, script="promote")
 
 
-def register(keys: Keys, *, supervisor: str, facts: Mapping[str, str]) -> Call[float]:
-    """Register a supervisor, or update its facts; answers the store's time in epoch seconds.
-
-    The answer is negative, and nothing changed, when this supervisor was declared lost.
-    """
-    flat = [part for pair in facts.items() for part in pair]
-    return Call(
-        (keys.prefix, supervisor, *flat), lambda reply: _int(reply) / 1000, script="register"
-    )
-
-
-def beat(
-    keys: Keys, *, supervisor: str, load: str, owners: Sequence[str], heard: int | None = None
-) -> Call[BeatReply]:
-    """Show that the supervisor lives, and read its mailbox (at most 100 messages).
-
-    With ``heard``, the number of the last beat that was answered (0 at first), messages come
-    again until the beat that brought them was heard; without it they come once, answered or not.
-    """
-
-    def decode(reply: object) -> BeatReply:
-        status, now, messages, number, *owned = items_of(reply)
-        return BeatReply(status < 0, now / 1000, _texts(messages), tuple(owned), number)
-
-    return Call(
-        (keys.prefix, supervisor, load, "" if heard is None else heard, *owners),
-        decode,
-        script="beat",
-        idempotent=heard is not None,
-    )
-
-
-def add_pool(keys: Keys, *, supervisor: str, owner: str) -> Call[bool]:
-    """Let a pool process claim; False when the supervisor is not up."""
-    return Call((keys.prefix, supervisor, owner), lambda reply: _int(reply) == 1, script="pool")
-
-
-@record(frozen=True, slots=True)
-class RescueReply:
-    """The answer to a rescue; ``left`` runs or owners need another call."""
-
-    fenced: bool
-    moved: int
-    left: int
-
-
-def rescue(
-    keys: Keys, *, supervisor: str, seen_beat: str = "", owner: str = ""
-) -> Call[RescueReply]:
-    """Take back the runs of a dead supervisor, or of one dead pool of it (``owner``).
-
-    With ``seen_beat`` nothing is done when it has shown life since.
-    """
-
-    def decode(reply: object) -> RescueReply:
-        status, moved, left = items_of(reply)
-        return RescueReply(status == 1, moved, left)
-
-    return Call((keys.prefix, supervisor, seen_beat, owner), decode, script="rescue")
-
-
-def leave(keys: Keys, *, supervisor: str) -> Call[int]:
-    """Take a supervisor off the list; answers how many runs it still owns (then nothing is done)."""
-    return Call((keys.prefix, supervisor), _int, script="leave")
-
-
 def revoke(
     keys: Keys,
     ids: Sequence[str],
@@ -413,11 +335,3 @@ def set_limits(keys: Keys, sizes: Mapping[str, str]) -> Call[int]:
     """Set the sizes of limits; an empty size removes one. Parked runs use what was added."""
     flat = [part for pair in sizes.items() for part in pair]
     return Call((keys.prefix, *flat), _int, script="limits")
-
-
-def send(keys: Keys, *, supervisor: str, message: str) -> tuple[Call[int], Call[int]]:
-    """Put a control message into a supervisor's mailbox and ring its bell."""
-    return (
-        Call(("RPUSH", keys.mailbox(supervisor), message), _int, idempotent=False),
-        Call(("RPUSH", keys.bell(f"@{supervisor}"), "1"), _int),
-    )

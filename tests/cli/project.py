@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from jobctl.cli.start import start
 from jobctl.client.open import Session
-from jobctl.store import queries, transitions
+from jobctl.store import membership, queries, transitions
 from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
@@ -179,22 +179,22 @@ class Worker:
             "zone": "Europe/Berlin",
             "pools": json.dumps({"default": {"slots": 4, "queues": list(queues)}}),
         }
-        self.store.run(transitions.register(self.keys, supervisor=self.sid, facts=facts))
-        self.store.run(transitions.add_pool(self.keys, supervisor=self.sid, owner=self.owner))
+        self.store.run(membership.register(self.keys, supervisor=self.sid, facts=facts))
+        self.store.run(membership.add_pool(self.keys, supervisor=self.sid, owner=self.owner))
         self.beat()
 
     def beat(self, running: int = 0) -> tuple[str, ...]:
         """Show life; return the messages of the mailbox."""
         load = json.dumps({"pools": {"default": {"running": running, "slots": 4}}})
-        call = transitions.beat(self.keys, supervisor=self.sid, load=load, owners=[self.owner])
+        call = membership.beat(self.keys, supervisor=self.sid, load=load, owners=[self.owner])
         return self.store.run(call).messages
 
     def says(self, **facts: str) -> None:
         """Change what the supervisor says of itself."""
-        self.store.run(transitions.register(self.keys, supervisor=self.sid, facts=facts))
+        self.store.run(membership.register(self.keys, supervisor=self.sid, facts=facts))
 
     def leave(self) -> None:
-        self.store.run(transitions.leave(self.keys, supervisor=self.sid))
+        self.store.run(membership.leave(self.keys, supervisor=self.sid))
 
     def claim(self) -> Claim:
         call = transitions.claim(

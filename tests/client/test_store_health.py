@@ -15,7 +15,7 @@ from jobctl.client.store_health import (
     store_checks,
     version_check,
 )
-from jobctl.store import transitions
+from jobctl.store import membership
 
 if TYPE_CHECKING:
     from jobctl.store.blocking import BlockingStore
@@ -113,7 +113,7 @@ def test_queue_that_no_daemon_serves_is_an_error(
 ) -> None:
     with a_session(server) as session:
         facts = {"host": "h", "pid": "1", "pools": '{"default":{"slots":1,"queues":["default"]}}'}
-        store.run(transitions.register(session.keys, supervisor="h~1", facts=facts))
+        store.run(membership.register(session.keys, supervisor="h~1", facts=facts))
         found = {check.name: check for check in store_checks(session)}
 
     assert found["daemon"].status == OK

@@ -10,7 +10,7 @@ from jobctl.engine.pump import Pump
 from jobctl.model.admission import Admission, NewRun
 from jobctl.model.ids import new_id
 from jobctl.model.run import Request
-from jobctl.store import queries, transitions
+from jobctl.store import membership, queries, transitions
 from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
 
@@ -56,8 +56,8 @@ def a_pump(store: AsyncStore, keys: Keys, on_claims: Callable[[ClaimReply], None
 
 
 def register(store: BlockingStore, keys: Keys) -> None:
-    store.run(transitions.register(keys, supervisor="s", facts={}))
-    store.run(transitions.add_pool(keys, supervisor="s", owner="s/p.1"))
+    store.run(membership.register(keys, supervisor="s", facts={}))
+    store.run(membership.add_pool(keys, supervisor="s", owner="s/p.1"))
 
 
 def test_bell_that_rings_while_an_empty_claim_travels_is_heard(

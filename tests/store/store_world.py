@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobctl.model.admission import Admission, NewRun
 from jobctl.model.ids import new_id
 from jobctl.model.run import Request
-from jobctl.store import queries, transitions
+from jobctl.store import membership, queries, transitions
 from jobctl.store.calls import Call
 from jobctl.store.keys import Keys
 from jobctl.store.transitions import Answer, Claim, ClaimReply, Settlement
@@ -47,8 +47,8 @@ class World:
     def supervisor(self, sid: str) -> str:
         """Register a supervisor with one pool; return the pool's owner id."""
         owner = f"{sid}/p.1"
-        self.run(transitions.register(self.keys, supervisor=sid, facts={"host": sid}))
-        assert self.run(transitions.add_pool(self.keys, supervisor=sid, owner=owner))
+        self.run(membership.register(self.keys, supervisor=sid, facts={"host": sid}))
+        assert self.run(membership.add_pool(self.keys, supervisor=sid, owner=owner))
         return owner
 
     def answer(self, run_id: str | None = None, **options: Any) -> Answer:
@@ -110,8 +110,8 @@ class World:
     def release(self, *items: tuple[str, int], sid: str = "h1~a") -> tuple[str, ...]:
         return self.run(transitions.release(self.keys, owner=f"{sid}/p.1", items=items))
 
-    def rescue(self, sid: str = "h1~a", **options: Any) -> transitions.RescueReply:
-        return self.run(transitions.rescue(self.keys, supervisor=sid, **options))
+    def rescue(self, sid: str = "h1~a", **options: Any) -> membership.RescueReply:
+        return self.run(membership.rescue(self.keys, supervisor=sid, **options))
 
     def revoke(self, *ids: str, **options: Any) -> tuple[str, ...]:
         return self.run(transitions.revoke(self.keys, ids, **options))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobctl.store import queries, transitions
+from jobctl.store import membership, queries
 
 if TYPE_CHECKING:
     from store_world import World
@@ -92,7 +92,7 @@ def test_claim_of_nothing_gives_the_bell_back(world: World) -> None:
 def test_unknown_owner_is_fenced(world: World) -> None:
     world.submit()
     assert world.take(sid="h9~z").fenced
-    world.run(transitions.register(world.keys, supervisor="h2~b", facts={"host": "h2"}))
+    world.run(membership.register(world.keys, supervisor="h2~b", facts={"host": "h2"}))
     assert world.take(sid="h2~b").fenced, "a pool that was not added"
 
 

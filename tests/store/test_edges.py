@@ -8,7 +8,7 @@ import pytest
 from store_world import World, new_run
 
 from jobctl.model.run import FINAL_LETTERS, LETTERS, TRANSITIONS
-from jobctl.store import transitions
+from jobctl.store import membership, transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -430,7 +430,7 @@ def test_final_run_stays_as_it_is(world: World, letter: str) -> None:
 def test_revoking_what_runs_asks_its_owner(world: World, letter: str) -> None:
     run_id = seed(world, letter)
     assert world.revoke(run_id, signal="INT", grace=2.5, kill=False) == (f"{letter} {letter}",)
-    beat = transitions.beat(world.keys, supervisor="h1~a", load="", owners=["h1~a/p.1"])
+    beat = membership.beat(world.keys, supervisor="h1~a", load="", owners=["h1~a/p.1"])
     reply = world.run(beat)
     assert reply.messages == (f"revoke {run_id} 1 user INT 2.5 0",)
     assert reply.owned == (1,)

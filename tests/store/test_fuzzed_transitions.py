@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from store_world import World, new_run
 
 from jobctl.model.run import FINAL_LETTERS
-from jobctl.store import queries, transitions
+from jobctl.store import membership, queries, transitions
 from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class Programme:
         self.generation += 1
         sid = f"h{self.generation}~{self.generation}"
         sup = Supervisor(sid)
-        self.send(transitions.register(self.world.keys, supervisor=sid, facts={"host": sid}))
-        self.send(transitions.add_pool(self.world.keys, supervisor=sid, owner=sup.owner))
+        self.send(membership.register(self.world.keys, supervisor=sid, facts={"host": sid}))
+        self.send(membership.add_pool(self.world.keys, supervisor=sid, owner=sup.owner))
         return sup
 
     def send(self, call: Call[Any]) -> Any:
@@ -210,7 +210,7 @@ class Programme:
         facts = self.world.run(queries.supervisor(self.world.keys, victim.sid))
         seen = self.random.choice(("", facts["beat"]))
         while True:
-            call = transitions.rescue(self.world.keys, supervisor=victim.sid, seen_beat=seen)
+            call = membership.rescue(self.world.keys, supervisor=victim.sid, seen_beat=seen)
             reply = self.send(call)
             if reply is not None and not reply.left:
                 return
@@ -218,9 +218,9 @@ class Programme:
     def pool_death(self) -> None:
         sup = self.random.choice(self.alive)
         sup.held.clear()
-        call = transitions.rescue(self.world.keys, supervisor=sup.sid, owner=sup.owner)
+        call = membership.rescue(self.world.keys, supervisor=sup.sid, owner=sup.owner)
         self.send(call)
-        self.send(transitions.add_pool(self.world.keys, supervisor=sup.sid, owner=sup.owner))
+        self.send(membership.add_pool(self.world.keys, supervisor=sup.sid, owner=sup.owner))
 
     def reconcile(self) -> None:
         """Every beat: claims whose answer was lost are given back."""

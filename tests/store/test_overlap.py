@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl.store import queries, transitions
+from jobctl.store import membership, queries
 
 if TYPE_CHECKING:
     from store_world import World
 
 
 def messages(world: World) -> tuple[str, ...]:
-    call = transitions.beat(world.keys, supervisor="h1~a", load="", owners=[])
+    call = membership.beat(world.keys, supervisor="h1~a", load="", owners=[])
     return world.run(call).messages
 
 

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl.store import queries, transitions
-from jobctl.store.transitions import RescueReply
+from jobctl.store import membership, queries, transitions
+from jobctl.store.membership import RescueReply
 
 if TYPE_CHECKING:
     from store_world import World
 
 
-def beat(world: World, sid: str = "h1~a", **options: object) -> transitions.BeatReply:
-    call = transitions.beat(world.keys, supervisor=sid, load="{}", owners=[f"{sid}/p.1"], **options)
+def beat(world: World, sid: str = "h1~a", **options: object) -> membership.BeatReply:
+    call = membership.beat(world.keys, supervisor=sid, load="{}", owners=[f"{sid}/p.1"], **options)
     return world.run(call)
 
 
@@ -30,9 +30,9 @@ def test_rescue_fences_the_supervisor(world: World) -> None:
     assert world.rescue(seen_beat=seen).fenced
     assert beat(world).fenced
     assert world.take().fenced
-    assert not world.run(transitions.add_pool(world.keys, supervisor="h1~a", owner="h1~a/p.2"))
+    assert not world.run(membership.add_pool(world.keys, supervisor="h1~a", owner="h1~a/p.2"))
     facts = {"host": "h1"}
-    assert world.run(transitions.register(world.keys, supervisor="h1~a", facts=facts)) < 0
+    assert world.run(membership.register(world.keys, supervisor="h1~a", facts=facts)) < 0
     assert beat(world).fenced
     assert world.run(queries.supervisors(world.keys)) == []
 
@@ -142,7 +142,7 @@ def test_many_runs_are_taken_back_in_chunks(world: World) -> None:
 
 def test_dead_pool_is_rescued_alone(world: World) -> None:
     mine = world.running()
-    world.run(transitions.add_pool(world.keys, supervisor="h1~a", owner="h1~a/p.2"))
+    world.run(membership.add_pool(world.keys, supervisor="h1~a", owner="h1~a/p.2"))
     other = world.submit()
     call = transitions.claim(
         world.keys, supervisor="h1~a", owner="h1~a/p.2", want=1, queues=["default"]
@@ -164,7 +164,7 @@ def test_supervisor_without_a_record_counts_as_dead(world: World) -> None:
 
 def test_supervisor_leaves_only_with_empty_hands(world: World) -> None:
     run_id = world.running()
-    leave = transitions.leave(world.keys, supervisor="h1~a")
+    leave = membership.leave(world.keys, supervisor="h1~a")
     assert world.run(leave) == 1
     assert not beat(world).fenced
     world.settle(run_id)
@@ -184,12 +184,12 @@ def test_beat_shows_life_and_how_much_is_owned(world: World) -> None:
 
 
 def test_message_is_kept_until_its_beat_was_heard(world: World) -> None:
-    for call in transitions.send(world.keys, supervisor="h1~a", message="drain"):
+    for call in membership.send(world.keys, supervisor="h1~a", message="drain"):
         world.run(call)
     lost = beat(world, heard=0)
     again = beat(world, heard=0)
     assert lost.messages == again.messages == ("drain",)
-    for call in transitions.send(world.keys, supervisor="h1~a", message="reload"):
+    for call in membership.send(world.keys, supervisor="h1~a", message="reload"):
         world.run(call)
     third = beat(world, heard=again.beat)
     assert third.messages == ("reload",)
@@ -197,7 +197,7 @@ def test_message_is_kept_until_its_beat_was_heard(world: World) -> None:
 
 
 def test_beat_without_memory_takes_messages_once(world: World) -> None:
-    for call in transitions.send(world.keys, supervisor="h1~a", message="drain"):
+    for call in membership.send(world.keys, supervisor="h1~a", message="drain"):
         world.run(call)
     assert beat(world).messages == ("drain",)
     assert beat(world).messages == ()
@@ -205,7 +205,7 @@ def test_beat_without_memory_takes_messages_once(world: World) -> None:
 
 def test_facts_are_updated_without_losing_the_beat(world: World) -> None:
     number = beat(world).beat
-    world.run(transitions.register(world.keys, supervisor="h1~a", facts={"version": "2"}))
+    world.run(membership.register(world.keys, supervisor="h1~a", facts={"version": "2"}))
     facts = world.run(queries.supervisor(world.keys, "h1~a"))
     assert (facts["beat"], facts["version"]) == (str(number), "2")
 
