@@ -136,7 +136,7 @@ class Pool:
         held.stop_order = order
         slot = self._busy.get(run_id)
         if slot is not None:
-            _stop(slot, order)
+            runner.carry_out(order, slot)
         elif held in self._ledger.backlog:
             self._ledger.backlog.remove(held)
             self._pump.release(run_id, epoch)
@@ -262,7 +262,7 @@ class Pool:
             held.pid, held.started_at = pid, started_at
             timer = loop.call_later(MARK_AFTER, self._mark, held)
             if held.stop_order is not None:
-                _stop(slot, held.stop_order)
+                runner.carry_out(held.stop_order, slot)
             elif self._stopping is not None:
                 slot.stop(kind=self._stopping[0], reason=self._stopping[1])
 
@@ -350,18 +350,6 @@ class Pool:
         if table is not None and held.pid and (every or not held.sampled):
             held.sampled = True
             slot.sample(table)
-
-
-def _stop(slot: Slot, order: str) -> None:
-    """Carry out ``reason signal grace kill``; ``-`` stands for the job's own setting."""
-    reason, signal, grace, kill = order.split()
-    slot.stop(
-        kind=OutcomeKind.REVOKED,
-        reason=Reason(reason),
-        signal=None if signal == "-" else signal,
-        grace=None if grace == "-" else float(grace),
-        kill=kill == "1",
-    )
 
 
 def _no_silent_death(task: asyncio.Task[None]) -> None:

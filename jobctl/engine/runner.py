@@ -16,12 +16,25 @@ from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from jobctl.engine.ledger import Held
+    from jobctl.engine.slot import Slot
     from jobctl.model.config import Config, Settings
     from jobctl.model.run import Request
     from jobctl.model.settle import Verdict
 
 ERROR_MOST = 2000
 """Characters of an error text kept on a run."""
+
+
+def carry_out(order: str, slot: Slot) -> None:
+    """Stop what runs in a slot; ``order`` is ``reason signal grace kill``, ``-`` the job's own."""
+    reason, signal, grace, kill = order.split()
+    slot.stop(
+        kind=OutcomeKind.REVOKED,
+        reason=Reason(reason),
+        signal=None if signal == "-" else signal,
+        grace=None if grace == "-" else float(grace),
+        kill=kill == "1",
+    )
 
 
 def find_job(config: Config, request: Request) -> JobDef | None:

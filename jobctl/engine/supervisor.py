@@ -20,14 +20,14 @@ from jobctl.engine.notify import Notifier, watchdog_period
 from jobctl.engine.orphans import reap_orphans
 from jobctl.engine.pools import Identity, queues_of
 from jobctl.engine.processes import become_subreaper
-from jobctl.engine.rescuer import Promoter, Rescuer, take_back
+from jobctl.engine.rescuer import Promoter, Rescuer
 from jobctl.engine.retention import Retention
 from jobctl.engine.scheduler import Scheduler
-from jobctl.engine.takeover import take_over
+from jobctl.engine.takeover import connect, leave, take_over
 from jobctl.errors import JobctlError, UnreachableError
 from jobctl.model.admission import limit_sizes
 from jobctl.store import membership, transitions
-from jobctl.store.aio import AsyncStore, Backoff
+from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from jobctl.store.embedded import EmbeddedStore
 
 log = logging.getLogger(__name__)
-
-LEAVE_TRIES = 20
-LEAVE_PAUSE = 0.1
 
 
 class Supervisor:
@@ -125,19 +122,10 @@ class Supervisor:
         if self._embedded is not None:
             await self._embedded.start()
             self._tasks.append(asyncio.create_task(self._embedded.watch()))
-        try:
-            await self._store.connect()
-        except UnreachableError as error:
-            log.warning("%s; waiting for it", error)
-            self._notifier.send("STATUS=waiting for the store")
-            connecting = asyncio.create_task(self._store.wait_connected(Backoff()))
-            stopping = asyncio.create_task(self._stop.wait())
-            await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if not connecting.done():
-                connecting.cancel()
-                raise
-            await connecting
+        await connect(self._store, stop=self._stop, on_wait=self._waits_for_store)
+
+    def _waits_for_store(self) -> None:
+        self._notifier.send("STATUS=waiting for the store")
 
     async def _serve(self, lock: StateLock) -> None:
         identity = Identity(
@@ -373,15 +361,7 @@ class Supervisor:
         await self._fleet.drain(self._deadline)
         for service in reversed(self._services):
             await service.stop()
-        left = False
-        for _ in range(LEAVE_TRIES):
-            with contextlib.suppress(JobctlError):
-                call = membership.leave(self._keys, supervisor=self._sid)
-                left = await self._store.run(call) == 0
-                if left:
-                    break
-                await take_back(self._store, self._keys, supervisor=self._sid)
-            await asyncio.sleep(LEAVE_PAUSE)
+        left = await leave(self._store, self._keys, supervisor=self._sid)
         log.info("stopped")
         return left
 

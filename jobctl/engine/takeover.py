@@ -1,5 +1,6 @@
-"""What a supervisor does first: end and rescue what an earlier one of its state directory left.
+"""How a supervisor comes and goes.
 
+First it ends and rescues what an earlier one of its state directory left behind.
 The directory's lock proves that the earlier one is dead, so nothing has to be waited for but its
 pools, which stop their attempts by themselves when their supervisor is gone.
 """
@@ -13,8 +14,12 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine import leftovers
 from jobctl.engine.rescuer import take_back
+from jobctl.errors import JobctlError, UnreachableError
+from jobctl.store import membership
+from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from jobctl.clock import Clock
@@ -27,6 +32,8 @@ log = logging.getLogger(__name__)
 POOLS_GONE = 15.0
 """Seconds that pools of an earlier supervisor get to end by themselves."""
 LOOK_EVERY = 0.05
+LEAVE_TRIES = 20
+LEAVE_PAUSE = 0.1
 
 
 async def take_over(
@@ -60,3 +67,37 @@ def _clear(spool: Path) -> None:
     for path in spool.iterdir():
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+async def connect(
+    store: AsyncStore, *, stop: asyncio.Event, on_wait: Callable[[], None]
+) -> None:
+    """Return when the store is reached, however long that takes.
+
+    ``on_wait`` is called when it is not there at once. Raises ``NotPermittedError`` for wrong
+    credentials, and ``UnreachableError`` when ``stop`` is set meanwhile.
+    """
+    try:
+        await store.connect()
+    except UnreachableError as error:
+        log.warning("%s; waiting for it", error)
+        on_wait()
+        connecting = asyncio.create_task(store.wait_connected(Backoff()))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not connecting.done():
+            connecting.cancel()
+            raise
+        await connecting
+
+
+async def leave(store: AsyncStore, keys: Keys, *, supervisor: str) -> bool:
+    """Take a supervisor that has stopped off the list; return whether the store knows."""
+    for _ in range(LEAVE_TRIES):
+        with contextlib.suppress(JobctlError):
+            if await store.run(membership.leave(keys, supervisor=supervisor)) == 0:
+                return True
+            await take_back(store, keys, supervisor=supervisor)
+        await asyncio.sleep(LEAVE_PAUSE)
+    return False
