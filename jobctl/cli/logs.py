@@ -40,7 +40,7 @@ def logs(
 def follow_to_end(call: Invocation, run_id: str, *, timeout: float | None) -> int:
     """Show a run's output until it ends, then exit with the job's own code."""
     _pass_on(call, _followed(call, run_id, lines=None, timeout=timeout))
-    run = call.session.run(queries.run(call.session.keys, run_id))
+    (run,) = call.session.outlast([queries.run(call.session.keys, run_id)])
     if run is not None:
         call.console.talk(painted(call.console, run))
     return exit_code(run)

@@ -62,10 +62,10 @@ def follow(
 ) -> Iterator[bytes]:
     """Yield a run's output as it comes, until the run ends; waits for a run that has not started.
 
-    Begins with the newest attempt; ``on_attempt`` is called for each further one. Ends early at
+    A store that is away for a while is waited for. Begins with the newest attempt; ``on_attempt`` is called for each further one. Ends early at
     ``deadline``, by the monotonic clock.
     """
-    follower = _Follower(session, run_id, lines=lines)
+    follower = _Follower(session, run_id, lines=lines, until=deadline)
     while deadline is None or session.clock.monotonic() < deadline:
         final = follower.ask()
         if follower.changed:
@@ -82,8 +82,11 @@ def follow(
 class _Follower:
     """Where a follower is: the attempt, its open file, or the position in what is shipped."""
 
-    def __init__(self, session: Session, run_id: str, *, lines: int | None) -> None:
+    def __init__(
+        self, session: Session, run_id: str, *, lines: int | None, until: float | None
+    ) -> None:
         self.session = session
+        self._until = until
         self.id = run_id
         self.attempt = 0
         self.newest = 0
@@ -99,7 +102,8 @@ class _Follower:
 
     def ask(self) -> bool:
         """Look at the record; returns whether the run is final."""
-        letter, job, attempt = self.session.run(queries.log_state(self.session.keys, self.id))
+        call = queries.log_state(self.session.keys, self.id)
+        ((letter, job, attempt),) = self.session.outlast([call], until=self._until)
         if letter is None:
             raise NotFoundError(f"run {self.id} was forgotten meanwhile")
         self.job = job
@@ -147,9 +151,9 @@ class _Follower:
     def _drain_shipped(self) -> Iterator[bytes]:
         if self.session.settings.redis is None:
             return
-        for piece in self.session.run(
-            queries.shipped(self.session.keys, self.id, after=self._entry)
-        ):
+        call = queries.shipped(self.session.keys, self.id, after=self._entry)
+        (pieces,) = self.session.outlast([call], until=self._until)
+        for piece in pieces:
             if piece.attempt > self.attempt:
                 return
             self._entry = piece.entry

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 PATIENCE = 3.0
 """Seconds a command waits for a store that is being restarted."""
 PAUSE = 0.05
+OUTAGE = 60.0
+"""Seconds a command that follows a run waits for a store that is away."""
+OUTAGE_PAUSE = 0.2
 NEAREST = 3
 """Names offered for one that is not known."""
 
@@ -121,6 +124,23 @@ class Session:
     def try_many(self, calls: Sequence[Call[Any]]) -> list[Any | JobctlError]:
         """Carry out several calls; errors of single ones stand in the place of their results."""
         return self._patiently(calls, self.store.try_many)
+
+    def outlast(self, calls: Sequence[Call[Any]], *, until: float | None = None) -> list[Any]:
+        """Carry out calls that only read, over a longer outage: for who follows a run to its end.
+
+        Gives up after :data:`OUTAGE` seconds, or at ``until`` by the monotonic clock if that is
+        sooner, with the error of the last try.
+        """
+        deadline: float | None = None
+        while True:
+            try:
+                return self.run_many(calls)
+            except (UnreachableError, LostReplyError, StoreBusyError):
+                now = self.clock.monotonic()
+                deadline = now + OUTAGE if deadline is None else deadline
+                if now >= deadline or (until is not None and now >= until):
+                    raise
+                time.sleep(OUTAGE_PAUSE)
 
     def _patiently(
         self, calls: Sequence[Call[Any]], send: Callable[[Sequence[Call[Any]]], list[Any]]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
-from jobctl.errors import ExitCode, NotAcceptedError, TimedOutError, UnreachableError
+from jobctl.errors import ExitCode, NotAcceptedError, TimedOutError
 from jobctl.model.run import FINAL_LETTERS, RunState
 from jobctl.store import queries
-from jobctl.store.failures import LostReplyError, StoreBusyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ QUICKEST = 0.01
 SLOWEST = 0.2
 """Seconds between two looks: short while a run may end at once, longer as it goes on."""
 GROWTH = 1.2
-PATIENCE = 60.0
-"""Seconds a store that restarts is waited for."""
 SIGNALLED = 128
 """What shells add to a signal's number."""
 
@@ -57,12 +54,14 @@ def wait_for(
     left = list(ids)
     pause = QUICKEST
     while left:
-        states = _look(session, left)
+        states = _look(session, left, deadline)
         ended = [item.id for item in states if item.letter in FINAL_LETTERS or not item.letter]
         left = [run_id for run_id in left if run_id not in ended]
         if on_look is not None:
             on_look([item for item in states if item.id in left])
-        yield from session.run_many([queries.run(session.keys, run_id) for run_id in ended])
+        yield from session.outlast(
+            [queries.run(session.keys, run_id) for run_id in ended], until=deadline
+        )
         if ended:
             pause = QUICKEST
         if not left:
@@ -80,24 +79,15 @@ def _timed_out(left: Sequence[str]) -> str:
     return f"{len(left)} runs have not ended: {', '.join(left[:5])}; they go on"
 
 
-def _look(session: Session, ids: Sequence[str]) -> list[Progress]:
+def _look(session: Session, ids: Sequence[str], until: float | None) -> list[Progress]:
     """Read the states of runs; a store that is away for a moment is waited for."""
-    deadline: float | None = None
     calls = [queries.state(session.keys, run_id) for run_id in ids]
-    while True:
-        try:
-            replies = session.run_many(calls)
-        except (UnreachableError, LostReplyError, StoreBusyError):
-            now = session.clock.monotonic()
-            deadline = now + PATIENCE if deadline is None else deadline
-            if now >= deadline:
-                raise
-            time.sleep(SLOWEST)
-        else:
-            return [
-                Progress(run_id, letter or "", progress, attempt)
-                for run_id, (letter, progress, attempt) in zip(ids, replies, strict=True)
-            ]
+    return [
+        Progress(run_id, letter or "", progress, attempt)
+        for run_id, (letter, progress, attempt) in zip(
+            ids, session.outlast(calls, until=until), strict=True
+        )
+    ]
 
 
 def exit_code(run: Run | None) -> int:

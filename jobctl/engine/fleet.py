@@ -169,7 +169,8 @@ class Fleet:
         current = self._pools.get(pool.name) is pool
         if current:
             del self._pools[pool.name]
-        if pool.finished and pool.returncode == 0:
+        wanted = self._draining or not current
+        if wanted and pool.finished and pool.returncode == 0:
             return
         log.error(
             "pool %s (pid %d) ended unexpectedly: %s", pool.name, pool.pid, _how(pool.returncode)

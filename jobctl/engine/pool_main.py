@@ -56,7 +56,7 @@ class PoolProcess:
         """Serve until drained, or until the supervisor is gone."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._hurry)
+            loop.add_signal_handler(number, self._on_stop_signal, number)
         self._channel = await Channel.open(sock, self._on_message, self._on_supervisor_gone)
         await self._done.wait()
         if self._reports is not None:
@@ -68,6 +68,14 @@ class PoolProcess:
         self._channel.send({"say": "done"})
         self._channel.close()
         return 0
+
+    def _on_stop_signal(self, number: signal.Signals) -> None:
+        """Go on: pools stop when their supervisor says so, or is gone.
+
+        A job has its pool's id as ``$PPID``, and what the other slots run is none of its business.
+        A handler, because jobs would inherit that the signal is ignored.
+        """
+        log.warning("pool: %s is of no use here; stop the daemon instead", number.name)
 
     def _on_message(self, message: Message) -> None:
         match message.get("do"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -298,3 +300,31 @@ def test_a_pool_whose_definition_changed_is_replaced_without_hurting_what_runs(h
     assert host.wait_state(new)["state"] == "succeeded"
     assert host.wait_state(old)["attempt"] == 1
     assert (host.run("logs", old), host.run("logs", new)) == ("slept 3\n", "slept 0\n")
+
+
+def test_who_follows_a_log_sees_the_end_over_a_restart_of_daemon_and_store(host: Host) -> None:
+    host.write(
+        f"[jobs.talk]\ncommand = 'echo one; until test -e {host.directory}/go; do sleep 0.1; done'\n"
+    )
+    daemon = host.start()
+    run_id = host.submit("talk")
+    with subprocess.Popen(
+        [sys.executable, "-m", "jobctl", "logs", "-f", run_id],
+        env=host.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as follower:
+        assert follower.stdout is not None
+        assert follower.stdout.readline() == "one\n"
+        store = next(
+            p for p in host.processes() if "valkey-server" in p.name() or "redis" in p.name()
+        )
+        daemon.kill()
+        store.kill()
+        daemon.wait()
+        wait_until(lambda: host.call("list").returncode == 69, what="the store is gone")
+        (host.directory / "go").touch()
+        host.start()
+
+        assert follower.stdout.read() == "one\n"
+        assert follower.wait(30) == 0

@@ -184,3 +184,21 @@ def _is(process: psutil.Process, words: list[str]) -> bool:
         return process.cmdline() == words
     except psutil.Error:
         return False
+
+
+@pytest.mark.parametrize("number", ["TERM", "INT"])
+def test_a_job_that_signals_its_pool_stops_nobody_else(host: Host, number: str) -> None:
+    host.write(
+        "[pools.default]\nslots = 2\n"
+        "[jobs.other]\ncommand = 'sleep 1'\n"
+        f"[jobs.rude]\ncommand = 'kill -{number} $PPID'\n"
+    )
+    host.start()
+    other = host.submit("other")
+    host.wait_state(other, "running")
+
+    rude = host.wait_state(host.submit("rude"))
+
+    assert (rude["state"], rude["attempt"]) == ("succeeded", 1)
+    assert (host.wait_state(other)["state"], host.inspect(other)["attempt"]) == ("succeeded", 1)
+    assert host.wait_state(host.submit("other"))["state"] == "succeeded"
