@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.daemon import new_run
 from benchmarks.report import Row
+from jobctl.store import membership
 from jobctl.store import transitions as moves
 from jobctl.store.aio import AsyncStore
 from jobctl.store.binary import find_binary
@@ -45,8 +46,8 @@ async def _measure(scene: Scene) -> list[Row]:
     try:
         with BlockingStore(server.address) as blocking:
             aio = AsyncStore(server.address)
-            blocking.run(moves.register(KEYS, supervisor=SUPERVISOR, facts={}))
-            blocking.run(moves.add_pool(KEYS, supervisor=SUPERVISOR, owner=OWNER))
+            blocking.run(membership.register(KEYS, supervisor=SUPERVISOR, facts={}))
+            blocking.run(membership.add_pool(KEYS, supervisor=SUPERVISOR, owner=OWNER))
             for _ in range(scene.pick(5, 3)):
                 for batch in BATCHES:
                     count = scene.pick(2000, 500) * (1 if batch == 1 else 3)
