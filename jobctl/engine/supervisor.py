@@ -112,6 +112,7 @@ class Supervisor:
         finally:
             await self._close()
             lock.release()
+            self._ignore_signals()
         if self._bug is not None:
             raise self._bug
         return 0
@@ -234,6 +235,13 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_stop_signal, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
 
+    def _ignore_signals(self) -> None:
+        """Let no signal that is late change the exit code of what has ended in order."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+
     def _on_stop_signal(self, number: signal.Signals) -> None:
         self._signals += 1
         if self._signals == 1:
@@ -269,6 +277,8 @@ class Supervisor:
             self._promoter.wake()
 
     def _on_reload(self) -> None:
+        if self._stop.is_set():
+            return
         self._reload_asked = True
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.create_task(self._serve_reloads())

@@ -214,8 +214,11 @@ def _bad_names(job: JobDef, kwargs: Mapping[str, object]) -> list[str]:
 
 
 def _unpassable(name: str, value: object) -> Iterator[str]:
-    if _holds_nul(value) or "\0" in name:
-        yield f"{name!r}: holds a NUL character, which no process can be given"
+    try:
+        if _holds_nul(value) or "\0" in name:
+            yield f"{name!r}: holds a NUL character, which no process can be given"
+    except RecursionError:
+        yield f"{name!r}: is nested too deeply"
 
 
 def _holds_nul(value: object) -> bool:

@@ -122,6 +122,21 @@ def test_ctrl_c_ends_a_daemon_with_0(host: Host, signals: int) -> None:
     assert not host.processes()
 
 
+def test_signals_until_its_very_end_do_not_change_how_a_daemon_ends(host: Host) -> None:
+    host.write("")
+    daemon = host.start()
+
+    def gone() -> bool:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            daemon.send_signal(number)
+        return daemon.poll() is not None
+
+    wait_until(gone, what="it ends")
+
+    assert daemon.returncode == 0
+    assert not host.processes()
+
+
 def test_ctrl_c_before_it_is_ready_shows_no_traceback(host: Host) -> None:
     host.write("")
     daemon = subprocess.Popen(

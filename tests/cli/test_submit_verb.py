@@ -181,6 +181,7 @@ def test_wrong_options_are_json_too(project: Project):
         (["--from-ndjson", "-", "word"], "brings the arguments"),
         (["--from-ndjson", "-", "--wait"], "jobctl wait"),
         (["--args-json", "[" * 100000], "nested too deeply"),
+        (["--args-json", "[" * 900 + "]" * 900], "nested too deeply"),
     ],
 )
 def test_wrong_values_are_refused_with_the_option_named(
