@@ -8,12 +8,13 @@ import sys
 def main() -> None:
     """Run ``jobctl`` with the words of this process, and exit."""
     words = sys.argv[1:]
-    if words == ["--version"]:
-        from jobctl import __version__  # noqa: PLC0415 (each path pays for itself only)
-
-        sys.stdout.write(f"jobctl {__version__}\n")
-        return
     try:
+        if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+            from jobctl.cli.streams import open_closed  # noqa: PLC0415 (each path pays for itself)
+
+            open_closed()
+        if words == ["--version"] and _told_version():
+            return
         from jobctl.cli.start import start  # noqa: PLC0415 (same)
 
         code = start(words)
@@ -21,6 +22,18 @@ def main() -> None:
         # Before there was anything to interrupt.
         code = 130
     sys.exit(code)
+
+
+def _told_version() -> bool:
+    """Write the version; return whether that could be done."""
+    from jobctl import __version__  # noqa: PLC0415 (same)
+
+    try:
+        sys.stdout.write(f"jobctl {__version__}\n")
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

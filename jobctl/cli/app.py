@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobctl import __version__
-from jobctl.cli.console import Console
+from jobctl.cli.console import Console, discard
 from jobctl.cli.quick import split_literal
 from jobctl.cli.start import call
 from jobctl.cli.verbs import BY_NAME, EVERYWHERE, VERBS
@@ -71,9 +70,14 @@ def run_app(words: list[str]) -> int:
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # Typer exits when nobody reads its help.
+        discard(sys.stdout)
         return ExitCode.OK
+    except OSError as error:
+        discard(sys.stdout)
+        Console().report("error", f"standard output cannot be written: {error.strerror}")
+        return ExitCode.JOB_FAILED
     except Exception as error:
         # Typer's own exceptions for wrong words are private; this is what they have in common.
         if not hasattr(error, "format_message"):

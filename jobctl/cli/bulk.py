@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 
 from jobctl.cli import values
 from jobctl.cli.documents import loads, open_source
@@ -63,14 +64,19 @@ def _send(call: Invocation, runs: Iterator[NewRun]) -> int:
                     {"id": receipt.id, "job": receipt.job, "answer": receipt.answer.kind}
                 )
             elif not receipt.full:
-                console.data(receipt.id)
-    except JobctlError as error:
-        if accepted:
-            console.note(f"{accepted} runs were accepted before this happened")
-        raise error from None
-    finally:
+                # The rest is sent though nobody reads the ids any more.
+                with suppress(BrokenPipeError):
+                    console.data(receipt.id)
+    except BaseException as error:
         if console.json and documents:
             console.document({"runs": documents})
+        if accepted:
+            console.note(f"{accepted} runs were accepted before this happened")
+        if isinstance(error, JobctlError):
+            raise error from None
+        raise
+    if console.json:
+        console.document({"runs": documents})
     if refused:
         console.report(
             "not_accepted",
@@ -133,8 +139,10 @@ class _Lines:
             )
         asked = self._asked
         job = body.get("job", self._job)
-        if not isinstance(job, str):
+        if job is None:
             raise UsageError("it names no job, and neither does the command")
+        if not isinstance(job, str):
+            raise UsageError("job must be a text")
         delayed = "in" in body or "at" in body
         return Wish(
             job,

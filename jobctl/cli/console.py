@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
+from jobctl.errors import JobctlError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import TextIO
-
-    from jobctl.errors import JobctlError
+    from typing import NoReturn, TextIO
 
 SCHEMA = 1
 STYLES = {
@@ -25,7 +25,12 @@ STYLES = {
 
 
 class Console:
-    """The two streams of one command, and how much it may say."""
+    """The two streams of one command, and how much it may say.
+
+    What writes data raises ``JobctlError`` when standard output takes no more, and
+    ``BrokenPipeError`` when nobody reads it. Talk that cannot be written is lost: that is no
+    reason to leave something undone.
+    """
 
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         self.json = json
@@ -50,22 +55,29 @@ class Console:
 
     def data(self, text: str) -> None:
         """Write data and a newline."""
-        _write(sys.stdout, text + "\n")
+        self._out(text + "\n")
 
     def raw(self, data: bytes) -> None:
         """Write bytes as they are."""
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            _refused(error)
 
     def document(self, body: Mapping[str, object]) -> None:
         """Write one JSON document."""
-        self.data(dumps({"schema": SCHEMA, **body}))
+        self.value({"schema": SCHEMA, **body})
+
+    def value(self, value: object) -> None:
+        """Write anything as one line of JSON, which other programs can read in any locale."""
+        self.data(dumps(value, to=sys.stdout))
 
     def talk(self, text: str) -> None:
         """Tell a person something, unless ``--quiet``."""
         if not self.quiet:
-            _write(sys.stderr, text + "\n")
+            self._err(text + "\n")
 
     def note(self, text: str) -> None:
         """Say what scripts should not have to read, unless ``--quiet``."""
@@ -73,7 +85,7 @@ class Console:
 
     def complain(self, text: str) -> None:
         """Say what is wrong, ``--quiet`` or not."""
-        _write(sys.stderr, text + "\n")
+        self._err(text + "\n")
 
     def fail(self, error: JobctlError) -> None:
         """Report why the command ends."""
@@ -87,13 +99,13 @@ class Console:
                 from jobctl.config.problem import problem_to_plain
 
                 body["problems"] = [problem_to_plain(item) for item in problems]  # type: ignore[attr-defined]
-            _write(sys.stderr, dumps({"schema": SCHEMA, "error": body}) + "\n")
+            self._err(dumps({"schema": SCHEMA, "error": body}, to=sys.stderr) + "\n")
         elif problems:
             from jobctl.config.problem import format_problem
 
-            _write(sys.stderr, "\n".join(map(format_problem, problems)) + "\n")  # type: ignore[call-overload]
+            self._err("\n".join(map(format_problem, problems)) + "\n")  # type: ignore[call-overload]
         else:
-            _write(sys.stderr, f"jobctl: {message}\n")
+            self._err(f"jobctl: {message}\n")
 
     def style(self, text: str, name: str) -> str:
         """Return ``text`` in a style, where colours are welcome."""
@@ -101,19 +113,57 @@ class Console:
 
     def clear(self) -> None:
         """Empty the screen, for a view that is drawn again and again."""
-        _write(sys.stdout, "\x1b[H\x1b[2J\x1b[3J")
+        self._out("\x1b[H\x1b[2J\x1b[3J")
 
     def flush(self) -> None:
-        """Send off what is buffered; raises ``BrokenPipeError`` when nobody reads it."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        """Send off what is buffered."""
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            _refused(error)
+        try:
+            sys.stderr.flush()
+        except OSError:
+            discard(sys.stderr)
+
+    def _out(self, text: str) -> None:
+        try:
+            _write(sys.stdout, text)
+        except OSError as error:
+            _refused(error)
+
+    def _err(self, text: str) -> None:
+        try:
+            _write(sys.stderr, text)
+        except OSError:
+            discard(sys.stderr)
 
 
-def dumps(value: object) -> str:
-    """Return ``value`` as one line of JSON."""
+def dumps(value: object, *, to: TextIO | None = None) -> str:
+    """Return ``value`` as one line of JSON; in ASCII when the stream it goes to has no UTF-8."""
     import json
 
-    return json.dumps(value, ensure_ascii=False)
+    plain = to is not None and (to.encoding or "").lower().replace("-", "") != "utf8"
+    return json.dumps(value, ensure_ascii=plain)
+
+
+def discard(stream: TextIO) -> None:
+    """Lose what is buffered and all that follows: Python would try again at its exit."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)
+
+
+def _refused(error: OSError) -> NoReturn:
+    """Report why standard output takes no more, once; what else is written to it is lost."""
+    discard(sys.stdout)
+    if isinstance(error, BrokenPipeError):
+        raise error
+    raise JobctlError(f"standard output cannot be written: {error.strerror or error}") from error
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -41,6 +41,7 @@ def revoke(  # noqa: PLR0913 - one keyword per option
     """Revoke the runs named, or all unfinished ones that fit."""
     name = _signal(signal)
     seconds = values.duration("--grace", grace)
+    missing: list[NotFoundError] = []
     if all_:
         if runs:
             raise UsageError("name runs or give --all, not both; --job restricts --all to one job")
@@ -52,14 +53,19 @@ def revoke(  # noqa: PLR0913 - one keyword per option
     elif not runs:
         raise UsageError("name the runs to revoke, or give --all")
     else:
-        ids = _resolved(call, runs)
+        ids = _resolved(call, runs, missing)
     if dry_run:
-        return _would(call, ids)
+        shown = _would(call, ids)
+        return ExitCode.NOT_FOUND if missing else shown
     done = client.revoke(call.session, ids, signal=name, grace=seconds, kill=not no_kill)
-    _report(call, done)
-    if wait:
-        _await_end(call, [item.id for item in done if item.asked])
-    return ExitCode.OK if any(item.before for item in done) else ExitCode.NOT_FOUND
+    if not call.console.json:
+        _report(call, done)
+    ends = _await_end(call, [item.id for item in done if item.asked]) if wait else {}
+    if call.console.json:
+        call.console.document({"runs": [_view(item, ends.get(item.id)) for item in done]})
+    if missing or not any(item.before for item in done):
+        return ExitCode.NOT_FOUND
+    return ExitCode.OK
 
 
 def _signal(name: str | None) -> str | None:
@@ -78,10 +84,12 @@ def _signal(name: str | None) -> str | None:
     return wanted
 
 
-def _resolved(call: Invocation, words: Sequence[str]) -> list[str]:
-    """Return the runs named; a name that stands for nothing does not keep the others from it."""
+def _resolved(call: Invocation, words: Sequence[str], missing: list[NotFoundError]) -> list[str]:
+    """Return the runs named; a name that stands for nothing does not keep the others from it.
+
+    What is wrong with such names is reported, and added to ``missing``.
+    """
     ids: list[str] = []
-    missing: list[NotFoundError] = []
     for word in words:
         try:
             ids.append(resolve(call.session, word))
@@ -125,9 +133,6 @@ def _would(call: Invocation, ids: Sequence[str]) -> int:
 
 def _report(call: Invocation, done: Sequence[Revoked]) -> None:
     console = call.console
-    if console.json:
-        console.document({"runs": [_view(item) for item in done]})
-        return
     for item in done:
         if item.before is None:
             console.note(f"run {item.id} is not known any more")
@@ -145,22 +150,29 @@ def _report(call: Invocation, done: Sequence[Revoked]) -> None:
         console.note("there is nothing to revoke")
 
 
-def _view(item: Revoked) -> dict[str, object]:
+def _view(item: Revoked, end: RunState | None) -> dict[str, object]:
+    after = end or item.after
     return {
         "id": item.id,
         "before": item.before.value if item.before else None,
-        "after": item.after.value if item.after else None,
-        "stopping": item.asked,
+        "after": after.value if after else None,
+        "stopping": item.asked and end is None,
     }
 
 
-def _await_end(call: Invocation, ids: Sequence[str]) -> None:
+def _await_end(call: Invocation, ids: Sequence[str]) -> dict[str, RunState]:
+    """Wait until the runs are final; return their states."""
     from jobctl.cli.render import painted
     from jobctl.client.waiting import wait_for
 
+    ends: dict[str, RunState] = {}
     for run in wait_for(call.session, ids):
-        if run is not None and not call.console.json:
+        if run is None:
+            continue
+        ends[run.id] = run.state
+        if not call.console.json:
             call.console.talk(painted(call.console, run))
+    return ends
 
 
 def retry(call: Invocation, *, runs: list[str], force: bool) -> int:

@@ -45,7 +45,16 @@ def inspect(call: Invocation, *, run: str) -> int:
 
 
 def _inspect_job(call: Invocation, job: JobDef) -> int:
-    run = _latest(call, job.name)
+    run: Run | None = None
+    code: int = ExitCode.OK
+    try:
+        run = _latest(call, job.name)
+    except NotFoundError as error:
+        call.console.note(str(error))
+    except UnreachableError as error:
+        # The definition needs no store; its runs are not known, which is not "none".
+        call.console.fail(error)
+        code = error.exit_code
     console = call.console
     fires = next_fires(call.session, most=3, after=call.session.clock.now(), job=job.name)
     if console.json:
@@ -56,12 +65,14 @@ def _inspect_job(call: Invocation, job: JobDef) -> int:
                 "next": [fire.start.isoformat(timespec="seconds") for fire in fires],
             }
         )
-        return ExitCode.OK
+        return code
     for name, value in job_view(job).items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         console.data(_field(name, text))
     for index, fire in enumerate(fires):
         console.data(_field("" if index else "next", f"{full_time(fire.start)} {fire.zone.key}"))
+    if code != ExitCode.OK:
+        return code
     console.data("")
     if run is None:
         console.data("no run yet")
@@ -72,15 +83,10 @@ def _inspect_job(call: Invocation, job: JobDef) -> int:
 
 
 def _latest(call: Invocation, job: str) -> Run | None:
-    """Return the latest run; a definition is shown without a store, too."""
-    try:
-        run_id = call.session.run(queries.latest(call.session.keys, job))
-        if run_id is None:
-            return None
-        return call.session.run(queries.run_or_broken(call.session.keys, run_id))
-    except (UnreachableError, NotFoundError) as error:
-        call.console.note(str(error))
+    run_id = call.session.run(queries.latest(call.session.keys, job))
+    if run_id is None:
         return None
+    return call.session.run(queries.run_or_broken(call.session.keys, run_id))
 
 
 def _run_lines(call: Invocation, run: Run, reasons: list[str], job: JobDef | None) -> Iterator[str]:

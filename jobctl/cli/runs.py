@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from jobctl.cli import values
 from jobctl.cli.render import clock_time, elapsed, ending, short, state_style
 from jobctl.cli.table import columns
@@ -12,7 +10,7 @@ from jobctl.client.listing import list_runs as find_runs
 from jobctl.client.references import fetch
 from jobctl.client.views import loads, run_view
 from jobctl.client.waiting import exit_code
-from jobctl.errors import ExitCode, NotAcceptedError
+from jobctl.errors import ExitCode, NotAcceptedError, UsageError
 from jobctl.model.run import RunState
 
 TYPE_CHECKING = False
@@ -77,7 +75,13 @@ def _since(call: Invocation, word: str | None) -> float | None:
 
     if word[:1].isdigit() and "-" in word:
         return moment(word, zone=default_zone(call.session)).timestamp()
-    seconds = values.duration("--since", word)
+    try:
+        seconds = values.duration("--since", word)
+    except UsageError:
+        raise UsageError(
+            f"--since: {word[:40]!r} is neither a duration nor a time: write for example '2h', "
+            "or 2030-12-24T18:00"
+        ) from None
     assert seconds is not None  # noqa: S101 - a word was given
     return call.session.clock.epoch() - seconds
 
@@ -128,7 +132,7 @@ def result(call: Invocation, *, run: str, raw: bool) -> int:
         elif raw and not isinstance(value, str):
             console.raw(found.result.encode())
         else:
-            console.data(json.dumps(value, ensure_ascii=False))
+            console.value(value)
     elif found.state is RunState.SUCCEEDED:
         console.note(f"run {found.id} returned nothing")
     if found.state is not RunState.SUCCEEDED and not console.json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from jobctl.cli.console import Console
 from jobctl.cli.quick import parse
@@ -16,11 +15,15 @@ if TYPE_CHECKING:
     from jobctl.cli.verbs import Verb
 
 DEBUG_VARIABLE = "JOBCTL_DEBUG"
+SWITCHES = frozenset({"--json", "--quiet", "-q"})
+"""Options of every verb that take no value."""
 
 
 def start(words: list[str]) -> int:
     """Run the command that ``words`` (without the program's name) ask for."""
-    words = _spread(words)
+    words = _verb_first(_spread(words))
+    if words == ["--version"]:
+        return _version()
     if words[:1] == ["__complete"]:
         from jobctl.cli.completions import complete
 
@@ -41,6 +44,38 @@ def _spread(words: list[str]) -> list[str]:
     for word in words:
         out += ["--watch", "--every", word[8:]] if word.startswith("--watch=") else [word]
     return out
+
+
+def _verb_first(words: list[str]) -> list[str]:
+    """Write ``--json status`` as ``status --json``: who says it first means the same."""
+    at = 0
+    moved: list[str] = []
+    kept: list[str] = []
+    while at < len(words) and words[at].startswith("-"):
+        if words[at] in SWITCHES:
+            moved.append(words[at])
+        else:
+            kept.append(words[at])
+            if words[at] in ("-c", "--config"):
+                kept += words[at + 1 : at + 2]
+                at += 1
+        at += 1
+    if not moved or at >= len(words):
+        return words
+    return [*kept, words[at], *moved, *words[at + 1 :]]
+
+
+def _version() -> int:
+    """Tell the version, or why that cannot be done."""
+    from jobctl import __version__
+
+    console = Console()
+
+    def work() -> int:
+        console.data(f"jobctl {__version__}")
+        return ExitCode.OK
+
+    return guard(console, work)
 
 
 def call(verb: Verb, params: dict[str, object], literal: list[str]) -> int:
@@ -71,7 +106,8 @@ def guard(console: Console, work: Callable[[], int], parting: Parting | None = N
         console.talk(f"\njobctl: interrupted{words}")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        return _unread()
+        # Nobody reads our output any more: be quiet.
+        return ExitCode.OK
     except Exception as error:  # noqa: BLE001 - the boundary: users never see a traceback
         return _unexpected(console, error)
     return code
@@ -94,17 +130,13 @@ def target(verb: Verb):  # type: ignore[no-untyped-def]  # noqa: ANN201 - any ve
 def _last_words(console: Console, error: JobctlError) -> int:
     try:
         console.flush()
-        console.fail(error)
-        console.flush()
+    except JobctlError as another:
+        console.fail(another)
     except BrokenPipeError:
-        _unread()
+        pass
+    console.fail(error)
+    console.flush()
     return int(error.exit_code)
-
-
-def _unread() -> int:
-    """Nobody reads our output any more: be quiet, also when Python flushes at its exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.OK
 
 
 def _unexpected(console: Console, error: Exception) -> int:

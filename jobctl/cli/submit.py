@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobctl.cli import values
 from jobctl.cli.words import arguments
 from jobctl.client.submit import Wish, ahead, prepare, send_one
-from jobctl.errors import ExitCode, NotPermittedError, UsageError
+from jobctl.errors import ExitCode, JobctlError, NotPermittedError, UsageError
 from jobctl.model.job import EXEC_JOB
 
 TYPE_CHECKING = False
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from jobctl.cli.invocation import Invocation
     from jobctl.client.submit import Receipt
     from jobctl.model.admission import NewRun
+
+
+USUAL_QUEUE = "default"
+"""Hardly ever without a pool: not worth a second look at the store on every submit."""
 
 
 class Asked:
@@ -137,7 +141,7 @@ def send(call: Invocation, asked: Asked, run: NewRun) -> int:
             console.data(run.request.id)
         raise
     if not receipt.full:
-        _print_id(call, receipt)
+        _print_id_or_say_it(call, receipt)
     code = explain(call, receipt)
     if code == ExitCode.OK:
         _guide(call, receipt, run, supervised=supervised, chosen=asked.queue is not None)
@@ -159,6 +163,14 @@ def _print_id(call: Invocation, receipt: Receipt) -> None:
     else:
         console.data(receipt.id)
     console.flush()
+
+
+def _print_id_or_say_it(call: Invocation, receipt: Receipt) -> None:
+    """Print the id; when that cannot be done, the error tells it."""
+    try:
+        _print_id(call, receipt)
+    except JobctlError as error:
+        raise JobctlError(f"{error}; run {receipt.id} was accepted") from error
 
 
 def explain(call: Invocation, receipt: Receipt) -> int:
@@ -190,7 +202,7 @@ def _guide(
 ) -> None:
     """Tell a person what happens next, and everybody when nothing will."""
     console = call.console
-    if chosen or console.talks_to_person:
+    if chosen or run.request.queue != USUAL_QUEUE or console.talks_to_person:
         _warn_unserved(call, run, supervised=supervised)
     elif not supervised:
         console.note(_nobody(call))

@@ -206,11 +206,18 @@ def _bad_names(job: JobDef, kwargs: Mapping[str, object]) -> list[str]:
     """Return what is wrong with names that nothing declares; a shell job gets them as variables."""
     if job.python:
         return [f"{name!r} is no name for an argument" for name in kwargs if not name]
-    return [
+    problems = [
         f"{name!r} is no name for a variable; use letters, digits, '_' and '-'"
         for name in kwargs
         if not name.isascii() or not name.replace("-", "_").isidentifier()
     ]
+    if len(kwargs) > 1:
+        seen: dict[str, str] = {}
+        for name in kwargs:
+            first = seen.setdefault(name.upper().replace("-", "_"), name)
+            if first != name:
+                problems.append(f"{name}: is the same variable as {first}; rename one of them")
+    return problems
 
 
 def _unpassable(name: str, value: object) -> Iterator[str]:

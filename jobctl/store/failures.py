@@ -62,7 +62,7 @@ REFUSED = frozenset({"NOAUTH", "WRONGPASS", "NOPERM", "DENIED"})
 STALE = frozenset({"READONLY", "UNBLOCKED", "MASTERDOWN"})
 """Replies after which the connection leads to the wrong server and must be dropped."""
 
-FINAL_PHRASES = ("max number of clients", "DENIED ")
+FINAL_PHRASES = ("max number of clients", "DENIED ", "Protocol error: ")
 """Replies after which the server closes the connection."""
 
 
@@ -120,6 +120,8 @@ def _too_old(reply: str, address: Address) -> JobctlError:
 
 
 PHRASES = {
+    # Strangers may not even send a call of ours: it is too long for one who has no password.
+    "unauthenticated ": _refused,
     "ACL failure in script": _refused,
     "The user executing the script": _refused,
     "no password is set": _refused,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,23 @@ def test_a_full_queue_takes_what_fits_and_says_so(make_project: Callable[..., Pr
 def test_nothing_is_sent_for_nothing(project: Project):
     result = bulk(project, b"\n\n", "hello")
     assert (result.out, result.code) == ("", 0)
+
+
+def test_json_is_written_for_nothing_too(project: Project):
+    assert bulk(project, b"", "hello", "--json").json == {"schema": 1, "runs": []}
+
+
+def test_runs_are_sent_though_nobody_reads_their_ids(project: Project, worker: Worker):
+    data = lines(*({"args": [str(number)]} for number in range(3000)))
+    path = project.directory / "many.ndjson"
+    path.write_bytes(data)
+    command = project.command("submit", "hello", "--from-ndjson", str(path))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(20) == 0
+    found = project.jobctl("list", "--ids", "-n", "5000").out.split()
+    assert len(found) == 3000
 
 
 def test_json_lists_every_run(project: Project, worker: Worker):

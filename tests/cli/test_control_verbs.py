@@ -38,7 +38,7 @@ def test_a_final_run_says_so_and_stays(project: Project, worker: Worker):
 def test_one_unknown_name_does_not_save_the_others(project: Project, worker: Worker):
     run_id = project.submit("hello")
     result = project.jobctl("revoke", "nosuch", run_id)
-    assert result.code == 0
+    assert result.code == 66
     assert "nosuch" in result.err
     assert project.run(run_id).state == "revoked"
 
@@ -96,6 +96,16 @@ def test_revoke_as_json(project: Project, worker: Worker):
     run_id = project.submit("hello")
     assert project.jobctl("revoke", run_id, "--json").json["runs"] == [
         {"id": run_id, "before": "queued", "after": "revoked", "stopping": False}
+    ]
+
+
+def test_revoke_as_json_has_the_end_that_was_waited_for(project: Project, worker: Worker):
+    project.submit("hello")
+    claim = worker.start()
+    with worker.soon(lambda other: other.settle(claim, "v", reason="user"), delay=0.2):
+        result = project.jobctl("revoke", claim.id, "--wait", "--json")
+    assert result.json["runs"] == [
+        {"id": claim.id, "before": "running", "after": "revoked", "stopping": False}
     ]
 
 

@@ -311,6 +311,27 @@ def test_a_closed_pipe_is_quiet(project: Project, worker: Worker):
         assert process.wait(10) == 0
 
 
+def test_inspect_of_a_job_does_not_say_no_run_when_nobody_can_tell(
+    make_project: Callable[..., Project],
+):
+    project = make_project("/nowhere")
+    result = project.jobctl("inspect", "hello")
+    assert result.code == 69
+    assert "echo hello" in result.out
+    assert "no run yet" not in result.out
+
+
+def test_since_says_both_things_it_takes(project: Project):
+    result = project.jobctl("list", "--since", "yesterday")
+    assert result.code == 2
+    assert "2h" in result.err
+    assert "2030-12-24T18:00" in result.err
+
+
+def test_switches_may_stand_before_the_verb(project: Project, worker: Worker):
+    assert project.jobctl("--json", "-q", "list").json["runs"] == []
+
+
 def test_every_error_is_json_where_json_is_asked_for(make_project: Callable[..., Project]):
     project = make_project("/nowhere")
     for words in (

@@ -7,15 +7,13 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from project import Project, environment
+from project import Project, Worker, environment
 
 from jobctl.model.ids import derived_id, is_id, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from project import Worker
 
 
 def test_the_id_stands_alone_on_stdout(project: Project, worker: Worker):
@@ -39,6 +37,17 @@ def test_a_queue_that_nobody_serves_is_worth_a_note(project: Project, worker: Wo
         in project.jobctl("submit", "hello", "--queue", "lost").err
     )
     assert project.jobctl("submit", "hello", "--queue", "slow").err == ""
+
+
+def test_a_job_whose_queue_nobody_serves_is_worth_a_note(project: Project):
+    Worker(project, queues=("default",))
+    assert "no supervisor serves queue slow" in project.jobctl("submit", "other").err
+
+
+def test_names_that_are_one_variable_are_refused(project: Project):
+    result = project.jobctl("submit", "hello", "max-width=1", "MAX_WIDTH=2")
+    assert result.code == 2
+    assert "MAX_WIDTH: is the same variable as max-width" in result.err
 
 
 def test_quiet_leaves_out_the_note(project: Project):

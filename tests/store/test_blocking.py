@@ -163,6 +163,18 @@ def test_password_opens_a_tcp_server(raw_server: Callable[..., Address], free_po
         assert caught.value.exit_code == 77
 
 
+def test_long_call_without_the_password_is_refused(
+    raw_server: Callable[..., Address], free_port: int
+) -> None:
+    raw_server("--requirepass", "secret", "--port", str(free_port))
+    call = plain("MSET", *(str(number) for number in range(20)))
+    with (
+        BlockingStore(Address.parse(f"redis://127.0.0.1:{free_port}")) as store,
+        pytest.raises(NotPermittedError, match="correct the user and password"),
+    ):
+        store.run(call)
+
+
 def test_password_for_an_open_server_is_refused(server: EmbeddedStore) -> None:
     address = Address(path=server.address.path, password="x")
     with (
