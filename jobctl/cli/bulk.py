@@ -77,13 +77,17 @@ def _send(call: Invocation, runs: Iterator[NewRun]) -> int:
         raise
     if console.json:
         console.document({"runs": documents})
+    return _conclude(call, refused=refused, skipped=skipped, accepted=accepted)
+
+
+def _conclude(call: Invocation, *, refused: int, skipped: int, accepted: int) -> int:
     if refused:
-        console.report(
+        call.console.report(
             "not_accepted",
             f"{refused} runs were not accepted, their queue is full; {accepted} were",
         )
     if skipped:
-        console.note(f"{skipped} runs were skipped, an older run of their job has not ended")
+        call.console.note(f"{skipped} runs were skipped, an older run of their job has not ended")
     return ExitCode.NOT_ACCEPTED if refused or skipped else ExitCode.OK
 
 

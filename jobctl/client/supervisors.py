@@ -20,7 +20,7 @@ class Supervisor:
     """One supervisor. Times are epoch seconds."""
 
     __slots__ = (
-        "age", "host", "id", "load", "pid", "pools", "reload_error", "reloads", "stale", "started_at", "version", "zone",
+        "age", "held", "host", "id", "load", "pid", "pools", "reload_error", "reloads", "stale", "started_at", "version", "zone",
     )  # fmt: skip
 
     def __init__(self, supervisor_id: str, facts: Mapping[str, str], *, now: float) -> None:
@@ -39,13 +39,13 @@ class Supervisor:
         self.reloads = int(facts.get("reloads", "0"))
         """How often it has read its configuration again, in vain or not."""
         self.reload_error = facts.get("reload_error", "")
+        self.held: dict[str, int] = {}
+        """Pool → runs it holds; filled in by :func:`live_supervisors`."""
         self.load = _objects(facts.get("load", "{}"))
 
     def running(self, pool: str) -> int:
-        """Return how many attempts a pool ran at the last heartbeat."""
-        pools = self.load.get("pools", {})
-        found = pools.get(pool, {}) if isinstance(pools, dict) else {}
-        return int(found.get("running", 0)) if isinstance(found, dict) else 0
+        """Return how many runs a pool holds now."""
+        return self.held.get(pool, 0)
 
     def queues(self) -> set[str]:
         """Return the queues its pools serve."""
@@ -72,6 +72,19 @@ def live_supervisors(session: Session, *, stale: bool = False) -> list[Superviso
     found = [
         Supervisor(one, facts, now=now) for one, facts in zip(ids, replies, strict=True) if facts
     ]
+    _count_held(session, found)
     return sorted(
         (item for item in found if stale or not item.stale), key=lambda item: (item.host, item.id)
     )
+
+
+def _count_held(session: Session, found: list[Supervisor]) -> None:
+    """Ask the store what each pool holds: what a supervisor said at its last beat may be old."""
+    keys = session.keys
+    owners = session.run_many([queries.owners(keys, item.id) for item in found]) if found else []
+    pairs = [(item, owner) for item, group in zip(found, owners, strict=True) for owner in group]
+    calls = [queries.owned_length(keys, owner) for _, owner in pairs]
+    for (item, owner), count in zip(pairs, session.run_many(calls) if calls else [], strict=True):
+        # An owner is "<supervisor>/<pool>.<serial>"; a pool that is being replaced has two.
+        pool = owner.rpartition("/")[2].rpartition(".")[0]
+        item.held[pool] = item.held.get(pool, 0) + count

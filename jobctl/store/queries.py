@@ -143,6 +143,11 @@ def owned(keys: Keys, owner: str) -> Call[list[str]]:
     return Call(("SMEMBERS", keys.own(owner)), _ids)
 
 
+def owned_length(keys: Keys, owner: str) -> Call[int]:
+    """Count the runs an owner has claimed."""
+    return Call(("SCARD", keys.own(owner)), _int)
+
+
 def owners(keys: Keys, supervisor: str) -> Call[list[str]]:
     """Read the owners of a supervisor."""
     return Call(("SMEMBERS", keys.pools(supervisor)), _ids)

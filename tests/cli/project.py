@@ -169,7 +169,7 @@ class Worker:
         self.keys = project.keys
         self.store = project.session.store
         self.sid = f"{host}~a"
-        self.owner = f"{self.sid}/p.1"
+        self.owner = f"{self.sid}/default.1"
         self.queues = queues
         facts = {
             "host": host,
