@@ -77,9 +77,13 @@ class Output:
         self._size_seen = 0
         self._pause = FIRST_LOOK
         # Opened anew: flags a job sets on its descriptor must not reach the next job.
-        self._fd = os.open(
-            self._spool, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _LOG_MODE
-        )
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            self._fd = os.open(self._spool, flags, _LOG_MODE)
+        except FileNotFoundError:
+            # Somebody cleaned up too much.
+            self._dirs.create()
+            self._fd = os.open(self._spool, flags, _LOG_MODE)
         return self._fd
 
     def close(self, *, retire: bool) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine.batch import Batch, forget
 from jobctl.errors import JobctlError
+from jobctl.model.run import LETTERS
 from jobctl.store import queries, transitions
 
 if TYPE_CHECKING:
@@ -224,8 +225,8 @@ class Pump:
         for item, answer in zip(batch.settlements.values(), settled, strict=True):
             if answer == "stale":
                 log.error(
-                    "run %s: it was taken over while we ran epoch %d; our outcome (%s %s) is discarded",
-                    item.id, item.epoch, item.letter, item.reason,
+                    "run %s: it was taken over while we ran epoch %d; our outcome (%s) is discarded",
+                    item.id, item.epoch, LETTERS[item.letter].value,
                 )  # fmt: skip
         forget(self._marks, batch.marks)
         forget(self._notes, batch.notes)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jobctl.model.run import Request
     from jobctl.model.settle import Verdict
 
+POISON_ERROR = "whoever ran it died three times while it ran; it is not run again"
 ERROR_MOST = 2000
 """Characters of an error text kept on a run."""
 
@@ -177,7 +178,9 @@ def _fields(
         fields += ["rc", outcome.exit_code]
     if outcome.signal is not None:
         fields += ["sg", outcome.signal]
-    if outcome.error:
+    if verdict.reason == Reason.POISON.value:
+        fields += ["er", POISON_ERROR]
+    elif outcome.error:
         fields += ["er", outcome.error[-ERROR_MOST:]]
     if outcome.result is not None and _keeps_result(job, verdict.letter):
         fields += ["re", outcome.result]

@@ -6,6 +6,7 @@ import os
 import pwd
 import resource
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -395,3 +396,10 @@ def test_slot_starts_clean_after_a_crashed_pool(attempts: Attempts) -> None:
         outcome = attempts.execute("true")
         survivor.write("more")
     assert outcome.log_bytes == 0
+
+
+def test_spool_that_somebody_removed_is_made_again(attempts: Attempts) -> None:
+    attempts.execute("echo one")
+    shutil.rmtree(attempts.dirs.spool)
+    attempts.execute("echo two")
+    assert attempts.log == "two\n"

@@ -22,6 +22,12 @@ end
 
 local LOST_MOST, CLAIMS_MOST = 3, 5
 
+local function poison(r, fence, why)
+  local more = { 'er', why }
+  for _, item in ipairs(fence) do more[#more + 1] = item end
+  finish(r, 'x', 'poison', more)
+end
+
 local function take_back(id, owner)
   local r = load(id)
   if not r or r.o ~= owner or (r.s ~= 'c' and r.s ~= 'r') then return end
@@ -32,14 +38,14 @@ local function take_back(id, owner)
   elseif r.s == 'c' then
     local claims = (tonumber(r.cl or '') or 0) + 1
     call('HSET', record(id), 'cl', claims)
-    if claims >= CLAIMS_MOST then finish(r, 'x', 'poison', fence) else put_back(r) end
+    if claims >= CLAIMS_MOST then poison(r, fence, 'whoever had claimed it died five times before it started; it is not run again') else put_back(r) end
   else
     local lost = (tonumber(r.ls or '') or 0) + 1
     call('HSET', record(id), 'ls', lost, 'rs', 'lost')
     if r.ol == 'f' then
       finish(r, 'x', 'lost', fence)
     elseif lost >= LOST_MOST then
-      finish(r, 'x', 'poison', fence)
+      poison(r, fence, 'whoever ran it died three times while it ran; it is not run again')
     else
       put_back(r)
     end
