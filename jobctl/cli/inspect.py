@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import json
 
-from jobctl.cli.render import clock_time, describe_end, elapsed, full_time, short, state_style
+from jobctl.cli.render import (
+    clock_time,
+    describe_end,
+    elapsed,
+    full_time,
+    short,
+    state_style,
+    zone_of,
+)
 from jobctl.cli.table import clean
 from jobctl.client.explain import why
 from jobctl.client.open import shown
@@ -18,6 +26,7 @@ from jobctl.store import queries
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import tzinfo
 
     from jobctl.cli.invocation import Invocation
     from jobctl.model.job import JobDef
@@ -116,11 +125,12 @@ def _run_lines(call: Invocation, run: Run, reasons: list[str], job: JobDef | Non
     yield from _time_lines(call, run)
     yield from _end_lines(run)
     for attempt in run.attempts:
-        yield _field(f"attempt {attempt.number}", _attempt(attempt))
+        yield _field(f"attempt {attempt.number}", _attempt(attempt, zone_of(call.session)))
 
 
 def _time_lines(call: Invocation, run: Run) -> Iterator[str]:
-    yield _field("submitted", clock_time(run.submitted_at))
+    zone = zone_of(call.session)
+    yield _field("submitted", clock_time(run.submitted_at, zone=zone))
     for label, moment in (
         ("scheduled for", run.request.scheduled_at),
         ("not before", run.not_before),
@@ -129,7 +139,7 @@ def _time_lines(call: Invocation, run: Run) -> Iterator[str]:
         ("finished", run.finished_at),
     ):
         if moment is not None:
-            yield _field(label, clock_time(moment))
+            yield _field(label, clock_time(moment, zone=zone))
     took = elapsed(run, call.session.clock.epoch())
     if took is not None:
         yield _field("took", short(took))
@@ -153,7 +163,7 @@ def _end_lines(run: Run) -> Iterator[str]:
         yield _field("result", clean(run.result)[:500])
 
 
-def _attempt(attempt: AttemptRecord) -> str:
+def _attempt(attempt: AttemptRecord, zone: tzinfo | None) -> str:
     parts = [attempt.outcome]
     if attempt.reason:
         parts.append(attempt.reason)
@@ -161,7 +171,7 @@ def _attempt(attempt: AttemptRecord) -> str:
         parts.append(f"exit {attempt.exit_code}")
     if attempt.signal:
         parts.append(f"signal {attempt.signal}")
-    parts.append(f"started {clock_time(attempt.started_at)}")
+    parts.append(f"started {clock_time(attempt.started_at, zone=zone)}")
     parts.append(f"took {short(attempt.duration)}")
     usage = attempt.usage
     parts.append(f"cpu {short(usage.user + usage.system)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from jobctl.cli import values
-from jobctl.cli.render import clock_time, full_time, short, state_style
+from jobctl.cli.render import clock_time, full_time, short, state_style, zone_of
 from jobctl.cli.table import columns
 from jobctl.client import schedules
 from jobctl.client.jobs import job_rows
@@ -16,7 +16,7 @@ from jobctl.model.units import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from jobctl.cli.invocation import Invocation
     from jobctl.client.jobs import JobRow
@@ -47,12 +47,13 @@ def jobs(call: Invocation) -> int:
             else padded
         )
 
-    for line in columns(HEAD, [_cells(row) for row in rows], paint=paint):
+    zone = zone_of(call.session)
+    for line in columns(HEAD, [_cells(row, zone) for row in rows], paint=paint):
         console.data(line)
     return ExitCode.OK
 
 
-def _cells(row: JobRow) -> tuple[str, ...]:
+def _cells(row: JobRow, zone: tzinfo | None) -> tuple[str, ...]:
     upcoming = "-"
     if row.next is not None:
         upcoming = row.next.start.strftime("%Y-%m-%d %H:%M:%S %z")
@@ -62,7 +63,7 @@ def _cells(row: JobRow) -> tuple[str, ...]:
         row.kind,
         ", ".join(row.rules) or "-",
         "off" if not row.job.enabled else upcoming,
-        clock_time(last.finished_at or last.submitted_at) if last is not None else "-",
+        clock_time(last.finished_at or last.submitted_at, zone=zone) if last is not None else "-",
         last.state.value if last is not None else "-",
         short(row.average),
     )

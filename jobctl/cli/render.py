@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from jobctl.cli.console import Console
+    from jobctl.client.open import Session
     from jobctl.model.run import Run
 
 STATE_STYLES = {
@@ -51,8 +52,18 @@ def short(seconds: float | None) -> str:
     return f"{whole}s"
 
 
-def clock_time(seconds: float | None, *, zone: tzinfo | None = None) -> str:
-    """Return an instant in the host's zone, to the second."""
+def zone_of(session: Session) -> tzinfo | None:
+    """Return the zone of what is shown, that of words without an offset: ``None`` is the host's."""
+    name = session.settings.timezone
+    if not name:
+        return None
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
+
+
+def clock_time(seconds: float | None, *, zone: tzinfo | None) -> str:
+    """Return an instant in ``zone``, see :func:`zone_of`, to the second."""
     if seconds is None:
         return NOTHING
     return datetime.fromtimestamp(seconds, UTC).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobctl.cli import values
-from jobctl.cli.render import clock_time, elapsed, ending, short, state_style
+from jobctl.cli.render import clock_time, elapsed, ending, short, state_style, zone_of
 from jobctl.cli.table import columns
 from jobctl.client.listing import Filter
 from jobctl.client.listing import list_runs as find_runs
@@ -88,14 +88,15 @@ def _since(call: Invocation, word: str | None) -> float | None:
 
 def _table(call: Invocation, found: list[Run]) -> None:
     now = call.session.clock.epoch()
+    zone = zone_of(call.session)
     rows = [
         (
             run.id,
             run.job,
             run.state.value,
             str(run.attempt),
-            clock_time(run.submitted_at),
-            clock_time(run.started_at),
+            clock_time(run.submitted_at, zone=zone),
+            clock_time(run.started_at, zone=zone),
             short(elapsed(run, now)),
             ending(run) if run.state.final else "-",
             run.host or "-",

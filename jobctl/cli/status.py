@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from jobctl.cli import values
@@ -31,6 +32,7 @@ MOST_JSON_ROWS = 100
 SHORTEST_EVERY = 0.1
 NARROWEST = 40
 USUAL_WIDTH = 80
+USUAL_HEIGHT = 24
 
 
 def status(
@@ -102,8 +104,7 @@ def _everything(call: Invocation, *, since: float) -> int:
     if console.json:
         console.document(_view(seen, call))
         return ExitCode.OK
-    screen = _Screen(call, seen)
-    for line in screen.lines():
+    for line in _fitting(call, seen):
         console.data(line)
     if not any(not item.stale for item in seen.supervisors):
         console.note(
@@ -112,13 +113,28 @@ def _everything(call: Invocation, *, since: float) -> int:
     return ExitCode.OK
 
 
-class _Screen:
-    """One picture of the namespace in about 80 by 24."""
+def _fitting(call: Invocation, seen: Overview) -> list[str]:
+    """Return as many rows of everything as the screen has room for, the prompt below included."""
+    if not call.console.on_terminal:
+        return _Screen(call, seen, width=None, most=MOST_ROWS).lines()
+    width, height = _terminal_size()
+    lines: list[str] = []
+    for most in range(MOST_ROWS, 0, -1):
+        lines = _Screen(call, seen, width=width, most=most).lines()
+        if len(lines) < height:
+            break
+    return lines
 
-    def __init__(self, call: Invocation, seen: Overview) -> None:
+
+class _Screen:
+    """One picture of the namespace."""
+
+    def __init__(self, call: Invocation, seen: Overview, *, width: int | None, most: int) -> None:
+        """``most`` is how many runs or instants a block shows."""
         self._call = call
         self._seen = seen
-        self._width = _terminal_width() if call.console.on_terminal else None
+        self._width = width
+        self._most = most
 
     def lines(self) -> list[str]:
         blocks = [
@@ -175,7 +191,7 @@ class _Screen:
                 short(item.oldest) if item.oldest is not None else "-",
                 "" if item.served else "nobody serves it",
             )
-            for item in sorted(busy, key=lambda item: -item.ready)[: MOST_ROWS - 1]
+            for item in sorted(busy, key=lambda item: -item.ready)[: max(1, self._most - 1)]
         ]
         totals = f"{seen.total_running} running, {seen.parked} parked, {seen.scheduled} scheduled"
         counts = seen.counters
@@ -195,7 +211,7 @@ class _Screen:
                 short(seen.now - run.started_at) if run.started_at else "-",
                 run.host or "-",
             )
-            for run in seen.running
+            for run in seen.running[: self._most]
         ]
         more = seen.total_running - len(rows)
         table = self._block(("RUNNING", "JOB", "ATT", "AGE", "HOST"), rows, right=(2, 3))
@@ -212,7 +228,7 @@ class _Screen:
                 fire.job,
                 fire.zone.key,
             )
-            for fire in self._seen.fires
+            for fire in self._seen.fires[: self._most]
         ]
         return self._block(("NEXT", "IN", "JOB", "ZONE"), rows, right=(1,))
 
@@ -231,7 +247,7 @@ class _Screen:
                     60,
                 ),
             )
-            for run in seen.failures
+            for run in seen.failures[: self._most]
         ]
         return self._block(
             ("FAILED", "JOB", "WHEN", "WHY", "ERROR"), rows, right=(2,),
@@ -239,14 +255,22 @@ class _Screen:
         )  # fmt: skip
 
 
-def _terminal_width() -> int:
-    told = os.environ.get("COLUMNS", "")
-    if told.isdecimal() and int(told):
-        return max(NARROWEST, int(told))
+def _terminal_size() -> tuple[int, int]:
+    """Return columns and lines; ``COLUMNS`` and ``LINES`` win over what the terminal says."""
     try:
-        return max(NARROWEST, os.get_terminal_size().columns or USUAL_WIDTH)
+        found: tuple[int, int] = os.get_terminal_size(sys.stdout.fileno())
     except OSError:
-        return USUAL_WIDTH
+        found = (0, 0)
+    sizes = [
+        int(told) if told.isdecimal() and int(told) else size or usual
+        for told, size, usual in zip(
+            (os.environ.get("COLUMNS", ""), os.environ.get("LINES", "")),
+            found,
+            (USUAL_WIDTH, USUAL_HEIGHT),
+            strict=True,
+        )
+    ]
+    return max(NARROWEST, sizes[0]), sizes[1]
 
 
 def _view(seen: Overview, call: Invocation) -> dict[str, object]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from project import environment
 
 from jobctl.cli import start as boundary
 from jobctl.store import transitions
@@ -240,6 +244,32 @@ def test_status_shows_supervisors_queues_running_next_and_failures(
     assert result.code == 0
 
 
+@pytest.mark.parametrize("height", [20, 24])
+def test_status_fits_the_screen(project: Project, worker: Worker, height: int):
+    for _ in range(12):
+        project.submit("hello")
+    for _ in range(6):
+        worker.finish("x", reason="exit", rc=1)
+    for _ in range(4):
+        worker.start()
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        project.command("status"), stdout=follower, stderr=subprocess.DEVNULL,
+        env=environment(LINES=str(height), COLUMNS="80", TERM="xterm"),
+    ) as process:  # fmt: skip
+        os.close(follower)
+        shown = b""
+        with suppress(OSError):
+            while data := os.read(leader, 65536):
+                shown += data
+        assert process.wait(10) == 0
+    os.close(leader)
+    lines = shown.decode().splitlines()
+    assert len(lines) < height
+    for block in ("HOST", "QUEUE", "RUNNING", "NEXT", "FAILED"):
+        assert block in shown.decode()
+
+
 def test_status_as_json(project: Project, worker: Worker):
     project.submit("hello")
     seen = project.jobctl("status", "--json").json
@@ -319,6 +349,16 @@ def test_inspect_of_a_job_does_not_say_no_run_when_nobody_can_tell(
     assert result.code == 69
     assert "echo hello" in result.out
     assert "no run yet" not in result.out
+
+
+def test_times_are_shown_as_they_are_understood(project: Project, worker: Worker):
+    # The zone of the file is Europe/Berlin, that of the host need not be.
+    run_id = project.submit("hello", "--at", "2030-01-15T12:00:00")
+    shown = project.jobctl("inspect", run_id).out
+    assert "not before:    2030-01-15 12:00:00" in shown
+    columns = project.jobctl("list").out.splitlines()[1].split()
+    submitted = f"{columns[4]}T{columns[5]}"
+    assert project.jobctl("list", "--since", submitted, "--ids").out.split() == [run_id]
 
 
 def test_since_says_both_things_it_takes(project: Project):
