@@ -33,9 +33,7 @@ def check(call: Invocation, *, strict: bool) -> int:
     problems = list(checked.problems)
     if checked.config is not None:
         # The file may be meant for another host, or another user: here they only warn.
-        problems += [
-            replace(item, severity=WARNING) for item in host_problems(checked.config)
-        ]
+        problems += [replace(item, severity=WARNING) for item in host_problems(checked.config)]
     bad = [item for item in problems if strict or item.severity == ERROR]
     session = None if checked.config is None else Session(to_plain(checked.config))  # type: ignore[arg-type]
     if call.console.json:

@@ -69,9 +69,7 @@ def _clear(spool: Path) -> None:
             path.unlink()
 
 
-async def connect(
-    store: AsyncStore, *, stop: asyncio.Event, on_wait: Callable[[], None]
-) -> None:
+async def connect(store: AsyncStore, *, stop: asyncio.Event, on_wait: Callable[[], None]) -> None:
     """Return when the store is reached, however long that takes.
 
     ``on_wait`` is called when it is not there at once. Raises ``NotPermittedError`` for wrong

@@ -104,7 +104,9 @@ def config_from_plain(plain: Mapping[str, object]) -> Config:
     return Config(
         settings=settings_from_plain(plain),
         jobs={name: job_from_plain(item) for name, item in table("jobs").items()},
-        pools={name: PoolDef(**_tuples(dict(item), PoolDef)) for name, item in table("pools").items()},  # type: ignore[arg-type]
+        pools={
+            name: PoolDef(**_tuples(dict(item), PoolDef)) for name, item in table("pools").items()
+        },  # type: ignore[arg-type]
         queues={name: QueueDef(**item) for name, item in table("queues").items()},  # type: ignore[arg-type]
         limits={name: LimitDef(**item) for name, item in table("limits").items()},  # type: ignore[arg-type]
         path=str(plain.get("path", "")),

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def test_an_interval_fires_again_and_again(host: Host) -> None:
-    host.write(f"[jobs.tick]\nschedule = '@every 1s'\ncommand = 'echo $JOBCTL_SCHEDULED_AT $JOBCTL_TRIGGER >> {host.directory}/ticks'\n")
+    host.write(
+        f"[jobs.tick]\nschedule = '@every 1s'\ncommand = 'echo $JOBCTL_SCHEDULED_AT $JOBCTL_TRIGGER >> {host.directory}/ticks'\n"
+    )
     host.start()
 
     wait_until(lambda: len(host.lines("ticks")) >= 3, what="three ticks")
@@ -64,9 +66,13 @@ def test_an_instant_missed_while_down_is_made_up_for_once(host: Host) -> None:
 
 
 def test_next_names_the_instants_the_daemon_will_use(host: Host) -> None:
-    host.write("[jobs.nightly]\nschedule = '30 2 * * *'\ntimezone = 'Europe/Berlin'\ncommand = 'true'\n")
+    host.write(
+        "[jobs.nightly]\nschedule = '30 2 * * *'\ntimezone = 'Europe/Berlin'\ncommand = 'true'\n"
+    )
 
-    said = json.loads(host.run("next", "nightly", "-n", "2", "--from", "2021-03-27T12:00:00Z", "--json"))
+    said = json.loads(
+        host.run("next", "nightly", "-n", "2", "--from", "2021-03-27T12:00:00Z", "--json")
+    )
 
     instants = [datetime.fromisoformat(text) for text in said["next"]]
     assert instants == [

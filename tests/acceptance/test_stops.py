@@ -125,7 +125,12 @@ def test_a_run_that_is_too_late_expires_without_running(host: Host) -> None:
 
 @pytest.mark.parametrize(
     ("overlap", "first", "second"),
-    [("skip", "succeeded", "skipped"), ("replace", "revoked", "succeeded"), ("queue-all", "succeeded", "succeeded"), ("allow", "succeeded", "succeeded")],
+    [
+        ("skip", "succeeded", "skipped"),
+        ("replace", "revoked", "succeeded"),
+        ("queue-all", "succeeded", "succeeded"),
+        ("allow", "succeeded", "succeeded"),
+    ],
 )
 def test_overlap_decides_what_a_second_run_does(
     host: Host, overlap: str, first: str, second: str

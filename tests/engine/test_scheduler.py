@@ -134,9 +134,21 @@ def test_nothing_fires_early(world) -> None:
 @pytest.mark.parametrize(
     ("missed", "kinds", "runs"),
     [
-        (Missed.SKIP, [("12:10", "missed"), ("12:20", "missed"), ("12:30", "missed"), ("12:40", "fire")], 1),
-        (Missed.ONCE, [("12:10", "missed"), ("12:20", "missed"), ("12:30", "catchup"), ("12:40", "fire")], 2),
-        (Missed.ALL, [("12:10", "catchup"), ("12:20", "catchup"), ("12:30", "catchup"), ("12:40", "fire")], 4),
+        (
+            Missed.SKIP,
+            [("12:10", "missed"), ("12:20", "missed"), ("12:30", "missed"), ("12:40", "fire")],
+            1,
+        ),
+        (
+            Missed.ONCE,
+            [("12:10", "missed"), ("12:20", "missed"), ("12:30", "catchup"), ("12:40", "fire")],
+            2,
+        ),
+        (
+            Missed.ALL,
+            [("12:10", "catchup"), ("12:20", "catchup"), ("12:30", "catchup"), ("12:40", "fire")],
+            4,
+        ),
     ],
 )
 def test_missed_instants_follow_the_policy(world, missed: Missed, kinds: object, runs: int) -> None:

@@ -72,7 +72,9 @@ def test_rate_is_a_count_and_a_period(text: str, rate: tuple[int, int]) -> None:
     assert parse_rate(text) == rate
 
 
-@pytest.mark.parametrize("text", ["", "10", "/m", "0/m", "10/0s", "10/x", "-1/m", "1.5/m", "\u0661/m"])
+@pytest.mark.parametrize(
+    "text", ["", "10", "/m", "0/m", "10/0s", "10/x", "-1/m", "1.5/m", "\u0661/m"]
+)
 def test_other_rates_are_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match="is not a rate"):
         parse_rate(text)
