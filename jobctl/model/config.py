@@ -104,9 +104,7 @@ def config_from_plain(plain: Mapping[str, object]) -> Config:
     return Config(
         settings=settings_from_plain(plain),
         jobs={name: job_from_plain(item) for name, item in table("jobs").items()},
-        pools={
-            name: PoolDef(**_tuples(dict(item), PoolDef)) for name, item in table("pools").items()
-        },  # type: ignore[arg-type]
+        pools={name: _pool(item) for name, item in table("pools").items()},
         queues={name: QueueDef(**item) for name, item in table("queues").items()},  # type: ignore[arg-type]
         limits={name: LimitDef(**item) for name, item in table("limits").items()},  # type: ignore[arg-type]
         path=str(plain.get("path", "")),
@@ -117,6 +115,10 @@ def config_from_plain(plain: Mapping[str, object]) -> Config:
 def settings_from_plain(plain: Mapping[str, object]) -> Settings:
     """Rebuild only the ``[jobctl]`` table of a plain configuration."""
     return Settings(**plain["settings"])  # type: ignore[arg-type]
+
+
+def _pool(plain: Mapping[str, object]) -> PoolDef:
+    return PoolDef(**_tuples(dict(plain), PoolDef))  # type: ignore[arg-type]
 
 
 def _schedule(plain: Mapping[str, object]) -> ScheduleDef:
