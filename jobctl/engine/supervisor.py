@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -12,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jobctl
+from jobctl.engine import announce
 from jobctl.engine.burst import wait_idle
 from jobctl.engine.fleet import Fleet
 from jobctl.engine.heart import Doorman, Heartbeat
 from jobctl.engine.lock import StateLock, prepare
 from jobctl.engine.notify import Notifier, watchdog_period
 from jobctl.engine.orphans import reap_orphans
-from jobctl.engine.pools import Identity, queues_of
+from jobctl.engine.pools import Identity
 from jobctl.engine.processes import become_subreaper
 from jobctl.engine.rescuer import Promoter, Rescuer
 from jobctl.engine.retention import Retention
@@ -166,28 +166,14 @@ class Supervisor:
 
     async def _register(self, error: str | None = None) -> None:
         """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded."""
-        facts = self._facts()
+        facts = announce.facts(
+            self._config, host=self._host, timezone=self._timezone, started_at=self._started_at
+        )
         if error is not None:
             self._reloads += 1
             facts |= {"reloads": str(self._reloads), "reload_error": error}
         await self._store.run(membership.register(self._keys, supervisor=self._sid, facts=facts))
         await self._store.run(transitions.set_limits(self._keys, limit_sizes(self._config)))
-
-    def _facts(self) -> dict[str, str]:
-        pools = {
-            pool.name: {"slots": pool.slots, "queues": queues_of(self._config, pool.name)}
-            for pool in self._config.pools.values()
-        }
-        return {
-            "host": self._host,
-            "pid": str(os.getpid()),
-            "version": jobctl.__version__,
-            "started": f"{self._started_at:.3f}",
-            "zone": self._config.settings.timezone or self._timezone,
-            "state_dir": str(self._state_dir),
-            "config": self._config.path,
-            "pools": json.dumps(pools, separators=(",", ":")),
-        }
 
     def _start_services(self) -> None:
         """Start the duties; the heartbeat first, for without it everything else is refused."""
@@ -296,7 +282,7 @@ class Supervisor:
             while self._reload_asked:
                 self._reload_asked = False
                 config = await self._reload()
-            self._check_unchanged(config)
+            announce.check_unchanged(self._config, config)
             old, self._config = self._config, config
             removed = dict.fromkeys(limit_sizes(old).keys() - limit_sizes(config).keys(), "")
             if removed:
@@ -313,13 +299,6 @@ class Supervisor:
                 await self._register(error=str(error))
         finally:
             self._notifier.send("READY=1", f"STATUS={self._status()}")
-
-    def _check_unchanged(self, config: Config) -> None:
-        """Keep what cannot change under a running daemon; say so."""
-        new, old = config.settings, self._config.settings
-        for name in ("redis", "namespace", "state_dir"):
-            if getattr(new, name) != getattr(old, name):
-                raise UnreachableError(f"{name} in [jobctl] changed; restart the daemon to use it")
 
     def _fenced(self) -> None:
         """Stop at once: others have taken our runs over. The service manager starts us anew."""

@@ -1,0 +1,42 @@
+"""What a supervisor says of itself in the store, and what may not change while it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import jobctl
+from jobctl.engine.pools import queues_of
+from jobctl.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from jobctl.model.config import Config
+
+FIXED = ("redis", "namespace", "state_dir")
+"""Settings that need a restart."""
+
+
+def facts(config: Config, *, host: str, timezone: str, started_at: float) -> dict[str, str]:
+    """Return the fields of ``sup:<sid>``; ``started_at`` is epoch seconds."""
+    pools = {
+        pool.name: {"slots": pool.slots, "queues": queues_of(config, pool.name)}
+        for pool in config.pools.values()
+    }
+    return {
+        "host": host,
+        "pid": str(os.getpid()),
+        "version": jobctl.__version__,
+        "started": f"{started_at:.3f}",
+        "zone": config.settings.timezone or timezone,
+        "state_dir": config.settings.state_dir,
+        "config": config.path,
+        "pools": json.dumps(pools, separators=(",", ":")),
+    }
+
+
+def check_unchanged(old: Config, new: Config) -> None:
+    """Raise ``UnreachableError`` when a reload would change what a running daemon cannot."""
+    for name in FIXED:
+        if getattr(new.settings, name) != getattr(old.settings, name):
+            raise UnreachableError(f"{name} in [jobctl] changed; restart the daemon to use it")
