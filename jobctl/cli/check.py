@@ -6,6 +6,7 @@ import os
 
 from jobctl.cli.render import full_time
 from jobctl.cli.table import columns
+from jobctl.cli.values import counted
 from jobctl.errors import ExitCode, JobctlError, NotPermittedError
 
 TYPE_CHECKING = False
@@ -42,8 +43,10 @@ def check(call: Invocation, *, strict: bool) -> int:
     _talk(call, problems)
     if bad:
         errors = sum(item.severity == ERROR for item in problems)
-        rest = f" and {len(problems) - errors} warnings" if len(problems) > errors else ""
-        call.console.report("config", f"{path}: {errors} errors{rest}")
+        rest = (
+            f" and {counted(len(problems) - errors, 'warning')}" if len(problems) > errors else ""
+        )
+        call.console.report("config", f"{path}: {counted(errors, 'error')}{rest}")
         return ExitCode.CONFIG
     if session is not None:
         _show_jobs(call, session)
@@ -111,7 +114,8 @@ def _show_jobs(call: Invocation, session: Session) -> None:
     config = session.config
     slots = sum(pool.slots for pool in config.pools.values())
     call.console.note(
-        f"{session.path} is fine: {len(rows)} jobs, {slots} slots in {len(config.pools)} pools"
+        f"{session.path} is fine: {counted(len(rows), 'job')}, "
+        f"{counted(slots, 'slot')} in {counted(len(config.pools), 'pool')}"
     )
 
 

@@ -82,3 +82,8 @@ def states(word: str | None) -> frozenset[RunState]:
                 "final or unfinished"
             )
     return frozenset(found)
+
+
+def counted(number: int, word: str) -> str:
+    """Return ``1 job``, ``2 jobs``."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
