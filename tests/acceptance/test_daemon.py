@@ -328,3 +328,21 @@ def test_who_follows_a_log_sees_the_end_over_a_restart_of_daemon_and_store(host:
 
         assert follower.stdout.read() == "one\n"
         assert follower.wait(30) == 0
+
+
+def test_run_that_must_not_repeat_ends_as_lost(host: Host) -> None:
+    host.write(
+        "[jobs.once]\ndelivery = 'at-most-once'\nstop_timeout = '1s'\n"
+        f"command = 'echo started >> {host.directory}/starts; sleep 60'\n"
+    )
+    daemon = host.start()
+    run_id = host.submit("once")
+    wait_until(lambda: host.lines("starts"), what="running")
+
+    daemon.kill()
+    daemon.wait()
+    host.start()
+    run = host.wait_state(run_id)
+
+    assert (run["state"], run["reason"]) == ("failed", "lost")
+    assert host.lines("starts") == ["started"]
