@@ -31,8 +31,6 @@ class Held:
     """Number of the attempt this claim is for."""
     pid: int = 0
     started_at: float = 0.0
-    marked: bool = False
-    """True once the start mark was sent."""
     sampled: bool = False
     """True once its process tree was looked at."""
     stop_order: str | None = None

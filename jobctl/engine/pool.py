@@ -97,7 +97,6 @@ class Pool:
         )
         self._attempts: set[asyncio.Task[None]] = set()
         self._services: list[asyncio.Task[None]] = []
-        self._changed = asyncio.Event()
         self._slots = slots
         self._stopping: tuple[OutcomeKind, Reason] | None = None
 
@@ -157,9 +156,7 @@ class Pool:
             await asyncio.wait(self._attempts)
         if timer is not None:
             timer.cancel()
-        while not self._pump.clear:
-            self._changed.clear()
-            await asyncio.sleep(0.01)
+        await self._pump.wait_clear()
 
     def hurry(self, kind: OutcomeKind = OutcomeKind.INTERRUPTED) -> None:
         """Stop everything that runs, as ``kind``: stop signal, grace, KILL."""
@@ -273,7 +270,6 @@ class Pool:
                 timer.cancel()
 
     def _mark(self, held: Held) -> None:
-        held.marked = True
         self._pump.mark((held.claim.id, held.claim.epoch, held.attempt, held.started_at, held.pid))
 
     async def _mark_first(self, held: Held) -> bool:

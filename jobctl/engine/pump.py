@@ -79,6 +79,7 @@ class Pump:
         self._claims = 0
         self._reconcile = False
         self._hungry = asyncio.Event()
+        self._acknowledged = asyncio.Event()
         self._failures = 0
 
     def look(self) -> None:
@@ -129,6 +130,12 @@ class Pump:
         """True when nothing waits to be sent."""
         return not (self._ledger.unsettled or self._releases or self._marks)
 
+    async def wait_clear(self) -> None:
+        """Wait until nothing waits to be sent."""
+        while not self.clear:
+            self._acknowledged.clear()
+            await self._acknowledged.wait()
+
     async def wait_hungry(self) -> None:
         """Wait until slots are free and the last claim found nothing: time to listen to bells."""
         await self._hungry.wait()
@@ -164,23 +171,35 @@ class Pump:
         if not calls:
             return
         self._hungry.clear()
-        replies = await self._send(calls, claiming=claiming)
+        replies = await self._send(calls, claiming=claiming, harmless=batch.extra)
         self._acknowledge(batch, replies)
         if claiming:
             self._took(want, replies[-1])  # type: ignore[arg-type]  # the claim went last
         if self._ledger.unsettled or self._extra:
             self._wake.set()
 
-    async def _send(self, calls: list[Call[object]], *, claiming: bool) -> list[object]:
-        """Send; what rings meanwhile came after the claim, and must be looked at again."""
+    async def _send(
+        self, calls: list[Call[object]], *, claiming: bool, harmless: list[Call[object]]
+    ) -> list[object]:
+        """Send; what rings meanwhile came after the claim, and must be looked at again.
+
+        A refused ``harmless`` call (a full store takes no output, but settles and claims) must
+        not cost the answers of the others.
+        """
         rung = self._rung
         if claiming:
             self._rung = self._look = False
         try:
-            return await self._store.run_many(calls)
+            replies = await self._store.try_many(calls)
+            for call, reply in zip(calls, replies, strict=True):
+                if isinstance(reply, JobctlError):
+                    if call not in harmless:
+                        raise reply
+                    log.debug("output was not shipped: %s", reply)
         except JobctlError:
             self._rung |= rung
             raise
+        return replies
 
     def _batch(self) -> Batch:
         """Return everything that waits to be sent; it stays until it is acknowledged."""
@@ -232,6 +251,7 @@ class Pump:
         forget(self._notes, batch.notes)
         forget(self._ledger.unsettled, batch.settlements)
         forget(self._releases, batch.releases)
+        self._acknowledged.set()
 
     async def _settle_accounts(self) -> None:
         """Find claims whose answer was lost, and runs that were taken from us."""

@@ -12,13 +12,13 @@ from jobctl.model.ids import new_id
 from jobctl.model.run import Request
 from jobctl.store import membership, queries, transitions
 from jobctl.store.aio import AsyncStore
+from jobctl.store.calls import Call
 from jobctl.store.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobctl.store.blocking import BlockingStore
-    from jobctl.store.calls import Call
     from jobctl.store.embedded import EmbeddedStore
     from jobctl.store.transitions import ClaimReply
 
@@ -28,8 +28,8 @@ class LateStore(AsyncStore):
 
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
-    async def run_many(self, calls: list[Call]) -> list:
-        replies = await super().run_many(calls)
+    async def try_many(self, calls: list[Call]) -> list:
+        replies = await super().try_many(calls)
         self.meanwhile()
         return replies
 
@@ -115,3 +115,31 @@ def test_claim_whose_answer_was_lost_is_found_and_given_back(
         return claimed
 
     assert asyncio.run(story()) == [run_id]
+
+
+def test_refused_output_costs_neither_settlement_nor_claim(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    keys = Keys("pump-refused")
+    register(store, keys)
+    run_id = submit(store, keys)
+    wrong = Call(("XADD", keys.counters, "*", "d", "x"), lambda reply: reply)  # a hash: refused
+
+    async def story() -> list[str]:
+        link = AsyncStore(server.address)
+        claimed: list[str] = []
+        pump = a_pump(link, keys, lambda reply: claimed.extend(c.id for c in reply.claims))
+        pump.send(wrong)
+        pump.look()
+        task = asyncio.create_task(pump.run())
+        async with asyncio.timeout(5):
+            while not claimed:  # noqa: ASYNC110 - a list cannot be waited for
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await link.close()
+        return claimed
+
+    assert asyncio.run(story()) == [run_id]
+    run = store.run(queries.run(keys, run_id))
+    assert run is not None
+    assert run.epoch == 1
