@@ -35,10 +35,18 @@ class Channel(asyncio.Protocol):
         on_close: Callable[[], None],
     ) -> Channel:
         """Attach one end of a socket pair to the running loop."""
-        loop = asyncio.get_running_loop()
         channel = cls(on_message, on_close)
-        await loop.create_connection(lambda: channel, sock=sock)
+        await channel.attach(sock)
         return channel
+
+    async def attach(self, sock: socket.socket) -> None:
+        """Attach this channel, made directly, to one end of a socket pair."""
+        await asyncio.get_running_loop().create_connection(lambda: self, sock=sock)
+
+    def redirect(self, on_message: Callable[[Message], None], on_close: Callable[[], None]) -> None:
+        """Hand what comes from now on to somebody else."""
+        self._on_message = on_message
+        self._on_close = on_close
 
     def send(self, message: Message) -> None:
         """Send one message; dropped silently when the other end is gone, as ``on_close`` tells."""

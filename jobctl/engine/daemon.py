@@ -14,6 +14,8 @@ from jobctl.config.hosts import host_problems
 from jobctl.config.problem import ERROR, ConfigProblems
 from jobctl.engine.journal import configure_logging
 from jobctl.engine.lock import prepare
+from jobctl.engine.notify import Notifier
+from jobctl.engine.succession import replace_process
 from jobctl.engine.supervisor import Supervisor
 from jobctl.host import boot_id, host_name, host_zone
 from jobctl.model.ids import new_id
@@ -41,10 +43,14 @@ def run_daemon(
     """
     configure_logging(log_level)
     os.umask(0o077)
-    return asyncio.run(_run(path, burst=burst, scheduling=scheduling))
+    ended = asyncio.run(_run(path, burst=burst, scheduling=scheduling))
+    if isinstance(ended, Notifier):
+        replace_process(ended)
+    return ended
 
 
-async def _run(path: str, *, burst: bool, scheduling: bool) -> int:
+async def _run(path: str, *, burst: bool, scheduling: bool) -> int | Notifier:
+    """Return the exit code; what to tell the service manager with when this is to begin anew."""
     config = await _load(path)
     host = host_name(config.settings.name)
     boot = boot_id()
@@ -55,7 +61,7 @@ async def _run(path: str, *, burst: bool, scheduling: bool) -> int:
         reload=lambda: _load(path),
         address=_address(config),
         embedded=_embedded(config),
-        supervisor=f"{host}~{boot[:8] or 'noboot'}.{new_id()[:8]}",
+        new_id=lambda: f"{host}~{boot[:8] or 'noboot'}.{new_id()[:8]}",
         host=host,
         timezone=config.settings.timezone or host_zone(),
         boot_id=boot,
@@ -63,7 +69,8 @@ async def _run(path: str, *, burst: bool, scheduling: bool) -> int:
         scheduling=scheduling,
         burst=burst,
     )
-    return await supervisor.run()
+    code = await supervisor.run()
+    return supervisor.notifier if supervisor.replaced else code
 
 
 async def _load(path: str) -> Config:

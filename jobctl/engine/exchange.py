@@ -39,7 +39,8 @@ class ResultError(JobctlError):
 class Exchange:
     """Result and progress files of one slot, from attempt to attempt."""
 
-    def __init__(self, *, dirs: AttemptDirs, slot: str) -> None:
+    def __init__(self, *, dirs: AttemptDirs, slot: str, occupied: bool = False) -> None:
+        """``occupied``: an attempt of an earlier process of the pool still uses its files."""
         self._base = f"{dirs.spool}/{slot}"
         self._directory: str | None = None
         self._owner: int | None = None
@@ -47,10 +48,10 @@ class Exchange:
         self._seen = (0, 0)
         self.result_file = ""
         self.progress_file = ""
-        prefix = f"{slot}."
-        for entry in os.scandir(dirs.spool):
-            if entry.name.startswith(prefix):
-                _remove(entry.path)
+        self.reply_file = ""
+        """Where a Python child leaves its answer when its pool is gone."""
+        if not occupied:
+            self._clean(dirs, f"{slot}.")
 
     def begin(self, run_id: str, attempt: int, *, owner: tuple[int, int] | None) -> None:
         """Name the files of an attempt; ``owner`` (uid, gid) is set when it runs as another user.
@@ -69,8 +70,29 @@ class Exchange:
             self._directory = base
             self._owner = owner[0]
             base += "/job"
+        self._name_files(base)
+
+    def adopt(self, run_id: str, attempt: int) -> None:
+        """Use the files of an attempt that an earlier process of the pool started."""
+        base = f"{self._base}.{run_id}.{attempt}"
+        self._seen = (0, 0)
+        self._directory = self._owner = None
+        with contextlib.suppress(OSError):
+            self._owner = os.stat(base, follow_symlinks=False).st_uid
+            self._directory = base
+            base += "/job"
+        self._name_files(base)
+
+    def _name_files(self, base: str) -> None:
         self.result_file = base + ".result"
         self.progress_file = base + ".progress"
+        self.reply_file = base + ".reply"
+
+    @staticmethod
+    def _clean(dirs: AttemptDirs, prefix: str) -> None:
+        for entry in os.scandir(dirs.spool):
+            if entry.name.startswith(prefix):
+                _remove(entry.path)
 
     def _check_way(self) -> None:
         """Warn, once, if another user cannot get to files in the spool."""
@@ -89,7 +111,7 @@ class Exchange:
             _remove(self._directory)
             self._directory = None
             return
-        for name in (self.result_file, self.progress_file):
+        for name in (self.result_file, self.progress_file, self.reply_file):
             if os.access(name, os.F_OK, follow_symlinks=False):
                 _remove(name)
 
@@ -115,6 +137,14 @@ class Exchange:
                 "write it to a file or database and return where it is"
             )
         return as_json(data.decode("utf-8", errors="replace"))
+
+    def reply(self) -> bytes:
+        """Return the answer a Python child left; empty without one."""
+        try:
+            with os.fdopen(self._open(self.reply_file, os.O_RDONLY), "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
 
     def progress(self) -> str | None:
         """Return ``{"percent": …, "message": …}`` if the job wrote since the last call."""

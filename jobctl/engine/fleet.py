@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jobctl.engine import leftovers
 from jobctl.engine.pools import Identity, PoolHandle, queues_of
-from jobctl.engine.rescuer import take_back
+from jobctl.engine.roster import PoolFiles
+from jobctl.engine.takeover import abandon
 from jobctl.errors import JobctlError
-from jobctl.model.config import to_plain
+from jobctl.model.config import pool_from_plain, to_plain
+from jobctl.model.job import PoolDef
+from jobctl.model.run import OutcomeKind
 from jobctl.store import membership
 from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from jobctl.clock import Clock
+    from jobctl.engine.channel import Channel, Message
     from jobctl.model.config import Config
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
@@ -26,6 +32,9 @@ log = logging.getLogger(__name__)
 
 STEADY = 10.0
 """Seconds after which a pool counts as healthy, so that its next crash is answered quickly."""
+HOPELESS = 6
+"""Crashes in a row, each within :data:`STEADY` of the last, after which adoption is given up."""
+LOOK_EVERY = 0.01
 HURRY_EXTRA = 30.0
 """Seconds beyond every grace after which a pool that does not end is killed."""
 
@@ -33,31 +42,34 @@ HURRY_EXTRA = 30.0
 class Fleet:
     """The pools of one supervisor.
 
-    ``on_change`` is told the process ids whenever they change, ``on_fenced`` when the store
-    refuses one of them.
+    ``state_dir`` is where they keep their files; ``code`` names the program they run, so that
+    pools of an earlier version are replaced. ``on_fenced`` is called when the store refuses one.
     """
 
     def __init__(
         self,
         identity: Identity,
         *,
+        state_dir: Path,
+        code: str,
         store: AsyncStore,
         keys: Keys,
-        on_change: Callable[[list[int]], None],
         on_fenced: Callable[[], None],
         clock: Clock,
     ) -> None:
         self._identity = identity
+        self._state_dir = state_dir
+        self._code = code
         self._store = store
         self._keys = keys
-        self._on_change = on_change
         self._on_fenced = on_fenced
         self._clock = clock
         self._config: Config | None = None
         self._pools: dict[str, PoolHandle] = {}
         self._leaving: set[PoolHandle] = set()
-        self._born: dict[str, float] = {}
-        self._backoff: dict[str, Backoff] = {}
+        self._expected: dict[str, PoolHandle] = {}
+        """By owner id: living pools of an earlier supervisor that have not called yet."""
+        self._crashes: dict[str, Crashes] = {}
         self._serial = 0
         self._draining = False
         self._repairs: set[asyncio.Task[None]] = set()
@@ -86,18 +98,107 @@ class Fleet:
         """Process ids of all pools."""
         return [pool.pid for pool in self._all() if pool.pid]
 
-    async def start(self, config: Config) -> None:
-        """Start a pool process for each ``[pools.*]``."""
+    async def start(self, config: Config, inheritance: Iterable[PoolFiles] = ()) -> None:
+        """Start a pool process for each ``[pools.*]``.
+
+        ``inheritance`` are pools that an earlier process of this very supervisor left: those that
+        live are expected to call, those that died are started again, to go on with their journal.
+        """
         self._config = config
+        for files in inheritance:
+            self._serial = max(self._serial, files.number)
+            await self._inherit(files, config)
         for name in config.pools:
-            await self._start_one(name)
+            if name not in self._pools:
+                await self._start_one(name)
+
+    async def _inherit(self, files: PoolFiles, config: Config) -> None:
+        await self._admit(files)
+        handle = self._handle(files)
+        keep = files.name not in self._pools and files.description() == self._card(
+            config, files.name
+        )
+        if keep:
+            self._pools[files.name] = handle
+        else:
+            self._leaving.add(handle)
+        if files.alive():
+            self._expected[files.owner] = handle
+            handle.expect()
+            return
+        await handle.start(self._with_definition(config, files), self._identity)
+        if not keep:
+            handle.send({"do": "drain", "deadline": None})
+
+    def greet(self, channel: Channel, hello: Message) -> None:
+        """Take the line of a pool that calls."""
+        assert self._config is not None  # noqa: S101 - nobody can call before the start
+        owner = str(hello.get("owner"))
+        handle = self._expected.pop(owner, None) or self._known(owner)
+        if handle is None:
+            # Born in the moment in which its supervisor died.
+            handle = self._handle(PoolFiles(self._state_dir, owner))
+            self._leaving.add(handle)
+        if handle in self._leaving:
+            handle.take(channel, hello)
+            self._dismiss(handle)
+        else:
+            handle.attach(channel, hello, self._config, self._identity)
+        log.info("pool %s is back, with %d attempts that went on", owner, handle.running)
+        self._balance()
+
+    def banish(self, files: PoolFiles) -> None:
+        """Expect a pool whose supervisor was taken for dead: what it runs is not its own any more."""
+        self._leaving.add(handle := self._handle(files))
+        self._expected[files.owner] = handle
+        handle.expect()
+
+    def _dismiss(self, handle: PoolHandle) -> None:
+        """Let a pool finish what it runs, or stop it when others have taken that over."""
+        if handle.files.supervisor == self._identity.supervisor:
+            handle.send({"do": "drain", "deadline": None})
+        else:
+            handle.send({"do": "hurry", "kind": OutcomeKind.LOST.value})
+
+    def _known(self, owner: str) -> PoolHandle | None:
+        return next((pool for pool in self._all() if pool.owner == owner), None)
+
+    async def admit_again(self) -> None:
+        """Let all pools claim again, after the store forgot them."""
+        for pool in self._all():
+            await self._admit(pool.files)
+            if pool not in self._leaving:
+                pool.send({"do": "resume"})
+
+    async def begin_anew(self, identity: Identity, config: Config) -> None:
+        """Go on under another id: what ran under the old one has been taken over by others."""
+        self._identity = identity
+        for pool in self._pools.values():
+            self._leaving.add(pool)
+            self._dismiss(pool)
+        self._pools.clear()
+        await self.start(config)
+
+    def let_go(self) -> None:
+        """Leave the pools to the next supervisor; they go on without any until then."""
+        self._draining = True
+        for repair in self._repairs:
+            repair.cancel()
+        for pool in self._all():
+            pool.let_go()
+
+    def check(self, owned: Sequence[int]) -> None:
+        """Let idle pools look after claims the store says they have; as :meth:`owners` in order."""
+        for pool, count in zip(self._all(), owned, strict=False):
+            if count > 0 and pool.running == 0:
+                pool.send({"do": "check"})
 
     async def configure(self, config: Config) -> None:
         """Apply a new configuration: pools whose own definition changed are replaced gently."""
         old, self._config = self._config, config
         assert old is not None  # noqa: S101 - set by start
         for name, pool in list(self._pools.items()):
-            if name not in config.pools or config.pools[name] != old.pools[name]:
+            if name not in config.pools or self._card(config, name) != self._card(old, name):
                 del self._pools[name]
                 self._leaving.add(pool)
                 pool.send({"do": "drain", "deadline": None})
@@ -112,6 +213,7 @@ class Fleet:
         for name in config.pools:
             if name not in self._pools:
                 await self._start_one(name)
+        self._balance()
 
     def revoke(self, run_id: str, epoch: int, order: str) -> None:
         """Pass a stop order on; only the pool that holds the run acts on it."""
@@ -129,20 +231,21 @@ class Fleet:
         self._draining = True
         for pool in self._all():
             pool.send({"do": "drain", "deadline": deadline})
-        for repair in list(self._repairs):
-            repair.cancel()
-        waits = [pool.ended.wait() for pool in self._all()]
-        if not waits:
-            return
         limit = None if deadline is None else deadline + self._longest_grace() + HURRY_EXTRA
         try:
             async with asyncio.timeout(limit):
-                await asyncio.gather(*waits)
+                while self._all():  # noqa: ASYNC110 - pools are replaced meanwhile
+                    await asyncio.sleep(LOOK_EVERY)
         except TimeoutError:
-            for pool in self._all():
-                log.error("pool %s does not end; killing it", pool.name)  # noqa: TRY400 - nothing to trace
-                pool.kill()
-            await asyncio.gather(*(pool.ended.wait() for pool in self._all()))
+            await self._break_off()
+
+    async def _break_off(self) -> None:
+        """Kill the pools that do not end; their journals tell the next supervisor of them."""
+        for repair in list(self._repairs):
+            repair.cancel()
+        for pool in self._all():
+            log.error("pool %s does not end; killing it", pool.name)
+            pool.kill()
 
     def _longest_grace(self) -> float:
         assert self._config is not None  # noqa: S101 - set by start
@@ -155,53 +258,127 @@ class Fleet:
         assert self._config is not None  # noqa: S101 - set by start
         self._serial += 1
         owner = f"{self._identity.supervisor}/{name}.{self._serial}"
+        files = PoolFiles(self._state_dir, owner)
+        await self._admit(files)
+        files.describe(self._card(self._config, name))
+        self._pools[name] = handle = self._handle(files)
+        await handle.start(self._config, self._identity)
+
+    async def _admit(self, files: PoolFiles) -> None:
+        """Let a pool claim."""
         await self._store.run(
-            membership.add_pool(self._keys, supervisor=self._identity.supervisor, owner=owner)
+            membership.add_pool(self._keys, supervisor=files.supervisor, owner=files.owner)
         )
-        pool = PoolHandle(name, owner, on_end=self._on_end, on_fenced=self._on_fenced)
-        self._pools[name] = pool
-        self._born[name] = self._clock.monotonic()
-        await pool.start(self._config, self._identity)
-        self._on_change(self.pids())
+
+    def _handle(self, files: PoolFiles) -> PoolHandle:
+        return PoolHandle(
+            files,
+            on_end=self._on_end,
+            on_load=lambda _: self._balance(),
+            on_fenced=self._on_fenced,
+        )
+
+    def _card(self, config: Config, name: str) -> dict[str, object]:
+        """Return what must be the same for a running pool to be kept."""
+        return {
+            "code": self._code,
+            "definition": to_plain(config.pools[name]) if name in config.pools else None,
+            "store": [config.settings.redis, config.settings.namespace],
+        }
+
+    def _with_definition(self, config: Config, files: PoolFiles) -> Config:
+        """Return a configuration that has the pool as it was, if jobs.toml has it no more."""
+        if files.name in config.pools:
+            return config
+        plain = files.description().get("definition")
+        definition = (
+            pool_from_plain(plain) if isinstance(plain, dict) else PoolDef(name=files.name, slots=1)
+        )
+        return replace(config, pools={**config.pools, files.name: definition})
+
+    def _balance(self) -> None:
+        """Keep as many slots idle in a new pool as older ones of its name still use."""
+        for name, pool in self._pools.items():
+            busy = sum(old.running for old in self._leaving if old.name == name)
+            if busy != pool.reserved:
+                pool.reserved = busy
+                pool.send({"do": "reserve", "slots": busy})
 
     def _on_end(self, pool: PoolHandle) -> None:
-        self._leaving.discard(pool)
-        current = self._pools.get(pool.name) is pool
-        if current:
-            del self._pools[pool.name]
-        wanted = self._draining or not current
-        if wanted and pool.finished and pool.returncode == 0:
+        self._expected.pop(pool.owner, None)
+        left = pool in self._leaving
+        self._balance()
+        if pool.finished and (left or self._draining):
+            self._leaving.discard(pool)
+            self._crashes.pop(pool.owner, None)
+            if self._pools.get(pool.name) is pool:
+                del self._pools[pool.name]
+            self._balance()
             return
-        log.error(
-            "pool %s (pid %d) ended unexpectedly: %s", pool.name, pool.pid, _how(pool.returncode)
-        )
-        repair = asyncio.create_task(self._repair(pool, restart=current and not self._draining))
+        log.error("pool %s (pid %d) ended unexpectedly: %s", pool.name, pool.pid, pool.how())
+        repair = asyncio.create_task(self._repair(pool, drain=left or self._draining))
         self._repairs.add(repair)
         repair.add_done_callback(self._repairs.discard)
 
-    async def _repair(self, pool: PoolHandle, *, restart: bool) -> None:
-        """End what a crashed pool left, take its runs back, start another in its place."""
-        backoff = self._backoff.setdefault(pool.name, Backoff())
-        if self._clock.monotonic() - self._born.get(pool.name, 0.0) > STEADY:
-            backoff.reset()
-        await asyncio.to_thread(leftovers.end, pool.owner)
+    async def _repair(self, pool: PoolHandle, *, drain: bool) -> None:
+        """Start a crashed pool again under the same owner id, to go on with its journal.
+
+        When it crashes again and again, what it left is ended and taken back, and another begins.
+        """
+        crashes = self._crashes.setdefault(pool.owner, Crashes())
+        await asyncio.sleep(crashes.another(self._clock.monotonic()))
         while True:
             try:
-                moved = await take_back(
-                    self._store, self._keys, supervisor=self._identity.supervisor, owner=pool.owner
-                )
-                log.warning("pool %s: took back %s runs", pool.name, moved)
-                if restart:
-                    await asyncio.sleep(backoff.next())
-                    await self._start_one(pool.name)
-            except JobctlError as error:
+                if crashes.hopeless or pool.files.supervisor != self._identity.supervisor:
+                    await self._give_up(pool)
+                    return
+                await self._again(pool, drain=drain)
+            except (JobctlError, OSError) as error:
                 log.warning("pool %s: %s; trying again", pool.name, error)
-                await asyncio.sleep(backoff.next())
+                await asyncio.sleep(crashes.backoff.next())
             else:
                 return
 
+    async def _again(self, pool: PoolHandle, *, drain: bool) -> None:
+        assert self._config is not None  # noqa: S101 - set by start
+        await self._admit(pool.files)
+        successor = self._handle(pool.files)
+        await successor.start(self._with_definition(self._config, pool.files), self._identity)
+        if self._pools.get(pool.name) is pool:
+            self._pools[pool.name] = successor
+        else:
+            self._leaving.discard(pool)
+            self._leaving.add(successor)
+        if drain:
+            successor.send({"do": "drain", "deadline": None})
 
-def _how(returncode: int | None) -> str:
-    if returncode is not None and returncode < 0:
-        return f"signal {-returncode}"
-    return f"exit code {returncode}"
+    async def _give_up(self, pool: PoolHandle) -> None:
+        log.error("pool %s does not come back; ending what it left", pool.owner)
+        await abandon(pool.files, store=self._store, keys=self._keys)
+        self._leaving.discard(pool)
+        self._crashes.pop(pool.owner, None)
+        if self._pools.get(pool.name) is pool:
+            del self._pools[pool.name]
+            if not self._draining:
+                await self._start_one(pool.name)
+
+
+class Crashes:
+    """How often a pool has crashed of late, and how long to wait before it is started again."""
+
+    def __init__(self) -> None:
+        self.backoff = Backoff()
+        self._times: deque[float] = deque(maxlen=HOPELESS)
+
+    def another(self, now: float) -> float:
+        """Count one at ``now`` (monotonic); return seconds to wait."""
+        if self._times and now - self._times[-1] > STEADY:
+            self.backoff.reset()
+            self._times.clear()
+        self._times.append(now)
+        return 0.0 if len(self._times) == 1 else self.backoff.next()
+
+    @property
+    def hopeless(self) -> bool:
+        """True when there were too many in a row."""
+        return len(self._times) == HOPELESS

@@ -19,8 +19,9 @@ from jobctl.model.run import OutcomeKind, Reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobctl.engine.adopted import AdoptedTree
     from jobctl.engine.processes import Attempt, Processes
-    from jobctl.engine.tree import Process
+    from jobctl.engine.tree import Process, TreeTable
     from jobctl.model.job import JobDef
 
 LEFTOVER_GRACE = 0.5
@@ -35,7 +36,9 @@ _log = logging.getLogger(__name__)
 class Guard:
     """Watches over the process tree of one attempt, from the start of its leader."""
 
-    def __init__(self, attempt: Attempt, *, job: JobDef, processes: Processes) -> None:
+    def __init__(
+        self, attempt: Attempt, *, job: JobDef, processes: Processes | AdoptedTree
+    ) -> None:
         self.attempt = attempt
         self.stopped: Finding | None = None
         """Why the attempt was stopped; the first reason counts."""
@@ -48,13 +51,13 @@ class Guard:
         self._sent: set[int] = set()
         processes.begin(attempt)
 
-    def arm(self, *, timeout: float | None, soft_timeout: float | None) -> None:
-        """Set the time limits, in seconds from now."""
+    def arm(self, *, timeout: float | None, soft_timeout: float | None, gone: float = 0.0) -> None:
+        """Set the time limits, in seconds from the attempt's start, which is ``gone`` seconds ago."""
         if timeout is not None:
-            self._timers.append(self._loop.call_later(timeout, self._time_out, timeout))
-        if soft_timeout is not None:
+            self._timers.append(self._loop.call_later(timeout - gone, self._time_out, timeout))
+        if soft_timeout is not None and soft_timeout >= gone:
             self._timers.append(
-                self._loop.call_later(soft_timeout, self._signal, self._stop_signal)
+                self._loop.call_later(soft_timeout - gone, self._signal, self._stop_signal)
             )
 
     def stop(
@@ -72,6 +75,7 @@ class Guard:
         """
         if self.stopped is None:
             self.stopped = finding
+            self._processes.note_stop(self.attempt, finding)
         number = self._stop_signal if number is None else number
         if number not in self._sent:
             self._sent.add(number)
@@ -114,6 +118,10 @@ class Guard:
         if cancelled:
             raise asyncio.CancelledError
         return True
+
+    def members(self, table: TreeTable) -> list[Process]:
+        """Return the living processes of the tree, for a sample."""
+        return self._processes.members(self.attempt, table)
 
     def close(self) -> None:
         """Stop watching; the tree is gone."""

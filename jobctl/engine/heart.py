@@ -14,7 +14,7 @@ from jobctl.engine.service import Service
 from jobctl.store import membership, queries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jobctl.clock import Clock
     from jobctl.store.aio import AsyncStore
@@ -33,7 +33,7 @@ class Heartbeat(Service):
 
     name = "heartbeat"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the seams of the supervisor
         self,
         store: AsyncStore,
         keys: Keys,
@@ -42,10 +42,13 @@ class Heartbeat(Service):
         load: Callable[[], dict[str, object]],
         owners: Callable[[], list[str]],
         on_message: Callable[[str], None],
+        on_owned: Callable[[Sequence[int]], None],
         on_fenced: Callable[[], None],
         clock: Clock,
     ) -> None:
+        """``on_owned`` is told how many claims the store has for each of ``owners``."""
         super().__init__()
+        self._on_owned = on_owned
         self._store = store
         self._keys = keys
         self._supervisor = supervisor
@@ -73,6 +76,7 @@ class Heartbeat(Service):
         self._heard = reply.beat
         for message in reply.messages:
             self._on_message(message)
+        self._on_owned(reply.owned)
         self._watch_clock(reply.now)
         return BEAT_EVERY
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jobctl.engine import spawn
 from jobctl.engine.ending import Finding
 from jobctl.engine.guard import Guard
+from jobctl.engine.host_journal import since_boot
 from jobctl.engine.processes import Attempt
 from jobctl.model.run import OutcomeKind, Reason
 
@@ -29,6 +30,8 @@ class Setting:
     environment: dict[str, str]
     output: int
     """Descriptor for stdout and stderr."""
+    reply_file: str = ""
+    """Where a Python child leaves its answer when its pool is gone."""
 
 
 class Leader:
@@ -49,6 +52,8 @@ class Leader:
         """Epoch seconds."""
         self._started = place.clock.monotonic()
         self.pid = _start(command, setting, stdin=stdin, null=place.null)
+        self.born = since_boot()
+        """Seconds since boot."""
         self._exit = self._wait()
         marks = Attempt(run_id=spec.run_id.encode(), number=b"%d" % spec.number, leader=self.pid)
         self.guard = Guard(marks, job=spec.job, processes=place.processes)

@@ -16,6 +16,8 @@ AHEAD_PER_SLOT = 4
 """Enough to keep slots busy while the store syncs its file, which takes 4 ms and often more."""
 PATIENCE = 0.25
 """Seconds a run claimed ahead may wait for a slot before it is given back."""
+RECENT_MOST = 1000
+"""Outcomes kept after they were acknowledged, in case a failover of the store loses them."""
 _WEIGHT = 0.1
 
 
@@ -45,6 +47,8 @@ class Ledger:
     backlog: deque[Held] = field(default_factory=deque)
     running: dict[str, Held] = field(default_factory=dict)
     unsettled: dict[str, Settlement] = field(default_factory=dict)
+    recent: dict[str, Settlement] = field(default_factory=dict)
+    """Acknowledged outcomes, oldest first."""
     _average: float = 1.0
 
     def wanted(self, *, idle: int) -> int:
@@ -64,6 +68,13 @@ class Ledger:
         out = list(self.backlog)
         self.backlog.clear()
         return out
+
+    def acknowledged(self, item: Settlement) -> None:
+        """Remember an outcome that the store has taken, for a while."""
+        self.recent.pop(item.id, None)
+        self.recent[item.id] = item
+        if len(self.recent) > RECENT_MOST:
+            del self.recent[next(iter(self.recent))]
 
     def find(self, run_id: str) -> Held | None:
         """Return the held run with this id, unless it only waits to be settled."""

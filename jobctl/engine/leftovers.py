@@ -66,13 +66,3 @@ def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             process.send_signal(number)
-
-
-def end_pools(facts: dict[str, object]) -> None:
-    """Kill the pools that an earlier supervisor wrote down, if those processes still are pools."""
-    pids = facts.get("pools")
-    for pid in pids if isinstance(pids, list) else []:
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, TypeError, ValueError):
-            process = psutil.Process(int(pid))
-            if "jobctl.engine.pool_main" in process.cmdline():
-                process.kill()

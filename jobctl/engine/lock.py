@@ -1,8 +1,7 @@
 """One supervisor per state directory, and what the next one must know of the last.
 
-Two advisory locks: ``supervisor.lock`` is held by the supervisor alone and refuses a second one at
-once. ``pools.lock`` is shared with its pools by inheritance, so it is free only when the last of
-them is gone: a new supervisor waits for that before it takes over their runs.
+An advisory lock, ``supervisor.lock``, refuses a second one at once. Pools have locks of their own,
+see :mod:`jobctl.engine.roster`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 TRIES = 5
 PAUSE = 0.04
-DIRECTORIES = ("logs", "spool", "store")
+DIRECTORIES = ("logs", "pools", "spool", "store")
 
 
 def prepare(state_dir: Path) -> None:
@@ -55,15 +54,13 @@ def _check_writable(directory: Path) -> None:
 
 
 class StateLock:
-    """The two locks of a state directory, and the facts of the supervisor that holds them."""
+    """The lock of a state directory, and the facts of the supervisor that holds them."""
 
     def __init__(self, state_dir: Path) -> None:
         self._facts_path = state_dir / "supervisor.json"
         self._own = os.open(
             state_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
-        self.pools = os.open(state_dir / "pools.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        """Descriptor to be inherited by every pool."""
         self._state_dir = state_dir
 
     def acquire(self) -> None:
@@ -84,14 +81,6 @@ class StateLock:
             "stop it with `jobctl stop`, or give this one its own state_dir"
         )
 
-    def acquire_pools(self) -> bool:
-        """Take the pools' lock if no pool of an earlier supervisor holds it any more."""
-        try:
-            fcntl.flock(self.pools, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
-
     def facts(self) -> dict[str, object]:
         """Return what the last supervisor wrote of itself; empty when nothing readable is there."""
         try:
@@ -107,6 +96,5 @@ class StateLock:
         draft.replace(self._facts_path)
 
     def release(self) -> None:
-        """Give both locks back; inherited copies keep the pools' lock."""
+        """Give the lock back."""
         os.close(self._own)
-        os.close(self.pools)

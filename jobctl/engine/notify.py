@@ -11,6 +11,8 @@ class Notifier:
     """Tells the service manager how the daemon is; does nothing when none listens."""
 
     def __init__(self, address: str | None) -> None:
+        self.given = address
+        """As it was in the environment."""
         self._address = "\0" + address[1:] if address and address[0] == "@" else address
 
     @classmethod

@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -44,17 +45,22 @@ SMALLEST_LIMIT = 4 * BLOCK
 
 _LOG_MODE = 0o640
 
+_MARK = re.compile(rb"\n\[jobctl: +(\d+) bytes dropped here, max_output is \d+\]\n")
+_MARK_SIZE = 128
+
 _log = logging.getLogger(__name__)
 
 
 class Output:
     """The output file of one slot, from attempt to attempt."""
 
-    def __init__(self, *, dirs: AttemptDirs, slot: str) -> None:
+    def __init__(self, *, dirs: AttemptDirs, slot: str, occupied: bool = False) -> None:
+        """``occupied``: an attempt of an earlier process of the pool still uses the file."""
         self._dirs = dirs
         self._spool = dirs.spool / f"{slot}.log"
-        # A process that outlived an earlier pool may still write to the old file.
-        self._spool.unlink(missing_ok=True)
+        if not occupied:
+            # A process that outlived an earlier pool may still write to the old file.
+            self._spool.unlink(missing_ok=True)
         self._name: tuple[str, str, int] = ("", "", 0)
         self._fd = -1
         self._limit = self._head = 0
@@ -68,14 +74,7 @@ class Output:
 
     def open(self, *, job: str, run_id: str, attempt: int, limit: int) -> int:
         """Return the descriptor for the attempt's stdout and stderr; raise ``OSError``."""
-        self.path = self._spool
-        self._name = (job, run_id, attempt)
-        self._limit = max(limit, SMALLEST_LIMIT)
-        self._head = self._limit // 2 // BLOCK * BLOCK
-        self._mark = b""
-        self.dropped = 0
-        self._size_seen = 0
-        self._pause = FIRST_LOOK
+        self._begin(job=job, run_id=run_id, attempt=attempt, limit=limit)
         # Opened anew: flags a job sets on its descriptor must not reach the next job.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         try:
@@ -85,6 +84,32 @@ class Output:
             self._dirs.create()
             self._fd = os.open(self._spool, flags, _LOG_MODE)
         return self._fd
+
+    def _begin(self, *, job: str, run_id: str, attempt: int, limit: int) -> None:
+        self.path = self._spool
+        self._name = (job, run_id, attempt)
+        self._limit = max(limit, SMALLEST_LIMIT)
+        self._head = self._limit // 2 // BLOCK * BLOCK
+        self._mark = b""
+        self.dropped = 0
+        self._size_seen = 0
+        self._pause = FIRST_LOOK
+
+    def adopt(self, *, job: str, run_id: str, attempt: int, limit: int) -> None:
+        """Watch the output of an attempt that an earlier process of the pool started.
+
+        Raises ``OSError``, for example when the file is gone.
+        """
+        self._begin(job=job, run_id=run_id, attempt=attempt, limit=limit)
+        target = log_file(self._dirs.logs, job, run_id, attempt)
+        # A spool with something in it is renamed within a moment.
+        self.path = target if target.exists() else self._spool
+        self._fd = os.open(
+            self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _LOG_MODE
+        )
+        found = _MARK.match(os.pread(self._fd, _MARK_SIZE, self._head))
+        if found is not None:
+            self._mark, self.dropped = found[0], int(found[1])
 
     def close(self, *, retire: bool) -> int:
         """End the attempt's output and return the size of its log in bytes.

@@ -1,8 +1,9 @@
 """A pool process: claims runs in batches, runs attempts in its slots, settles in batches.
 
 It is a process of its own so that the supervisor's heartbeat never waits for work, and so that a
-crash here takes nobody else with it. When the supervisor is gone the pool stops its attempts and
-ends: without a heartbeat another host would soon run them again.
+crash here takes nobody else with it. When the supervisor is gone the pool claims nothing more and
+sees what runs to its end; when the pool itself was killed, the process that follows it adopts what
+still runs.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from jobctl.engine import runner
-from jobctl.engine.ledger import PATIENCE, Held, Ledger
-from jobctl.engine.pump import RECONCILE_EVERY, Pump
-from jobctl.engine.tree import TreeTable
+from jobctl.engine import recovery, runner
+from jobctl.engine.host_journal import COMMAND, PYTHON
+from jobctl.engine.ledger import Held, Ledger
+from jobctl.engine.pump import Pump
 from jobctl.errors import JobctlError
 from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
@@ -22,11 +23,15 @@ from jobctl.store import queries, transitions
 from jobctl.store.codec import BadPayloadError, decode_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Coroutine
 
     from jobctl.clock import Clock
+    from jobctl.engine.attempt import AttemptSpec
+    from jobctl.engine.batch import Mark
+    from jobctl.engine.host_journal import Content, HostJournal
     from jobctl.engine.shipper import Shipper
     from jobctl.engine.slot import Slot
+    from jobctl.engine.survivors import Survivor
     from jobctl.model.config import Config
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
@@ -39,16 +44,14 @@ MARK_AFTER = 0.02
 """Seconds an attempt runs before its start mark is sent on its own; shorter ones are settled only."""
 LISTEN = 15.0
 """Longest wait on the doorbells in seconds; also covers a token lost with another waiter."""
-WATCH_EVERY = 0.25
-SAMPLE_EVERY = 1.0
 
 
 class Pool:
     """The work of one pool process.
 
-    ``tidy`` collects orphans that have ended; it is called about once a second.
-    ``store`` carries the batches and ``ears`` only waits for doorbells. ``slots`` are its slots;
-    ``on_fenced`` is called when the store does not accept this owner any more.
+    ``slots`` are its slots, of which the first ``size`` take new attempts and the others only end
+    what they began. ``journal`` is its host journal.
+    ``store`` carries the batches and ``ears`` only waits for doorbells.
     """
 
     def __init__(  # noqa: PLR0913 - assembled in one place, pool_main
@@ -64,7 +67,8 @@ class Pool:
         ears: AsyncStore,
         keys: Keys,
         slots: list[Slot],
-        tidy: Callable[[], None],
+        size: int,
+        journal: HostJournal,
         clock: Clock,
     ) -> None:
         self.config = config
@@ -75,22 +79,27 @@ class Pool:
         self._timezone = timezone
         self._ears = ears
         self._keys = keys
-        self._idle = list(reversed(slots))
-        self._busy: dict[str, Slot] = {}
+        self._numbers = {slot: number for number, slot in enumerate(slots)}
+        self._size = size
+        self._idle = list(reversed(slots[:size]))
+        self._reserved = 0
+        self.busy: dict[str, Slot] = {}
+        """By run id: the slots in which something runs."""
         self.shipper: Shipper | None = None
         """Set when the store is shared with other hosts."""
-        self._tidy = tidy
         self._clock = clock
-        self._ledger = Ledger(slots=len(slots))
+        self.ledger = Ledger(slots=size)
         self._store = store
-        self._pump = Pump(
+        self._journal = journal
+        self.pump = Pump(
             store,
             keys,
-            self._ledger,
+            self.ledger,
             supervisor=supervisor,
             owner=owner,
             queues=queues,
-            idle=lambda: len(self._idle),
+            journal=journal,
+            idle=self._free,
             on_claims=self._on_claims,
             on_stale=self._on_stale,
             on_fenced=self.fenced.set,
@@ -99,46 +108,87 @@ class Pool:
         self._services: list[asyncio.Task[None]] = []
         self._slots = slots
         self._stopping: tuple[OutcomeKind, Reason] | None = None
+        self._draining = False
 
     def start(self) -> None:
         """Begin to claim."""
-        for work in (self._pump.run(), self._listen(), self._watch()):
-            task = asyncio.create_task(work)
-            task.add_done_callback(_no_silent_death)
-            self._services.append(task)
-        self._pump.look()
+        for work in (self.pump.run(), self._listen()):
+            self.care_for(work)
+        self.pump.look()
+
+    def care_for(self, work: Coroutine[object, object, None]) -> None:
+        """Run one of the pool's loops until :meth:`close`; a bug in it ends the process."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(_no_silent_death)
+        self._services.append(task)
+
+    def adopt(self, content: Content, survivors: list[Survivor]) -> None:
+        """Go on for a dead process of this pool; call before :meth:`start`."""
+        slots = {number: slot for slot, number in self._numbers.items()}
+        for survivor in survivors:
+            held = recovery.held(survivor.started, now=self._clock.monotonic())
+            slot = slots[survivor.started.slot]
+            if slot in self._idle:
+                self._idle.remove(slot)
+            self._begin(held, slot, self._resume(held, slot, survivor))
+        self.pump.inherit(content.outcomes)
+
+    @property
+    def settled(self) -> bool:
+        """True when nothing runs and everything is acknowledged."""
+        return not (self._attempts or self.ledger.backlog) and self.pump.clear
 
     @property
     def running(self) -> list[dict[str, object]]:
         """What runs now, for the supervisor's status line."""
         return [
             {"id": held.claim.id, "job": held.request.job, "pid": held.pid}
-            for held in self._ledger.running.values()
+            for held in self.ledger.running.values()
         ]
+
+    def reserve(self, slots: int) -> None:
+        """Leave so many slots idle: an older pool of the same name still runs as many attempts."""
+        self._reserved = slots
+        self.pump.look()
+        self._fill()
+
+    def pause(self) -> None:
+        """Claim nothing more until :meth:`resume`, and give back what has not started."""
+        self.pump.claiming = False
+        while self.ledger.backlog:
+            held = self.ledger.backlog.pop()
+            self.pump.release(held.claim.id, held.claim.epoch)
+
+    def resume(self) -> None:
+        """Claim again."""
+        if self._stopping is None and not self._draining:
+            self.pump.claiming = True
+            self.pump.check()
+            self.pump.look()
 
     def send(self, call: Call[object]) -> None:
         """Send a call whose loss does no harm."""
-        self._pump.send(call)
+        self.pump.send(call)
 
     def configure(self, config: Config, queues: tuple[str, ...]) -> None:
         """Use new definitions from the next attempt on; running ones keep theirs."""
         self.config = config
-        self._pump.queues = queues
+        self.pump.queues = queues
         self._ears.drop()
-        self._pump.look()
+        self.pump.look()
 
     def revoke(self, run_id: str, epoch: int, order: str) -> None:
         """Stop a run this pool holds; ``order`` is ``reason signal grace kill``."""
-        held = self._ledger.find(run_id)
+        held = self.ledger.find(run_id)
         if held is None or held.claim.epoch != epoch:
             return
         held.stop_order = order
-        slot = self._busy.get(run_id)
+        slot = self.busy.get(run_id)
         if slot is not None:
             runner.carry_out(order, slot)
-        elif held in self._ledger.backlog:
-            self._ledger.backlog.remove(held)
-            self._pump.release(run_id, epoch)
+        elif held in self.ledger.backlog:
+            self.ledger.backlog.remove(held)
+            self.pump.release(run_id, epoch)
 
     async def drain(self, deadline: float | None) -> None:
         """Claim nothing more, give back what has not started, wait for what runs.
@@ -146,22 +196,20 @@ class Pool:
         After ``deadline`` seconds (``None``: never) what still runs is stopped; it is tried again
         elsewhere. Returns when everything is settled.
         """
-        self._pump.claiming = False
-        while self._ledger.backlog:
-            held = self._ledger.backlog.pop()
-            self._pump.release(held.claim.id, held.claim.epoch)
+        self._draining = True
+        self.pause()
         loop = asyncio.get_running_loop()
         timer = None if deadline is None else loop.call_later(deadline, self.hurry)
         while self._attempts:
             await asyncio.wait(self._attempts)
         if timer is not None:
             timer.cancel()
-        await self._pump.wait_clear()
+        await self.pump.wait_clear()
 
     def hurry(self, kind: OutcomeKind = OutcomeKind.INTERRUPTED) -> None:
         """Stop everything that runs, as ``kind``: stop signal, grace, KILL."""
         self._stopping = (kind, Reason.LOST)
-        for slot in self._busy.values():
+        for slot in self.busy.values():
             slot.stop(kind=kind, reason=Reason.LOST)
 
     async def close(self) -> None:
@@ -188,50 +236,68 @@ class Pool:
                 self._refuse(claim, error)
                 continue
             held = Held(claim=claim, request=request, claimed_at=now, attempt=claim.attempt + 1)
-            if self._pump.claiming:
-                self._ledger.backlog.append(held)
+            if self.pump.claiming:
+                self.ledger.backlog.append(held)
             else:
-                self._pump.release(claim.id, claim.epoch)
+                self.pump.release(claim.id, claim.epoch)
         self._fill()
 
     def _refuse(self, claim: Claim, error: BadPayloadError) -> None:
         log.error("%s", error)
         fields = ("er", str(error))
-        self._pump.settle(
+        self.pump.settle(
             transitions.Settlement(
                 claim.id, claim.epoch, "x", Reason.BAD_PAYLOAD.value, 0.0, fields
             )
         )
 
+    def _free(self) -> int:
+        return max(0, len(self._idle) - self._reserved)
+
     def _fill(self) -> None:
-        while self._idle and self._ledger.backlog:
-            held = self._ledger.backlog.popleft()
+        while self._free() and self.ledger.backlog:
+            held = self.ledger.backlog.popleft()
             slot = self._idle.pop()
-            self._ledger.running[held.claim.id] = held
-            self._busy[held.claim.id] = slot
-            task = asyncio.create_task(self._attempt(held, slot))
-            self._attempts.add(task)
-            task.add_done_callback(self._attempts.discard)
-            task.add_done_callback(_no_silent_death)
+            self._begin(held, slot, self._attempt(held, slot))
+
+    def _begin(self, held: Held, slot: Slot, work: Coroutine[object, object, None]) -> None:
+        self.ledger.running[held.claim.id] = held
+        self.busy[held.claim.id] = slot
+        task = asyncio.create_task(work)
+        self._attempts.add(task)
+        task.add_done_callback(self._attempts.discard)
+        task.add_done_callback(_no_silent_death)
 
     async def _attempt(self, held: Held, slot: Slot) -> None:
-        run_id = held.claim.id
         job = runner.find_job(self.config, held.request)
         if job is None:
-            outcome = runner.not_runnable(self.config, held.request)
+            self._end(held, slot, None, runner.not_runnable(self.config, held.request))
         else:
-            outcome = await self._execute(held, slot, job)
+            self._end(held, slot, job, await self._execute(held, slot, job))
+
+    async def _resume(self, held: Held, slot: Slot, survivor: Survivor) -> None:
+        """See an attempt to its end that a dead process of this pool started."""
+        started = survivor.started
+        job = recovery.definition(runner.find_job(self.config, held.request), started)
+        spec = self._spec(held, job, now=started.started_at)
+        log.info("run %s: going on with attempt %d (pid %d)", held.claim.id, held.attempt, held.pid)
+        self.pump.mark(_mark(held))
+        self._end(held, slot, job, await slot.resume(spec, survivor))
+
+    def _end(self, held: Held, slot: Slot, job: JobDef | None, outcome: Outcome) -> None:
+        """Settle an attempt and take the next."""
+        run_id = held.claim.id
         if job is not None and self.shipper is not None:
             self.shipper.finish(run_id, held.attempt, slot, outcome)
-        del self._ledger.running[run_id]
-        del self._busy[run_id]
-        self._idle.append(slot)
-        self._ledger.finished(outcome.duration)
-        definition = job or JobDef(name=held.request.job)
-        self._pump.settle(
+        del self.ledger.running[run_id]
+        del self.busy[run_id]
+        if self._numbers[slot] < self._size:
+            self._idle.append(slot)
+        self.ledger.finished(outcome.duration)
+        self.pump.settle(
             runner.settlement(
                 held,
-                definition,
+                job or JobDef(name=held.request.job),
                 outcome,
                 now=self._clock.epoch(),
                 host=self._host,
@@ -240,15 +306,13 @@ class Pool:
         )
         self._fill()
 
-    async def _execute(self, held: Held, slot: Slot, job: JobDef) -> Outcome:
-        spec = runner.attempt_spec(
-            held,
-            job,
-            self.config.settings,
-            owner=self._owner,
-            timezone=self._timezone,
-            now=self._clock.epoch(),
+    def _spec(self, held: Held, job: JobDef, *, now: float) -> AttemptSpec:
+        return runner.attempt_spec(
+            held, job, self.config.settings, owner=self._owner, timezone=self._timezone, now=now
         )
+
+    async def _execute(self, held: Held, slot: Slot, job: JobDef) -> Outcome:
+        spec = self._spec(held, job, now=self._clock.epoch())
         if job.delivery is Delivery.AT_MOST_ONCE and not await self._mark_first(held):
             return Outcome(kind=OutcomeKind.NOT_STARTED, reason=Reason.USER, fatal=True)
         loop = asyncio.get_running_loop()
@@ -257,6 +321,8 @@ class Pool:
         def on_start(pid: int, started_at: float) -> None:
             nonlocal timer
             held.pid, held.started_at = pid, started_at
+            kind = COMMAND if job.python is None else PYTHON
+            self._journal.started(held, slot=self._numbers[slot], kind=kind, born=slot.born)
             timer = loop.call_later(MARK_AFTER, self._mark, held)
             if held.stop_order is not None:
                 runner.carry_out(held.stop_order, slot)
@@ -270,7 +336,7 @@ class Pool:
                 timer.cancel()
 
     def _mark(self, held: Held) -> None:
-        self._pump.mark((held.claim.id, held.claim.epoch, held.attempt, held.started_at, held.pid))
+        self.pump.mark(_mark(held))
 
     async def _mark_first(self, held: Held) -> bool:
         """Have the start acknowledged before there is a process (at-most-once)."""
@@ -289,8 +355,8 @@ class Pool:
             return answers[0] == "ok"
 
     def _on_stale(self, run_id: str, epoch: int) -> None:
-        held = self._ledger.find(run_id)
-        slot = self._busy.get(run_id)
+        held = self.ledger.find(run_id)
+        slot = self.busy.get(run_id)
         if held is not None and slot is not None and held.claim.epoch == epoch:
             log.error("run %s was taken over by another supervisor; stopping ours", run_id)
             slot.stop(kind=OutcomeKind.LOST, reason=Reason.LOST, grace=0.0)
@@ -298,8 +364,8 @@ class Pool:
     async def _listen(self) -> None:
         """Wait for doorbells while there is room and nothing to claim."""
         while True:
-            await self._pump.wait_hungry()
-            bells = [*self._pump.queues]
+            await self.pump.wait_hungry()
+            bells = [*self.pump.queues]
             try:
                 rung = await self._ears.run(
                     queries.wait_for_bells(self._keys, bells, timeout=LISTEN)
@@ -307,45 +373,17 @@ class Pool:
             except JobctlError as error:
                 log.debug("doorbell: %s", error)
                 await asyncio.sleep(0.5)
-                self._pump.look()
+                self.pump.look()
                 continue
             if rung is None:
-                self._pump.look()
+                self.pump.look()
             else:
-                self._pump.rang()
+                self.pump.rang()
             await asyncio.sleep(0)
 
-    async def _watch(self) -> None:
-        """Look after what runs: samples, progress, shipping; give back what waits too long."""
-        sampled = checked = self._clock.monotonic()
-        while True:
-            await asyncio.sleep(WATCH_EVERY if self._busy or self._ledger.backlog else PATIENCE * 2)
-            now = self._clock.monotonic()
-            for held in self._ledger.overdue(now):
-                self._pump.release(held.claim.id, held.claim.epoch)
-            if now - checked >= RECONCILE_EVERY:
-                checked = now
-                self._pump.check()
-            every = now - sampled >= SAMPLE_EVERY
-            if every:
-                sampled = now
-                self._tidy()
-            # The first look comes early, so that attempts below a second have a peak too.
-            fresh = any(not held.sampled and held.pid for held in self._ledger.running.values())
-            table = TreeTable() if fresh or (every and self._busy) else None
-            for run_id, slot in list(self._busy.items()):
-                self._observe(run_id, slot, table, every=every)
 
-    def _observe(self, run_id: str, slot: Slot, table: TreeTable | None, *, every: bool) -> None:
-        held = self._ledger.running[run_id]
-        progress = slot.poll_progress()
-        if progress is not None:
-            self._pump.note(run_id, held.claim.epoch, progress)
-        if self.shipper is not None:
-            self.shipper.poll(run_id, held.attempt, slot)
-        if table is not None and held.pid and (every or not held.sampled):
-            held.sampled = True
-            slot.sample(table)
+def _mark(held: Held) -> Mark:
+    return held.claim.id, held.claim.epoch, held.attempt, held.started_at, held.pid
 
 
 def _no_silent_death(task: asyncio.Task[None]) -> None:

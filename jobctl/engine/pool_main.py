@@ -1,6 +1,7 @@
-"""Entry point of a pool process: ``python -m jobctl.engine.pool_main FD``.
+"""Entry point of a pool process: ``python -m jobctl.engine.pool_main CHANNEL JOURNAL``.
 
-Everything it needs comes over the channel from its supervisor; it never reads jobs.toml, so it
+Both arguments are descriptors: the line to the supervisor, and the host journal with the lock that
+says that this pool lives. Everything else comes over the line; a pool never reads jobs.toml, so it
 stays small and uses exactly what the supervisor checked.
 """
 
@@ -16,14 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
+from jobctl.engine import host_journal, recovery, rendezvous
 from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.channel import Channel, Message
+from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.journal import configure_logging
+from jobctl.engine.observer import Observer
+from jobctl.engine.orphanage import Orphanage
 from jobctl.engine.pool import Pool
+from jobctl.engine.roster import PoolFiles
 from jobctl.engine.shipper import Shipper
 from jobctl.engine.slot import Slot
 from jobctl.engine.workplace import Workplace
-from jobctl.model.config import config_from_plain
+from jobctl.model.config import Config, config_from_plain
 from jobctl.model.run import OutcomeKind
 from jobctl.store.address import Address
 from jobctl.store.aio import AsyncStore
@@ -35,42 +41,49 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REPORT_EVERY = 2.0
-ORPHAN_GRACE = 10.0
-"""Seconds attempts get to end when the supervisor is gone; well below the time after which other
-hosts take its runs over."""
+QUICK_REPORT = 0.1
+"""Seconds between two looks while somebody waits for this pool to end."""
 
 
 class PoolProcess:
-    """Connects a :class:`Pool` with its supervisor."""
+    """Connects a :class:`Pool` with its supervisor, whoever that is at the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: int) -> None:
+        """``journal`` is the inherited descriptor."""
+        self._journal_fd = journal
         self._pool: Pool | None = None
         self._place: Workplace | None = None
+        self._files: PoolFiles | None = None
+        self._orphanage: Orphanage | None = None
         self._channel: Channel | None = None
         self._done = asyncio.Event()
         self._drain: asyncio.Task[None] | None = None
         self._reports: asyncio.Task[None] | None = None
+        self._calling: asyncio.Task[None] | None = None
         self._reported: object = None
 
     async def run(self, sock: socket.socket) -> int:
-        """Serve until drained, or until the supervisor is gone."""
+        """Serve until drained, or until nothing runs and no supervisor has come back."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop_signal, number)
         self._channel = await Channel.open(sock, self._on_message, self._on_supervisor_gone)
         await self._done.wait()
-        if self._reports is not None:
-            self._reports.cancel()
+        for task in (self._reports, self._calling):
+            if task is not None:
+                task.cancel()
         if self._pool is not None:
             await self._pool.close()
         if self._place is not None:
             self._place.close()
+        if self._files is not None and (self._pool is None or self._pool.settled):
+            self._files.remove()
         self._channel.send({"say": "done"})
         self._channel.close()
         return 0
 
     def _on_stop_signal(self, number: signal.Signals) -> None:
-        """Go on: pools stop when their supervisor says so, or is gone.
+        """Go on: pools stop when their supervisor says so.
 
         A job has its pool's id as ``$PPID``, and what the other slots run is none of its business.
         A handler, because jobs would inherit that the signal is ignored.
@@ -78,81 +91,92 @@ class PoolProcess:
         log.warning("pool: %s is of no use here; stop the daemon instead", number.name)
 
     def _on_message(self, message: Message) -> None:
+        word = message.get("do")
+        if word == "start":
+            self._start(message)
+        elif word == "drain":
+            deadline = message.get("deadline")
+            self._begin_drain(None if deadline is None else float(str(deadline)))
+        elif word == "hurry":
+            self._hurry(OutcomeKind(str(message.get("kind", OutcomeKind.INTERRUPTED.value))))
+        elif self._pool is not None:
+            self._instruct(self._pool, message)
+
+    def _instruct(self, pool: Pool, message: Message) -> None:
         match message.get("do"):
-            case "start":
-                self._start(message)
-            case "revoke" if self._pool is not None:
-                self._pool.revoke(
-                    str(message["id"]), int(str(message["epoch"])), str(message["order"])
-                )
-            case "configure" if self._pool is not None:
-                plain: Mapping[str, object] = message["config"]  # type: ignore[assignment]
-                queues: list[str] = message["queues"]  # type: ignore[assignment]
-                self._pool.configure(config_from_plain(plain), tuple(queues))
-            case "drain":
-                deadline = message.get("deadline")
-                self._begin_drain(None if deadline is None else float(str(deadline)))
-            case "hurry":
-                self._hurry()
+            case "attach":
+                pool.configure(_config(message), _queues(message))
+                pool.resume()
+            case "revoke":
+                pool.revoke(str(message["id"]), int(str(message["epoch"])), str(message["order"]))
+            case "configure":
+                pool.configure(_config(message), _queues(message))
+            case "reserve":
+                pool.reserve(int(str(message["slots"])))
+            case "check":
+                pool.pump.check()
+            case "resume":
+                pool.resume()
 
     def _start(self, message: Message) -> None:
-        plain: Mapping[str, object] = message["config"]  # type: ignore[assignment]
-        config = config_from_plain(plain)
+        config = _config(message)
         address_facts: Mapping[str, object] = message["address"]  # type: ignore[assignment]
         address = Address(**address_facts)  # type: ignore[arg-type]
         keys = Keys(config.settings.namespace)
         name = str(message["pool"])
-        definition = config.pools[name]
-        serial = str(message["owner"]).rpartition("/")[2]
-        place = Workplace.open(
-            dirs=AttemptDirs.under(Path(config.settings.state_dir)), clock=SYSTEM_CLOCK
+        self._files = files = PoolFiles(Path(config.settings.state_dir), str(message["owner"]))
+        content = host_journal.read(files.journal)
+        survivors = recovery.survivors(files, content)
+        journal = HostJournal(files.journal, self._journal_fd)
+        self._place = place = Workplace.open(
+            dirs=AttemptDirs.under(files.state_dir), clock=SYSTEM_CLOCK, witness=journal
         )
-        store = AsyncStore(address, name=f"jobctl-{name}")
-        queues: list[str] = message["queues"]  # type: ignore[assignment]
-        pool = Pool(
+        size = config.pools[name].slots
+        occupied = {survivor.started.slot for survivor in survivors}
+        self._pool = pool = Pool(
             config=config,
-            queues=tuple(queues),
+            queues=_queues(message),
             supervisor=str(message["supervisor"]),
-            owner=str(message["owner"]),
+            owner=files.owner,
             host=str(message["host"]),
             timezone=str(message["timezone"]),
-            store=store,
+            store=AsyncStore(address, name=f"jobctl-{name}"),
             ears=AsyncStore(address, name=f"jobctl-{name}-ears"),
             keys=keys,
-            slots=[
-                Slot(
-                    # Not the pool's name alone: its successor starts while it drains.
-                    name=f"{serial}-{index}",
-                    workplace=place,
-                    max_runs_per_child=definition.max_runs_per_child,
-                    max_rss_per_child=definition.max_rss_per_child,
-                )
-                for index in range(definition.slots)
-            ],
-            tidy=place.processes.tidy,
+            slots=_slots(files, config, place, count=max(size, *(n + 1 for n in occupied), 0), occupied=occupied),
+            size=size,
+            journal=journal,
             clock=SYSTEM_CLOCK,
-        )
+        )  # fmt: skip
         if config.settings.redis is not None:
             pool.shipper = Shipper(keys, send=pool.send, tail=config.settings.log_tail)
-        self._pool = pool
-        self._place = place
+        self._orphanage = Orphanage(
+            pool, AsyncStore(address, name=f"jobctl-{name}-alone"), keys,
+            supervisor=str(message["supervisor"]), name=name,
+        )  # fmt: skip
+        pool.adopt(content, survivors)
         pool.start()
+        observer = Observer(pool, journal=journal, tidy=place.processes.tidy, clock=SYSTEM_CLOCK)
+        pool.care_for(observer.run())
         self._reports = asyncio.create_task(self._report())
 
     async def _report(self) -> None:
         """Tell the supervisor what runs, when that changed."""
         assert self._pool is not None  # noqa: S101 - started before
-        assert self._channel is not None  # noqa: S101
-        self._channel.send({"say": "ready"})
+        self._say({"say": "ready", "pid": os.getpid()})
         while True:
-            running = self._pool.running
+            running = len(self._pool.busy)
             if running != self._reported:
                 self._reported = running
-                self._channel.send({"say": "load", "running": len(running)})
+                self._say({"say": "load", "running": running})
             if self._pool.fenced.is_set():
-                self._channel.send({"say": "fenced"})
+                self._say({"say": "fenced"})
                 self._pool.fenced.clear()
-            await asyncio.sleep(REPORT_EVERY)
+            await asyncio.sleep(REPORT_EVERY if self._drain is None else QUICK_REPORT)
+
+    def _say(self, message: Message) -> None:
+        assert self._channel is not None  # noqa: S101 - opened first of all
+        self._channel.send(message)
 
     def _begin_drain(self, deadline: float | None) -> None:
         if self._pool is None:
@@ -165,7 +189,7 @@ class PoolProcess:
         await self._pool.drain(deadline)
         self._done.set()
 
-    def _hurry(self, kind: OutcomeKind = OutcomeKind.INTERRUPTED) -> None:
+    def _hurry(self, kind: OutcomeKind) -> None:
         if self._pool is not None:
             self._begin_drain(None)
             self._pool.hurry(kind)
@@ -173,18 +197,75 @@ class PoolProcess:
             self._done.set()
 
     def _on_supervisor_gone(self) -> None:
-        if not self._done.is_set():
-            log.warning("pool: the supervisor is gone; stopping what runs")
-            self._hurry(OutcomeKind.LOST)
-            asyncio.get_running_loop().call_later(ORPHAN_GRACE * 2, self._done.set)
+        """Let what runs go on, and call until somebody answers."""
+        if self._done.is_set():
+            return
+        if self._pool is None or self._files is None or self._orphanage is None:
+            self._done.set()
+            return
+        if self._calling is None or self._calling.done():
+            log.warning("pool %s: the supervisor is gone; what runs goes on", self._files.owner)
+            self._calling = asyncio.create_task(
+                self._call(self._files, self._pool, self._orphanage)
+            )
+
+    async def _call(self, files: PoolFiles, pool: Pool, orphanage: Orphanage) -> None:
+        pool.pause()
+        while True:
+            try:
+                sock = rendezvous.call(files.state_dir)
+            except OSError:
+                if await orphanage.wait():
+                    log.warning("pool %s: no supervisor came back, and nothing runs", files.owner)
+                    self._done.set()
+                    return
+                continue
+            await orphanage.leave()
+            self._channel = await Channel.open(sock, self._on_message, self._on_supervisor_gone)
+            self._say(
+                {
+                    "say": "hello",
+                    "owner": files.owner,
+                    "pid": os.getpid(),
+                    "running": len(pool.busy),
+                }
+            )
+            return
+
+
+def _config(message: Message) -> Config:
+    plain: Mapping[str, object] = message["config"]  # type: ignore[assignment]
+    return config_from_plain(plain)
+
+
+def _queues(message: Message) -> tuple[str, ...]:
+    queues: list[str] = message["queues"]  # type: ignore[assignment]
+    return tuple(queues)
+
+
+def _slots(
+    files: PoolFiles, config: Config, place: Workplace, *, count: int, occupied: set[int]
+) -> list[Slot]:
+    definition = config.pools[files.name]
+    return [
+        Slot(
+            # Not the pool's name alone: its successor starts while it drains.
+            name=f"{files.serial}-{index}",
+            workplace=place,
+            max_runs_per_child=definition.max_runs_per_child,
+            max_rss_per_child=definition.max_rss_per_child,
+            occupied=index in occupied,
+        )
+        for index in range(count)
+    ]
 
 
 def main() -> None:
-    """Serve one pool; the argument is the descriptor of the channel."""
+    """Serve one pool; the arguments are the descriptors of its line and of its journal."""
     sock = socket.socket(fileno=int(sys.argv[1]))
     configure_logging()
     os.umask(0o077)
-    raise SystemExit(asyncio.run(PoolProcess().run(sock)))
+    raise SystemExit(asyncio.run(PoolProcess(int(sys.argv[2])).run(sock)))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,17 +16,27 @@ from typing import TYPE_CHECKING
 
 import jobctl
 from jobctl.engine.channel import Channel, Message
+from jobctl.errors import JobctlError
 from jobctl.model.config import to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobctl.engine.roster import PoolFiles
     from jobctl.model.config import Config
     from jobctl.store.address import Address
 
 log = logging.getLogger(__name__)
 
 ALL_QUEUES = "*"
+KEEPER = str(Path(__file__).with_name("keeper.py"))
+LINE_PATIENCE = 10.0
+"""Seconds a pool may live without a line to its supervisor before it is killed."""
+LOOK_EVERY = 0.01
+
+
+class PoolAliveError(JobctlError):
+    """Raised when a pool that is to be started has a living process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +47,6 @@ class Identity:
     host: str
     timezone: str
     address: Address
-    pools_lock: int
-    """Descriptor each pool inherits and so holds, see :mod:`jobctl.engine.lock`."""
 
 
 def queues_of(config: Config, pool: str) -> list[str]:
@@ -52,70 +62,112 @@ def queues_of(config: Config, pool: str) -> list[str]:
 class PoolHandle:
     """One pool process as its supervisor sees it.
 
-    ``on_end`` is called once with the handle when the process is gone.
+    ``on_end`` is called once with the handle when the process is gone, ``on_load`` whenever it
+    says how much it runs, ``on_fenced`` when the store refuses it.
     """
 
     def __init__(
         self,
-        name: str,
-        owner: str,
+        files: PoolFiles,
         *,
         on_end: Callable[[PoolHandle], None],
+        on_load: Callable[[PoolHandle], None],
         on_fenced: Callable[[], None],
     ) -> None:
-        self.name = name
-        self.owner = owner
+        self.files = files
+        self.pid = 0
+        """Process id; 0 until it has said so."""
         self.running = 0
         self.finished = False
         """True once it said that everything is settled."""
+        self.reserved = 0
+        """Slots it was told to keep idle."""
         self.ended = asyncio.Event()
         self._on_end = on_end
+        self._on_load = on_load
         self._on_fenced = on_fenced
-        self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
-        self._pidfd = -1
+        self._awaiting: asyncio.Task[None] | None = None
 
     @property
-    def pid(self) -> int:
-        """Process id; 0 before the start."""
-        return self._process.pid if self._process is not None else 0
+    def name(self) -> str:
+        """The pool's name in jobs.toml."""
+        return self.files.name
 
     @property
-    def returncode(self) -> int | None:
-        """How it ended, as in :mod:`subprocess`."""
-        return self._process.returncode if self._process is not None else None
+    def owner(self) -> str:
+        """The owner id under which it claims."""
+        return self.files.owner
 
     async def start(self, config: Config, identity: Identity) -> None:
-        """Start the process and hand it its work."""
+        """Start the process under its keeper, and hand it its work.
+
+        Raises ``PoolAliveError`` when a process of this pool lives already, and ``OSError``.
+        """
+        lock = self.files.lock()
+        if lock is None:
+            raise PoolAliveError(f"pool {self.owner} has a process already")
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - a vfork of 1 ms; our own interpreter
-                [sys.executable, "-P", "-m", "jobctl.engine.pool_main", str(theirs.fileno())],
+        descriptors = (theirs.fileno(), lock)
+        try:
+            keeper = subprocess.Popen(  # noqa: ASYNC220, S603 - a vfork of 1 ms; our own interpreter
+                [sys.executable, "-I", "-S", KEEPER, str(self.files.exits), *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), identity.pools_lock),
+                pass_fds=descriptors,
                 start_new_session=True,
                 env=_environment(),
             )
-        loop = asyncio.get_running_loop()
-        self._pidfd = os.pidfd_open(self._process.pid)
-        loop.add_reader(self._pidfd, self._reap)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(lock)
+        # It ends long after the pool, maybe, and is then collected like any orphan.
+        keeper.returncode = 0
         ours.setblocking(False)  # noqa: FBT003 - the only form it has
-        self._channel = await Channel.open(ours, self._on_message, lambda: None)
-        self._channel.send(
-            {
-                "do": "start",
-                "pool": self.name,
-                "owner": self.owner,
-                "supervisor": identity.supervisor,
-                "host": identity.host,
-                "timezone": identity.timezone,
-                "address": {
-                    name: getattr(identity.address, name) for name in identity.address.__slots__
-                },
-                "config": to_plain(config),
-                "queues": queues_of(config, self.name),
-            }
-        )
+        self._channel = await Channel.open(ours, self._on_message, self._on_close)
+        self._channel.send(self._work("start", config, identity))
+
+    def attach(self, channel: Channel, hello: Message, config: Config, identity: Identity) -> None:
+        """Take over a running process that called; it claims again from now on."""
+        self._greet(channel, hello)
+        channel.send(self._work("attach", config, identity))
+
+    def expect(self) -> None:
+        """Wait for a process that lives to call; one that does not is killed in the end."""
+        self._on_close()
+
+    def take(self, channel: Channel, hello: Message) -> None:
+        """Take over a running process that called, only to see it end."""
+        self._greet(channel, hello)
+
+    def _greet(self, channel: Channel, hello: Message) -> None:
+        if self._awaiting is not None:
+            self._awaiting.cancel()
+            self._awaiting = None
+        if self._channel is not None:
+            self._channel.redirect(lambda _: None, lambda: None)
+            self._channel.close()
+        self._channel = channel
+        channel.redirect(self._on_message, self._on_close)
+        self.pid = int(str(hello["pid"]))
+        self.running = int(str(hello["running"]))
+
+    def _work(self, word: str, config: Config, identity: Identity) -> Message:
+        return {
+            "do": word,
+            "pool": self.name,
+            "owner": self.owner,
+            "supervisor": identity.supervisor,
+            "host": identity.host,
+            "timezone": identity.timezone,
+            "address": {
+                name: getattr(identity.address, name) for name in identity.address.__slots__
+            },
+            "config": to_plain(config),
+            "queues": queues_of(config, self.name),
+        }
 
     def send(self, message: Message) -> None:
         """Send a control message."""
@@ -123,27 +175,61 @@ class PoolHandle:
             self._channel.send(message)
 
     def kill(self) -> None:
-        """End the process by force."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+        """End the process by force, if it is known and still is a pool."""
+        if not self.pid or not self.files.alive():
+            return
+        with contextlib.suppress(OSError):
+            if b"pool_main" in Path(f"/proc/{self.pid}/cmdline").read_bytes():
+                os.kill(self.pid, signal.SIGKILL)
+
+    def let_go(self) -> None:
+        """Close the line; the pool goes on, and calls whoever is supervisor next."""
+        if self._awaiting is not None:
+            self._awaiting.cancel()
+        if self._channel is not None:
+            self._channel.redirect(lambda _: None, lambda: None)
+            self._channel.close()
+
+    def how(self) -> str:
+        """Say how the process ended, as far as its keeper has told."""
+        with contextlib.suppress(OSError, ValueError):
+            for line in reversed(self.files.exits.read_text().splitlines()):
+                words = line.split()
+                if words[:1] == ["pool"]:
+                    code = os.waitstatus_to_exitcode(int(words[2]))
+                    return f"signal {-code}" if code < 0 else f"exit code {code}"
+        return "nobody knows how"
 
     def _on_message(self, message: Message) -> None:
         match message.get("say"):
+            case "ready":
+                self.pid = int(str(message["pid"]))
+                self._on_load(self)
             case "load":
                 self.running = int(str(message["running"]))
+                self._on_load(self)
             case "done":
                 self.finished = True
             case "fenced":
                 self._on_fenced()
 
-    def _reap(self) -> None:
-        assert self._process is not None  # noqa: S101 - only read after the start
-        if self._process.poll() is None:
-            return
-        asyncio.get_running_loop().remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        if self._channel is not None:
-            self._channel.close()
+    def _on_close(self) -> None:
+        if self._awaiting is None:
+            self._awaiting = asyncio.ensure_future(self._await_end())
+
+    async def _await_end(self) -> None:
+        """Wait until the process is gone: its line is closed, so that takes no time at all.
+
+        One that lives without a line is on its way back to us; if it does not come it is killed.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LINE_PATIENCE
+        while self.files.alive():
+            if loop.time() > deadline:
+                log.error("pool %s lives and does not answer; killing it", self.owner)
+                self.kill()
+                deadline += LINE_PATIENCE
+            await asyncio.sleep(LOOK_EVERY)
         self.running = 0
         self.ended.set()
         self._on_end(self)

@@ -17,7 +17,7 @@ import os
 import select
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from jobctl.engine.tree import (
     Process,
@@ -33,6 +33,9 @@ from jobctl.engine.tree import (
 if TYPE_CHECKING:
     from resource import struct_rusage
     from types import FrameType
+
+    from jobctl.engine.ending import Finding
+    from jobctl.engine.tree import TreeTable
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -86,6 +89,16 @@ def _do_nothing(_number: int, _frame: FrameType | None) -> None:
     """Stand for ``SIG_IGN``."""
 
 
+class Witness(Protocol):
+    """Who is told of what must not be forgotten when this process is killed: the host journal."""
+
+    def ended(self, pid: int, status: int) -> None:
+        """Take note of the end of a leader; it has not been reaped."""
+
+    def stopped(self, run_id: str, finding: Finding) -> None:
+        """Take note of why an attempt is being stopped."""
+
+
 class Processes:
     """All children of this process. One per event loop, made and used in its thread.
 
@@ -93,8 +106,9 @@ class Processes:
     :meth:`adopt` it; anything else is taken for a stray and killed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, witness: Witness | None = None) -> None:
         become_subreaper()
+        self._witness = witness
         self._loop = asyncio.get_running_loop()
         self._session = os.getsid(0)
         self._waits: dict[int, tuple[int, asyncio.Future[Exit]]] = {}
@@ -157,10 +171,25 @@ class Processes:
             # would leave it registered.
             self._epoll.unregister(pidfd)
             os.close(pidfd)
+            if self._witness is not None and pid in self._attempts:
+                self._testify(self._witness, pid)
             _, status, usage = os.wait4(pid, 0)
             self._known.discard(pid)
             if not future.done():
                 future.set_result(Exit(status, usage))
+
+    @staticmethod
+    def _testify(witness: Witness, pid: int) -> None:
+        """Have a leader's end written down while the kernel still knows it."""
+        end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if end is not None:
+            exited = end.si_code == os.CLD_EXITED
+            witness.ended(pid, end.si_status << 8 if exited else end.si_status)
+
+    def note_stop(self, attempt: Attempt, finding: Finding) -> None:
+        """Have it written down why an attempt is being stopped."""
+        if self._witness is not None:
+            self._witness.stopped(attempt.run_id.decode(), finding)
 
     def begin(self, attempt: Attempt) -> None:
         """Know an attempt from the start of its leader."""
@@ -213,6 +242,10 @@ class Processes:
         """Return the topmost processes of ``attempt`` as far as they are known."""
         strays = [pid for pid, suspects in self._suspects.items() if suspects == {attempt}]
         return [attempt.leader, *strays]
+
+    def members(self, attempt: Attempt, table: TreeTable) -> list[Process]:
+        """Return the living processes of ``attempt`` as ``table`` shows them."""
+        return table.below(self.roots(attempt))
 
     def tidy(self) -> None:
         """Reap dead strays and end those of nobody; call it about once a second."""

@@ -12,14 +12,16 @@ import itertools
 import logging
 from typing import TYPE_CHECKING
 
+from jobctl.engine.accounts import Accounts
 from jobctl.engine.batch import Batch, forget
 from jobctl.errors import JobctlError
 from jobctl.model.run import LETTERS
-from jobctl.store import queries, transitions
+from jobctl.store import transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.ledger import Ledger
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
@@ -32,8 +34,9 @@ SETTLE_MOST = 64
 LOW_FIRST_EVERY = 16
 """Every so many claims the lowest priority goes first, so that none starves."""
 RETRY_LEAST, RETRY_MOST = 0.1, 5.0
-RECONCILE_EVERY = 30.0
-"""Seconds between checks that the store and this pool agree on what is claimed."""
+RECONCILE_EVERY = 5.0
+"""Seconds between checks that the store and this pool agree on what is claimed, while it holds
+anything; an idle pool is told by its supervisor, whose every beat brings the number."""
 
 
 class Pump:
@@ -52,6 +55,7 @@ class Pump:
         supervisor: str,
         owner: str,
         queues: tuple[str, ...],
+        journal: HostJournal,
         idle: Callable[[], int],
         on_claims: Callable[[ClaimReply], None],
         on_stale: Callable[[str, int], None],
@@ -64,6 +68,17 @@ class Pump:
         self._ledger = ledger
         self._supervisor = supervisor
         self._owner = owner
+        self._journal = journal
+        self._accounts = Accounts(
+            store,
+            keys,
+            ledger,
+            supervisor=supervisor,
+            owner=owner,
+            release=self.release,
+            on_stale=on_stale,
+        )
+        self._replayed: set[str] = set()
         self._idle = idle
         self._on_claims = on_claims
         self._on_stale = on_stale
@@ -103,12 +118,20 @@ class Pump:
         self._wake.set()
 
     def settle(self, item: Settlement) -> None:
-        """Send a settlement; it is kept until the store has answered."""
+        """Send a settlement; it is in the journal first, and kept until the store has answered."""
+        self._journal.settled(item)
         self._ledger.unsettled[item.id] = item
         self._marks.pop(item.id, None)
         self._notes.pop(item.id, None)
         self._look = True
         self._wake.set()
+
+    def inherit(self, outcomes: dict[str, Settlement]) -> None:
+        """Go on for a dead process of this pool: send what it may not have sent, take back the rest."""
+        self._ledger.unsettled.update(outcomes)
+        self._replayed.update(outcomes)
+        self._accounts.inherited = True
+        self.check()
 
     def release(self, run_id: str, epoch: int) -> None:
         """Give a claim back."""
@@ -160,7 +183,8 @@ class Pump:
 
     async def _turn(self) -> None:
         if self._reconcile:
-            await self._settle_accounts()
+            await self._accounts.settle(set(self._releases))
+            self._reconcile = False
         batch = self._batch()
         want = self._ledger.wanted(idle=self._idle()) if self.claiming and self._look else 0
         claiming = want > 0 or (self._rung and self._look)
@@ -242,7 +266,9 @@ class Pump:
             if answer == "stale":
                 self._on_stale(mark[0], mark[1])
         for item, answer in zip(batch.settlements.values(), settled, strict=True):
-            if answer == "stale":
+            if answer != "stale":
+                self._ledger.acknowledged(item)
+            elif item.id not in self._replayed:
                 log.error(
                     "run %s: it was taken over while we ran epoch %d; our outcome (%s) is discarded",
                     item.id, item.epoch, LETTERS[item.letter].value,
@@ -252,19 +278,3 @@ class Pump:
         forget(self._ledger.unsettled, batch.settlements)
         forget(self._releases, batch.releases)
         self._acknowledged.set()
-
-    async def _settle_accounts(self) -> None:
-        """Find claims whose answer was lost, and runs that were taken from us."""
-        owned = set(await self._store.run(queries.owned(self._keys, self._owner)))
-        self._reconcile = False
-        known = self._ledger.known() | self._releases.keys()
-        for run_id in owned - known:
-            run = await self._store.run(queries.run_or_broken(self._keys, run_id))
-            if run is not None and run.owner == self._owner:
-                log.info("run %s: its claim was never answered; giving it back", run_id)
-            # Of a run that is gone, or not ours, only the entry in our set is removed.
-            self._releases[run_id] = (run_id, run.epoch if run is not None else 0)
-        for run_id in [*self._ledger.running]:
-            held = self._ledger.running.get(run_id)
-            if held is not None and run_id not in owned and run_id not in self._ledger.unsettled:
-                self._on_stale(run_id, held.claim.epoch)

@@ -66,6 +66,8 @@ class PythonCall:
     stdin: str | None = None
     max_result: int = 1 << 20
     """Bytes of JSON."""
+    reply_file: str = ""
+    """Where the child leaves its answer when nobody is there to take it; empty: nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

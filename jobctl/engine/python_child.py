@@ -456,19 +456,26 @@ class Child:
                     os.close(log)
                     self.send(DONE, {"seq": meta["seq"], "stale": stale})
                     continue
-                self.send(DONE, *self._run(meta, body, log))
+                answer = self._run(meta, body, log)
+                try:
+                    self.send(DONE, *answer)
+                except OSError:
+                    leave(meta.get("reply_file"), framed(DONE, *answer))
+                    raise
 
     def send(self, kind: int, meta: dict[str, Any], body: bytes = b"") -> None:
         """Send one frame."""
-        text = json.dumps(meta).encode()
-        frame = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text + body
+        data = framed(kind, meta, body)
         with self.sending:  # a thread of the job may report progress meanwhile
-            self.socket.sendall(frame)
+            self.socket.sendall(data)
 
     def progress(self, percent: float, message: str = "") -> None:
-        """Tell the host how far the running call is."""
+        """Tell the host how far the running call is; without a host nobody hears it."""
         if self.current is not None and self.pid == os.getpid():
-            self.send(PROGRESS, {"seq": self.current, "percent": percent, "message": message})
+            try:  # noqa: SIM105 - contextlib is an import
+                self.send(PROGRESS, {"seq": self.current, "percent": percent, "message": message})
+            except (BrokenPipeError, ConnectionResetError):
+                pass
 
     def _receive(self) -> tuple[int, dict[str, Any], bytearray] | None:
         while True:
@@ -575,6 +582,20 @@ class Child:
             after.ru_inblock - before.ru_inblock + reaped.ru_inblock - children.ru_inblock,
             after.ru_oublock - before.ru_oublock + reaped.ru_oublock - children.ru_oublock,
         ]
+
+
+def framed(kind: int, meta: dict[str, Any], body: bytes = b"") -> bytes:
+    """Return a frame as it goes over the wire."""
+    text = json.dumps(meta).encode()
+    return HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text + body
+
+
+def leave(path: str | None, data: bytes) -> None:
+    """Write an answer that nobody was there to take to where the next pool looks for it."""
+    if path:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(path, flags, 0o600), "wb") as file:
+            file.write(data)
 
 
 def _open_meter(name: str, flags: int) -> int | None:

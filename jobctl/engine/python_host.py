@@ -154,6 +154,7 @@ class PythonChild:
             "cwd": call.cwd,
             "stdin": call.stdin,
             "max_result": call.max_result,
+            "reply_file": call.reply_file,
         }
         body = ENCODE([call.args, dict(call.kwargs)]).encode()
         future: asyncio.Future[PythonReply] = self._loop.create_future()
@@ -308,6 +309,20 @@ class PythonChild:
             f"{self._interpreter} did not become ready: {said or why};"
             " interpreter must name a CPython 3.9 or later that this user can run"
         )
+
+
+def left_reply(data: bytes) -> PythonReply | None:
+    """Return the answer that a child left in a file (a ``DONE`` frame); ``None`` if there is none."""
+    try:
+        magic, protocol, kind, meta_size, body_size = HEADER.unpack_from(data)
+        if (magic, protocol, kind) != (MAGIC, PROTOCOL, DONE):
+            return None
+        start = HEADER.size + meta_size
+        if len(data) != start + body_size:
+            return None
+        return _reply(json.loads(data[HEADER.size : start]), data[start:].decode())
+    except (*MALFORMED, struct.error):
+        return None
 
 
 def _reply(meta: dict[str, Any], body: str) -> PythonReply:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jobctl.engine import python_call, spawn
 from jobctl.engine.ending import Ending, Finding, judge, judge_reply
 from jobctl.engine.guard import Guard
+from jobctl.engine.host_journal import since_boot
 from jobctl.engine.processes import Attempt
 from jobctl.engine.python_host import PythonChild
 from jobctl.engine.python_spawn import resolve_interpreter
@@ -40,6 +41,8 @@ class _Warm:
     child: PythonChild
     exit: asyncio.Future[Exit]
     children_fd: int | None
+    born: float = 0.0
+    """Start of its process, in seconds since boot."""
     cpu: float = 0.0
     """Seconds of its calls so far."""
 
@@ -147,7 +150,7 @@ class WarmPython:
             raise spawn.SpawnError(
                 f"the interpreter cannot be watched: {error.strerror}"
             ) from error
-        warm = _Warm(key, child, exit_, _children_file(child.pid))
+        warm = _Warm(key, child, exit_, _children_file(child.pid), since_boot())
 
         def ended(_: asyncio.Future[Exit]) -> None:
             child.close()
@@ -203,6 +206,11 @@ class PythonLeader:
         """The child's."""
         return self._warm.child.pid
 
+    @property
+    def born(self) -> float:
+        """Start of the child's process, in seconds since boot."""
+        return self._warm.born
+
     async def ended(self, begin: Callable[[], None]) -> Ending:
         """Return how the call ended; ``begin`` is called when the interpreter is ready for it.
 
@@ -244,6 +252,7 @@ class PythonLeader:
             cwd=self._setting.launch.cwd,
             stdin=spec.job.stdin,
             max_result=spec.max_result,
+            reply_file=self._setting.reply_file,
         )
         for _ in range(STARTS):
             try:

@@ -7,14 +7,16 @@ clear the tree, judge. Whatever a job or the host does to it ends in an
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
+import logging
 from typing import TYPE_CHECKING
 
 from jobctl.engine import spawn
+from jobctl.engine.adopted import AdoptedLeader, judge_survivor, usage_of
+from jobctl.engine.condition import Condition
 from jobctl.engine.ending import Ending, Finding, judge, signal_number
 from jobctl.engine.environment import attempt_environment
 from jobctl.engine.exchange import Exchange, ResultError, progress_json
+from jobctl.engine.host_journal import PYTHON, since_boot
 from jobctl.engine.leader import Leader, Setting
 from jobctl.engine.output import Output
 from jobctl.engine.python_leader import PythonLeader, WarmPython
@@ -22,16 +24,17 @@ from jobctl.engine.usage import Meter
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.guard import Guard
+    from jobctl.engine.survivors import Survivor
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
 
-CONDITION_TIMEOUT = 60.0
-"""Seconds an ``only_if`` may take; the attempt's own timeout if that is shorter."""
+_log = logging.getLogger(__name__)
+
 MEMORY_GRACE = 2.0
 """Most seconds between the stop signal and KILL for a tree above ``max_rss``: it may still grow."""
 
@@ -46,16 +49,18 @@ class Slot:
         workplace: Workplace,
         max_runs_per_child: int = 1000,
         max_rss_per_child: int | None = None,
+        occupied: bool = False,
     ) -> None:
         """``name`` is unique in the state directory: the pool's name and a number.
 
-        The rest is about its Python interpreter: calls, and bytes of memory, until it is replaced.
+        Two are about its Python interpreter: calls, and bytes of memory, until it is replaced.
+        ``occupied``: it begins with :meth:`resume`, so the files of its name are in use.
         """
         self.name = name
         self._place = workplace
         self._python = WarmPython(workplace, max_runs=max_runs_per_child, max_rss=max_rss_per_child)
-        self._output = Output(dirs=workplace.dirs, slot=name)
-        self._exchange = Exchange(dirs=workplace.dirs, slot=name)
+        self._output = Output(dirs=workplace.dirs, slot=name, occupied=occupied)
+        self._exchange = Exchange(dirs=workplace.dirs, slot=name, occupied=occupied)
         self._meter = Meter()
         self._spec: AttemptSpec | None = None
         self._guard: Guard | None = None
@@ -66,6 +71,8 @@ class Slot:
         """Of the leader of what runs now."""
         self.started_at: float | None = None
         """Epoch seconds; ``None`` until the leader runs."""
+        self.born = 0.0
+        """Start of the leader's process, in seconds since boot."""
 
     async def execute(
         self,
@@ -79,12 +86,23 @@ class Slot:
         ``on_start`` gets pid and epoch seconds as soon as the leader runs. ``output`` is a
         descriptor to write to instead of the log. Cancelling kills the attempt's tree first.
         """
+        return await self._whole(spec, self._attempt(spec, on_start=on_start, output=output))
+
+    async def resume(self, spec: AttemptSpec, survivor: Survivor) -> Outcome:
+        """Go on with an attempt that an earlier process of this pool started, to its end.
+
+        It is as under :meth:`execute` but for two things: what it used is not known when nobody
+        wrote that down, and an attempt of whose end nobody knows counts as lost.
+        """
+        return await self._whole(spec, self._resume(spec, survivor))
+
+    async def _whole(self, spec: AttemptSpec, pipeline: Awaitable[Outcome]) -> Outcome:
         self._spec = spec
         self._meter.reset()
         self._progress = None
         self._leftovers = False
         try:
-            return await self._attempt(spec, on_start=on_start, output=output)
+            return await pipeline
         except spawn.SpawnError as error:
             finding = Finding(OutcomeKind.FAILED, Reason.SPAWN, str(error))
             return self._outcome(spec, Ending(finding, error.status))
@@ -147,7 +165,7 @@ class Slot:
         if guard is None or spec is None:
             return
         self._place.processes.tidy()
-        self._meter.sample(table.below(self._place.processes.roots(guard.attempt)))
+        self._meter.sample(guard.members(table))
         limit = spec.job.max_rss
         if limit is not None and self._meter.rss > limit:
             error = f"its processes held {self._meter.rss} bytes of memory, max_rss is {limit}"
@@ -176,6 +194,7 @@ class Slot:
             launch=launch,
             environment=self._environment(spec, launch),
             output=self._open_output(spec) if output is None else output,
+            reply_file=self._exchange.reply_file,
         )
         if spec.job.only_if is not None:
             ending = await self._ask(spec.job.only_if, setting)
@@ -220,6 +239,41 @@ class Slot:
         usage = self._meter.at_least(leader.usage or Usage())
         return self._outcome(spec, ending, leader, usage)
 
+    async def _resume(self, spec: AttemptSpec, survivor: Survivor) -> Outcome:
+        """Watch an attempt that runs or has ended."""
+        started = survivor.started
+        self._exchange.adopt(spec.run_id, spec.number)
+        try:
+            self._output.adopt(
+                job=spec.job.name,
+                run_id=spec.run_id,
+                attempt=spec.number,
+                limit=spec.max_output,
+            )
+            self._place.outputs.add(self._output)
+        except OSError as error:
+            _log.warning("the log of run %s cannot be watched: %s", spec.run_id, error)
+        leader = AdoptedLeader(survivor, job=spec.job, processes=self._place.processes)
+        try:
+            self._guard = leader.guard
+            self.pid, self.started_at = leader.pid, leader.started_at
+            leader.guard.arm(
+                timeout=spec.timeout,
+                soft_timeout=spec.job.soft_timeout,
+                gone=since_boot() - started.begun,
+            )
+            if survivor.stop is not None:
+                leader.guard.stop(survivor.stop)
+            death = await leader.ended()
+        finally:
+            self._guard = None
+            leader.abandon()
+        answer = self._exchange.reply() if started.kind == PYTHON else b""
+        ending = judge_survivor(
+            spec.job, death, stopped=leader.guard.stopped, kind=started.kind, answer=answer
+        )
+        return self._outcome(spec, ending, leader, self._meter.at_least(usage_of(death)))
+
     def _begin(
         self,
         spec: AttemptSpec,
@@ -228,32 +282,20 @@ class Slot:
     ) -> None:
         """Note that the job itself runs from now on."""
         self._guard = leader.guard
-        self.pid, self.started_at = leader.pid, leader.started_at
+        self.pid, self.started_at, self.born = leader.pid, leader.started_at, leader.born
         leader.guard.arm(timeout=spec.timeout, soft_timeout=spec.job.soft_timeout)
         if on_start is not None:
             on_start(leader.pid, leader.started_at)
 
     async def _ask(self, condition: str, setting: Setting) -> Ending | None:
         """Return how the attempt ends because of its ``only_if``, ``None`` when it may go on."""
-        spec = setting.spec
-        command = [spec.job.shell, "-c", condition, spec.job.name]
-        leader = Leader(command, setting=setting, place=self._place)
-        self._guard = leader.guard
-        patience = CONDITION_TIMEOUT if spec.timeout is None else spec.timeout
-        leader.guard.arm(timeout=min(CONDITION_TIMEOUT, patience), soft_timeout=None)
+        question = Condition(condition, setting=setting, place=self._place)
+        self._guard = question.guard
         try:
-            end = await leader.ended()
+            return await question.answer()
         finally:
             self._guard = None
-        self._leftovers |= leader.left_something
-        stopped = leader.guard.stopped
-        if stopped is not None:
-            return Ending(replace(stopped, error=stopped.error and f"only_if {stopped.error}"))
-        code = os.waitstatus_to_exitcode(end.status)
-        if code == 0:
-            return None
-        error = f"only_if ended with {code}: {condition}"
-        return Ending(Finding(OutcomeKind.SKIPPED, Reason.CONDITION, error))
+            self._leftovers |= question.left_something
 
     def _on_progress(self, percent: float, message: str) -> None:
         self._progress = progress_json(percent, message)
@@ -291,7 +333,7 @@ class Slot:
         self,
         spec: AttemptSpec,
         ending: Ending,
-        leader: Leader | PythonLeader | None = None,
+        leader: Leader | PythonLeader | AdoptedLeader | None = None,
         usage: Usage | None = None,
     ) -> Outcome:
         """Close the files of the attempt and say how it ended; without ``leader``, unstarted."""

@@ -11,35 +11,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jobctl
-from jobctl.engine import announce
+from jobctl.engine import announce, takeover
 from jobctl.engine.burst import wait_idle
+from jobctl.engine.duties import Duties
 from jobctl.engine.fleet import Fleet
-from jobctl.engine.heart import Doorman, Heartbeat
 from jobctl.engine.lock import StateLock, prepare
 from jobctl.engine.notify import Notifier, watchdog_period
 from jobctl.engine.orphans import reap_orphans
 from jobctl.engine.pools import Identity
 from jobctl.engine.processes import become_subreaper
-from jobctl.engine.rescuer import Promoter, Rescuer
-from jobctl.engine.retention import Retention
-from jobctl.engine.scheduler import Scheduler
-from jobctl.engine.takeover import connect, leave, take_over
-from jobctl.errors import JobctlError, UnreachableError
+from jobctl.engine.rendezvous import Rendezvous
+from jobctl.engine.roster import stray_exits
+from jobctl.engine.succession import code_version
+from jobctl.errors import JobctlError
 from jobctl.model.admission import limit_sizes
 from jobctl.store import membership, transitions
-from jobctl.store.aio import AsyncStore
+from jobctl.store.aio import AsyncStore, Backoff
 from jobctl.store.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from jobctl.clock import Clock
-    from jobctl.engine.service import Service
+    from jobctl.engine.roster import PoolFiles
     from jobctl.model.config import Config
     from jobctl.store.address import Address
     from jobctl.store.embedded import EmbeddedStore
 
 log = logging.getLogger(__name__)
+
+REAP_EVERY = 1.0
+"""Seconds between two looks for orphans."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+ALL_SIGNALS = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR2)
 
 
 class Supervisor:
@@ -47,6 +51,7 @@ class Supervisor:
 
     ``reload`` reads the configuration again (in a child, so that neither its cost nor its
     libraries stay here). ``embedded`` is the private store, when the configuration names none.
+    ``new_id`` makes the id it has unless it goes on for an earlier one of its state directory.
     """
 
     def __init__(  # noqa: PLR0913 - assembled in one place, the daemon command
@@ -56,11 +61,11 @@ class Supervisor:
         reload: Callable[[], Awaitable[Config]],
         address: Address,
         embedded: EmbeddedStore | None,
-        supervisor: str,
         host: str,
         timezone: str,
         boot_id: str,
         clock: Clock,
+        new_id: Callable[[], str],
         scheduling: bool = True,
         burst: bool = False,
     ) -> None:
@@ -68,7 +73,8 @@ class Supervisor:
         self._reload = reload
         self._address = address
         self._embedded = embedded
-        self._sid = supervisor
+        self._sid = new_id()
+        self._new_id = new_id
         self._host = host
         self._timezone = timezone
         self._boot_id = boot_id
@@ -79,40 +85,53 @@ class Supervisor:
         self._store = AsyncStore(address, name="jobctl-supervisor")
         self._ears = AsyncStore(address, name="jobctl-supervisor-ears")
         self._state_dir = Path(config.settings.state_dir)
-        self._notifier = Notifier.from_environment()
+        self.notifier = Notifier.from_environment()
         self._started_at = clock.epoch()
         self._stop = asyncio.Event()
+        self.replaced = False
+        """True after :meth:`run` when this process is to be replaced by a new one of itself."""
         self._bug: BaseException | None = None
         self._deadline: float | None = config.settings.drain_timeout
         self._signals = 0
         self._reloads = 0
         self._reload_asked = False
         self._reloading: asyncio.Task[None] | None = None
-        self._services: list[Service] = []
+        self._rejoining: asyncio.Task[None] | None = None
+        self._duties: Duties | None = None
+        self._rendezvous: Rendezvous | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
         """Run until stopped; return the exit code."""
         prepare(self._state_dir)
-        lock = StateLock(self._state_dir)
-        lock.acquire()
+        self._lock = StateLock(self._state_dir)
+        self._lock.acquire()
         try:
             become_subreaper()
             self._install_signals()
             await self._open_store()
-            await take_over(
-                lock,
-                spool=self._state_dir / "spool",
+            facts = self._lock.facts()
+            earlier = await takeover.resume(
+                facts, boot_id=self._boot_id, store=self._store, keys=self._keys
+            )
+            self._sid = earlier or self._sid
+            inheritance = await takeover.inherit(
+                facts,
+                state_dir=self._state_dir,
+                supervisor=self._sid,
                 store=self._store,
                 keys=self._keys,
-                clock=self._clock,
             )
-            self._write_facts(lock, [])
-            await self._serve(lock)
+            self._write_facts()
+            self._fleet = self._new_fleet()
+            self._rendezvous = Rendezvous(self._state_dir, self._fleet.greet)
+            await self._serve(*inheritance)
         finally:
+            if self._rendezvous is not None:
+                self._rendezvous.close()
             await self._close()
-            lock.release()
-            self._ignore_signals()
+            self._lock.release()
+            self._leave_signals()
         if self._bug is not None:
             raise self._bug
         return 0
@@ -123,110 +142,118 @@ class Supervisor:
         if self._embedded is not None:
             await self._embedded.start()
             self._tasks.append(asyncio.create_task(self._embedded.watch()))
-        await connect(self._store, stop=self._stop, on_wait=self._waits_for_store)
+        await takeover.connect(self._store, stop=self._stop, on_wait=self._waits_for_store)
 
     def _waits_for_store(self) -> None:
-        self._notifier.send("STATUS=waiting for the store")
+        self.notifier.send("STATUS=waiting for the store")
 
-    async def _serve(self, lock: StateLock) -> None:
-        identity = Identity(
-            supervisor=self._sid,
-            host=self._host,
-            timezone=self._timezone,
-            address=self._address,
-            pools_lock=lock.pools,
+    def _identity(self) -> Identity:
+        return Identity(
+            supervisor=self._sid, host=self._host, timezone=self._timezone, address=self._address
         )
-        self._fleet = Fleet(
-            identity,
+
+    def _new_fleet(self) -> Fleet:
+        return Fleet(
+            self._identity(),
+            state_dir=self._state_dir,
+            code=code_version(),
             store=self._store,
             keys=self._keys,
-            on_change=lambda pids: self._write_facts(lock, pids),
-            on_fenced=self._fenced,
+            on_fenced=self._on_fenced,
             clock=self._clock,
         )
+
+    async def _serve(self, own: list[PoolFiles], living: list[PoolFiles]) -> None:
         await self._register()
-        await self._fleet.start(self._config)
-        self._start_services()
+        for files in living:
+            self._fleet.banish(files)
+        await self._fleet.start(self._config, own)
+        assert self._rendezvous is not None  # noqa: S101 - made with the fleet
+        self._rendezvous.open()
+        self._duties = self._start_duties()
+        period = watchdog_period(dict(os.environ))
+        self._tasks.append(asyncio.create_task(self._pet_watchdog(period)))
+        self._tasks.append(asyncio.create_task(self._reap()))
         log.info(
             "jobctl %s: supervisor %s is ready (%d jobs, %s)",
             jobctl.__version__, self._sid, len(self._config.jobs),
             ", ".join(f"{pool.name}: {pool.slots} slots" for pool in self._config.pools.values()),
         )  # fmt: skip
-        self._notifier.send("READY=1", f"STATUS={self._status()}")
+        self.notifier.send("READY=1", f"STATUS={self._status()}")
         if self._burst:
             self._tasks.append(asyncio.create_task(self._stop_when_idle()))
         await self._stop.wait()
-        if await self._wind_down():
+        if self.replaced:
+            await self._duties.stop()
+            self._fleet.let_go()
+        elif await self._wind_down(self._duties):
             # Nothing is left to take over, and what a job left on purpose is not to be touched.
-            lock.write_facts({})
+            self._lock.write_facts({})
 
-    def _write_facts(self, lock: StateLock, pools: list[int]) -> None:
+    def _write_facts(self) -> None:
         """Write down what the next supervisor of this state directory must know of this one."""
-        lock.write_facts({"supervisor": self._sid, "pid": os.getpid(), "pools": pools})
+        self._lock.write_facts({"supervisor": self._sid, "pid": os.getpid(), "boot": self._boot_id})
 
-    async def _register(self, error: str | None = None) -> None:
-        """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded."""
+    async def _register(self, error: str | None = None) -> bool:
+        """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded.
+
+        Returns False when the store takes this supervisor for dead.
+        """
         facts = announce.facts(
             self._config, host=self._host, timezone=self._timezone, started_at=self._started_at
         )
         if error is not None:
             self._reloads += 1
             facts |= {"reloads": str(self._reloads), "reload_error": error}
-        await self._store.run(membership.register(self._keys, supervisor=self._sid, facts=facts))
+        answer = await self._store.run(
+            membership.register(self._keys, supervisor=self._sid, facts=facts)
+        )
         await self._store.run(transitions.set_limits(self._keys, limit_sizes(self._config)))
+        return answer >= 0
 
-    def _start_services(self) -> None:
-        """Start the duties; the heartbeat first, for without it everything else is refused."""
-        self._heart = Heartbeat(
-            self._store,
-            self._keys,
+    def _start_duties(self) -> Duties:
+        duties = Duties(
             supervisor=self._sid,
-            load=self._fleet.load,
-            owners=self._fleet.owners,
+            host=self._host,
+            timezone=self._timezone,
+            boot_id=self._boot_id,
+            state_dir=self._state_dir,
+            store=self._store,
+            ears=self._ears,
+            keys=self._keys,
+            fleet=self._fleet,
+            scheduling=self._scheduling,
             on_message=self._on_message,
-            on_fenced=self._fenced,
+            on_fenced=self._on_fenced,
             clock=self._clock,
         )
-        self._promoter = Promoter(self._store, self._keys)
-        self._rescuer = Rescuer(self._store, self._keys, supervisor=self._sid, clock=self._clock)
-        self._doorman = Doorman(self._ears, self._keys, supervisor=self._sid, on_bell=self._on_bell)
-        self._services = [self._heart, self._promoter, self._rescuer, self._doorman]
-        self._retention = Retention(self._state_dir, clock=self._clock)
-        self._retention.configure(self._config)
-        self._services.append(self._retention)
-        self._scheduler: Scheduler | None = None
-        if self._scheduling:
-            self._scheduler = Scheduler(
-                self._store,
-                self._keys,
-                supervisor=self._sid,
-                host=self._host,
-                timezone=self._timezone,
-                boot_id=self._boot_id,
-                peers=lambda: (self._sid, *self._rescuer.alive),
-                clock=self._clock,
-            )
-            self._scheduler.configure(self._config)
-            self._services.append(self._scheduler)
-        for service in self._services:
-            service.start(self._on_bug)
-        period = watchdog_period(dict(os.environ))
-        self._tasks.append(asyncio.create_task(self._pet_watchdog(period)))
+        duties.configure(self._config)
+        duties.start(self._on_bug)
+        return duties
 
     # Events
 
     def _install_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_stop_signal, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        loop.add_signal_handler(signal.SIGUSR2, self._on_replace)
+        # A process that replaced itself held them back until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
 
-    def _ignore_signals(self) -> None:
-        """Let no signal that is late change the exit code of what has ended in order."""
+    def _leave_signals(self) -> None:
+        """Let no signal that is late change the exit code of what has ended in order.
+
+        One that comes while this process is replaced is for its successor.
+        """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if self.replaced:
+            signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
+        for number in ALL_SIGNALS:
             loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
+            if not self.replaced:
+                signal.signal(number, signal.SIG_IGN)
 
     def _on_stop_signal(self, number: signal.Signals) -> None:
         self._signals += 1
@@ -246,6 +273,8 @@ class Supervisor:
                 self._fleet.revoke(run_id, int(epoch), order)
             case "reload":
                 self._on_reload()
+            case "replace":
+                self._on_replace()
             case "drain":
                 log.info("asked to drain: finishing what runs, however long it takes")
                 self._deadline = None
@@ -256,18 +285,32 @@ class Supervisor:
             case _:
                 log.error("a message that is not known was dropped: %.80r", message)
 
-    def _on_bell(self, which: str) -> None:
-        if which == "mailbox":
-            self._heart.wake()
-        else:
-            self._promoter.wake()
-
     def _on_reload(self) -> None:
         if self._stop.is_set():
             return
         self._reload_asked = True
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.create_task(self._serve_reloads())
+
+    def _on_replace(self) -> None:
+        """Begin to replace this process by a new one, which may be of another version."""
+        if not self._stop.is_set():
+            self._tasks.append(asyncio.create_task(self._replace()))
+
+    async def _replace(self) -> None:
+        self.notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
+        try:
+            # Read by a child that already runs the new version: what fails there would fail us.
+            await self._reload()
+        except JobctlError as error:
+            log.error("not replaced, this process goes on: %s", error)  # noqa: TRY400
+            with contextlib.suppress(JobctlError):
+                await self._register(error=str(error))
+            self.notifier.send("READY=1", f"STATUS={self._status()}")
+            return
+        log.info("replacing this process; what runs goes on")
+        self.replaced = True
+        self._stop.set()
 
     async def _serve_reloads(self) -> None:
         """Reload, and again when that was asked for after the files had been read."""
@@ -276,7 +319,7 @@ class Supervisor:
             await self._do_reload()
 
     async def _do_reload(self) -> None:
-        self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
+        self.notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
         try:
             config = await self._reload()
             while self._reload_asked:
@@ -288,9 +331,8 @@ class Supervisor:
             if removed:
                 await self._store.run(transitions.set_limits(self._keys, removed))
             await self._fleet.configure(config)
-            self._retention.configure(config)
-            if self._scheduler is not None:
-                self._scheduler.configure(config)
+            if self._duties is not None:
+                self._duties.configure(config)
             await self._register(error="")
             log.info("reloaded %s: %d jobs", config.path, len(config.jobs))
         except JobctlError as error:
@@ -298,20 +340,47 @@ class Supervisor:
             with contextlib.suppress(JobctlError):
                 await self._register(error=str(error))
         finally:
-            self._notifier.send("READY=1", f"STATUS={self._status()}")
+            self.notifier.send("READY=1", f"STATUS={self._status()}")
 
-    def _fenced(self) -> None:
-        """Stop at once: others have taken our runs over. The service manager starts us anew."""
-        if not self._stop.is_set():
-            log.error(
-                "this supervisor was taken for dead and its runs were rescued; stopping what runs"
-            )
-            self._bug = UnreachableError(
-                "the store does not know this supervisor any more (it was taken for dead, or the "
-                "store lost its data); start the daemon again"
-            )
-            self._deadline = 0.0
-            self._stop.set()
+    def _on_fenced(self) -> None:
+        if self._rejoining is None or self._rejoining.done():
+            self._rejoining = asyncio.create_task(self._rejoin())
+
+    async def _rejoin(self) -> None:
+        """Be known to the store again, under this id or another; the process goes on."""
+        backoff = Backoff()
+        while not self._stop.is_set():
+            try:
+                if await self._register():
+                    log.error(
+                        "THE STORE HAS LOST DATA: it does not know supervisor %s any more; "
+                        "registered anew. Runs that were accepted before may be gone: see `jobctl "
+                        "doctor`", self._sid,
+                    )  # fmt: skip
+                    await self._fleet.admit_again()
+                    if self._duties is not None:
+                        self._duties.configure(self._config)
+                else:
+                    await self._begin_anew()
+            except JobctlError as error:
+                log.warning("cannot register again: %s", error)
+                await asyncio.sleep(backoff.next())
+            else:
+                return
+
+    async def _begin_anew(self) -> None:
+        """Go on under another id: others have taken over what ran under this one."""
+        old, self._sid = self._sid, self._new_id()
+        log.error(
+            "supervisor %s was taken for dead and its runs were rescued; stopping what runs here, "
+            "and going on as %s", old, self._sid,
+        )  # fmt: skip
+        if self._duties is not None:
+            await self._duties.stop()
+        self._write_facts()
+        await self._register()
+        await self._fleet.begin_anew(self._identity(), self._config)
+        self._duties = self._start_duties()
 
     def _on_bug(self, error: BaseException) -> None:
         log.critical("unexpected error; stopping in order", exc_info=error)
@@ -321,14 +390,16 @@ class Supervisor:
     async def _pet_watchdog(self, period: float | None) -> None:
         while True:
             await asyncio.sleep(period or 10.0)
-            reap_orphans(self._known_children())
-            self._notifier.send("WATCHDOG=1", f"STATUS={self._status()}")
+            self.notifier.send("WATCHDOG=1", f"STATUS={self._status()}")
+
+    async def _reap(self) -> None:
+        """Collect orphans: attempts among them whose pool and keeper are dead."""
+        while True:
+            await asyncio.sleep(REAP_EVERY)
+            reap_orphans(self._known_children(), stray_exits(self._state_dir))
 
     def _known_children(self) -> set[int]:
-        known = set(self._fleet.pids())
-        if self._embedded is not None:
-            known.add(self._embedded.pid)
-        return known
+        return {self._embedded.pid} if self._embedded is not None else set()
 
     def _status(self) -> str:
         return f"{self._fleet.running} running, {len(self._config.jobs)} jobs"
@@ -339,18 +410,16 @@ class Supervisor:
 
     # Stop
 
-    async def _wind_down(self) -> bool:
+    async def _wind_down(self, duties: Duties) -> bool:
         """Stop in order; return whether nothing is left behind.
 
         Schedules first, so that nothing new comes; then pools; the heartbeat last, for their sake.
         """
-        self._notifier.send("STOPPING=1", "STATUS=finishing what runs")
-        if self._scheduler is not None:
-            await self._scheduler.stop()
+        self.notifier.send("STOPPING=1", "STATUS=finishing what runs")
+        await duties.stop_scheduling()
         await self._fleet.drain(self._deadline)
-        for service in reversed(self._services):
-            await service.stop()
-        left = await leave(self._store, self._keys, supervisor=self._sid)
+        await duties.stop()
+        left = await takeover.leave(self._store, self._keys, supervisor=self._sid)
         log.info("stopped")
         return left
 
@@ -360,5 +429,5 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._store.close()
         await self._ears.close()
-        if self._embedded is not None:
+        if self._embedded is not None and not self.replaced:
             await self._embedded.stop()

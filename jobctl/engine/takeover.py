@@ -1,8 +1,9 @@
 """How a supervisor comes and goes.
 
-First it ends and rescues what an earlier one of its state directory left behind.
-The directory's lock proves that the earlier one is dead, so nothing has to be waited for but its
-pools, which stop their attempts by themselves when their supervisor is gone.
+The lock of the state directory proves that an earlier supervisor is dead. If it was killed in this
+boot and nobody else has taken it for dead, its successor goes on under the same id: pools that live
+are attached again, and those that died are started again with their journals. Otherwise what is
+left of it is ended, and its runs are taken back.
 """
 
 from __future__ import annotations
@@ -12,61 +13,92 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from jobctl.engine import leftovers
+from jobctl.engine import host_journal, leftovers
 from jobctl.engine.rescuer import take_back
+from jobctl.engine.roster import known_pools, stray_exits
 from jobctl.errors import JobctlError, UnreachableError
-from jobctl.store import membership
+from jobctl.store import membership, transitions
 from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from jobctl.clock import Clock
-    from jobctl.engine.lock import StateLock
+    from jobctl.engine.roster import PoolFiles
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
 
 log = logging.getLogger(__name__)
 
-POOLS_GONE = 15.0
-"""Seconds that pools of an earlier supervisor get to end by themselves."""
-LOOK_EVERY = 0.05
+REPLAY_MOST = 64
+"""Outcomes that one call settles."""
 LEAVE_TRIES = 20
 LEAVE_PAUSE = 0.1
 
 
-async def take_over(
-    lock: StateLock, *, spool: Path, store: AsyncStore, keys: Keys, clock: Clock
-) -> None:
-    """Return when nothing of an earlier supervisor runs, and its runs are taken back.
+async def resume(
+    facts: Mapping[str, object], *, boot_id: str, store: AsyncStore, keys: Keys
+) -> str | None:
+    """Return the id of an earlier supervisor that may be gone on with, ``None`` without one.
 
-    ``spool`` is emptied: what is in it belongs to attempts that are gone.
+    ``facts`` are what it wrote of itself. After a reboot nothing of it runs; and when others took
+    it for dead its id is worth nothing any more.
     """
-    earlier = str(lock.facts().get("supervisor", ""))
-    deadline = clock.monotonic() + POOLS_GONE
-    while not lock.acquire_pools():
-        if clock.monotonic() > deadline:
-            log.warning("pools of the earlier supervisor %s do not end; killing them", earlier)
-            await asyncio.to_thread(leftovers.end_pools, lock.facts())
-            deadline += POOLS_GONE
-        await asyncio.sleep(LOOK_EVERY)
-    _clear(spool)
-    if not earlier:
-        return
-    ended = await asyncio.to_thread(leftovers.end, earlier)
-    moved = await take_back(store, keys, supervisor=earlier)
+    earlier = facts.get("supervisor")
+    if not isinstance(earlier, str) or not boot_id or facts.get("boot") != boot_id:
+        return None
+    known = await store.run(membership.register(keys, supervisor=earlier, facts={}))
+    return earlier if known >= 0 else None
+
+
+async def inherit(
+    facts: Mapping[str, object], *, state_dir: Path, supervisor: str, store: AsyncStore, keys: Keys
+) -> tuple[list[PoolFiles], list[PoolFiles]]:
+    """End what earlier supervisors left, but for what ``supervisor`` goes on with.
+
+    Returns the pools of ``supervisor``, and those of others that still live.
+    """
+    own, living = [], []
+    for files in known_pools(state_dir):
+        if files.supervisor == supervisor:
+            own.append(files)
+        elif files.alive():
+            living.append(files)
+        else:
+            await abandon(files, store=store, keys=keys)
+    _clear(state_dir / "spool", kept=[*own, *living])
+    if not own and not living:
+        stray_exits(state_dir).unlink(missing_ok=True)
+    earlier = facts.get("supervisor")
+    if isinstance(earlier, str) and earlier != supervisor:
+        if not living:
+            await asyncio.to_thread(leftovers.end, earlier)
+        moved = await take_back(store, keys, supervisor=earlier)
+        if moved:
+            log.warning("supervisor %s ended without notice: took back %s runs", earlier, moved)
+    return own, living
+
+
+async def abandon(files: PoolFiles, *, store: AsyncStore, keys: Keys) -> None:
+    """End and take back what a dead pool left, once its recorded outcomes are sent."""
+    outcomes = list(host_journal.read(files.journal).outcomes.values())
+    for start in range(0, len(outcomes), REPLAY_MOST):
+        chunk = outcomes[start : start + REPLAY_MOST]
+        await store.run(transitions.settle(keys, owner=files.owner, items=chunk))
+    ended = await asyncio.to_thread(leftovers.end, files.owner)
+    moved = await take_back(store, keys, supervisor=files.supervisor, owner=files.owner)
     if ended or moved:
-        log.warning(
-            "supervisor %s ended without notice: took back %s runs, ended %d processes",
-            earlier, moved, ended,
-        )  # fmt: skip
+        log.warning("pool %s: took back %s runs, ended %d processes", files.owner, moved, ended)
+    files.remove()
 
 
-def _clear(spool: Path) -> None:
+def _clear(spool: Path, *, kept: list[PoolFiles]) -> None:
+    """Delete what attempts that are gone left behind."""
+    prefixes = tuple(f"{files.serial}-" for files in kept)
     for path in spool.iterdir():
-        with contextlib.suppress(OSError):
-            path.unlink()
+        if not path.name.startswith(prefixes):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 async def connect(store: AsyncStore, *, stop: asyncio.Event, on_wait: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ from jobctl.engine.spawn import Launches
 if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.engine.attempt import AttemptDirs
+    from jobctl.engine.processes import Witness
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,8 +30,10 @@ class Workplace:
     """A descriptor of ``/dev/null``."""
 
     @classmethod
-    def open(cls, *, dirs: AttemptDirs, clock: Clock) -> Workplace:
+    def open(cls, *, dirs: AttemptDirs, clock: Clock, witness: Witness | None = None) -> Workplace:
         """Make directories and watchers; this process becomes a child subreaper.
+
+        ``witness`` is told how attempts end, for whoever comes after this process.
 
         Children start with default signal actions, even for signals that this process ignores.
 
@@ -41,7 +44,7 @@ class Workplace:
         return cls(
             dirs=dirs,
             clock=clock,
-            processes=Processes(),
+            processes=Processes(witness),
             outputs=OutputWatch(),
             launches=Launches(tools=tool_directory()),
             null=os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC),

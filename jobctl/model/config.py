@@ -104,7 +104,7 @@ def config_from_plain(plain: Mapping[str, object]) -> Config:
     return Config(
         settings=settings_from_plain(plain),
         jobs={name: job_from_plain(item) for name, item in table("jobs").items()},
-        pools={name: _pool(item) for name, item in table("pools").items()},
+        pools={name: pool_from_plain(item) for name, item in table("pools").items()},
         queues={name: QueueDef(**item) for name, item in table("queues").items()},  # type: ignore[arg-type]
         limits={name: LimitDef(**item) for name, item in table("limits").items()},  # type: ignore[arg-type]
         path=str(plain.get("path", "")),
@@ -117,7 +117,8 @@ def settings_from_plain(plain: Mapping[str, object]) -> Settings:
     return Settings(**plain["settings"])  # type: ignore[arg-type]
 
 
-def _pool(plain: Mapping[str, object]) -> PoolDef:
+def pool_from_plain(plain: Mapping[str, object]) -> PoolDef:
+    """Rebuild one pool from its plain form."""
     return PoolDef(**_tuples(dict(plain), PoolDef))  # type: ignore[arg-type]
 
 

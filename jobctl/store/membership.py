@@ -80,18 +80,24 @@ class RescueReply:
 
 
 def rescue(
-    keys: Keys, *, supervisor: str, seen_beat: str = "", owner: str = ""
+    keys: Keys,
+    *,
+    supervisor: str,
+    seen_beat: str = "",
+    owner: str = "",
+    ids: Sequence[str] = (),
 ) -> Call[RescueReply]:
     """Take back the runs of a dead supervisor, or of one dead pool of it (``owner``).
 
-    With ``seen_beat`` nothing is done when it has shown life since.
+    With ``seen_beat`` nothing is done when it has shown life since. With ``ids`` (at most 100)
+    only these runs of ``owner`` are taken back, and it may go on claiming.
     """
 
     def decode(reply: object) -> RescueReply:
         status, moved, left = items_of(reply)
         return RescueReply(status == 1, moved, left)
 
-    return Call((keys.prefix, supervisor, seen_beat, owner), decode, script="rescue")
+    return Call((keys.prefix, supervisor, seen_beat, owner, *ids), decode, script="rescue")
 
 
 def leave(keys: Keys, *, supervisor: str) -> Call[int]:

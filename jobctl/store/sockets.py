@@ -11,6 +11,8 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobctl.store.address import Address
 
 LONGEST_UNIX_PATH = 107
@@ -64,13 +66,22 @@ def resolve(address: Address) -> list[tuple[int, int, int, str, tuple[object, ..
 
 def connect_unix(sock: _socket.socket, path: str) -> None:
     """Connect to a socket file, however long its path is; raises OSError."""
+    _with_short_path(path, sock.connect)
+
+
+def bind_unix(sock: _socket.socket, path: str) -> None:
+    """Make a socket file, however long its path is; raises OSError."""
+    _with_short_path(path, sock.bind)
+
+
+def _with_short_path(path: str, use: Callable[[str], object]) -> None:
     if len(os.fsencode(path)) <= LONGEST_UNIX_PATH:
-        sock.connect(path)
+        use(path)
         return
     folder, _, name = path.rpartition("/")
     handle = os.open(folder or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        sock.connect(f"/proc/self/fd/{handle}/{name}")
+        use(f"/proc/self/fd/{handle}/{name}")
     finally:
         os.close(handle)
 

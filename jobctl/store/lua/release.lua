@@ -12,7 +12,7 @@ for i = #ARGV - 1, 2, -2 do
   local r = load(ARGV[i])
   local answer = 'ok'
   if not r or r.o ~= owner or (r.ep or '') ~= ARGV[i + 1] or r.s ~= 'c' then
-    if not r then call('SREM', P .. 'own:' .. owner, ARGV[i]) end
+    if not r or r.o ~= owner or (r.s ~= 'c' and r.s ~= 'r') then call('SREM', P .. 'own:' .. owner, ARGV[i]) end
     answer = 'stale'
   elseif r.cx then
     finish(r, 'v', string.match(r.cx, '^%S+'))

@@ -4,7 +4,8 @@
 -- (c → q, x or v; r → q, x or v), at most 100 runs a call.
 --
 -- KEYS[1]  prefix
--- ARGV     supervisor id, the beat it was last seen with ("" = known to be dead), owner id or ""
+-- ARGV     supervisor id, the beat it was last seen with ("" = known to be dead), owner id or "",
+--          then run ids, at most 100: with them only these are taken back, and the owner goes on
 -- Returns  {status, moved, left}: status 1 = fenced, 0 = it lives, nothing was done;
 --          left > 0: call again
 -- Fencing comes first: from then on a late claim, start or settle of that owner is refused.
@@ -54,6 +55,17 @@ local function take_back(id, owner)
 end
 
 local moved, left = 0, 0
+if #ARGV > 3 then
+  for i = 4, #ARGV do
+    if call('SISMEMBER', P .. 'own:' .. only, ARGV[i]) == 1 then
+      guarded(take_back, ARGV[i], only)
+      call('SREM', P .. 'own:' .. only, ARGV[i])
+      moved = moved + 1
+    end
+  end
+  flush_counts()
+  return { 1, moved, 0 }
+end
 for _, owner in ipairs(owners) do
   local own = P .. 'own:' .. owner
   call('SREM', P .. 'pools:' .. supervisor, owner)

@@ -1,0 +1,94 @@
+"""Whether the store and a pool agree on what the pool has claimed, and what to do when not."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from jobctl.store import membership, queries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobctl.engine.ledger import Ledger
+    from jobctl.store.aio import AsyncStore
+    from jobctl.store.keys import Keys
+
+_log = logging.getLogger(__name__)
+
+MOST = 100
+"""Runs that one call takes back."""
+
+
+class Accounts:
+    """Compares a pool's own set in the store with its ledger.
+
+    ``release`` gives a claim back, ``on_stale`` is told of runs that are not ours any more.
+    """
+
+    def __init__(
+        self,
+        store: AsyncStore,
+        keys: Keys,
+        ledger: Ledger,
+        *,
+        supervisor: str,
+        owner: str,
+        release: Callable[[str, int], None],
+        on_stale: Callable[[str, int], None],
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._ledger = ledger
+        self._supervisor = supervisor
+        self._owner = owner
+        self._release = release
+        self._on_stale = on_stale
+        self.inherited = False
+        """True until what a dead process of this pool had claimed has been looked at."""
+
+    async def settle(self, releasing: set[str]) -> None:
+        """Find claims whose answer was lost, outcomes the store has lost, and runs taken from us.
+
+        ``releasing`` are ids on their way back.
+        """
+        owned = set(await self._store.run(queries.owned(self._keys, self._owner)))
+        lost = [
+            run_id
+            for run_id in owned - self._ledger.known() - releasing
+            if await self._is_lost(run_id)
+        ]
+        for start in range(0, len(lost), MOST):
+            await self._store.run(
+                membership.rescue(
+                    self._keys,
+                    supervisor=self._supervisor,
+                    owner=self._owner,
+                    ids=lost[start : start + MOST],
+                )
+            )
+        if lost:
+            _log.warning("%d runs were under way in a process that died; taken back", len(lost))
+        self.inherited = False
+        for run_id in [*self._ledger.running]:
+            held = self._ledger.running.get(run_id)
+            if held is not None and run_id not in owned and run_id not in self._ledger.unsettled:
+                self._on_stale(run_id, held.claim.epoch)
+
+    async def _is_lost(self, run_id: str) -> bool:
+        """Deal with a run that the store says we hold; return whether it must be taken back."""
+        run = await self._store.run(queries.run_or_broken(self._keys, run_id))
+        if run is None or run.owner != self._owner or run.letter not in {"c", "r"}:
+            # Only the entry in our set is removed.
+            self._release(run_id, 0)
+            return False
+        recent = self._ledger.recent.get(run_id)
+        if recent is not None and int(recent.epoch) == run.epoch:
+            _log.warning("run %s: the store has lost its outcome; sending it again", run_id)
+            self._ledger.unsettled[run_id] = recent
+            return False
+        if run.letter == "c" and not self.inherited:
+            _log.info("run %s: its claim was never answered; giving it back", run_id)
+            self._release(run_id, run.epoch)
+            return False
+        return True

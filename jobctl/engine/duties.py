@@ -1,0 +1,106 @@
+"""The supervisor's background duties, in the order in which they start and stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobctl.engine.heart import Doorman, Heartbeat
+from jobctl.engine.rescuer import Promoter, Rescuer
+from jobctl.engine.retention import Retention
+from jobctl.engine.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from jobctl.clock import Clock
+    from jobctl.engine.fleet import Fleet
+    from jobctl.engine.service import Service
+    from jobctl.model.config import Config
+    from jobctl.store.aio import AsyncStore
+    from jobctl.store.keys import Keys
+
+
+class Duties:
+    """What one incarnation of a supervisor does besides its pools."""
+
+    def __init__(  # noqa: PLR0913 - assembled in one place, the supervisor
+        self,
+        *,
+        supervisor: str,
+        host: str,
+        timezone: str,
+        boot_id: str,
+        state_dir: Path,
+        store: AsyncStore,
+        ears: AsyncStore,
+        keys: Keys,
+        fleet: Fleet,
+        scheduling: bool,
+        on_message: Callable[[str], None],
+        on_fenced: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        self._heart = Heartbeat(
+            store,
+            keys,
+            supervisor=supervisor,
+            load=fleet.load,
+            owners=fleet.owners,
+            on_message=on_message,
+            on_owned=fleet.check,
+            on_fenced=on_fenced,
+            clock=clock,
+        )
+        self._promoter = Promoter(store, keys)
+        rescuer = Rescuer(store, keys, supervisor=supervisor, clock=clock)
+        doorman = Doorman(ears, keys, supervisor=supervisor, on_bell=self._on_bell)
+        self._retention = Retention(state_dir, clock=clock)
+        self._scheduler: Scheduler | None = None
+        # The heartbeat first, for without it everything else is refused.
+        self._services: list[Service] = [
+            self._heart,
+            self._promoter,
+            rescuer,
+            doorman,
+            self._retention,
+        ]
+        if scheduling:
+            self._scheduler = Scheduler(
+                store,
+                keys,
+                supervisor=supervisor,
+                host=host,
+                timezone=timezone,
+                boot_id=boot_id,
+                peers=lambda: (supervisor, *rescuer.alive),
+                clock=clock,
+            )
+            self._services.append(self._scheduler)
+
+    def configure(self, config: Config) -> None:
+        """Use a configuration from now on."""
+        self._retention.configure(config)
+        if self._scheduler is not None:
+            self._scheduler.configure(config)
+
+    def start(self, on_bug: Callable[[BaseException], None]) -> None:
+        """Begin all of them."""
+        for service in self._services:
+            service.start(on_bug)
+
+    async def stop_scheduling(self) -> None:
+        """Let nothing new come."""
+        if self._scheduler is not None:
+            await self._scheduler.stop()
+
+    async def stop(self) -> None:
+        """End all of them, the heartbeat last."""
+        for service in reversed(self._services):
+            await service.stop()
+
+    def _on_bell(self, which: str) -> None:
+        if which == "mailbox":
+            self._heart.wake()
+        else:
+            self._promoter.wake()

@@ -1,0 +1,289 @@
+"""The host journal of a pool: what it runs and how that ended, written before the store hears of it.
+
+A pool that is killed is followed by one with the same owner id and the same journal, which goes on
+where it stopped: attempts that still run are adopted, those that ended are settled, outcomes that
+the store had not acknowledged are sent again (the store knows them by their epoch).
+
+One JSON array a line; a line that was cut off is passed over. It is not synced: it has to survive
+the processes of jobctl, while after a power failure nothing it speaks of runs any more.
+
+==  =====================================================================================
+s   started: run, epoch, attempt, slot, pid, birth of the process and start of the attempt in
+    seconds since boot, the latter in epoch seconds, kind, job, lost, interrupted,
+    max attempts, first start or 0, timeout of the request or null
+x   the leader was seen to end: pid, status as of ``wait4``, seconds since boot
+t   stopped by jobctl: run, kind, reason, error
+e   settled: run, epoch, letter, reason, delay, fields
+==  =====================================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jobctl.store.transitions import Settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from jobctl.engine.ending import Finding
+    from jobctl.engine.ledger import Held
+
+COMMAND, PYTHON = "command", "python"
+"""Kinds of attempts."""
+
+COMPACT_AT = 1024 * 1024
+"""Bytes after which what is settled is left out of a new file."""
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_log = logging.getLogger(__name__)
+
+
+def since_boot() -> float:
+    """Return seconds since this host started, time asleep included: the same for all processes."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """An attempt as its pool wrote it down."""
+
+    run_id: str
+    epoch: int
+    attempt: int
+    slot: int
+    pid: int
+    born: float
+    """Start of the leader's process, in seconds since boot; a warm interpreter is older than the
+    attempt."""
+    begun: float
+    """Start of the attempt, in seconds since boot."""
+    started_at: float
+    """Epoch seconds."""
+    kind: str
+    """:data:`COMMAND` or :data:`PYTHON`."""
+    job: str
+    lost: int = 0
+    interrupted: int = 0
+    max_attempts: int = 1
+    first_started_at: float = 0.0
+    """Epoch seconds; 0 when this attempt is the first."""
+    timeout: float | None = None
+    """What the request asked for, in seconds."""
+
+
+@dataclass(slots=True)
+class Content:
+    """What a journal says."""
+
+    running: dict[str, Started] = field(default_factory=dict)
+    """By run id: started and not settled."""
+    exits: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """By run id: status and end (seconds since boot) of leaders that the pool saw end."""
+    stops: dict[str, tuple[str, str | None, str | None]] = field(default_factory=dict)
+    """By run id: outcome kind, reason and error of attempts that jobctl was stopping."""
+    outcomes: dict[str, Settlement] = field(default_factory=dict)
+    """By run id: settlements, acknowledged or not."""
+
+
+class HostJournal:
+    """Writes the journal. A full disk costs the journal, never the run: that is said once."""
+
+    def __init__(self, path: Path, fd: int | None = None) -> None:
+        """``fd`` is a descriptor on ``path`` that was inherited; it is closed by :meth:`close`."""
+        self.path = path
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o600) if fd is None else fd
+        os.set_inheritable(self._fd, False)  # noqa: FBT003 - the only form it has
+        self._size = os.fstat(self._fd).st_size
+        self._broken = False
+        if self._size:
+            self._write(b"\n")  # the last line may have been cut off
+
+    @property
+    def size(self) -> int:
+        """Bytes in it."""
+        return self._size
+
+    def started(self, held: Held, *, slot: int, kind: str, born: float) -> None:
+        """Note that the leader of an attempt runs; ``born`` is its start in seconds since boot."""
+        claim, request = held.claim, held.request
+        first = claim.first_started_at or 0
+        timeout = "null" if request.timeout is None else request.timeout
+        # By hand: this is done for every run, and none of these words needs an escape.
+        self._write(
+            f'["s","{claim.id}",{claim.epoch},{held.attempt},{slot},{held.pid},{born:.3f},'
+            f'{since_boot():.3f},{held.started_at:.3f},"{kind}","{request.job}",{claim.lost},{claim.interrupted},'
+            f"{request.max_attempts},{first},{timeout}]\n".encode()
+        )
+
+    def ended(self, pid: int, status: int) -> None:
+        """Note how a leader ended; called before it is reaped, so that this is never forgotten."""
+        self._write(b'["x",%d,%d,%.3f]\n' % (pid, status, since_boot()))
+
+    def stopped(self, run_id: str, finding: Finding) -> None:
+        """Note why an attempt is being stopped."""
+        reason = finding.reason and finding.reason.value
+        self._write(_line("t", run_id, finding.kind.value, reason, finding.error))
+
+    def settled(self, item: Settlement) -> None:
+        """Note an outcome; call it before the outcome is sent."""
+        fields = [
+            part.decode("utf-8", "backslashreplace") if isinstance(part, bytes) else part
+            for part in item.fields
+        ]
+        self._write(_line("e", item.id, item.epoch, item.letter, item.reason, item.delay, fields))
+
+    def forget(self) -> None:
+        """Empty it: nothing runs and everything is acknowledged."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
+            self._size = 0
+            self._broken = False
+
+    def compact(self, running: Iterable[str], unsettled: Iterable[str]) -> None:
+        """Leave out what is settled, in place: the lock that is on the file must stay on it."""
+        data = b"".join(_relevant(self._lines(), {*running, *unsettled}))
+        draft = self.path.with_suffix(".compact")
+        try:
+            # A copy first: a pool that dies between the two writes leaves one of them whole.
+            draft.write_bytes(data)
+            os.ftruncate(self._fd, 0)
+            self._size = 0
+            self._write(data)
+            draft.unlink()
+        except OSError as error:
+            self._trouble(error)
+
+    def close(self) -> None:
+        """Close the file; it stays."""
+        os.close(self._fd)
+
+    def remove(self) -> None:
+        """Delete the file: nothing it says matters any more."""
+        for path in (self.path, self.path.with_suffix(".compact")):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _lines(self) -> list[bytes]:
+        with self.path.open("rb") as file:
+            return [line for line in file if line.strip()]
+
+    def _write(self, data: bytes) -> None:
+        try:
+            written = os.write(self._fd, b"\n" + data if self._broken else data)
+        except OSError as error:
+            self._trouble(error)
+            return
+        self._size += written
+        self._broken = written < len(data)
+
+    def _trouble(self, error: OSError) -> None:
+        if not self._broken:
+            _log.error(
+                "the host journal %s cannot be written: %s; until that is mended, runs whose pool "
+                "is killed are run again", self.path, error.strerror,
+            )  # fmt: skip
+        self._broken = True
+
+
+def _line(*words: object) -> bytes:
+    return _encode(words).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _relevant(lines: Iterable[bytes], wanted: set[str]) -> Iterator[bytes]:
+    """Yield the lines about some runs, with the exits of their leaders."""
+    pids = set()
+    for line in lines:
+        words = _parse(line)
+        if not words:
+            continue
+        if words[0] == "s" and words[1] in wanted:
+            pids.add(words[5])
+        if words[1] in (pids if words[0] == "x" else wanted):
+            yield line
+
+
+def _parse(line: bytes) -> list[object]:
+    try:
+        words = json.loads(line)
+    except ValueError:
+        return []
+    return words if isinstance(words, list) and len(words) > 1 else []
+
+
+def read(path: Path) -> Content:
+    """Return what a journal says; an absent one says nothing. Lines it cannot read are passed over."""
+    content = Content()
+    by_pid: dict[int, str] = {}
+    # A copy is there only if its pool died while it compacted; the file may then be cut.
+    for source in (path.with_suffix(".compact"), path):
+        try:
+            data = source.read_bytes()
+        except OSError:
+            continue
+        for line in data.splitlines():
+            words = _parse(line)
+            if words:
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    _take(content, by_pid, words)
+    return content
+
+
+def _take(content: Content, by_pid: dict[int, str], words: list[object]) -> None:
+    match words:
+        case ["s", str(run_id), *rest]:
+            started = _started(run_id, rest)
+            known = content.outcomes.get(run_id)
+            if known is not None and int(known.epoch) >= started.epoch:
+                return
+            content.running[run_id] = started
+            content.exits.pop(run_id, None)
+            content.stops.pop(run_id, None)
+            by_pid[started.pid] = run_id
+        case ["x", int(pid), int(status), float(when) | int(when)] if pid in by_pid:
+            content.exits[by_pid[pid]] = (status, float(when))
+        case ["t", str(run_id), str(kind), reason, error]:
+            content.stops[run_id] = (kind, _text(reason), _text(error))
+        case ["e", str(run_id), epoch, str(letter), str(reason), delay, list(fields)]:
+            content.outcomes[run_id] = Settlement(
+                run_id, int(str(epoch)), letter, reason, float(str(delay)), tuple(fields)
+            )
+            started_before = content.running.get(run_id)
+            if started_before is not None and started_before.epoch <= int(str(epoch)):
+                del content.running[run_id]
+                content.exits.pop(run_id, None)
+                content.stops.pop(run_id, None)
+
+
+def _started(run_id: str, rest: list[object]) -> Started:
+    epoch, attempt, slot, pid, born, begun, started_at, kind, job, *rest = rest
+    lost, interrupted, most, first, timeout = rest
+    return Started(
+        run_id=run_id,
+        epoch=int(str(epoch)),
+        attempt=int(str(attempt)),
+        slot=int(str(slot)),
+        pid=int(str(pid)),
+        born=float(str(born)),
+        begun=float(str(begun)),
+        started_at=float(str(started_at)),
+        kind=str(kind),
+        job=str(job),
+        lost=int(str(lost)),
+        interrupted=int(str(interrupted)),
+        max_attempts=int(str(most)),
+        first_started_at=float(str(first)),
+        timeout=None if timeout is None else float(str(timeout)),
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

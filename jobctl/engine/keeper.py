@@ -1,0 +1,97 @@
+"""Stays with the attempts of one pool when the pool has died, and writes down how they end.
+
+A supervisor starts this file, and this file starts the pool. It is a child subreaper, so when the
+pool is killed its attempts become children of this process: they go on, and their exit codes are
+kept for whoever takes them over. While the pool lives it waits in one system call; it ends when
+its last child has ended. It knows nothing of runs, and nothing of jobctl: standard library only,
+for it is started with ``-I -S`` and must be small.
+
+Usage: ``keeper.py EXITS CHANNEL JOURNAL``: the file to write to, and the two descriptors that the
+pool inherits. A line of the file is ``pid start status user system maxrss inblock oublock ended``:
+``start`` in clock ticks and ``ended`` in seconds since boot, ``status`` as of ``wait4``. The pool's
+own end is the line ``pool PID STATUS``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+
+SET_CHILD_SUBREAPER = 36
+POOL = ("-P", "-m", "jobctl.engine.pool_main")
+
+
+def start_time(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot; 0 when nobody can tell."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+    except OSError:
+        return 0
+    try:
+        data = os.read(fd, 4096)
+    finally:
+        os.close(fd)
+    return int(data[data.rindex(b")") + 2 :].split()[19])
+
+
+def start_pool(descriptors: list[int]) -> int:
+    """Start the pool in a session of its own and keep nothing of what it inherits."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            os.execv(sys.executable, [sys.executable, *POOL, *map(str, descriptors)])  # noqa: S606 - our own interpreter
+        finally:
+            os._exit(127)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return pid
+
+
+def record(exits: int, pid: int, pool: int = 0) -> None:
+    """Write the line of a child that has ended, and reap it."""
+    # Not reaped yet: its start time, which makes its number its own, is read first.
+    start = start_time(pid)
+    ended = time.clock_gettime(time.CLOCK_BOOTTIME)
+    _, status, used = os.wait4(pid, 0)
+    if pid == pool:
+        line = f"pool {pid} {status}\n"
+    else:
+        line = (
+            f"{pid} {start} {status} {used.ru_utime:.4f} {used.ru_stime:.4f} {used.ru_maxrss} "
+            f"{used.ru_inblock} {used.ru_oublock} {ended:.4f}\n"
+        )
+    try:
+        os.write(exits, line.encode())
+    except OSError as error:
+        os.write(2, f"keeper: the exit of process {pid} is not recorded: {error}\n".encode())
+
+
+def collect(exits: int, pool: int) -> None:
+    """Wait for all children, and write a line for each."""
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is not None:
+            record(exits, found.si_pid, pool)
+
+
+def main(path: str, descriptors: list[int]) -> None:
+    """Start the pool and outlive it."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    exits = os.open(path, flags, 0o600)
+    collect(exits, start_pool(descriptors))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], [int(word) for word in sys.argv[2:]])

@@ -1,0 +1,86 @@
+"""How a pool goes on where a dead process of the same pool stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobctl.engine.ending import Finding
+from jobctl.engine.ledger import Held
+from jobctl.engine.roster import stray_exits
+from jobctl.engine.survivors import Death, Survivor
+from jobctl.model.job import JobDef
+from jobctl.model.run import OutcomeKind, Reason, Request
+from jobctl.store.transitions import Claim
+
+if TYPE_CHECKING:
+    from jobctl.engine.host_journal import Content, Started
+    from jobctl.engine.roster import PoolFiles
+
+
+def survivors(files: PoolFiles, content: Content) -> list[Survivor]:
+    """Return the attempts that a pool's journal says were started and not settled."""
+    exits = (files.exits, stray_exits(files.state_dir))
+    return [
+        Survivor(
+            started=started,
+            exits=exits,
+            seen=_seen(content, started),
+            stop=_stop(content, started),
+        )
+        for started in content.running.values()
+    ]
+
+
+def held(started: Started, *, now: float) -> Held:
+    """Return what this pool knows of the claim of a survivor; ``now`` is monotonic seconds."""
+    request = Request(
+        id=started.run_id,
+        job=started.job,
+        max_attempts=started.max_attempts,
+        timeout=started.timeout,
+    )
+    claim = Claim(
+        id=started.run_id,
+        epoch=started.epoch,
+        attempt=started.attempt - 1,
+        lost=started.lost,
+        first_started_at=started.first_started_at or None,
+        queue=request.queue,
+        priority=str(request.priority),
+        job=started.job,
+        submitted_at=0.0,
+        max_attempts=str(started.max_attempts),
+        envelope=b"",
+        due_at=None,
+        interrupted=started.interrupted,
+    )
+    return Held(
+        claim=claim,
+        request=request,
+        claimed_at=now,
+        attempt=started.attempt,
+        pid=started.pid,
+        started_at=started.started_at,
+    )
+
+
+def definition(job: JobDef | None, started: Started) -> JobDef:
+    """Return by which definition a survivor is seen to its end.
+
+    It is the present one, as for the attempts that follow it. A job that is gone from jobs.toml
+    ends by the defaults; a command it needs no more.
+    """
+    return job if job is not None else JobDef(name=started.job)
+
+
+def _seen(content: Content, started: Started) -> Death | None:
+    found = content.exits.get(started.run_id)
+    return None if found is None else Death(status=found[0], ended=found[1])
+
+
+def _stop(content: Content, started: Started) -> Finding | None:
+    found = content.stops.get(started.run_id)
+    if found is None:
+        return None
+    kind, reason, error = found
+    return Finding(OutcomeKind(kind), None if reason is None else Reason(reason), error)

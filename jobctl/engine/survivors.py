@@ -1,0 +1,104 @@
+"""What a dead pool left: attempts that still run, and attempts that ended while nobody looked.
+
+The journal names them; ``/proc`` says which of them live; how the others ended was written down by
+the pool itself, by its keeper, or by the supervisor to whom orphans fall when the keeper is dead too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobctl.engine.tree import TICKS, read_process
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from jobctl.engine.ending import Finding
+    from jobctl.engine.host_journal import Started
+
+SAME_PROCESS = 3.0
+"""Seconds by which the kernel's start of a process may differ from what the journal says: a number
+is not given to another process so soon."""
+EXIT_WORDS = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """How a process ended, as written down by who reaped it."""
+
+    status: int
+    """As of ``wait4``."""
+    ended: float
+    """Seconds since boot."""
+    user: float = 0.0
+    system: float = 0.0
+    max_rss: int = 0
+    """Bytes."""
+    read_blocks: int = 0
+    write_blocks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survivor:
+    """An attempt of a dead pool that is to be seen to its end."""
+
+    started: Started
+    exits: tuple[Path, ...]
+    """Files in which its end may be written."""
+    seen: Death | None = None
+    """Its end, when the pool itself still saw it."""
+    stop: Finding | None = None
+    """Why jobctl was stopping it."""
+
+
+def lives(started: Started) -> bool:
+    """Return whether the leader of an attempt still runs; a zombie has ended."""
+    process = read_process(started.pid)
+    return process is not None and not process.zombie and _same(process.start, started)
+
+
+def identity(started: Started) -> int | None:
+    """Return the start time of the leader in clock ticks, ``None`` when it is gone."""
+    process = read_process(started.pid)
+    return process.start if process is not None and _same(process.start, started) else None
+
+
+def death(started: Started, sources: Sequence[Path]) -> Death | None:
+    """Look for the end of an attempt's leader in files of exits; ``None`` when it is not there."""
+    for path in sources:
+        try:
+            lines = path.read_text().splitlines()
+        except OSError:
+            continue
+        for line in reversed(lines):
+            found = _death(line.split(), started)
+            if found is not None:
+                return found
+    return None
+
+
+def _death(words: list[str], started: Started) -> Death | None:
+    if len(words) != EXIT_WORDS or words[0] != str(started.pid):
+        return None
+    try:
+        start = int(words[1])
+        # A process whose start could not be read is told by its end alone.
+        if start and not _same(start, started):
+            return None
+        return Death(
+            status=int(words[2]),
+            user=float(words[3]),
+            system=float(words[4]),
+            max_rss=int(words[5]) * 1024,
+            read_blocks=int(words[6]),
+            write_blocks=int(words[7]),
+            ended=float(words[8]),
+        )
+    except ValueError:
+        return None
+
+
+def _same(start: int, started: Started) -> bool:
+    return abs(start / TICKS - started.born) < SAME_PROCESS
