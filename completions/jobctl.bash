@@ -214,7 +214,7 @@ _jobctl() {
                 --config|-c) _jobctl_files; return ;;
             esac
             if [[ $cur == -* ]]; then
-                _jobctl_words '--host --no-wait --timeout --config -c --json --quiet -q --help -h'
+                _jobctl_words '--exec --host --no-wait --timeout --config -c --json --quiet -q --help -h'
             else
                 :
             fi ;;

@@ -171,6 +171,7 @@ complete -c jobctl -n "__fish_seen_subcommand_from daemon" -l config -s c -r -F 
 complete -c jobctl -n "__fish_seen_subcommand_from daemon" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
 complete -c jobctl -n "__fish_seen_subcommand_from daemon" -l quiet -s q -d 'No talk on stderr, only errors'
 complete -c jobctl -n "__fish_seen_subcommand_from daemon" -l help -s h -d 'Show help and exit'
+complete -c jobctl -n "__fish_seen_subcommand_from reload" -l exec -d 'Replace their processes by the installed version; what runs goes on'
 complete -c jobctl -n "__fish_seen_subcommand_from reload" -l host -r -d 'Only the supervisor of this host'
 complete -c jobctl -n "__fish_seen_subcommand_from reload" -l no-wait -d 'Do not wait until it is done'
 complete -c jobctl -n "__fish_seen_subcommand_from reload" -l timeout -r -d 'Wait at most so long, then exit 124'

@@ -200,17 +200,26 @@ def retry(call: Invocation, *, runs: list[str], force: bool) -> int:
     return code
 
 
-def reload(call: Invocation, *, host: str | None, no_wait: bool, timeout: str | None) -> int:
-    """Make supervisors read their configuration again, if ours is fine."""
+def reload(
+    call: Invocation,
+    *,
+    exec: bool,  # noqa: A002 - the option's name
+    host: str | None,
+    no_wait: bool,
+    timeout: str | None,
+) -> int:
+    """Make supervisors read their configuration again, or replace themselves, if ours is fine."""
     from jobctl.config.load import load_config
 
     load_config(call.session.path)
     patience = values.duration("--timeout", timeout)
+    message = client.REPLACE if exec else client.RELOAD
     if no_wait:
-        _told(call, "reload", client.send(call.session, "reload", host=host))
+        _told(call, message, client.send(call.session, message, host=host))
         return ExitCode.OK
-    told = client.reload(call.session, host=host, timeout=patience or client.RELOAD_TIMEOUT)
-    _told(call, "reload", told, done="has reloaded")
+    patience = patience or client.RELOAD_TIMEOUT
+    told = client.reload(call.session, message, host=host, timeout=patience)
+    _told(call, message, told, done="has replaced itself" if exec else "has reloaded")
     return ExitCode.OK
 
 

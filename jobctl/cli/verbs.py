@@ -297,7 +297,8 @@ VERBS = (
         help="Schedule and run jobs, in the foreground, until stopped.\n\n"
              "Without redis in jobs.toml it starts and keeps its own private store. SIGTERM or Ctrl-C stops it in "
              "order: what runs may finish within drain_timeout; a second one stops what runs. SIGHUP reloads "
-             "jobs.toml; one with errors changes nothing.",
+             "jobs.toml; one with errors changes nothing. SIGUSR2 replaces the process by the installed version. "
+             "What runs goes on when the daemon is replaced, or killed and started again.",
         examples=("jobctl daemon", "jobctl daemon --burst", "jobctl daemon -c /etc/jobctl/jobs.toml --log-level debug"),
         options=(
             Option("--burst", help="Run what there is to run, then stop."),
@@ -310,15 +311,18 @@ VERBS = (
         Verb(
             name, f"control:{name}", panel="Daemon", help=text,
             options=(
+                *more,
                 Option("--host", metavar="HOST", help="Only the supervisor of this host."),
                 Option("--no-wait", help="Do not wait until it is done."),
                 Option("--timeout", metavar="DURATION", help="Wait at most so long, then exit 124."),
             ),
         )
-        for name, text in (
-            ("reload", "Make the running supervisors read jobs.toml again."),
-            ("drain", "Make the supervisors finish what runs, however long it takes, and end."),
-            ("stop", "Make the supervisors finish what runs, up to drain_timeout, and end."),
+        for name, text, more in (
+            ("reload", "Make the running supervisors read jobs.toml again.", (
+                Option("--exec", help="Replace their processes by the installed version; what runs goes on."),
+            )),
+            ("drain", "Make the supervisors finish what runs, however long it takes, and end.", ()),
+            ("stop", "Make the supervisors finish what runs, up to drain_timeout, and end.", ()),
         )
     ),
     Verb(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BATCH = 500
 POLL_EVERY = 0.1
 RELOAD_TIMEOUT = 20.0
+RELOAD, REPLACE = "reload", "replace"
+"""Messages: read the configuration again; begin anew as the version that is installed now."""
 
 
 class Revoked:
@@ -87,15 +89,19 @@ def send(session: Session, message: str, *, host: str | None = None) -> list[Sup
 
 
 def reload(
-    session: Session, *, host: str | None = None, timeout: float = RELOAD_TIMEOUT
+    session: Session,
+    message: str = RELOAD,
+    *,
+    host: str | None = None,
+    timeout: float = RELOAD_TIMEOUT,
 ) -> list[Supervisor]:
-    """Make supervisors read their configuration again; return them when they have.
+    """Make supervisors read their configuration again, or replace themselves; return them then.
 
-    Raises ``ConfigError`` with what a supervisor has against its file (it keeps the old one), and
+    Raises ``ConfigError`` with what a supervisor has against its file (it goes on as it was), and
     ``TimedOutError`` when one does not answer within ``timeout`` seconds.
     """
-    before = {item.id: item.reloads for item in live_supervisors(session)}
-    told = send(session, "reload", host=host)
+    before = {item.id: item for item in live_supervisors(session)}
+    told = send(session, message, host=host)
     deadline = session.clock.monotonic() + timeout
     waiting = {item.id for item in told}
     while waiting:
@@ -104,14 +110,29 @@ def reload(
                 f"{len(waiting)} supervisors have not reloaded within {timeout:g} s; see their logs"
             )
         time.sleep(POLL_EVERY)
-        for item in live_supervisors(session, stale=True):
-            if item.id in waiting and item.reloads != before.get(item.id, 0):
-                if item.reload_error:
-                    raise ConfigError(
-                        f"{item.host} keeps its old configuration: {item.reload_error}"
-                    )
+        for item in _reachable(session):
+            if item.id in waiting and _answered(item, before.get(item.id)):
                 waiting.discard(item.id)
     return told
+
+
+def _reachable(session: Session) -> list[Supervisor]:
+    """Return all supervisors; none while a store is away that belongs to one of them."""
+    try:
+        return live_supervisors(session, stale=True)
+    except (UnreachableError, LostReplyError):
+        if session.settings.redis is not None:
+            raise
+        return []
+
+
+def _answered(now: Supervisor, before: Supervisor | None) -> bool:
+    """Return whether a supervisor did what it was told; raise what it has against it."""
+    if before is None:
+        return True
+    if now.reloads != before.reloads and now.reload_error:
+        raise ConfigError(f"{now.host} goes on as it was: {now.reload_error}")
+    return now.reloads != before.reloads or now.started_at != before.started_at
 
 
 def await_gone(

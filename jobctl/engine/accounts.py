@@ -72,7 +72,9 @@ class Accounts:
         self.inherited = False
         for run_id in [*self._ledger.running]:
             held = self._ledger.running.get(run_id)
-            if held is not None and run_id not in owned and run_id not in self._ledger.unsettled:
+            if held is None or run_id in owned or run_id in self._ledger.unsettled:
+                continue
+            if await self._store.run(queries.exists(self._keys, run_id)):
                 self._on_stale(run_id, held.claim.epoch)
 
     async def _is_lost(self, run_id: str) -> bool:

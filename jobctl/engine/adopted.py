@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from jobctl.engine.tree import TreeTable
     from jobctl.model.job import JobDef
 
+KEEPER_PATIENCE = 0.2
+"""Seconds until the kernel is asked, whose word lacks what the attempt used."""
 NEWS_PATIENCE = 5.0
 """Seconds after a leader's end until its exit must have been written down by somebody."""
 LOOK_EVERY = 0.02
@@ -169,10 +171,13 @@ class AdoptedLeader:
             loop.remove_reader(self._pidfd)
 
     async def _news(self) -> Death | None:
-        deadline = asyncio.get_running_loop().time() + NEWS_PATIENCE
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         while True:
             death = self._survivor.seen or survivors.death(self._started, self._survivor.exits)
-            if death is not None or asyncio.get_running_loop().time() > deadline:
+            if death is None and self._pidfd is not None and loop.time() - begun > KEEPER_PATIENCE:
+                death = survivors.told_by_kernel(self._pidfd)
+            if death is not None or loop.time() - begun > NEWS_PATIENCE:
                 return death
             await asyncio.sleep(LOOK_EVERY)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from jobctl.engine.heart import Doorman, Heartbeat
 from jobctl.engine.rescuer import Promoter, Rescuer
 from jobctl.engine.retention import Retention
 from jobctl.engine.scheduler import Scheduler
+from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +95,12 @@ class Duties:
         """Let nothing new come."""
         if self._scheduler is not None:
             await self._scheduler.stop()
+
+    async def hand_over(self) -> None:
+        """End all of them, for a successor under the same id."""
+        await self.stop()
+        with contextlib.suppress(JobctlError):
+            await self._heart.acknowledge()
 
     async def stop(self) -> None:
         """End all of them, the heartbeat last."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
+    from jobctl.store.membership import BeatReply
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,12 @@ class Heartbeat(Service):
         self._skewed = False
         self._heard = 0
 
-    async def tick(self) -> float:  # noqa: D102 - as in Service
-        reply = await self._store.run(
+    async def acknowledge(self) -> None:
+        """Beat once more, so that messages which were acted on do not come again to a successor."""
+        await self._beat()
+
+    async def _beat(self) -> BeatReply:
+        return await self._store.run(
             membership.beat(
                 self._keys,
                 supervisor=self._supervisor,
@@ -70,6 +75,9 @@ class Heartbeat(Service):
                 heard=self._heard,
             )
         )
+
+    async def tick(self) -> float:  # noqa: D102 - as in Service
+        reply = await self._beat()
         if reply.fenced:
             self._on_fenced()
             return BEAT_EVERY

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobctl.engine import recovery, runner
+from jobctl.engine import recovery, runner, unrecorded
 from jobctl.engine.host_journal import COMMAND, PYTHON
 from jobctl.engine.ledger import Held, Ledger
+from jobctl.engine.listener import listen
 from jobctl.engine.pump import Pump
 from jobctl.errors import JobctlError
 from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
-from jobctl.store import queries, transitions
+from jobctl.store import transitions
 from jobctl.store.codec import BadPayloadError, decode_request
 
 if TYPE_CHECKING:
@@ -36,14 +38,12 @@ if TYPE_CHECKING:
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
-    from jobctl.store.transitions import Claim, ClaimReply
+    from jobctl.store.transitions import Claim, ClaimReply, Settlement
 
 log = logging.getLogger(__name__)
 
 MARK_AFTER = 0.02
 """Seconds an attempt runs before its start mark is sent on its own; shorter ones are settled only."""
-LISTEN = 15.0
-"""Longest wait on the doorbells in seconds; also covers a token lost with another waiter."""
 
 
 class Pool:
@@ -102,6 +102,7 @@ class Pool:
             idle=self._free,
             on_claims=self._on_claims,
             on_stale=self._on_stale,
+            on_gone=self._on_gone,
             on_fenced=self.fenced.set,
         )
         self._attempts: set[asyncio.Task[None]] = set()
@@ -112,8 +113,8 @@ class Pool:
 
     def start(self) -> None:
         """Begin to claim."""
-        for work in (self.pump.run(), self._listen()):
-            self.care_for(work)
+        self.care_for(self.pump.run())
+        self.care_for(listen(self.pump, self._ears, self._keys))
         self.pump.look()
 
     def care_for(self, work: Coroutine[object, object, None]) -> None:
@@ -282,7 +283,18 @@ class Pool:
         spec = self._spec(held, job, now=started.started_at)
         log.info("run %s: going on with attempt %d (pid %d)", held.claim.id, held.attempt, held.pid)
         self.pump.mark(_mark(held))
-        self._end(held, slot, job, await slot.resume(spec, survivor))
+
+        def on_start() -> None:
+            self._catch_up(held, slot)
+
+        self._end(held, slot, job, await slot.resume(spec, survivor, on_start=on_start))
+
+    def _catch_up(self, held: Held, slot: Slot) -> None:
+        """Carry out the orders that came before the attempt could be stopped."""
+        if held.stop_order is not None:
+            runner.carry_out(held.stop_order, slot)
+        elif self._stopping is not None:
+            slot.stop(kind=self._stopping[0], reason=self._stopping[1])
 
     def _end(self, held: Held, slot: Slot, job: JobDef | None, outcome: Outcome) -> None:
         """Settle an attempt and take the next."""
@@ -324,10 +336,7 @@ class Pool:
             kind = COMMAND if job.python is None else PYTHON
             self._journal.started(held, slot=self._numbers[slot], kind=kind, born=slot.born)
             timer = loop.call_later(MARK_AFTER, self._mark, held)
-            if held.stop_order is not None:
-                runner.carry_out(held.stop_order, slot)
-            elif self._stopping is not None:
-                slot.stop(kind=self._stopping[0], reason=self._stopping[1])
+            self._catch_up(held, slot)
 
         try:
             return await slot.execute(spec, on_start=on_start)
@@ -354,32 +363,16 @@ class Pool:
                 continue
             return answers[0] == "ok"
 
+    def _on_gone(self, item: Settlement) -> None:
+        state_dir = Path(self.config.settings.state_dir)
+        unrecorded.keep(state_dir, item, now=self._clock.epoch())
+
     def _on_stale(self, run_id: str, epoch: int) -> None:
         held = self.ledger.find(run_id)
         slot = self.busy.get(run_id)
         if held is not None and slot is not None and held.claim.epoch == epoch:
             log.error("run %s was taken over by another supervisor; stopping ours", run_id)
             slot.stop(kind=OutcomeKind.LOST, reason=Reason.LOST, grace=0.0)
-
-    async def _listen(self) -> None:
-        """Wait for doorbells while there is room and nothing to claim."""
-        while True:
-            await self.pump.wait_hungry()
-            bells = [*self.pump.queues]
-            try:
-                rung = await self._ears.run(
-                    queries.wait_for_bells(self._keys, bells, timeout=LISTEN)
-                )
-            except JobctlError as error:
-                log.debug("doorbell: %s", error)
-                await asyncio.sleep(0.5)
-                self.pump.look()
-                continue
-            if rung is None:
-                self.pump.look()
-            else:
-                self.pump.rang()
-            await asyncio.sleep(0)
 
 
 def _mark(held: Held) -> Mark:

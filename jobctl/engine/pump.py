@@ -43,7 +43,8 @@ class Pump:
     """Sends a pool's changes to the store and brings claims back.
 
     ``idle`` tells how many slots are free; ``on_claims`` takes what was claimed; ``on_stale`` is
-    told of runs that are not ours any more; ``on_fenced`` that this owner may not claim any more.
+    told of runs that are not ours any more, ``on_gone`` of outcomes of runs that the store has
+    lost, ``on_fenced`` that this owner may not claim any more.
     """
 
     def __init__(  # noqa: PLR0913 - the seams of the pool
@@ -59,6 +60,7 @@ class Pump:
         idle: Callable[[], int],
         on_claims: Callable[[ClaimReply], None],
         on_stale: Callable[[str, int], None],
+        on_gone: Callable[[Settlement], None],
         on_fenced: Callable[[], None],
     ) -> None:
         self.queues = queues
@@ -82,6 +84,7 @@ class Pump:
         self._idle = idle
         self._on_claims = on_claims
         self._on_stale = on_stale
+        self._on_gone = on_gone
         self._on_fenced = on_fenced
         self._wake = asyncio.Event()
         self._marks: dict[str, tuple[str, int, int, float, int]] = {}
@@ -265,10 +268,17 @@ class Pump:
         for mark, answer in zip(batch.marks.values(), marked, strict=True):
             if answer == "stale":
                 self._on_stale(mark[0], mark[1])
+            elif answer == "gone":
+                # Nobody else has it, so it goes on; its end tells what became of it.
+                log.error("run %s runs here, and the store does not know it any more", mark[0])
         for item, answer in zip(batch.settlements.values(), settled, strict=True):
-            if answer != "stale":
+            if item.id in self._replayed:
+                self._replayed.discard(item.id)
+            elif answer == "gone":
+                self._on_gone(item)
+            elif answer != "stale":
                 self._ledger.acknowledged(item)
-            elif item.id not in self._replayed:
+            else:
                 log.error(
                     "run %s: it was taken over while we ran epoch %d; our outcome (%s) is discarded",
                     item.id, item.epoch, LETTERS[item.letter].value,

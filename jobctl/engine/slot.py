@@ -88,13 +88,17 @@ class Slot:
         """
         return await self._whole(spec, self._attempt(spec, on_start=on_start, output=output))
 
-    async def resume(self, spec: AttemptSpec, survivor: Survivor) -> Outcome:
+    async def resume(
+        self, spec: AttemptSpec, survivor: Survivor, *, on_start: Callable[[], None]
+    ) -> Outcome:
         """Go on with an attempt that an earlier process of this pool started, to its end.
+
+        ``on_start`` is called as soon as it can be stopped.
 
         It is as under :meth:`execute` but for two things: what it used is not known when nobody
         wrote that down, and an attempt of whose end nobody knows counts as lost.
         """
-        return await self._whole(spec, self._resume(spec, survivor))
+        return await self._whole(spec, self._resume(spec, survivor, on_start))
 
     async def _whole(self, spec: AttemptSpec, pipeline: Awaitable[Outcome]) -> Outcome:
         self._spec = spec
@@ -239,7 +243,9 @@ class Slot:
         usage = self._meter.at_least(leader.usage or Usage())
         return self._outcome(spec, ending, leader, usage)
 
-    async def _resume(self, spec: AttemptSpec, survivor: Survivor) -> Outcome:
+    async def _resume(
+        self, spec: AttemptSpec, survivor: Survivor, on_start: Callable[[], None]
+    ) -> Outcome:
         """Watch an attempt that runs or has ended."""
         started = survivor.started
         self._exchange.adopt(spec.run_id, spec.number)
@@ -264,6 +270,7 @@ class Slot:
             )
             if survivor.stop is not None:
                 leader.guard.stop(survivor.stop)
+            on_start()
             death = await leader.ended()
         finally:
             self._guard = None

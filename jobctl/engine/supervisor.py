@@ -184,7 +184,7 @@ class Supervisor:
             self._tasks.append(asyncio.create_task(self._stop_when_idle()))
         await self._stop.wait()
         if self.replaced:
-            await self._duties.stop()
+            await self._duties.hand_over()
             self._fleet.let_go()
         elif await self._wind_down(self._duties):
             # Nothing is left to take over, and what a job left on purpose is not to be touched.

@@ -6,9 +6,12 @@ the pool itself, by its keeper, or by the supervisor to whom orphans fall when t
 
 from __future__ import annotations
 
+import fcntl
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jobctl.engine.host_journal import since_boot
 from jobctl.engine.tree import TICKS, read_process
 
 if TYPE_CHECKING:
@@ -22,6 +25,11 @@ SAME_PROCESS = 3.0
 """Seconds by which the kernel's start of a process may differ from what the journal says: a number
 is not given to another process so soon."""
 EXIT_WORDS = 9
+
+# include/uapi/linux/pidfd.h: struct pidfd_info in its first form ends with the exit code.
+_PIDFD_INFO_SIZE = 64
+_PIDFD_INFO_EXIT = 1 << 3
+_PIDFD_GET_INFO = (3 << 30) | (_PIDFD_INFO_SIZE << 16) | (0xFF << 8) | 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +85,24 @@ def death(started: Started, sources: Sequence[Path]) -> Death | None:
             if found is not None:
                 return found
     return None
+
+
+def told_by_kernel(pidfd: int) -> Death | None:
+    """Return how a process ended that somebody else has reaped; ``None`` where nobody can tell.
+
+    Linux 6.15 and later remember it for whoever held a descriptor of the process: the last resort
+    when the keeper is dead too.
+    """
+    info = bytearray(_PIDFD_INFO_SIZE)
+    struct.pack_into("Q", info, 0, _PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    if not struct.unpack_from("Q", info, 0)[0] & _PIDFD_INFO_EXIT:
+        return None
+    (status,) = struct.unpack_from("i", info, _PIDFD_INFO_SIZE - 4)
+    return Death(status=status, ended=since_boot())
 
 
 def _death(words: list[str], started: Started) -> Death | None:

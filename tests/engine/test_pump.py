@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.ledger import Ledger
 from jobctl.engine.pump import Pump
 from jobctl.model.admission import Admission, NewRun
@@ -48,9 +51,11 @@ def a_pump(store: AsyncStore, keys: Keys, on_claims: Callable[[ClaimReply], None
         supervisor="s",
         owner="s/p.1",
         queues=("default",),
+        journal=HostJournal(Path(os.devnull), os.open(os.devnull, os.O_RDWR)),
         idle=lambda: 2,
         on_claims=on_claims,
         on_stale=lambda _id, _epoch: None,
+        on_gone=lambda _item: None,
         on_fenced=lambda: None,
     )
 

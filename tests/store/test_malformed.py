@@ -43,6 +43,8 @@ DAMAGE: dict[str, Callable[[World, str], object]] = {
     "priority of words": damage_with("HSET", "p", "high"),
     "epoch of words": damage_with("HSET", "ep", "many"),
 }
+REFUSED = {what: "gone" if what == "gone" else "stale" for what in DAMAGE}
+"""What an owner hears of such a run."""
 HARMLESS: dict[str, Callable[[World, str], object]] = {
     "expiry of words": damage_with("HSET", "xp", "soon"),
     "attempts of words": damage_with("HSET", "at", "two"),
@@ -96,7 +98,7 @@ def test_damaged_run_does_not_keep_a_limit(broken_world: World, what: str) -> No
     world.settle(holder)
     assert world.claim(5) == [fine]
     DAMAGE[what](world, fine)
-    assert world.settle(fine) == "stale"
+    assert world.settle(fine) == REFUSED[what]
     assert world.claim(5) == []
     last = world.submit(limits="l:db")
     assert world.claim(5) == [last]
@@ -119,8 +121,8 @@ def test_damaged_claim_can_be_settled_away(broken_world: World, what: str) -> No
     run_id = world.submit()
     world.claim()
     DAMAGE[what](world, run_id)
-    assert world.start(run_id) == "stale"
-    assert world.settle(run_id) == "stale"
+    assert world.start(run_id) == REFUSED[what]
+    assert world.settle(run_id) == REFUSED[what]
     assert world.release((run_id, 1)) == ("stale",)
     assert world.run(queries.owned(world.keys, "h1~a/p.1")) == []
 
