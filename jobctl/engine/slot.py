@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine import spawn
 from jobctl.engine.adopted import AdoptedLeader, judge_survivor, usage_of
-from jobctl.engine.condition import Condition
 from jobctl.engine.ending import Ending, Finding, judge, signal_number
 from jobctl.engine.environment import attempt_environment
 from jobctl.engine.exchange import Exchange, ResultError, progress_json
 from jobctl.engine.host_journal import PYTHON, since_boot
 from jobctl.engine.leader import Leader, Setting
+from jobctl.engine.only_if import Condition
 from jobctl.engine.output import Output
 from jobctl.engine.python_leader import PythonLeader, WarmPython
 from jobctl.engine.usage import Meter
