@@ -38,7 +38,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "queue", "priority", "max_running", "rate", "limits", "unique", "start_deadline", "expires",
     ),
     "stopping": ("timeout", "soft_timeout", "total_timeout", "stop_signal", "stop_timeout"),
-    "outcome": ("success_codes", "skip_codes", "on_lost", "delivery"),
+    "outcome": ("success_codes", "skip_codes", "on_lost", "delivery", "strict_single"),
     "retries": (
         "retries", "retry_delay", "retry_backoff", "retry_max_delay", "retry_jitter", "retry_on",
         "no_retry_on",

@@ -166,6 +166,7 @@ class JobTable(Table):
         Annotated[str, PlainValidator(values.one_of(*Delivery), json_schema_input_type=Delivery)]
         | None
     ) = None
+    strict_single: Flag | None = None
     limits: Names | None = None
     max_running: PositiveLimit = None
     rate: Annotated[str | None, PlainValidator(values.or_none(job_values.rate))] = None

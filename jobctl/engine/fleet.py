@@ -187,6 +187,11 @@ class Fleet:
         for pool in self._all():
             pool.let_go()
 
+    def renew(self, sent: float) -> None:
+        """Tell the pools that a beat sent at ``sent`` (seconds since boot) was answered."""
+        for pool in self._all():
+            pool.send({"do": "lease", "sent": sent})
+
     def check(self, owned: Sequence[int]) -> None:
         """Let idle pools look after claims the store says they have; as :meth:`owners` in order."""
         for pool, count in zip(self._all(), owned, strict=False):

@@ -21,6 +21,8 @@ import sys
 import time
 
 SET_CHILD_SUBREAPER = 36
+LOOK_EVERY = 0.25
+"""Seconds between two looks at the lease when the pool has died."""
 POOL = ("-P", "-m", "jobctl.engine.pool_main")
 
 
@@ -72,15 +74,40 @@ def record(exits: int, pid: int, pool: int = 0) -> None:
         os.write(2, f"keeper: the exit of process {pid} is not recorded: {error}\n".encode())
 
 
-def collect(exits: int, pool: int) -> None:
+def collect(exits: int, pool: int, lease: str) -> None:
     """Wait for all children, and write a line for each."""
+    options = os.WEXITED | os.WNOWAIT
     while True:
         try:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            found = os.waitid(os.P_ALL, 0, options)
         except ChildProcessError:
             return
         if found is not None:
             record(exits, found.si_pid, pool)
+            if found.si_pid == pool and os.path.exists(lease):
+                options |= os.WNOHANG
+        else:
+            enforce(lease)
+            time.sleep(LOOK_EVERY)
+
+
+def enforce(lease: str) -> None:
+    """Kill what must not run on two hosts at once, when nobody has renewed the lease in time.
+
+    The file says until when, in seconds since boot, and then the process id and start of each
+    leader (:mod:`jobctl.engine.lease`). The pool that follows renews it.
+    """
+    try:
+        with open(lease, encoding="ascii") as file:
+            deadline, *leaders = file.read().split("\n")
+        if time.clock_gettime(time.CLOCK_BOOTTIME) < float(deadline):
+            return
+        for line in leaders:
+            pid, start = line.split()
+            if start_time(int(pid)) == int(start):
+                os.killpg(int(pid), signal.SIGKILL)
+    except (OSError, ValueError):
+        return
 
 
 def main(path: str, descriptors: list[int]) -> None:
@@ -90,7 +117,7 @@ def main(path: str, descriptors: list[int]) -> None:
     ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     exits = os.open(path, flags, 0o600)
-    collect(exits, start_pool(descriptors))
+    collect(exits, start_pool(descriptors), path.rpartition(".")[0] + ".lease")
 
 
 if __name__ == "__main__":

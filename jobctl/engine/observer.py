@@ -44,6 +44,7 @@ class Observer:
         while True:
             await asyncio.sleep(WATCH_EVERY if pool.busy or pool.ledger.backlog else PATIENCE * 2)
             now = self._clock.monotonic()
+            pool.obey_lease()
             for held in pool.ledger.overdue(now):
                 pool.pump.release(held.claim.id, held.claim.epoch)
             if now - self._checked >= RECONCILE_EVERY:

@@ -12,6 +12,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from jobctl.engine.host_journal import since_boot
 from jobctl.errors import JobctlError
 from jobctl.store import membership
 
@@ -75,11 +76,14 @@ class Orphanage:
             owners=(),
             heard=UNHEARD,
         )
+        sent = since_boot()
         try:
             reply = await self._store.run(call)
         except JobctlError as error:
             _log.debug("pool alone: %s", error)
             return
+        if not reply.fenced:
+            self._pool.lease.renew(sent)
         for message in reply.messages:
             word, _, rest = message.partition(" ")
             if word == "revoke":

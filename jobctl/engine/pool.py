@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.batch import Mark
     from jobctl.engine.host_journal import Content, HostJournal
+    from jobctl.engine.lease import Lease
     from jobctl.engine.shipper import Shipper
     from jobctl.engine.slot import Slot
     from jobctl.engine.survivors import Survivor
@@ -69,6 +70,7 @@ class Pool:
         slots: list[Slot],
         size: int,
         journal: HostJournal,
+        lease: Lease,
         clock: Clock,
     ) -> None:
         self.config = config
@@ -91,6 +93,7 @@ class Pool:
         self.ledger = Ledger(slots=size)
         self._store = store
         self._journal = journal
+        self.lease = lease
         self.pump = Pump(
             store,
             keys,
@@ -285,6 +288,8 @@ class Pool:
         self.pump.mark(_mark(held))
 
         def on_start() -> None:
+            if job.strict_single:
+                self.lease.begin(held.claim.id, held.pid)
             self._catch_up(held, slot)
 
         self._end(held, slot, job, await slot.resume(spec, survivor, on_start=on_start))
@@ -303,6 +308,7 @@ class Pool:
             self.shipper.finish(run_id, held.attempt, slot, outcome)
         del self.ledger.running[run_id]
         del self.busy[run_id]
+        self.lease.end(run_id)
         if self._numbers[slot] < self._size:
             self._idle.append(slot)
         self.ledger.finished(outcome.duration)
@@ -335,6 +341,8 @@ class Pool:
             held.pid, held.started_at = pid, started_at
             kind = COMMAND if job.python is None else PYTHON
             self._journal.started(held, slot=self._numbers[slot], kind=kind, born=slot.born)
+            if job.strict_single:
+                self.lease.begin(held.claim.id, pid)
             timer = loop.call_later(MARK_AFTER, self._mark, held)
             self._catch_up(held, slot)
 
@@ -362,6 +370,15 @@ class Pool:
                 await asyncio.sleep(1.0)
                 continue
             return answers[0] == "ok"
+
+    def obey_lease(self) -> None:
+        """Kill what must not run when others may soon start it."""
+        for run_id in self.lease.expired():
+            slot = self.busy.get(run_id)
+            if slot is not None:
+                log.error("run %s is killed: this host is cut off, others may start it", run_id)
+                self.lease.end(run_id)
+                slot.stop(kind=OutcomeKind.LOST, reason=Reason.LOST, grace=0.0)
 
     def _on_gone(self, item: Settlement) -> None:
         state_dir = Path(self.config.settings.state_dir)

@@ -22,6 +22,7 @@ from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.channel import Channel, Message
 from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.journal import configure_logging
+from jobctl.engine.lease import Lease
 from jobctl.engine.observer import Observer
 from jobctl.engine.orphanage import Orphanage
 from jobctl.engine.pool import Pool
@@ -113,6 +114,8 @@ class PoolProcess:
                 pool.configure(_config(message), _queues(message))
             case "reserve":
                 pool.reserve(int(str(message["slots"])))
+            case "lease":
+                pool.lease.renew(float(str(message["sent"])))
             case "check":
                 pool.pump.check()
             case "resume":
@@ -146,6 +149,7 @@ class PoolProcess:
             slots=_slots(files, config, place, count=max(size, *(n + 1 for n in occupied), 0), occupied=occupied),
             size=size,
             journal=journal,
+            lease=Lease(files.lease, shared=config.settings.redis is not None),
             clock=SYSTEM_CLOCK,
         )  # fmt: skip
         if config.settings.redis is not None:

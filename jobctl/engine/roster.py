@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-JOURNAL, EXITS, CARD = ".journal", ".exits", ".json"
+JOURNAL, EXITS, CARD, LEASE = ".journal", ".exits", ".json", ".lease"
 
 
 def pools_directory(state_dir: Path) -> Path:
@@ -77,6 +77,11 @@ class PoolFiles:
         return self.directory / (self.serial + EXITS)
 
     @property
+    def lease(self) -> Path:
+        """See :mod:`jobctl.engine.lease`."""
+        return self.directory / (self.serial + LEASE)
+
+    @property
     def card(self) -> Path:
         """Definition and version of the pool, for the next supervisor."""
         return self.directory / (self.serial + CARD)
@@ -121,7 +126,13 @@ class PoolFiles:
 
     def remove(self) -> None:
         """Delete them, and the supervisor's directory when they were its last."""
-        for path in (self.exits, self.card, self.journal.with_suffix(".compact"), self.journal):
+        for path in (
+            self.exits,
+            self.card,
+            self.lease,
+            self.journal.with_suffix(".compact"),
+            self.journal,
+        ):
             with contextlib.suppress(OSError):
                 path.unlink()
         with contextlib.suppress(OSError):

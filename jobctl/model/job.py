@@ -189,6 +189,9 @@ class JobDef:
     """What happens to a run whose supervisor died, or was stopped in a hurry, while it ran: ``retry`` or ``fail``."""
     delivery: Delivery = Delivery.AT_LEAST_ONCE
     """``at-most-once``: the start is recorded before the process is made."""
+    strict_single: bool = False
+    """Never on two hosts at once: an attempt is killed when its host has been cut off from a shared
+    store for so long that others will soon take its runs over (22.5 seconds)."""
     limits: tuple[str, ...] = ()
     """Names of ``[limits.…]`` of which each attempt takes one slot."""
     max_running: int | None = None

@@ -1,0 +1,126 @@
+"""The keeper alone: a real one, with a pool that is any program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobctl.engine import keeper
+from jobctl.engine.host_journal import Started, since_boot
+from jobctl.engine.survivors import death
+from jobctl.engine.tree import read_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STAND_IN = """
+import os, sys
+sys.argv = ["keeper.py"]
+sys.path.insert(0, os.environ["ENGINE"])
+import keeper
+keeper.POOL = ("-c", os.environ["POOL"])
+keeper.main(os.environ["EXITS"], [])
+"""
+POOL = """
+import os, subprocess, time
+child = subprocess.Popen(["/bin/sh", "-c", os.environ["JOB"]], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+class Kept:
+    """A keeper, its pool, and the pool's child."""
+
+    def __init__(self, directory: Path, job: str) -> None:
+        self.exits = directory / "p.1.exits"
+        self.lease = directory / "p.1.lease"
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", STAND_IN],
+            env={
+                "ENGINE": str(Path(keeper.__file__).parent),
+                "POOL": POOL,
+                "JOB": job,
+                "EXITS": str(self.exits),
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.job = int(self.process.stdout.readline())
+        found = read_process(self.job)
+        assert found is not None
+        self.pool = found.parent
+        self.start = found.start
+        self.started = Started(
+            run_id="r", epoch=1, attempt=1, slot=0, pid=self.job, born=since_boot(),
+            begun=since_boot(), started_at=0.0, kind="command", job="j",
+        )  # fmt: skip
+
+
+@pytest.fixture
+def kept(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kept]:
+    found = Kept(tmp_path, request.param)
+    yield found
+    for pid in (found.job, found.pool, found.process.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    found.process.wait()
+    assert found.process.stdout is not None
+    found.process.stdout.close()
+
+
+@pytest.mark.parametrize("kept", ["sleep 0.3; exit 7", "sleep 0.3; kill -9 $$"], indirect=True)
+def test_end_of_an_orphan_is_written_down(kept: Kept) -> None:
+    os.kill(kept.pool, signal.SIGKILL)
+
+    assert kept.process.wait(10) == 0
+    found = death(kept.started, [kept.exits])
+    assert found is not None
+    assert found.status in (7 << 8, 9)
+    assert abs(found.ended - since_boot()) < 10
+    assert f"pool {kept.pool} 9" in kept.exits.read_text()
+
+
+@pytest.mark.parametrize("kept", ["sleep 60"], indirect=True)
+def test_keeper_goes_on_after_signals_that_end_others(kept: Kept) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        kept.process.send_signal(number)
+    os.kill(kept.job, signal.SIGKILL)
+    os.kill(kept.pool, signal.SIGKILL)
+
+    assert kept.process.wait(10) == 0
+    assert death(kept.started, [kept.exits]) is not None
+
+
+@pytest.mark.parametrize("kept", ["sleep 60"], indirect=True)
+def test_keeper_kills_a_strict_attempt_when_the_lease_has_run_out(kept: Kept) -> None:
+    kept.lease.write_text(f"{since_boot() + 1.0:.3f}\n{kept.job} {kept.start}")
+    os.kill(kept.pool, signal.SIGKILL)
+    begun = time.monotonic()
+
+    assert kept.process.wait(10) == 0
+    assert 0.5 < time.monotonic() - begun < 5
+    found = death(kept.started, [kept.exits])
+    assert found is not None
+    assert found.status == signal.SIGKILL
+
+
+@pytest.mark.parametrize("kept", ["sleep 1; exit 3"], indirect=True)
+def test_lease_of_another_process_with_the_same_number_kills_nobody(kept: Kept) -> None:
+    kept.lease.write_text(f"{since_boot() - 5:.3f}\n{kept.job} {kept.start - 1000}")
+    os.kill(kept.pool, signal.SIGKILL)
+
+    assert kept.process.wait(10) == 0
+    found = death(kept.started, [kept.exits])
+    assert found is not None
+    assert found.status == 3 << 8
