@@ -71,7 +71,7 @@ def kept(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kept]:
     yield found
     for pid in (found.job, found.pool, found.process.pid):
         try:
-            os.kill(pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL) if pid == found.job else os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
     found.process.wait()
@@ -95,7 +95,7 @@ def test_end_of_an_orphan_is_written_down(kept: Kept) -> None:
 def test_keeper_goes_on_after_signals_that_end_others(kept: Kept) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         kept.process.send_signal(number)
-    os.kill(kept.job, signal.SIGKILL)
+    os.killpg(kept.job, signal.SIGKILL)
     os.kill(kept.pool, signal.SIGKILL)
 
     assert kept.process.wait(10) == 0
