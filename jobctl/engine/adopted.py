@@ -22,7 +22,7 @@ from jobctl.engine.tree import Process, descendants, environ_of, read_process
 from jobctl.model.run import OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
-    from jobctl.engine.host_journal import Started
+    from jobctl.engine.journal_content import Started
     from jobctl.engine.survivors import Death, Survivor
     from jobctl.engine.tree import TreeTable
     from jobctl.model.job import JobDef

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,8 +31,12 @@ log = logging.getLogger(__name__)
 
 STEADY = 10.0
 """Seconds after which a pool counts as healthy, so that its next crash is answered quickly."""
-HOPELESS = 6
-"""Crashes in a row, each within :data:`STEADY` of the last, after which adoption is given up."""
+LONGEST_PAUSE = 2.0
+"""Most seconds before a crashed pool is started again: what it ran has nobody to stop it in time."""
+QUICK = 1.0
+"""Seconds a pool must have lived so that its crash cannot be blamed on what it adopted."""
+HOPELESS = 8
+"""Such crashes in a row after which adoption is given up."""
 LOOK_EVERY = 0.01
 HURRY_EXTRA = 30.0
 """Seconds beyond every grace after which a pool that does not end is killed."""
@@ -126,7 +129,7 @@ class Fleet:
             self._expected[files.owner] = handle
             handle.expect()
             return
-        await handle.start(self._with_definition(config, files), self._identity)
+        await handle.start(self._with_definition(config, files), self._identity, inherits=True)
         if not keep:
             handle.send({"do": "drain", "deadline": None})
 
@@ -267,7 +270,7 @@ class Fleet:
         await self._admit(files)
         files.describe(self._card(self._config, name))
         self._pools[name] = handle = self._handle(files)
-        await handle.start(self._config, self._identity)
+        await handle.start(self._config, self._identity, inherits=False)
 
     async def _admit(self, files: PoolFiles) -> None:
         """Let a pool claim."""
@@ -331,7 +334,10 @@ class Fleet:
         When it crashes again and again, what it left is ended and taken back, and another begins.
         """
         crashes = self._crashes.setdefault(pool.owner, Crashes())
-        await asyncio.sleep(crashes.another(self._clock.monotonic()))
+        now = self._clock.monotonic()
+        # One that was killed is not to blame for that.
+        lived = QUICK if pool.killed else now - pool.born
+        await asyncio.sleep(crashes.another(now, lived=lived))
         while True:
             try:
                 if crashes.hopeless or pool.files.supervisor != self._identity.supervisor:
@@ -348,7 +354,9 @@ class Fleet:
         assert self._config is not None  # noqa: S101 - set by start
         await self._admit(pool.files)
         successor = self._handle(pool.files)
-        await successor.start(self._with_definition(self._config, pool.files), self._identity)
+        await successor.start(
+            self._with_definition(self._config, pool.files), self._identity, inherits=True
+        )
         if self._pools.get(pool.name) is pool:
             self._pools[pool.name] = successor
         else:
@@ -372,18 +380,19 @@ class Crashes:
     """How often a pool has crashed of late, and how long to wait before it is started again."""
 
     def __init__(self) -> None:
-        self.backoff = Backoff()
-        self._times: deque[float] = deque(maxlen=HOPELESS)
+        self.backoff = Backoff(longest=LONGEST_PAUSE)
+        self._last = 0.0
+        self._quick = 0
 
-    def another(self, now: float) -> float:
-        """Count one at ``now`` (monotonic); return seconds to wait."""
-        if self._times and now - self._times[-1] > STEADY:
+    def another(self, now: float, *, lived: float) -> float:
+        """Count one at ``now`` (monotonic) after ``lived`` seconds; return seconds to wait."""
+        if now - self._last > STEADY:
             self.backoff.reset()
-            self._times.clear()
-        self._times.append(now)
-        return 0.0 if len(self._times) == 1 else self.backoff.next()
+        first, self._last = now - self._last > STEADY, now
+        self._quick = self._quick + 1 if lived < QUICK else 0
+        return 0.0 if first else self.backoff.next()
 
     @property
     def hopeless(self) -> bool:
-        """True when there were too many in a row."""
-        return len(self._times) == HOPELESS
+        """True when it has crashed at its start too often in a row."""
+        return self._quick >= HOPELESS

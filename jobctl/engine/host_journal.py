@@ -8,9 +8,10 @@ One JSON array a line; a line that was cut off is passed over. It is not synced:
 the processes of jobctl, while after a power failure nothing it speaks of runs any more.
 
 ==  =====================================================================================
-s   started: run, epoch, attempt, slot, pid, birth of the process and start of the attempt in
-    seconds since boot, the latter in epoch seconds, kind, job, lost, interrupted,
-    max attempts, first start or 0, timeout of the request or null
+i   about to be started: run, epoch, attempt, slot, seconds since boot, kind, job, lost,
+    interrupted, max attempts, first start or 0, timeout of the request or null
+s   started: run, pid, birth of the process and start of the attempt in seconds since boot,
+    the latter in epoch seconds; nothing comes between the i and the s of an attempt
 x   the leader was seen to end: pid, status as of ``wait4``, seconds since boot
 t   stopped by jobctl: run, kind, reason, error
 e   settled: run, epoch, letter, reason, delay, fields
@@ -24,10 +25,9 @@ import json
 import logging
 import os
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobctl.store.transitions import Settlement
+from jobctl.engine.journal_content import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from jobctl.engine.ending import Finding
     from jobctl.engine.ledger import Held
+    from jobctl.store.transitions import Settlement
 
 COMMAND, PYTHON = "command", "python"
 """Kinds of attempts."""
@@ -49,48 +50,6 @@ _log = logging.getLogger(__name__)
 def since_boot() -> float:
     """Return seconds since this host started, time asleep included: the same for all processes."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """An attempt as its pool wrote it down."""
-
-    run_id: str
-    epoch: int
-    attempt: int
-    slot: int
-    pid: int
-    born: float
-    """Start of the leader's process, in seconds since boot; a warm interpreter is older than the
-    attempt."""
-    begun: float
-    """Start of the attempt, in seconds since boot."""
-    started_at: float
-    """Epoch seconds."""
-    kind: str
-    """:data:`COMMAND` or :data:`PYTHON`."""
-    job: str
-    lost: int = 0
-    interrupted: int = 0
-    max_attempts: int = 1
-    first_started_at: float = 0.0
-    """Epoch seconds; 0 when this attempt is the first."""
-    timeout: float | None = None
-    """What the request asked for, in seconds."""
-
-
-@dataclass(slots=True)
-class Content:
-    """What a journal says."""
-
-    running: dict[str, Started] = field(default_factory=dict)
-    """By run id: started and not settled."""
-    exits: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """By run id: status and end (seconds since boot) of leaders that the pool saw end."""
-    stops: dict[str, tuple[str, str | None, str | None]] = field(default_factory=dict)
-    """By run id: outcome kind, reason and error of attempts that jobctl was stopping."""
-    outcomes: dict[str, Settlement] = field(default_factory=dict)
-    """By run id: settlements, acknowledged or not."""
 
 
 class HostJournal:
@@ -112,16 +71,26 @@ class HostJournal:
         """Bytes in it."""
         return self._size
 
-    def started(self, held: Held, *, slot: int, kind: str, born: float) -> None:
-        """Note that the leader of an attempt runs; ``born`` is its start in seconds since boot."""
+    def starting(self, held: Held, *, slot: int, kind: str) -> None:
+        """Note that the leader of an attempt is about to be made.
+
+        Without this, one whose pool is killed before it can note the process would be unknown.
+        """
         claim, request = held.claim, held.request
         first = claim.first_started_at or 0
         timeout = "null" if request.timeout is None else request.timeout
         # By hand: this is done for every run, and none of these words needs an escape.
         self._write(
-            f'["s","{claim.id}",{claim.epoch},{held.attempt},{slot},{held.pid},{born:.3f},'
-            f'{since_boot():.3f},{held.started_at:.3f},"{kind}","{request.job}",{claim.lost},{claim.interrupted},'
-            f"{request.max_attempts},{first},{timeout}]\n".encode()
+            f'["i","{claim.id}",{claim.epoch},{held.attempt},{slot},{since_boot():.3f},"{kind}",'
+            f'"{request.job}",{claim.lost},{claim.interrupted},{request.max_attempts},{first},'
+            f"{timeout}]\n".encode()
+        )
+
+    def started(self, held: Held, *, born: float) -> None:
+        """Note that the leader of an attempt runs; ``born`` is its start in seconds since boot."""
+        self._write(
+            f'["s","{held.claim.id}",{held.pid},{born:.3f},{since_boot():.3f},'
+            f"{held.started_at:.3f}]\n".encode()
         )
 
     def ended(self, pid: int, status: int) -> None:
@@ -202,88 +171,10 @@ def _relevant(lines: Iterable[bytes], wanted: set[str]) -> Iterator[bytes]:
     """Yield the lines about some runs, with the exits of their leaders."""
     pids = set()
     for line in lines:
-        words = _parse(line)
+        words = parse(line)
         if not words:
             continue
         if words[0] == "s" and words[1] in wanted:
-            pids.add(words[5])
+            pids.add(words[2])
         if words[1] in (pids if words[0] == "x" else wanted):
             yield line
-
-
-def _parse(line: bytes) -> list[object]:
-    try:
-        words = json.loads(line)
-    except ValueError:
-        return []
-    return words if isinstance(words, list) and len(words) > 1 else []
-
-
-def read(path: Path) -> Content:
-    """Return what a journal says; an absent one says nothing. Lines it cannot read are passed over."""
-    content = Content()
-    by_pid: dict[int, str] = {}
-    # A copy is there only if its pool died while it compacted; the file may then be cut.
-    for source in (path.with_suffix(".compact"), path):
-        try:
-            data = source.read_bytes()
-        except OSError:
-            continue
-        for line in data.splitlines():
-            words = _parse(line)
-            if words:
-                with contextlib.suppress(ValueError, TypeError, KeyError):
-                    _take(content, by_pid, words)
-    return content
-
-
-def _take(content: Content, by_pid: dict[int, str], words: list[object]) -> None:
-    match words:
-        case ["s", str(run_id), *rest]:
-            started = _started(run_id, rest)
-            known = content.outcomes.get(run_id)
-            if known is not None and int(known.epoch) >= started.epoch:
-                return
-            content.running[run_id] = started
-            content.exits.pop(run_id, None)
-            content.stops.pop(run_id, None)
-            by_pid[started.pid] = run_id
-        case ["x", int(pid), int(status), float(when) | int(when)] if pid in by_pid:
-            content.exits[by_pid[pid]] = (status, float(when))
-        case ["t", str(run_id), str(kind), reason, error]:
-            content.stops[run_id] = (kind, _text(reason), _text(error))
-        case ["e", str(run_id), epoch, str(letter), str(reason), delay, list(fields)]:
-            content.outcomes[run_id] = Settlement(
-                run_id, int(str(epoch)), letter, reason, float(str(delay)), tuple(fields)
-            )
-            started_before = content.running.get(run_id)
-            if started_before is not None and started_before.epoch <= int(str(epoch)):
-                del content.running[run_id]
-                content.exits.pop(run_id, None)
-                content.stops.pop(run_id, None)
-
-
-def _started(run_id: str, rest: list[object]) -> Started:
-    epoch, attempt, slot, pid, born, begun, started_at, kind, job, *rest = rest
-    lost, interrupted, most, first, timeout = rest
-    return Started(
-        run_id=run_id,
-        epoch=int(str(epoch)),
-        attempt=int(str(attempt)),
-        slot=int(str(slot)),
-        pid=int(str(pid)),
-        born=float(str(born)),
-        begun=float(str(begun)),
-        started_at=float(str(started_at)),
-        kind=str(kind),
-        job=str(job),
-        lost=int(str(lost)),
-        interrupted=int(str(interrupted)),
-        max_attempts=int(str(most)),
-        first_started_at=float(str(first)),
-        timeout=None if timeout is None else float(str(timeout)),
-    )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)

@@ -7,9 +7,9 @@ its last child has ended. It knows nothing of runs, and nothing of jobctl: stand
 for it is started with ``-I -S`` and must be small.
 
 Usage: ``keeper.py EXITS CHANNEL JOURNAL``: the file to write to, and the two descriptors that the
-pool inherits. A line of the file is ``pid start status user system maxrss inblock oublock ended``:
-``start`` in clock ticks and ``ended`` in seconds since boot, ``status`` as of ``wait4``. The pool's
-own end is the line ``pool PID STATUS``.
+pool inherits. A line of the file is ``pid start status user system maxrss inblock oublock
+ended session``: ``start`` in clock ticks and ``ended`` in seconds since boot, ``status`` as of
+``wait4``. The pool's own end is the line ``pool PID STATUS``.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ LOOK_EVERY = 0.25
 POOL = ("-P", "-m", "jobctl.engine.pool_main")
 
 
-def start_time(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; 0 when nobody can tell."""
+def start_time(pid: int) -> tuple[int, int]:
+    """Return when a process started, in clock ticks since boot (0 when nobody can tell), and its session."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     except OSError:
-        return 0
+        return 0, 0
     try:
         data = os.read(fd, 4096)
     finally:
         os.close(fd)
-    return int(data[data.rindex(b")") + 2 :].split()[19])
+    fields = data[data.rindex(b")") + 2 :].split()
+    return int(fields[19]), int(fields[3])
 
 
 def start_pool(descriptors: list[int]) -> int:
@@ -58,7 +59,7 @@ def start_pool(descriptors: list[int]) -> int:
 def record(exits: int, pid: int, pool: int = 0) -> None:
     """Write the line of a child that has ended, and reap it."""
     # Not reaped yet: its start time, which makes its number its own, is read first.
-    start = start_time(pid)
+    start, session = start_time(pid)
     ended = time.clock_gettime(time.CLOCK_BOOTTIME)
     _, status, used = os.wait4(pid, 0)
     if pid == pool:
@@ -66,7 +67,7 @@ def record(exits: int, pid: int, pool: int = 0) -> None:
     else:
         line = (
             f"{pid} {start} {status} {used.ru_utime:.4f} {used.ru_stime:.4f} {used.ru_maxrss} "
-            f"{used.ru_inblock} {used.ru_oublock} {ended:.4f}\n"
+            f"{used.ru_inblock} {used.ru_oublock} {ended:.4f} {session}\n"
         )
     try:
         os.write(exits, line.encode())
@@ -104,7 +105,7 @@ def enforce(lease: str) -> None:
             return
         for line in leaders:
             pid, start = line.split()
-            if start_time(int(pid)) == int(start):
+            if start_time(int(pid))[0] == int(start):
                 os.killpg(int(pid), signal.SIGKILL)
     except (OSError, ValueError):
         return

@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobctl.engine import recovery, runner, unrecorded
+from jobctl.engine import recovery, runner, survivors, unrecorded
 from jobctl.engine.host_journal import COMMAND, PYTHON
 from jobctl.engine.ledger import Held, Ledger
 from jobctl.engine.listener import listen
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.batch import Mark
-    from jobctl.engine.host_journal import Content, HostJournal
+    from jobctl.engine.host_journal import HostJournal
+    from jobctl.engine.journal_content import Content
     from jobctl.engine.lease import Lease
     from jobctl.engine.shipper import Shipper
     from jobctl.engine.slot import Slot
@@ -126,10 +127,10 @@ class Pool:
         task.add_done_callback(_no_silent_death)
         self._services.append(task)
 
-    def adopt(self, content: Content, survivors: list[Survivor]) -> None:
+    def adopt(self, content: Content, found: list[Survivor]) -> None:
         """Go on for a dead process of this pool; call before :meth:`start`."""
         slots = {number: slot for slot, number in self._numbers.items()}
-        for survivor in survivors:
+        for survivor in found:
             held = recovery.held(survivor.started, now=self._clock.monotonic())
             slot = slots[survivor.started.slot]
             if slot in self._idle:
@@ -283,7 +284,7 @@ class Pool:
         """See an attempt to its end that a dead process of this pool started."""
         started = survivor.started
         job = recovery.definition(runner.find_job(self.config, held.request), started)
-        spec = self._spec(held, job, now=started.started_at)
+        spec = self._spec(held, slot, job, now=started.started_at)
         log.info("run %s: going on with attempt %d (pid %d)", held.claim.id, held.attempt, held.pid)
         self.pump.mark(_mark(held))
 
@@ -324,30 +325,38 @@ class Pool:
         )
         self._fill()
 
-    def _spec(self, held: Held, job: JobDef, *, now: float) -> AttemptSpec:
+    def _spec(self, held: Held, slot: Slot, job: JobDef, *, now: float) -> AttemptSpec:
         return runner.attempt_spec(
-            held, job, self.config.settings, owner=self._owner, timezone=self._timezone, now=now
+            held,
+            job,
+            self.config.settings,
+            mark=survivors.mark(self._owner, slot=self._numbers[slot], epoch=held.claim.epoch),
+            timezone=self._timezone,
+            now=now,
         )
 
     async def _execute(self, held: Held, slot: Slot, job: JobDef) -> Outcome:
-        spec = self._spec(held, job, now=self._clock.epoch())
+        spec = self._spec(held, slot, job, now=self._clock.epoch())
         if job.delivery is Delivery.AT_MOST_ONCE and not await self._mark_first(held):
             return Outcome(kind=OutcomeKind.NOT_STARTED, reason=Reason.USER, fatal=True)
         loop = asyncio.get_running_loop()
         timer: asyncio.TimerHandle | None = None
 
+        def on_launch() -> None:
+            kind = COMMAND if job.python is None else PYTHON
+            self._journal.starting(held, slot=self._numbers[slot], kind=kind)
+
         def on_start(pid: int, started_at: float) -> None:
             nonlocal timer
             held.pid, held.started_at = pid, started_at
-            kind = COMMAND if job.python is None else PYTHON
-            self._journal.started(held, slot=self._numbers[slot], kind=kind, born=slot.born)
+            self._journal.started(held, born=slot.born)
             if job.strict_single:
                 self.lease.begin(held.claim.id, pid)
             timer = loop.call_later(MARK_AFTER, self._mark, held)
             self._catch_up(held, slot)
 
         try:
-            return await slot.execute(spec, on_start=on_start)
+            return await slot.execute(spec, on_launch=on_launch, on_start=on_start)
         finally:
             if timer is not None:
                 timer.cancel()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
-from jobctl.engine import host_journal, recovery, rendezvous
+from jobctl.engine import journal_content, recovery, rendezvous
 from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.channel import Channel, Message
 from jobctl.engine.host_journal import HostJournal
@@ -128,8 +128,10 @@ class PoolProcess:
         keys = Keys(config.settings.namespace)
         name = str(message["pool"])
         self._files = files = PoolFiles(Path(config.settings.state_dir), str(message["owner"]))
-        content = host_journal.read(files.journal)
-        survivors = recovery.survivors(files, content)
+        content, survivors = journal_content.Content(), []
+        if message.get("inherits"):
+            content = journal_content.read(files.journal)
+            survivors = recovery.survivors(files, content)
         journal = HostJournal(files.journal, self._journal_fd)
         self._place = place = Workplace.open(
             dirs=AttemptDirs.under(files.state_dir), clock=SYSTEM_CLOCK, witness=journal
@@ -158,7 +160,8 @@ class PoolProcess:
             pool, AsyncStore(address, name=f"jobctl-{name}-alone"), keys,
             supervisor=str(message["supervisor"]), name=name,
         )  # fmt: skip
-        pool.adopt(content, survivors)
+        if message.get("inherits"):
+            pool.adopt(content, survivors)
         pool.start()
         observer = Observer(pool, journal=journal, tidy=place.processes.tidy, clock=SYSTEM_CLOCK)
         pool.care_for(observer.run())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jobctl
+from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.channel import Channel, Message
 from jobctl.errors import JobctlError
 from jobctl.model.config import to_plain
@@ -77,6 +78,8 @@ class PoolHandle:
         self.files = files
         self.pid = 0
         """Process id; 0 until it has said so."""
+        self.born = 0.0
+        """Monotonic seconds; 0 for a process that was found alive."""
         self.running = 0
         self.finished = False
         """True once it said that everything is settled."""
@@ -99,8 +102,10 @@ class PoolHandle:
         """The owner id under which it claims."""
         return self.files.owner
 
-    async def start(self, config: Config, identity: Identity) -> None:
+    async def start(self, config: Config, identity: Identity, *, inherits: bool) -> None:
         """Start the process under its keeper, and hand it its work.
+
+        ``inherits`` says that it goes on for a dead process of the same pool.
 
         Raises ``PoolAliveError`` when a process of this pool lives already, and ``OSError``.
         """
@@ -126,8 +131,9 @@ class PoolHandle:
         # It ends long after the pool, maybe, and is then collected like any orphan.
         keeper.returncode = 0
         ours.setblocking(False)  # noqa: FBT003 - the only form it has
+        self.born = SYSTEM_CLOCK.monotonic()
         self._channel = await Channel.open(ours, self._on_message, self._on_close)
-        self._channel.send(self._work("start", config, identity))
+        self._channel.send({**self._work("start", config, identity), "inherits": inherits})
 
     def attach(self, channel: Channel, hello: Message, config: Config, identity: Identity) -> None:
         """Take over a running process that called; it claims again from now on."""
@@ -189,6 +195,11 @@ class PoolHandle:
         if self._channel is not None:
             self._channel.redirect(lambda _: None, lambda: None)
             self._channel.close()
+
+    @property
+    def killed(self) -> bool:
+        """Whether somebody ended the process by force."""
+        return self.how() == f"signal {int(signal.SIGKILL)}"
 
     def how(self) -> str:
         """Say how the process ended, as far as its keeper has told."""

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.ending import Finding
+from jobctl.engine.host_journal import since_boot
 from jobctl.engine.ledger import Held
 from jobctl.engine.roster import stray_exits
-from jobctl.engine.survivors import Death, Survivor
+from jobctl.engine.survivors import Death, Survivor, leader_of, unwritten
 from jobctl.model.job import JobDef
 from jobctl.model.run import OutcomeKind, Reason, Request
 from jobctl.store.transitions import Claim
 
 if TYPE_CHECKING:
-    from jobctl.engine.host_journal import Content, Started
+    from jobctl.engine.journal_content import Content, Started
     from jobctl.engine.roster import PoolFiles
 
 
 def survivors(files: PoolFiles, content: Content) -> list[Survivor]:
-    """Return the attempts that a pool's journal says were started and not settled."""
+    """Return the attempts of a dead pool that were started and not settled."""
     exits = (files.exits, stray_exits(files.state_dir))
+    for started in unwritten(files.owner, known={*content.running, *content.outcomes}):
+        content.running[started.run_id] = started
+    intended = content.intended
+    if intended is not None and intended.run_id not in content.running:
+        known = {started.pid for started in content.running.values()}
+        pid = leader_of(intended, exits, known=known)
+        if pid is not None:
+            started_at = SYSTEM_CLOCK.epoch() - (since_boot() - intended.begun)
+            content.running[intended.run_id] = replace(intended, pid=pid, started_at=started_at)
     return [
         Survivor(
             started=started,

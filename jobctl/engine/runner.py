@@ -57,9 +57,12 @@ def not_runnable(config: Config, request: Request) -> Outcome:
 
 
 def attempt_spec(
-    held: Held, job: JobDef, settings: Settings, *, owner: str, timezone: str, now: float
+    held: Held, job: JobDef, settings: Settings, *, mark: str, timezone: str, now: float
 ) -> AttemptSpec:
-    """Return what the slot needs to know to make the attempt. ``now`` is epoch seconds."""
+    """Return what the slot needs to know to make the attempt. ``now`` is epoch seconds.
+
+    ``mark`` is by which its processes are known, see :func:`jobctl.engine.survivors.mark`.
+    """
     return request_spec(
         held.request,
         job,
@@ -67,7 +70,7 @@ def attempt_spec(
         number=held.attempt,
         first_started_at=held.claim.first_started_at,
         more=_uncounted(held),
-        owner=owner,
+        owner=mark,
         timezone=timezone,
         now=now,
     )

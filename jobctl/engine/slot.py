@@ -8,6 +8,7 @@ clear the tree, judge. Whatever a job or the host does to it ends in an
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobctl.engine import spawn
@@ -37,6 +38,18 @@ _log = logging.getLogger(__name__)
 
 MEMORY_GRACE = 2.0
 """Most seconds between the stop signal and KILL for a tree above ``max_rss``: it may still grow."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """Whom to tell of the beginning of an attempt."""
+
+    on_launch: Callable[[], None]
+    on_start: Callable[[int, float], None]
+
+
+def _nothing(*_: object) -> None:
+    """Stand for a callback that nobody asked for."""
 
 
 class Slot:
@@ -78,15 +91,20 @@ class Slot:
         self,
         spec: AttemptSpec,
         *,
+        on_launch: Callable[[], None] | None = None,
         on_start: Callable[[int, float], None] | None = None,
         output: int | None = None,
     ) -> Outcome:
         """Run one attempt to the end of its last process.
 
-        ``on_start`` gets pid and epoch seconds as soon as the leader runs. ``output`` is a
+        ``on_launch`` is called when its leader is about to be made, and nothing else happens in
+        this event loop until ``on_start``, or until it could not be made. That gets pid and epoch seconds as soon as the leader runs. ``output`` is a
         descriptor to write to instead of the log. Cancelling kills the attempt's tree first.
         """
-        return await self._whole(spec, self._attempt(spec, on_start=on_start, output=output))
+        return await self._whole(
+            spec,
+            self._attempt(spec, _Calls(on_launch or _nothing, on_start or _nothing), output=output),
+        )
 
     async def resume(
         self, spec: AttemptSpec, survivor: Survivor, *, on_start: Callable[[], None]
@@ -188,8 +206,8 @@ class Slot:
     async def _attempt(
         self,
         spec: AttemptSpec,
+        calls: _Calls,
         *,
-        on_start: Callable[[int, float], None] | None,
         output: int | None,
     ) -> Outcome:
         launch = self._place.launches.prepare(spec.job, spec.timezone)
@@ -207,18 +225,17 @@ class Slot:
         if self._stop_early is not None:
             return self._outcome(spec, Ending(self._stop_early))
         if spec.job.python is not None:
-            return await self._call(setting, on_start)
-        return await self._run(setting, on_start)
+            return await self._call(setting, calls)
+        return await self._run(setting, calls)
 
-    async def _run(
-        self, setting: Setting, on_start: Callable[[int, float], None] | None
-    ) -> Outcome:
+    async def _run(self, setting: Setting, calls: _Calls) -> Outcome:
         """Run a command."""
         spec = setting.spec
         command = spawn.command_line(spec)
+        calls.on_launch()
         leader = Leader(command, setting=setting, place=self._place, stdin=spec.job.stdin)
         try:
-            self._begin(spec, leader, on_start)
+            self._begin(spec, leader, calls.on_start)
             end = await leader.ended()
         finally:
             self._guard = None
@@ -227,9 +244,7 @@ class Slot:
         usage = self._meter.usage(end, orphan_cpu=leader.guard.attempt.orphan_cpu)
         return self._outcome(spec, ending, leader, usage)
 
-    async def _call(
-        self, setting: Setting, on_start: Callable[[int, float], None] | None
-    ) -> Outcome:
+    async def _call(self, setting: Setting, calls: _Calls) -> Outcome:
         """Call a Python function."""
         spec = setting.spec
         leader = PythonLeader(
@@ -237,7 +252,7 @@ class Slot:
         )
         self._guard = leader.guard
         try:
-            ending = await leader.ended(lambda: self._begin(spec, leader, on_start))
+            ending = await leader.ended(lambda: self._begin_call(spec, leader, calls))
         finally:
             self._guard = None
         usage = self._meter.at_least(leader.usage or Usage())
@@ -285,14 +300,17 @@ class Slot:
         self,
         spec: AttemptSpec,
         leader: Leader | PythonLeader,
-        on_start: Callable[[int, float], None] | None,
+        on_start: Callable[[int, float], None],
     ) -> None:
         """Note that the job itself runs from now on."""
         self._guard = leader.guard
         self.pid, self.started_at, self.born = leader.pid, leader.started_at, leader.born
         leader.guard.arm(timeout=spec.timeout, soft_timeout=spec.job.soft_timeout)
-        if on_start is not None:
-            on_start(leader.pid, leader.started_at)
+        on_start(leader.pid, leader.started_at)
+
+    def _begin_call(self, spec: AttemptSpec, leader: PythonLeader, calls: _Calls) -> None:
+        calls.on_launch()
+        self._begin(spec, leader, calls.on_start)
 
     async def _ask(self, condition: str, setting: Setting) -> Ending | None:
         """Return how the attempt ends because of its ``only_if``, ``None`` when it may go on."""

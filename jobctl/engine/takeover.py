@@ -13,7 +13,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from jobctl.engine import host_journal, leftovers
+from jobctl.engine import journal_content, leftovers
 from jobctl.engine.rescuer import take_back
 from jobctl.engine.roster import known_pools, stray_exits
 from jobctl.errors import JobctlError, UnreachableError
@@ -81,7 +81,7 @@ async def inherit(
 
 async def abandon(files: PoolFiles, *, store: AsyncStore, keys: Keys) -> None:
     """End and take back what a dead pool left, once its recorded outcomes are sent."""
-    outcomes = list(host_journal.read(files.journal).outcomes.values())
+    outcomes = list(journal_content.read(files.journal).outcomes.values())
     for start in range(0, len(outcomes), REPLAY_MOST):
         chunk = outcomes[start : start + REPLAY_MOST]
         await store.run(transitions.settle(keys, owner=files.owner, items=chunk))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from jobctl.engine import host_journal
+from jobctl.engine import host_journal, journal_content
 from jobctl.engine.ending import Finding
 from jobctl.engine.host_journal import COMMAND, HostJournal
 from jobctl.engine.ledger import Held
@@ -24,15 +24,20 @@ def held(run_id: str, *, epoch: int = 1, pid: int = 100) -> Held:
     return Held(claim=claim, request=request, claimed_at=0.0, attempt=3, pid=pid, started_at=2000.0)
 
 
+def begin(journal: HostJournal, item: Held, *, slot: int, born: float) -> None:
+    journal.starting(item, slot=slot, kind=COMMAND)
+    journal.started(item, born=born)
+
+
 def outcome(run_id: str, epoch: int = 1) -> Settlement:
     return Settlement(run_id, epoch, "k", "", 0.0, ("at", 3, "re", '{"a": "\u00e4"}'))
 
 
 def test_a_started_attempt_is_read_back_whole(tmp_path: Path) -> None:
     journal = HostJournal(tmp_path / "j")
-    journal.started(held("one"), slot=2, kind=COMMAND, born=50.25)
+    begin(journal, held("one"), slot=2, born=50.25)
 
-    found = host_journal.read(tmp_path / "j").running["one"]
+    found = journal_content.read(tmp_path / "j").running["one"]
 
     assert (found.epoch, found.attempt, found.slot, found.pid) == (1, 3, 2, 100)
     assert (found.born, found.started_at, found.first_started_at) == (50.25, 2000.0, 1000.5)
@@ -42,11 +47,11 @@ def test_a_started_attempt_is_read_back_whole(tmp_path: Path) -> None:
 
 def test_exit_and_stop_belong_to_the_attempt_that_runs(tmp_path: Path) -> None:
     journal = HostJournal(tmp_path / "j")
-    journal.started(held("one"), slot=0, kind=COMMAND, born=1.0)
+    begin(journal, held("one"), slot=0, born=1.0)
     journal.stopped("one", Finding(OutcomeKind.FAILED, Reason.TIMEOUT, "too long"))
     journal.ended(100, 15)
 
-    found = host_journal.read(tmp_path / "j")
+    found = journal_content.read(tmp_path / "j")
 
     assert found.exits["one"][0] == 15
     assert found.stops["one"] == ("failed", "timeout", "too long")
@@ -54,11 +59,11 @@ def test_exit_and_stop_belong_to_the_attempt_that_runs(tmp_path: Path) -> None:
 
 def test_settled_attempts_do_not_run_and_their_outcomes_stay(tmp_path: Path) -> None:
     journal = HostJournal(tmp_path / "j")
-    journal.started(held("one"), slot=0, kind=COMMAND, born=1.0)
+    begin(journal, held("one"), slot=0, born=1.0)
     journal.ended(100, 0)
     journal.settled(outcome("one"))
 
-    found = host_journal.read(tmp_path / "j")
+    found = journal_content.read(tmp_path / "j")
 
     assert found.running == {}
     assert found.exits == {}
@@ -67,36 +72,36 @@ def test_settled_attempts_do_not_run_and_their_outcomes_stay(tmp_path: Path) -> 
 
 def test_a_later_attempt_of_a_settled_run_runs(tmp_path: Path) -> None:
     journal = HostJournal(tmp_path / "j")
-    journal.started(held("one", epoch=1, pid=100), slot=0, kind=COMMAND, born=1.0)
+    begin(journal, held("one", epoch=1, pid=100), slot=0, born=1.0)
     journal.settled(outcome("one"))
-    journal.started(held("one", epoch=2, pid=101), slot=0, kind=COMMAND, born=2.0)
+    begin(journal, held("one", epoch=2, pid=101), slot=0, born=2.0)
 
-    assert host_journal.read(tmp_path / "j").running["one"].pid == 101
+    assert journal_content.read(tmp_path / "j").running["one"].pid == 101
 
 
 def test_a_line_that_was_cut_off_spoils_no_other(tmp_path: Path) -> None:
     journal = HostJournal(tmp_path / "j")
-    journal.started(held("one"), slot=0, kind=COMMAND, born=1.0)
+    begin(journal, held("one"), slot=0, born=1.0)
     os.truncate(tmp_path / "j", journal.size - 20)
     with (tmp_path / "j").open("ab") as file:
         file.write(b'\0\0["s","tw')
     again = HostJournal(tmp_path / "j")
-    again.started(held("three"), slot=0, kind=COMMAND, born=1.0)
+    begin(again, held("three"), slot=0, born=1.0)
 
-    assert [*host_journal.read(tmp_path / "j").running] == ["three"]
+    assert [*journal_content.read(tmp_path / "j").running] == ["three"]
 
 
 def test_compacting_keeps_what_is_open(tmp_path: Path) -> None:
     journal = HostJournal(tmp_path / "j")
     for number in range(50):
-        journal.started(held(f"r{number}", pid=number + 1), slot=0, kind=COMMAND, born=1.0)
+        begin(journal, held(f"r{number}", pid=number + 1), slot=0, born=1.0)
         journal.ended(number + 1, 256)
         if number < 48:
             journal.settled(outcome(f"r{number}"))
     before = journal.size
 
     journal.compact(running=["r48", "r49"], unsettled=["r3"])
-    found = host_journal.read(tmp_path / "j")
+    found = journal_content.read(tmp_path / "j")
 
     assert journal.size < before / 10
     assert sorted(found.running) == ["r48", "r49"]
@@ -106,11 +111,11 @@ def test_compacting_keeps_what_is_open(tmp_path: Path) -> None:
 
 def test_a_pool_that_dies_while_it_compacts_loses_nothing(tmp_path: Path) -> None:
     journal = HostJournal(tmp_path / "j")
-    journal.started(held("one"), slot=0, kind=COMMAND, born=1.0)
+    begin(journal, held("one"), slot=0, born=1.0)
     (tmp_path / "j.compact").write_bytes((tmp_path / "j").read_bytes())
     os.truncate(tmp_path / "j", 0)
 
-    assert [*host_journal.read(tmp_path / "j").running] == ["one"]
+    assert [*journal_content.read(tmp_path / "j").running] == ["one"]
 
 
 def test_a_full_disk_costs_the_journal_and_not_the_run(
@@ -120,7 +125,7 @@ def test_a_full_disk_costs_the_journal_and_not_the_run(
     journal = HostJournal(tmp_path / "j", fd)
 
     for number in range(3):
-        journal.started(held(f"r{number}"), slot=0, kind=COMMAND, born=1.0)
+        begin(journal, held(f"r{number}"), slot=0, born=1.0)
         journal.settled(outcome(f"r{number}"))
 
     assert caplog.text.count("cannot be written") == 1

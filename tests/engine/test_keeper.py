@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobctl.engine import keeper
-from jobctl.engine.host_journal import Started, since_boot
+from jobctl.engine.host_journal import since_boot
+from jobctl.engine.journal_content import Started
 from jobctl.engine.survivors import death
 from jobctl.engine.tree import read_process
 
