@@ -67,15 +67,22 @@ class Fleet:
         """Attempts that run now, as last reported."""
         return sum(pool.running for pool in self._all())
 
+    @property
+    def unrecorded(self) -> int:
+        """Outcomes that the store has not taken yet, as last reported."""
+        return sum(pool.unrecorded for pool in self._all())
+
     def load(self) -> dict[str, object]:
         """Return what each pool does, for the heartbeat."""
         assert self._config is not None  # noqa: S101 - set by start
         slots = {name: pool.slots for name, pool in self._config.pools.items()}
         return {
+            "draining": self._draining,
+            "unrecorded": self.unrecorded,
             "pools": {
                 name: {"running": pool.running, "slots": slots.get(name, 0), "pid": pool.pid}
                 for name, pool in self._pools.items()
-            }
+            },
         }
 
     def owners(self) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine.service import Service
 from jobctl.store import membership, queries
+from jobctl.store.failures import StoreBusyError, first_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
+    from jobctl.store.membership import BeatReply
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class Heartbeat(Service):
     """Beats, and hands on what the mailbox holds."""
 
     name = "heartbeat"
+    longest_wait = BEAT_EVERY
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class Heartbeat(Service):
         on_fenced: Callable[[], None],
         clock: Clock,
     ) -> None:
-        super().__init__()
+        super().__init__(store)
         self._store = store
         self._keys = keys
         self._supervisor = supervisor
@@ -58,15 +61,12 @@ class Heartbeat(Service):
         self._heard = 0
 
     async def tick(self) -> float:  # noqa: D102 - as in Service
-        reply = await self._store.run(
-            membership.beat(
-                self._keys,
-                supervisor=self._supervisor,
-                load=json.dumps(self._load(), separators=(",", ":")),
-                owners=self._owners(),
-                heard=self._heard,
-            )
-        )
+        try:
+            reply = await self._beat()
+        except StoreBusyError as error:
+            if self._condition is not None and first_word(error.reply) == "LOADING":
+                await self._condition.ask(self._store, self._keys)
+            raise
         if reply.fenced:
             self._on_fenced()
             return BEAT_EVERY
@@ -75,6 +75,17 @@ class Heartbeat(Service):
             self._on_message(message)
         self._watch_clock(reply.now)
         return BEAT_EVERY
+
+    async def _beat(self) -> BeatReply:
+        return await self._store.run(
+            membership.beat(
+                self._keys,
+                supervisor=self._supervisor,
+                load=json.dumps(self._load(), separators=(",", ":")),
+                owners=self._owners(),
+                heard=self._heard,
+            )
+        )
 
     def _watch_clock(self, store_now: float) -> None:
         skew = self._clock.epoch() - store_now
@@ -95,7 +106,7 @@ class Doorman(Service):
     def __init__(
         self, ears: AsyncStore, keys: Keys, *, supervisor: str, on_bell: Callable[[str], None]
     ) -> None:
-        super().__init__()
+        super().__init__(ears)
         self._ears = ears
         self._keys = keys
         self._mine = f"@{supervisor}"

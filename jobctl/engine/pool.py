@@ -116,6 +116,11 @@ class Pool:
             for held in self._ledger.running.values()
         ]
 
+    @property
+    def unrecorded(self) -> int:
+        """Outcomes that the store has not taken yet."""
+        return len(self._ledger.unsettled)
+
     def send(self, call: Call[object]) -> None:
         """Send a call whose loss does no harm."""
         self._pump.send(call)

@@ -145,10 +145,10 @@ class PoolProcess:
         assert self._channel is not None  # noqa: S101
         self._channel.send({"say": "ready"})
         while True:
-            running = self._pool.running
-            if running != self._reported:
-                self._reported = running
-                self._channel.send({"say": "load", "running": len(running)})
+            load = {"running": len(self._pool.running), "unrecorded": self._pool.unrecorded}
+            if load != self._reported:
+                self._reported = load
+                self._channel.send({"say": "load", **load})
             if self._pool.fenced.is_set():
                 self._channel.send({"say": "fenced"})
                 self._pool.fenced.clear()

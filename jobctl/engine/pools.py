@@ -66,6 +66,7 @@ class PoolHandle:
         self.name = name
         self.owner = owner
         self.running = 0
+        self.unrecorded = 0
         self.finished = False
         """True once it said that everything is settled."""
         self.ended = asyncio.Event()
@@ -131,6 +132,7 @@ class PoolHandle:
         match message.get("say"):
             case "load":
                 self.running = int(str(message["running"]))
+                self.unrecorded = int(str(message["unrecorded"]))
             case "done":
                 self.finished = True
             case "fenced":
@@ -144,7 +146,7 @@ class PoolHandle:
         os.close(self._pidfd)
         if self._channel is not None:
             self._channel.close()
-        self.running = 0
+        self.running = self.unrecorded = 0
         self.ended.set()
         self._on_end(self)
 

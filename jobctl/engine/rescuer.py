@@ -35,9 +35,10 @@ class Promoter(Service):
     """Moves due runs to their queues at their time, expires what is too late."""
 
     name = "promoter"
+    longest_wait = LONGEST_WAIT
 
     def __init__(self, store: AsyncStore, keys: Keys) -> None:
-        super().__init__()
+        super().__init__(store)
         self._store = store
         self._keys = keys
 
@@ -63,6 +64,7 @@ class Rescuer(Service):
     """
 
     name = "rescuer"
+    longest_wait = LOOK_EVERY
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class Rescuer(Service):
         clock: Clock,
         ttl: float = TTL,
     ) -> None:
-        super().__init__()
+        super().__init__(store)
         self._store = store
         self._keys = keys
         self._supervisor = supervisor
@@ -108,6 +110,7 @@ class Rescuer(Service):
                 self._seen[sid] = _Observation(beat, now)
             elif now - seen.since >= self._ttl or fact.get("st") == "lost":
                 await self._rescue(sid, beat, fact.get("host", "?"))
+                self.turned()
         for sid in self._seen.keys() - set(others):
             del self._seen[sid]
         return LOOK_EVERY * self._ttl / TTL

@@ -77,7 +77,13 @@ def ends_connection(reply: str) -> bool:
 
 
 def server_failure(reply: str, address: Address) -> JobctlError:
-    """Return the error that stands for the error reply ``reply``."""
+    """Return the error that stands for the error reply ``reply``, which it keeps."""
+    failure = _failure(reply, address)
+    failure.reply = reply
+    return failure
+
+
+def _failure(reply: str, address: Address) -> JobctlError:
     word = first_word(reply)
     if word in BUSY:
         return StoreBusyError(f"{address}: {BUSY[word]} ({reply})")
