@@ -117,6 +117,9 @@ _ASK = (
     Option("--tag", metavar="K=V", many=True, help="A tag to find the run by; repeatable."),
     Option("--wait", help="Wait for the end and exit with the job's own code."),
     Option("--timeout-wait", metavar="DURATION", help="Wait at most so long, then exit 124; the run goes on."),
+    Option("--store-wait", metavar="DURATION",
+           help="Wait so long for a store that is away for a moment; default: $JOBCTL_STORE_WAIT, else 3s."),
+    Option("--spool", help="When the store cannot be reached, leave it to this host's daemon to submit."),
     Option("--follow", "-f", help="Show the output until the end, then exit with the job's own code."),
 )  # fmt: skip
 

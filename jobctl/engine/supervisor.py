@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import jobctl
 from jobctl.engine import announce
 from jobctl.engine.burst import wait_idle
+from jobctl.engine.condition import Condition
 from jobctl.engine.fleet import Fleet
+from jobctl.engine.forwarder import Forwarder
 from jobctl.engine.heart import Doorman, Heartbeat
 from jobctl.engine.lock import StateLock, prepare
 from jobctl.engine.notify import Notifier, watchdog_period
@@ -24,6 +26,7 @@ from jobctl.engine.rescuer import Promoter, Rescuer
 from jobctl.engine.retention import Retention
 from jobctl.engine.scheduler import Scheduler
 from jobctl.engine.takeover import connect, leave, take_over
+from jobctl.engine.watchdog import Watchdog
 from jobctl.errors import JobctlError, UnreachableError
 from jobctl.model.admission import limit_sizes
 from jobctl.store import membership, transitions
@@ -80,6 +83,10 @@ class Supervisor:
         self._ears = AsyncStore(address, name="jobctl-supervisor-ears")
         self._state_dir = Path(config.settings.state_dir)
         self._notifier = Notifier.from_environment()
+        self._condition = Condition(
+            on_change=self._tell_status, unrecorded=lambda: self._fleet.unrecorded
+        )
+        self._watchdog = Watchdog(clock=clock, on_stuck=self._on_bug)
         self._started_at = clock.epoch()
         self._stop = asyncio.Event()
         self._bug: BaseException | None = None
@@ -191,6 +198,9 @@ class Supervisor:
         self._rescuer = Rescuer(self._store, self._keys, supervisor=self._sid, clock=self._clock)
         self._doorman = Doorman(self._ears, self._keys, supervisor=self._sid, on_bell=self._on_bell)
         self._services = [self._heart, self._promoter, self._rescuer, self._doorman]
+        self._services.append(
+            Forwarder(self._store, self._keys, state_dir=str(self._state_dir), clock=self._clock)
+        )
         self._retention = Retention(self._state_dir, clock=self._clock)
         self._retention.configure(self._config)
         self._services.append(self._retention)
@@ -209,7 +219,7 @@ class Supervisor:
             self._scheduler.configure(self._config)
             self._services.append(self._scheduler)
         for service in self._services:
-            service.start(self._on_bug)
+            service.start(self._on_bug, condition=self._condition, watchdog=self._watchdog)
         period = watchdog_period(dict(os.environ))
         self._tasks.append(asyncio.create_task(self._pet_watchdog(period)))
 
@@ -322,7 +332,10 @@ class Supervisor:
         while True:
             await asyncio.sleep(period or 10.0)
             reap_orphans(self._known_children())
-            self._notifier.send("WATCHDOG=1", f"STATUS={self._status()}")
+            self._watchdog.look()
+            if self._watchdog.well:
+                self._notifier.send("WATCHDOG=1")
+            self._tell_status()
 
     def _known_children(self) -> set[int]:
         known = set(self._fleet.pids())
@@ -331,7 +344,13 @@ class Supervisor:
         return known
 
     def _status(self) -> str:
-        return f"{self._fleet.running} running, {len(self._config.jobs)} jobs"
+        parts = [f"{self._fleet.running} running, {len(self._config.jobs)} jobs"]
+        if self._stop.is_set():
+            parts.insert(0, "finishing what runs")
+        return "; ".join((*parts, *self._condition.parts))
+
+    def _tell_status(self) -> None:
+        self._notifier.send(f"STATUS={self._status()}")
 
     async def _stop_when_idle(self) -> None:
         await wait_idle(self._store, self._keys, self._fleet, self._config)
@@ -344,11 +363,14 @@ class Supervisor:
 
         Schedules first, so that nothing new comes; then pools; the heartbeat last, for their sake.
         """
-        self._notifier.send("STOPPING=1", "STATUS=finishing what runs")
+        self._heart.wake()
+        self._notifier.send("STOPPING=1", f"STATUS={self._status()}")
         if self._scheduler is not None:
+            self._watchdog.forget(self._scheduler.name)
             await self._scheduler.stop()
         await self._fleet.drain(self._deadline)
         for service in reversed(self._services):
+            self._watchdog.forget(service.name)
             await service.stop()
         left = await leave(self._store, self._keys, supervisor=self._sid)
         log.info("stopped")
