@@ -22,10 +22,11 @@ from jobctl.engine.notify import Notifier, watchdog_period
 from jobctl.engine.orphans import reap_orphans
 from jobctl.engine.pools import Identity
 from jobctl.engine.processes import become_subreaper
+from jobctl.engine.readiness import Patience
 from jobctl.engine.rescuer import Promoter, Rescuer
 from jobctl.engine.retention import Retention
 from jobctl.engine.scheduler import Scheduler
-from jobctl.engine.takeover import connect, leave, take_over
+from jobctl.engine.takeover import leave, take_over
 from jobctl.engine.watchdog import Watchdog
 from jobctl.errors import JobctlError, UnreachableError
 from jobctl.model.admission import limit_sizes
@@ -83,14 +84,16 @@ class Supervisor:
         self._ears = AsyncStore(address, name="jobctl-supervisor-ears")
         self._state_dir = Path(config.settings.state_dir)
         self._notifier = Notifier.from_environment()
-        self._condition = Condition(
-            on_change=self._tell_status, unrecorded=lambda: self._fleet.unrecorded
-        )
+        self._condition = Condition(on_change=self._tell_status, unrecorded=self._unrecorded)
         self._watchdog = Watchdog(clock=clock, on_stuck=self._on_bug)
         self._started_at = clock.epoch()
         self._stop = asyncio.Event()
+        self._patience = Patience(
+            self._store, self._keys, condition=self._condition, stop=self._stop
+        )
         self._bug: BaseException | None = None
         self._deadline: float | None = config.settings.drain_timeout
+        self._serving = False
         self._signals = 0
         self._reloads = 0
         self._reload_asked = False
@@ -107,12 +110,14 @@ class Supervisor:
             become_subreaper()
             self._install_signals()
             await self._open_store()
-            await take_over(
-                lock,
-                spool=self._state_dir / "spool",
-                store=self._store,
-                keys=self._keys,
-                clock=self._clock,
+            await self._patience.insist(
+                lambda: take_over(
+                    lock,
+                    spool=self._state_dir / "spool",
+                    store=self._store,
+                    keys=self._keys,
+                    clock=self._clock,
+                )
             )
             self._write_facts(lock, [])
             await self._serve(lock)
@@ -130,10 +135,7 @@ class Supervisor:
         if self._embedded is not None:
             await self._embedded.start()
             self._tasks.append(asyncio.create_task(self._embedded.watch()))
-        await connect(self._store, stop=self._stop, on_wait=self._waits_for_store)
-
-    def _waits_for_store(self) -> None:
-        self._notifier.send("STATUS=waiting for the store")
+        await self._patience.wait_ready(shared=self._embedded is None)
 
     async def _serve(self, lock: StateLock) -> None:
         identity = Identity(
@@ -151,7 +153,8 @@ class Supervisor:
             on_fenced=self._fenced,
             clock=self._clock,
         )
-        await self._register()
+        await self._patience.insist(self._register)
+        self._serving = True
         await self._fleet.start(self._config)
         self._start_services()
         log.info(
@@ -344,10 +347,15 @@ class Supervisor:
         return known
 
     def _status(self) -> str:
+        if not self._serving:
+            return "; ".join(("starting", *self._condition.parts))
         parts = [f"{self._fleet.running} running, {len(self._config.jobs)} jobs"]
         if self._stop.is_set():
             parts.insert(0, "finishing what runs")
         return "; ".join((*parts, *self._condition.parts))
+
+    def _unrecorded(self) -> int:
+        return self._fleet.unrecorded if self._serving else 0
 
     def _tell_status(self) -> None:
         self._notifier.send(f"STATUS={self._status()}")

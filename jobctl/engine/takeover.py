@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine import leftovers
 from jobctl.engine.rescuer import take_back
-from jobctl.errors import JobctlError, UnreachableError
+from jobctl.errors import JobctlError
 from jobctl.store import membership
-from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from jobctl.clock import Clock
@@ -67,27 +65,6 @@ def _clear(spool: Path) -> None:
     for path in spool.iterdir():
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-async def connect(store: AsyncStore, *, stop: asyncio.Event, on_wait: Callable[[], None]) -> None:
-    """Return when the store is reached, however long that takes.
-
-    ``on_wait`` is called when it is not there at once. Raises ``NotPermittedError`` for wrong
-    credentials, and ``UnreachableError`` when ``stop`` is set meanwhile.
-    """
-    try:
-        await store.connect()
-    except UnreachableError as error:
-        log.warning("%s; waiting for it", error)
-        on_wait()
-        connecting = asyncio.create_task(store.wait_connected(Backoff()))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not connecting.done():
-            connecting.cancel()
-            raise
-        await connecting
 
 
 async def leave(store: AsyncStore, keys: Keys, *, supervisor: str) -> bool:
