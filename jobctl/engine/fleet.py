@@ -120,6 +120,27 @@ class Fleet:
             if name not in self._pools:
                 await self._start_one(name)
 
+    async def readmit(self) -> None:
+        """Tell a store that lost its data of the pools; what they run goes on."""
+        for pool in self._all():
+            await self._store.run(
+                membership.add_pool(
+                    self._keys, supervisor=self._identity.supervisor, owner=pool.owner
+                )
+            )
+            pool.send({"do": "resume"})
+
+    async def renew(self, identity: Identity) -> None:
+        """Stop what runs, which others have taken over, and start pools under a new identity."""
+        assert self._config is not None  # noqa: S101 - set by start
+        self._identity = identity
+        for name, pool in list(self._pools.items()):
+            del self._pools[name]
+            self._leaving.add(pool)
+            pool.send({"do": "hurry"})
+        for name in self._config.pools:
+            await self._start_one(name)
+
     def revoke(self, run_id: str, epoch: int, order: str) -> None:
         """Pass a stop order on; only the pool that holds the run acts on it."""
         for pool in self._all():

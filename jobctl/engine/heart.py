@@ -31,7 +31,11 @@ LISTEN = 15.0
 
 
 class Heartbeat(Service):
-    """Beats, and hands on what the mailbox holds."""
+    """Beats, and hands on what the mailbox holds.
+
+    ``on_lost`` is told when a beat was refused: ``True`` when the store lost its data, ``False``
+    when this supervisor was declared dead.
+    """
 
     name = "heartbeat"
     longest_wait = BEAT_EVERY
@@ -45,7 +49,7 @@ class Heartbeat(Service):
         load: Callable[[], dict[str, object]],
         owners: Callable[[], list[str]],
         on_message: Callable[[str], None],
-        on_fenced: Callable[[], None],
+        on_lost: Callable[[bool], None],
         clock: Clock,
     ) -> None:
         super().__init__(store)
@@ -55,7 +59,7 @@ class Heartbeat(Service):
         self._load = load
         self._owners = owners
         self._on_message = on_message
-        self._on_fenced = on_fenced
+        self._on_lost = on_lost
         self._clock = clock
         self._skewed = False
         self._heard = 0
@@ -68,7 +72,8 @@ class Heartbeat(Service):
                 await self._condition.ask(self._store, self._keys)
             raise
         if reply.fenced:
-            self._on_fenced()
+            self._heard = 0
+            self._on_lost(reply.unknown)
             return BEAT_EVERY
         self._heard = reply.beat
         for message in reply.messages:

@@ -98,6 +98,7 @@ class Pool:
         self._attempts: set[asyncio.Task[None]] = set()
         self._services: list[asyncio.Task[None]] = []
         self._slots = slots
+        self._draining = False
         self._stopping: tuple[OutcomeKind, Reason] | None = None
 
     def start(self) -> None:
@@ -132,6 +133,11 @@ class Pool:
         self._ears.drop()
         self._pump.look()
 
+    def resume(self) -> None:
+        """Claim again, unless this pool is being drained."""
+        if not self._draining:
+            self._pump.resume()
+
     def revoke(self, run_id: str, epoch: int, order: str) -> None:
         """Stop a run this pool holds; ``order`` is ``reason signal grace kill``."""
         held = self._ledger.find(run_id)
@@ -151,6 +157,7 @@ class Pool:
         After ``deadline`` seconds (``None``: never) what still runs is stopped; it is tried again
         elsewhere. Returns when everything is settled.
         """
+        self._draining = True
         self._pump.claiming = False
         while self._ledger.backlog:
             held = self._ledger.backlog.pop()

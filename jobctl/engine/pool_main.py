@@ -89,6 +89,8 @@ class PoolProcess:
                 plain: Mapping[str, object] = message["config"]  # type: ignore[assignment]
                 queues: list[str] = message["queues"]  # type: ignore[assignment]
                 self._pool.configure(config_from_plain(plain), tuple(queues))
+            case "resume" if self._pool is not None:
+                self._pool.resume()
             case "drain":
                 deadline = message.get("deadline")
                 self._begin_drain(None if deadline is None else float(str(deadline)))

@@ -242,7 +242,12 @@ class Pump:
             if answer == "stale":
                 self._on_stale(mark[0], mark[1])
         for item, answer in zip(batch.settlements.values(), settled, strict=True):
-            if answer == "stale":
+            if answer == "gone":
+                log.critical(
+                    "run %s: THE STORE LOST IT while it ran; it ended as %s here (epoch %d), which "
+                    "is recorded nowhere else", item.id, LETTERS[item.letter].value, item.epoch,
+                )  # fmt: skip
+            elif answer == "stale":
                 log.error(
                     "run %s: it was taken over while we ran epoch %d; our outcome (%s) is discarded",
                     item.id, item.epoch, LETTERS[item.letter].value,
@@ -264,7 +269,21 @@ class Pump:
                 log.info("run %s: its claim was never answered; giving it back", run_id)
             # Of a run that is gone, or not ours, only the entry in our set is removed.
             self._releases[run_id] = (run_id, run.epoch if run is not None else 0)
+        await self._look_for_taken(owned)
+
+    async def _look_for_taken(self, owned: set[str]) -> None:
+        """Stop what was given to others; what the store has lost runs nowhere else, and goes on."""
         for run_id in [*self._ledger.running]:
+            if (
+                run_id in owned
+                or await self._store.run(queries.exists(self._keys, run_id)) is False
+            ):
+                continue
             held = self._ledger.running.get(run_id)
-            if held is not None and run_id not in owned and run_id not in self._ledger.unsettled:
+            if held is not None and run_id not in self._ledger.unsettled:
                 self._on_stale(run_id, held.claim.epoch)
+
+    def resume(self) -> None:
+        """Claim again, after the store has been told of this owner anew."""
+        self.claiming = True
+        self.look()

@@ -26,9 +26,10 @@ from jobctl.engine.readiness import Patience
 from jobctl.engine.rescuer import Promoter, Rescuer
 from jobctl.engine.retention import Retention
 from jobctl.engine.scheduler import Scheduler
+from jobctl.engine.standing import Standing
 from jobctl.engine.takeover import leave, take_over
 from jobctl.engine.watchdog import Watchdog
-from jobctl.errors import JobctlError, UnreachableError
+from jobctl.errors import JobctlError
 from jobctl.model.admission import limit_sizes
 from jobctl.store import membership, transitions
 from jobctl.store.aio import AsyncStore
@@ -86,6 +87,7 @@ class Supervisor:
         self._notifier = Notifier.from_environment()
         self._condition = Condition(on_change=self._tell_status, unrecorded=self._unrecorded)
         self._watchdog = Watchdog(clock=clock, on_stuck=self._on_bug)
+        self._standing = Standing(readmit=self._readmit, renew=self._renew, on_bug=self._on_bug)
         self._started_at = clock.epoch()
         self._stop = asyncio.Event()
         self._patience = Patience(
@@ -138,15 +140,9 @@ class Supervisor:
         await self._patience.wait_ready(shared=self._embedded is None)
 
     async def _serve(self, lock: StateLock) -> None:
-        identity = Identity(
-            supervisor=self._sid,
-            host=self._host,
-            timezone=self._timezone,
-            address=self._address,
-            pools_lock=lock.pools,
-        )
+        self._pools_lock = lock.pools
         self._fleet = Fleet(
-            identity,
+            self._identity(),
             store=self._store,
             keys=self._keys,
             on_change=lambda pids: self._write_facts(lock, pids),
@@ -157,6 +153,8 @@ class Supervisor:
         self._serving = True
         await self._fleet.start(self._config)
         self._start_services()
+        period = watchdog_period(dict(os.environ))
+        self._tasks.append(asyncio.create_task(self._pet_watchdog(period)))
         log.info(
             "jobctl %s: supervisor %s is ready (%d jobs, %s)",
             jobctl.__version__, self._sid, len(self._config.jobs),
@@ -169,6 +167,15 @@ class Supervisor:
         if await self._wind_down():
             # Nothing is left to take over, and what a job left on purpose is not to be touched.
             lock.write_facts({})
+
+    def _identity(self) -> Identity:
+        return Identity(
+            supervisor=self._sid,
+            host=self._host,
+            timezone=self._timezone,
+            address=self._address,
+            pools_lock=self._pools_lock,
+        )
 
     def _write_facts(self, lock: StateLock, pools: list[int]) -> None:
         """Write down what the next supervisor of this state directory must know of this one."""
@@ -194,7 +201,7 @@ class Supervisor:
             load=self._fleet.load,
             owners=self._fleet.owners,
             on_message=self._on_message,
-            on_fenced=self._fenced,
+            on_lost=self._on_lost,
             clock=self._clock,
         )
         self._promoter = Promoter(self._store, self._keys)
@@ -223,8 +230,6 @@ class Supervisor:
             self._services.append(self._scheduler)
         for service in self._services:
             service.start(self._on_bug, condition=self._condition, watchdog=self._watchdog)
-        period = watchdog_period(dict(os.environ))
-        self._tasks.append(asyncio.create_task(self._pet_watchdog(period)))
 
     # Events
 
@@ -314,17 +319,30 @@ class Supervisor:
             self._notifier.send("READY=1", f"STATUS={self._status()}")
 
     def _fenced(self) -> None:
-        """Stop at once: others have taken our runs over. The service manager starts us anew."""
+        """Ask at once how we stand: a pool's claim was refused, and the beat tells why."""
+        self._heart.wake()
+
+    def _on_lost(self, unknown: bool) -> None:  # noqa: FBT001 - the heartbeat's word
         if not self._stop.is_set():
-            log.error(
-                "this supervisor was taken for dead and its runs were rescued; stopping what runs"
-            )
-            self._bug = UnreachableError(
-                "the store does not know this supervisor any more (it was taken for dead, or the "
-                "store lost its data); start the daemon again"
-            )
-            self._deadline = 0.0
-            self._stop.set()
+            self._standing.lost(unknown=unknown)
+
+    async def _readmit(self) -> None:
+        """Register again with a store that has lost its data."""
+        await self._patience.insist(self._register)
+        await self._patience.insist(self._fleet.readmit)
+        if self._scheduler is not None:
+            self._scheduler.configure(self._config)
+
+    async def _renew(self) -> None:
+        """Go on under a new id: the runs of the old one were given to others."""
+        for service in reversed(self._services):
+            self._watchdog.forget(service.name)
+            await service.stop()
+        self._sid = announce.incarnation(self._host, self._boot_id)
+        await self._patience.insist(self._register)
+        await self._patience.insist(lambda: self._fleet.renew(self._identity()))
+        self._start_services()
+        log.info("going on as supervisor %s", self._sid)
 
     def _on_bug(self, error: BaseException) -> None:
         log.critical("unexpected error; stopping in order", exc_info=error)
@@ -376,6 +394,7 @@ class Supervisor:
         if self._scheduler is not None:
             self._watchdog.forget(self._scheduler.name)
             await self._scheduler.stop()
+        await self._standing.close()
         await self._fleet.drain(self._deadline)
         for service in reversed(self._services):
             self._watchdog.forget(service.name)

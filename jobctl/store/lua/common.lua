@@ -106,6 +106,9 @@ local function load(id)
   return r
 end
 
+-- True when there is nothing at all of a run that was known: the store lost data.
+local function gone(id) return call('EXISTS', record(id)) == 0 end
+
 local FINAL = { k = true, x = true, v = true, e = true, s = true }
 
 local function words(text)
