@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from jobctl.clock import Clock
-    from jobctl.errors import JobctlError
+    from jobctl.errors import ConfigError, JobctlError
     from jobctl.model.config import Config, Settings
     from jobctl.store.calls import Call
 
@@ -55,9 +55,18 @@ class Session:
         self._store: BlockingStore | None = None
 
     @classmethod
-    def open(cls, config: str | None = None) -> Self:
-        """Read the configuration named, or the usual one; raises ``ConfigError``."""
-        return cls(read_plain(config))
+    def open(
+        cls,
+        config: str | None = None,
+        *,
+        on_last_good: Callable[[ConfigError], None] | None = None,
+    ) -> Self:
+        """Read the configuration named, or the usual one; raises ``ConfigError``.
+
+        With ``on_last_good``, a configuration that is wrong now counts as it last was right, and
+        it is told what is wrong: for commands that only read.
+        """
+        return cls(read_plain(config, on_last_good=on_last_good))
 
     @property
     def address(self) -> Address:

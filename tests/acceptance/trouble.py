@@ -10,7 +10,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,20 +117,22 @@ class Manager:
 
 
 @contextlib.contextmanager
-def full_disk(megabytes: int) -> Iterator[Path]:
-    """A small file system of its own; the caller must be root."""
-    place = Path(tempfile.mkdtemp(prefix="jcd"))
+def small_disk(place: Path, *, megabytes: int) -> Iterator[None]:
+    """Put a small file system of its own at ``place``; the caller must be root."""
+    place.mkdir()
     subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)], check=True
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(place)],
+        check=True,
     )
     try:
-        yield place
+        yield
     finally:
-        limit = time.monotonic() + 10
-        while subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode:
-            assert time.monotonic() < limit, f"{place} stays busy"
-            time.sleep(0.05)
-        place.rmdir()
+
+        def unmounted() -> bool:
+            done = subprocess.run(["umount", str(place)], check=False, capture_output=True)
+            return done.returncode == 0
+
+        wait_until(unmounted, deadline=10, what=f"{place} is busy no more")
 
 
 def fill(place: Path, *, leave: int = 0) -> Path:

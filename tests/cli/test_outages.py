@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from project import Project
+from project import Project, Worker
 
 from jobctl.model.ids import is_id
 from jobctl.store import unsent
@@ -239,3 +239,21 @@ def test_following_a_run_outlasts_a_restart(project_there: Project, troubled: Se
         assert project_there.jobctl("wait", run_id, "--timeout", "2s").code == 124
     finally:
         restart.join()
+
+
+@pytest.mark.parametrize("verb", ["status", "list", "inspect", "logs", "result", "wait"])
+def test_reading_verbs_outlive_a_broken_configuration(project: Project, worker: Worker, verb: str):
+    project.until_cached()
+    run_id = worker.finish()
+    project.path.write_text('[jobs.a]\ncomand = "x"\n')
+    result = project.jobctl(verb, *([] if verb in ("status", "list") else [run_id]))
+    assert result.code == 0
+    assert "is used as it last was right" in result.err
+    assert "comand" in result.err
+
+
+@pytest.mark.parametrize("verb", ["submit", "revoke", "jobs", "check"])
+def test_other_verbs_refuse_a_broken_configuration(project: Project, worker: Worker, verb: str):
+    project.until_cached()
+    project.path.write_text('[jobs.a]\ncomand = "x"\n')
+    assert project.jobctl(verb, *(["hello"] if verb in ("submit", "revoke") else [])).code == 78
