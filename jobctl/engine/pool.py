@@ -41,6 +41,8 @@ LISTEN = 15.0
 """Longest wait on the doorbells in seconds; also covers a token lost with another waiter."""
 WATCH_EVERY = 0.25
 SAMPLE_EVERY = 1.0
+SCARCE_PAUSE = 5.0
+"""Seconds without new starts when there was no room for another process or descriptor."""
 
 
 class Pool:
@@ -238,6 +240,11 @@ class Pool:
         del self._ledger.running[run_id]
         del self._busy[run_id]
         self._idle.append(slot)
+        if outcome.kind is OutcomeKind.NOT_STARTED and outcome.reason is Reason.SPAWN:
+            marked = job is not None and job.delivery is Delivery.AT_MOST_ONCE
+            if not marked:
+                self._pause(held, outcome.error or "")
+                return
         self._ledger.finished(outcome.duration)
         definition = job or JobDef(name=held.request.job)
         self._pump.settle(
@@ -251,6 +258,16 @@ class Pool:
             )
         )
         self._fill()
+
+    def _pause(self, held: Held, why: str) -> None:
+        """Give back what cannot be started for want of room, and claim nothing for a while."""
+        if self._pump.claiming:
+            log.warning("%s; nothing is started for %g s", why, SCARCE_PAUSE)
+            self._pump.claiming = False
+            asyncio.get_running_loop().call_later(SCARCE_PAUSE, self.resume)
+        for one in (held, *self._ledger.backlog):
+            self._pump.release(one.claim.id, one.claim.epoch)
+        self._ledger.backlog.clear()
 
     async def _execute(self, held: Held, slot: Slot, job: JobDef) -> Outcome:
         spec = runner.attempt_spec(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT))
+"""What a host may be short of for a while."""
+
+
 class Service:
     """A duty done again and again: :meth:`tick` does it and returns the seconds until the next time.
 
-    An error of the store is expected and only delays the next tick, with growing pauses. Any
-    other exception is a bug: it is passed to ``on_bug``, so that nothing stops working silently.
+    An error of the store is expected and only delays the next tick, with growing pauses, and so is
+    a host without room or descriptors. Any other exception is a bug: it is passed to ``on_bug``, so that nothing stops working silently.
     """
 
     name = "service"
@@ -108,6 +113,11 @@ class Service:
                 self._worked()
             except JobctlError as error:
                 self._failed(error)
+                pause = self._backoff.next()
+            except OSError as error:
+                if error.errno not in SCARCE:
+                    raise
+                self._failed(JobctlError(f"this host is short of something: {error}"))
                 pause = self._backoff.next()
             self.turned()
             try:

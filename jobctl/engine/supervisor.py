@@ -179,7 +179,13 @@ class Supervisor:
 
     def _write_facts(self, lock: StateLock, pools: list[int]) -> None:
         """Write down what the next supervisor of this state directory must know of this one."""
-        lock.write_facts({"supervisor": self._sid, "pid": os.getpid(), "pools": pools})
+        try:
+            lock.write_facts({"supervisor": self._sid, "pid": os.getpid(), "pools": pools})
+        except OSError:
+            log.exception(
+                "supervisor.json cannot be written; should this daemon be killed, the next one "
+                "does not know all of its pools"
+            )
 
     async def _register(self, error: str | None = None) -> None:
         """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded."""

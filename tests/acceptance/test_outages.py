@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.acceptance.host import Host, wait_until
-from tests.acceptance.trouble import Manager, Server
+from tests.acceptance.trouble import Manager, Server, descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -223,3 +223,21 @@ def test_signs_of_life_come_when_the_manager_wants_them(scene: Scene) -> None:
     before = scene.manager.lines.count("WATCHDOG=1")
     wait_until(lambda: scene.manager.lines.count("WATCHDOG=1") > before + 4, what="more of them")
     assert "READY=1" in scene.manager.lines
+
+
+def test_a_daemon_without_descriptors_starts_less_and_recovers(host: Host) -> None:
+    """Of forty attempts at once only some can be started; none fails for that."""
+    host.write(
+        "[pools.default]\nslots = 40\n[jobs.held]\n"
+        f"command = 'while test ! -e {host.directory}/go; do sleep 0.2; done'\n"
+    )
+    with descriptors(64):
+        host.start()
+    runs = [host.submit("held") for _ in range(40)]
+    wait_until(lambda: "nothing is started for 5 s" in host.log, what="the daemon is short of some")
+    assert "default" in host.run("status")
+    (host.directory / "go").touch()
+
+    assert {host.wait_state(run_id)["state"] for run_id in runs} == {"succeeded"}
+    assert {run["attempt"] for run in host.runs()} == {1}
+    assert host.stop() == 0

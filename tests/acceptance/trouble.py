@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -133,6 +134,17 @@ def small_disk(place: Path, *, megabytes: int) -> Iterator[None]:
             return done.returncode == 0
 
         wait_until(unmounted, deadline=10, what=f"{place} is busy no more")
+
+
+@contextlib.contextmanager
+def descriptors(most: int) -> Iterator[None]:
+    """Let processes that are started meanwhile have so many descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def fill(place: Path, *, leave: int = 0) -> Path:
