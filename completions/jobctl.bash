@@ -41,23 +41,23 @@ _jobctl() {
     case $verb in
         submit)
             case $prev in
-                --in|--at|--expires|--priority|--timeout|--retries|--id|--tag|--timeout-wait) return ;;
+                --in|--at|--expires|--priority|--timeout|--retries|--id|--tag|--timeout-wait|--store-wait) return ;;
                 --queue) _jobctl_ask queues; return ;;
                 --args-json|--from-ndjson|--config|-c) _jobctl_files; return ;;
             esac
             if [[ $cur == -* ]]; then
-                _jobctl_words '--in --at --expires --queue --priority --timeout --retries --id --tag --wait --timeout-wait --follow -f --args-json --from-ndjson --force --dry-run --config -c --json --quiet -q --help -h'
+                _jobctl_words '--in --at --expires --queue --priority --timeout --retries --id --tag --wait --timeout-wait --store-wait --spool --follow -f --args-json --from-ndjson --force --dry-run --config -c --json --quiet -q --help -h'
             else
                 _jobctl_ask jobs
             fi ;;
         exec)
             case $prev in
-                --in|--at|--expires|--priority|--timeout|--retries|--id|--tag|--timeout-wait) return ;;
+                --in|--at|--expires|--priority|--timeout|--retries|--id|--tag|--timeout-wait|--store-wait) return ;;
                 --queue) _jobctl_ask queues; return ;;
                 --config|-c) _jobctl_files; return ;;
             esac
             if [[ $cur == -* ]]; then
-                _jobctl_words '--in --at --expires --queue --priority --timeout --retries --id --tag --wait --timeout-wait --follow -f --config -c --json --quiet -q --help -h'
+                _jobctl_words '--in --at --expires --queue --priority --timeout --retries --id --tag --wait --timeout-wait --store-wait --spool --follow -f --config -c --json --quiet -q --help -h'
             else
                 :
             fi ;;

@@ -25,5 +25,9 @@ class Clock:
         """Return seconds that only ever grow; meaningless across processes and reboots."""
         return time.monotonic()
 
+    def boottime(self) -> float:
+        """Return seconds that only ever grow, those during which the host slept included."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
 
 SYSTEM_CLOCK = Clock()

@@ -50,6 +50,8 @@ class JobctlError(Exception):
     exit_code = ExitCode.JOB_FAILED
     code = "error"
     """The stable word for this branch in ``--json`` errors."""
+    reply = ""
+    """What the store answered word for word, if the error stands for an answer."""
 
 
 class UsageError(JobctlError):

@@ -7,7 +7,9 @@ from contextlib import suppress
 
 from jobctl.cli import values
 from jobctl.cli.documents import loads, open_source
-from jobctl.client.submit import Wish, own_name, prepare, send_many
+from jobctl.cli.submit import spooled
+from jobctl.client.sending import LostSubmitError, send_many
+from jobctl.client.submit import Wish, own_name, prepare
 from jobctl.errors import ExitCode, JobctlError, NotFoundError, UsageError
 
 TYPE_CHECKING = False
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from jobctl.cli.invocation import Invocation
     from jobctl.cli.submit import Asked
+    from jobctl.client.sending import Receipt
     from jobctl.model.admission import NewRun
 
 MOST_SHOWN = 20
@@ -47,40 +50,63 @@ def submit_lines(
             call.console.note(f"{count} runs are fine; nothing was submitted (--dry-run)")
             return ExitCode.OK
         spool.seek(0)
-        return _send(call, lines.runs(spool))
+        return _send(call, lines.runs(spool), spool=asked.spool)
 
 
-def _send(call: Invocation, runs: Iterator[NewRun]) -> int:
+class _Tally:
+    """What became of the runs so far."""
+
+    def __init__(self, call: Invocation) -> None:
+        self._console = call.console
+        self.refused = self.skipped = self.accepted = self.spooled = 0
+        self.documents: list[dict[str, object]] = []
+
+    def take(self, receipt: Receipt) -> None:
+        """Count one, and tell its id if it has one."""
+        self.spooled += receipt.spooled
+        self.refused += receipt.full
+        self.skipped += receipt.answer.kind == "skip"
+        self.accepted += receipt.accepted
+        self.tell(receipt.id, answer=receipt.answer.kind, job=receipt.job, shown=not receipt.full)
+
+    def tell(self, run_id: str, *, answer: str, job: str | None = None, shown: bool = True) -> None:
+        """Write an id, or keep it for the document."""
+        if self._console.json:
+            body = {"id": run_id, "job": job, "answer": answer}
+            self.documents.append({name: item for name, item in body.items() if item is not None})
+        elif shown:
+            # The rest is sent though nobody reads the ids any more.
+            with suppress(BrokenPipeError):
+                self._console.data(run_id)
+
+
+def _send(call: Invocation, runs: Iterator[NewRun], *, spool: bool) -> int:
     console = call.console
-    refused = skipped = accepted = 0
-    documents: list[dict[str, object]] = []
+    tally = _Tally(call)
     try:
-        for receipt in send_many(call.session, runs):
-            refused += receipt.full
-            skipped += receipt.answer.kind == "skip"
-            accepted += receipt.accepted
-            if console.json:
-                documents.append(
-                    {"id": receipt.id, "job": receipt.job, "answer": receipt.answer.kind}
-                )
-            elif not receipt.full:
-                # The rest is sent though nobody reads the ids any more.
-                with suppress(BrokenPipeError):
-                    console.data(receipt.id)
+        for receipt in send_many(call.session, runs, spool=spool):
+            tally.take(receipt)
     except BaseException as error:
-        if console.json and documents:
-            console.document({"runs": documents})
-        if accepted:
-            console.note(f"{accepted} runs were accepted before this happened")
+        if isinstance(error, LostSubmitError):
+            # They may or may not be there, and nothing else knows their ids.
+            for run_id in error.ids:
+                tally.tell(run_id, answer=error.code)
+        if console.json and tally.documents:
+            console.document({"runs": tally.documents})
+        if tally.accepted:
+            console.note(f"{tally.accepted} runs were accepted before this happened")
         if isinstance(error, JobctlError):
             raise error from None
         raise
     if console.json:
-        console.document({"runs": documents})
-    return _conclude(call, refused=refused, skipped=skipped, accepted=accepted)
+        console.document({"runs": tally.documents})
+    return _conclude(call, tally)
 
 
-def _conclude(call: Invocation, *, refused: int, skipped: int, accepted: int) -> int:
+def _conclude(call: Invocation, tally: _Tally) -> int:
+    refused, skipped, accepted = tally.refused, tally.skipped, tally.accepted
+    if tally.spooled:
+        call.console.note(spooled(f"each of the last {tally.spooled} runs", call))
     if refused:
         call.console.report(
             "not_accepted",

@@ -178,7 +178,8 @@ def _await_end(call: Invocation, ids: Sequence[str]) -> dict[str, RunState]:
 def retry(call: Invocation, *, runs: list[str], force: bool) -> int:
     """Submit runs again; prints the new ids."""
     from jobctl.cli.submit import explain
-    from jobctl.client.submit import repeat, send_many
+    from jobctl.client.sending import send_many
+    from jobctl.client.submit import repeat
 
     found = [fetch(call.session, word) for word in runs]
     for run in found:

@@ -9,13 +9,20 @@ if TYPE_CHECKING:
     from jobctl.cli.console import Console
     from jobctl.cli.start import Parting
     from jobctl.client.open import Session
+    from jobctl.errors import ConfigError
 
 
 class Invocation:
     """What every verb is given besides its own options."""
 
     def __init__(
-        self, console: Console, *, config: str | None, literal: list[str], parting: Parting
+        self,
+        console: Console,
+        *,
+        config: str | None,
+        literal: list[str],
+        parting: Parting,
+        reads: bool = False,
     ) -> None:
         self.console = console
         self.config = config
@@ -23,6 +30,7 @@ class Invocation:
         self.literal = literal
         """Words after ``--``, for verbs that pass words on."""
         self.parting = parting
+        self._reads = reads
         self._session: Session | None = None
 
     @property
@@ -31,8 +39,17 @@ class Invocation:
         if self._session is None:
             from jobctl.client.open import Session
 
-            self._session = Session.open(self.config)
+            self._session = Session.open(
+                self.config, on_last_good=self._warn if self._reads else None
+            )
         return self._session
+
+    def _warn(self, error: ConfigError) -> None:
+        first, *more = str(error).splitlines()
+        rest = f" (and {len(more)} more)" if more else ""
+        self.console.note(
+            f"the configuration is wrong and is used as it last was right; see `jobctl check`: {first}{rest}"
+        )
 
     def __enter__(self) -> Self:
         return self

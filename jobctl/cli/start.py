@@ -88,7 +88,13 @@ def call(verb: Verb, params: dict[str, object], literal: list[str]) -> int:
     def work() -> int:
         from jobctl.cli.invocation import Invocation
 
-        with Invocation(console, config=config, literal=literal, parting=parting) as invocation:  # type: ignore[arg-type]
+        with Invocation(
+            console,
+            config=config,  # type: ignore[arg-type]
+            literal=literal,
+            parting=parting,
+            reads=verb.reads,
+        ) as invocation:
             return int(target(verb)(invocation, **options))
 
     return guard(console, work, parting)

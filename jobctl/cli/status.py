@@ -31,6 +31,7 @@ MOST_ROWS = 5
 MOST_JSON_ROWS = 100
 SHORTEST_EVERY = 0.1
 NARROWEST = 40
+STATE_STYLES = {"up": "green", "draining": "yellow"}
 USUAL_WIDTH = 80
 USUAL_HEIGHT = 24
 
@@ -168,14 +169,16 @@ class _Screen:
                 f"{name} {item.running(name)}/{pool.get('slots', '?')}"
                 for name, pool in item.pools.items()
             )
-            beat = f"silent {short(item.age)}" if item.stale else "up"
+            beat = "draining" if item.draining else "up"
+            if item.stale:
+                beat = f"silent {short(item.age)}"
             since = short(max(0.0, seen.now - item.started_at))
             rows.append((item.host, beat, since, str(item.pid), item.version, item.zone, pools))
         if not rows:
             return [self._call.console.style("no supervisor", "red")]
 
         def styles(column: int, cell: str) -> str:
-            return ("green" if cell == "up" else "red") if column == 1 else ""
+            return STATE_STYLES.get(cell, "red") if column == 1 else ""
 
         return self._block(
             ("HOST", "STATE", "FOR", "PID", "VERSION", "ZONE", "POOLS"), rows, styles=styles
@@ -285,6 +288,8 @@ def _view(seen: Overview, call: Invocation) -> dict[str, object]:
                 "pid": item.pid,
                 "version": item.version,
                 "up": not item.stale,
+                "draining": item.draining,
+                "unrecorded": item.unrecorded,
                 "heartbeat_age": round(item.age, 3),
                 "started_at": instant(item.started_at),
                 "timezone": item.zone,

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from jobctl.cli import values
 from jobctl.cli.words import arguments
-from jobctl.client.submit import Wish, ahead, prepare, send_one
-from jobctl.errors import ExitCode, JobctlError, NotPermittedError, UsageError
+from jobctl.client.sending import send_one
+from jobctl.client.submit import Wish, ahead, prepare
+from jobctl.errors import (
+    ExitCode,
+    JobctlError,
+    NotAcceptedError,
+    NotPermittedError,
+    UnreachableError,
+    UsageError,
+)
 from jobctl.model.job import EXEC_JOB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.cli.invocation import Invocation
-    from jobctl.client.submit import Receipt
+    from jobctl.client.sending import Receipt
     from jobctl.model.admission import NewRun
+    from jobctl.model.run import Request
 
 
 USUAL_QUEUE = "default"
@@ -38,6 +47,14 @@ class Asked:
         self.patience = values.duration("--timeout-wait", self._word("timeout_wait"))
         self.follow = bool(options["follow"])
         self.wait = bool(options["wait"]) or self.patience is not None
+        self.spool = bool(options["spool"])
+        if self.spool and (self.wait or self.follow):
+            raise UsageError(
+                "--spool may leave the run for later; use `jobctl wait` to wait for it"
+            )
+        store_wait = values.duration("--store-wait", self._word("store_wait"))
+        if store_wait is not None:
+            call.session.store_wait = store_wait
         if self.start_in is not None and self.start_at is not None:
             raise UsageError("--in and --at exclude each other")
 
@@ -131,19 +148,16 @@ def _arguments(words: list[str], literal: list[str]) -> tuple[list[object], dict
 
 def send(call: Invocation, asked: Asked, run: NewRun) -> int:
     """Submit ``run``, print its id, and stay with it as long as was asked for."""
-    from jobctl.client.submit import LostSubmitError
-
-    console = call.console
     try:
-        receipt, supervised = send_one(call.session, run)
-    except LostSubmitError:
-        if not console.json:
-            console.data(run.request.id)
+        receipt, supervised = send_one(call.session, run, spool=asked.spool)
+    except (UnreachableError, NotAcceptedError) as error:
+        # The id is what a repetition needs, whatever has become of this one.
+        _print_id(call, run.request, error.code)
         raise
     if not receipt.full:
         _print_id_or_say_it(call, receipt)
     code = explain(call, receipt)
-    if code == ExitCode.OK:
+    if code == ExitCode.OK and not receipt.spooled:
         _guide(call, receipt, run, supervised=supervised, chosen=asked.queue is not None)
         if asked.follow:
             from jobctl.cli.logs import follow_to_end
@@ -156,21 +170,22 @@ def send(call: Invocation, asked: Asked, run: NewRun) -> int:
     return code
 
 
-def _print_id(call: Invocation, receipt: Receipt) -> None:
+def _print_id(call: Invocation, what: Receipt | Request, answer: str) -> None:
     console = call.console
     if console.json:
-        console.document({"id": receipt.id, "job": receipt.job, "answer": receipt.answer.kind})
+        console.document({"id": what.id, "job": what.job, "answer": answer})
     else:
-        console.data(receipt.id)
+        console.data(what.id)
     console.flush()
 
 
 def _print_id_or_say_it(call: Invocation, receipt: Receipt) -> None:
     """Print the id; when that cannot be done, the error tells it."""
     try:
-        _print_id(call, receipt)
+        _print_id(call, receipt, receipt.answer.kind)
     except JobctlError as error:
-        raise JobctlError(f"{error}; run {receipt.id} was accepted") from error
+        became = "spooled" if receipt.spooled else "accepted"
+        raise JobctlError(f"{error}; run {receipt.id} was {became}") from error
 
 
 def explain(call: Invocation, receipt: Receipt) -> int:
@@ -183,6 +198,8 @@ def explain(call: Invocation, receipt: Receipt) -> int:
             )
         case "dup":
             call.console.note(f"run {receipt.id} was submitted before; nothing new was made")
+        case "spooled":
+            call.console.note(spooled("run " + receipt.id, call))
         case "full":
             call.console.report(
                 "not_accepted", f"the queue of job {receipt.job} is full; try again later"
@@ -195,6 +212,14 @@ def explain(call: Invocation, receipt: Receipt) -> int:
             )
             return ExitCode.NOT_ACCEPTED
     return ExitCode.OK
+
+
+def spooled(what: str, call: Invocation) -> str:
+    """Return what is said of requests that were left to the daemon of this host."""
+    return (
+        f"{what} is spooled, not accepted yet: the store cannot be reached, and the daemon on "
+        f"{call.session.settings.state_dir} submits it once it can"
+    )
 
 
 def _guide(

@@ -62,9 +62,19 @@ class Verb:
     The function gets an ``Invocation`` and one keyword per argument and option.
     """
 
-    __slots__ = ("arguments", "examples", "help", "literal", "name", "options", "panel", "target")
+    __slots__ = (
+        "arguments",
+        "examples",
+        "help",
+        "literal",
+        "name",
+        "options",
+        "panel",
+        "reads",
+        "target",
+    )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per thing a verb may have
         self,
         name: str,
         target: str,
@@ -75,6 +85,7 @@ class Verb:
         options: tuple[Option, ...] = (),
         examples: tuple[str, ...] = (),
         literal: bool = False,
+        reads: bool = False,
     ) -> None:
         self.name = name
         self.target = target
@@ -86,6 +97,8 @@ class Verb:
         self.examples = examples
         self.literal = literal
         """Words after ``--`` are handed on apart from the others."""
+        self.reads = reads
+        """It only shows runs: a configuration that is wrong now may count as it last was right."""
 
 
 EVERYWHERE = (
@@ -117,6 +130,9 @@ _ASK = (
     Option("--tag", metavar="K=V", many=True, help="A tag to find the run by; repeatable."),
     Option("--wait", help="Wait for the end and exit with the job's own code."),
     Option("--timeout-wait", metavar="DURATION", help="Wait at most so long, then exit 124; the run goes on."),
+    Option("--store-wait", metavar="DURATION",
+           help="Wait so long for a store that is away for a moment; default: $JOBCTL_STORE_WAIT, else 3s."),
+    Option("--spool", help="When the store cannot be reached, leave it to this host's daemon to submit."),
     Option("--follow", "-f", help="Show the output until the end, then exit with the job's own code."),
 )  # fmt: skip
 
@@ -175,7 +191,7 @@ VERBS = (
         ),
     ),
     Verb(
-        "status", "status:status", panel="Look",
+        "status", "status:status", panel="Look", reads=True,
         help="Everything on one screen; with names, the state of those runs and jobs.",
         examples=("jobctl status", "jobctl status --watch", "jobctl status backup"),
         arguments=(_SOME_RUNS,),
@@ -186,13 +202,13 @@ VERBS = (
         ),
     ),
     Verb(
-        "inspect", "inspect:inspect", panel="Look",
+        "inspect", "inspect:inspect", panel="Look", reads=True,
         help="Everything known about a run or a job, and why it is in its state.",
         examples=("jobctl inspect @last", "jobctl inspect backup --json"),
         arguments=(_RUN,),
     ),
     Verb(
-        "list", "runs:list_runs", panel="Look", help="Runs, newest first.",
+        "list", "runs:list_runs", panel="Look", reads=True, help="Runs, newest first.",
         examples=("jobctl list", "jobctl list --state failed,expired --since 24h", "jobctl list --job backup --ids"),
         options=(
             Option("--state", metavar="S[,S…]", help="Only these states; final and unfinished stand for all of theirs.",
@@ -206,7 +222,7 @@ VERBS = (
         ),
     ),
     Verb(
-        "logs", "logs:logs", panel="Look", help="The output of a run.",
+        "logs", "logs:logs", panel="Look", reads=True, help="The output of a run.",
         examples=("jobctl logs backup", "jobctl logs -f @last"),
         arguments=(_RUN,),
         options=(
@@ -216,14 +232,14 @@ VERBS = (
         ),
     ),
     Verb(
-        "result", "runs:result", panel="Look",
+        "result", "runs:result", panel="Look", reads=True,
         help="The value a run returned; exits with the job's own code when it failed.",
         examples=("jobctl result @last", "jobctl result thumbnail --raw > size.txt"),
         arguments=(_RUN,),
         options=(Option("--raw", help="A text result as it is, without quotes."),),
     ),
     Verb(
-        "wait", "wait:wait", panel="Runs",
+        "wait", "wait:wait", panel="Runs", reads=True,
         help="Wait until runs are final; exits with the code of the first that failed.",
         examples=("jobctl wait @last", "jobctl wait --any --timeout 10m $ids"),
         arguments=(_RUNS,),

@@ -20,6 +20,7 @@ from jobctl.config.paths import CONFIG_VARIABLE
 from jobctl.config.problem import ERROR as PROBLEM_ERROR
 from jobctl.errors import ConfigError
 from jobctl.host import host_zone
+from jobctl.store import unsent
 from jobctl.store.address import socket_path
 from jobctl.store.binary import find_binary, version
 from jobctl.store.directory import NETWORK_FILE_SYSTEMS, file_system
@@ -154,6 +155,7 @@ def state_checks(config: Config) -> Iterator[Check]:
         return
     yield _rights(place, info)
     yield _space(place)
+    yield from _unsent(place)
     kind = file_system(place, Path("/proc/self/mountinfo"))
     if config.settings.redis is None and kind.removeprefix("fuse.") in NETWORK_FILE_SYSTEMS:
         yield Check(
@@ -211,6 +213,29 @@ def _space(place: Path) -> Check:
         detail=detail,
         remedy="free some space: without any, no run is accepted; keep_days and max_output keep less",
     )
+
+
+def _unsent(place: Path) -> Iterator[Check]:
+    """Say what was left here for a store that was away, if anything is."""
+    try:
+        count = len(unsent.waiting(str(place)))
+        bad = len(list((place / unsent.DIRECTORY / unsent.BAD).glob("*")))
+    except OSError:
+        return
+    folder = place / unsent.DIRECTORY
+    if count:
+        yield Check(
+            name="unsent requests", status=WARNING,
+            detail=f"{count} file{'' if count == 1 else 's'} of requests wait{'s' if count == 1 else ''} "
+            f"in {folder} for the daemon to submit",
+            remedy="see that the daemon runs and that the store takes new runs",
+        )  # fmt: skip
+    if bad:
+        yield Check(
+            name="unusable requests", status=WARNING,
+            detail=f"{bad} could not be submitted and lie in {folder / unsent.BAD}",
+            remedy="the daemon's log says why; delete them when they are of no use",
+        )  # fmt: skip
 
 
 def binary_check(config: Config) -> Check:

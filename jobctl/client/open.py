@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from jobctl.client.patience import Patience, usual_wait
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.load import read_plain
 from jobctl.errors import NotFoundError, UnreachableError
@@ -24,15 +25,12 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from jobctl.clock import Clock
-    from jobctl.errors import JobctlError
+    from jobctl.errors import ConfigError, JobctlError
     from jobctl.model.config import Config, Settings
     from jobctl.store.calls import Call
 
     T = TypeVar("T")
 
-PATIENCE = 3.0
-"""Seconds a command waits for a store that is being restarted."""
-PAUSE = 0.05
 OUTAGE = 60.0
 """Seconds a command that follows a run waits for a store that is away."""
 OUTAGE_PAUSE = 0.2
@@ -49,15 +47,26 @@ class Session:
         self.settings: Settings = settings_from_plain(plain)
         self.keys = Keys(self.settings.namespace)
         self.path = str(plain.get("path", ""))
+        self.store_wait = usual_wait()
+        """Seconds that a request waits for a store that is away for a moment."""
         self._plain = plain
         self._jobs: dict[str, JobDef] = {}
         self._config: Config | None = None
         self._store: BlockingStore | None = None
 
     @classmethod
-    def open(cls, config: str | None = None) -> Self:
-        """Read the configuration named, or the usual one; raises ``ConfigError``."""
-        return cls(read_plain(config))
+    def open(
+        cls,
+        config: str | None = None,
+        *,
+        on_last_good: Callable[[ConfigError], None] | None = None,
+    ) -> Self:
+        """Read the configuration named, or the usual one; raises ``ConfigError``.
+
+        With ``on_last_good``, a configuration that is wrong now counts as it last was right, and
+        it is told what is wrong: for commands that only read.
+        """
+        return cls(read_plain(config, on_last_good=on_last_good))
 
     @property
     def address(self) -> Address:
@@ -117,13 +126,18 @@ class Session:
         found: T = self.run_many((call,))[0]
         return found
 
-    def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Carry out several calls in one round trip; they are repeated over a restart of the store."""
-        return self._patiently(calls, self.store.run_many)
+    def run_many(
+        self, calls: Sequence[Call[Any]], *, patience: Patience | None = None
+    ) -> list[Any]:
+        """Carry out several calls in one round trip; they are repeated over a restart of the store.
+
+        ``patience`` (default: :attr:`store_wait` seconds) tells afterwards what happened.
+        """
+        return self._patiently(calls, self.store.run_many, patience)
 
     def try_many(self, calls: Sequence[Call[Any]]) -> list[Any | JobctlError]:
         """Carry out several calls; errors of single ones stand in the place of their results."""
-        return self._patiently(calls, self.store.try_many)
+        return self._patiently(calls, self.store.try_many, None)
 
     def outlast(self, calls: Sequence[Call[Any]], *, until: float | None = None) -> list[Any]:
         """Carry out calls that only read, over a longer outage: for who follows a run to its end.
@@ -143,31 +157,38 @@ class Session:
                 time.sleep(OUTAGE_PAUSE)
 
     def _patiently(
-        self, calls: Sequence[Call[Any]], send: Callable[[Sequence[Call[Any]]], list[Any]]
+        self,
+        calls: Sequence[Call[Any]],
+        send: Callable[[Sequence[Call[Any]]], list[Any]],
+        patience: Patience | None,
     ) -> list[Any]:
-        """Send calls again for a while when the store is only being restarted.
+        """Send calls again for a while when the store is away for a moment, or refuses for now.
 
         Only calls that may be repeated; with an embedded store only while its daemon is up.
         """
-        deadline: float | None = None
+        patience = patience or self.patience()
         while True:
             try:
                 return send(calls)
             except (UnreachableError, LostReplyError, StoreBusyError) as error:
-                now = self.clock.monotonic()
-                deadline = now + PATIENCE if deadline is None else deadline
+                patience.failed(error)
                 again = all(call.idempotent for call in calls) and self._comes_back(error)
-                if now < deadline and again:
-                    time.sleep(PAUSE)
-                    continue
-                if isinstance(error, UnreachableError):
+                pause = patience.pause() if again else None
+                if pause is not None:
+                    time.sleep(pause)
+                elif isinstance(error, UnreachableError):
                     raise self.unreachable(error) from error
-                raise
+                else:
+                    raise
+
+    def patience(self) -> Patience:
+        """Return the time for one request, which begins now."""
+        return Patience(self.store_wait, self.clock)
 
     def _comes_back(self, error: JobctlError) -> bool:
-        """Tell whether the store is expected to answer soon."""
-        if self.settings.redis is not None:
-            return not isinstance(error, UnreachableError)
+        """Tell whether the store may answer soon: an embedded one is served by its daemon."""
+        if self.settings.redis is not None or isinstance(error, StoreBusyError):
+            return True
         return daemon_is_up(self.settings.state_dir)
 
     def unreachable(self, error: UnreachableError) -> UnreachableError:

@@ -19,7 +19,6 @@ SKEW_WARNING = 2.0
 """Seconds between this host's clock and the store's. Leases do not mind, times in listings do."""
 SKEW_ERROR = 30.0
 """Seconds after which runs visibly start at other times than their schedules say."""
-NO_EVICTION = "noeviction"
 
 
 def store_checks(session: Session) -> Iterator[Check]:
@@ -82,18 +81,18 @@ def eviction_check(info: dict[str, str], settings: dict[str, str]) -> Check:
     most = int(info.get("maxmemory", "0") or 0)
     if most:
         used += f" of {info.get('maxmemory_human', most)}"
-    if policy == NO_EVICTION:
+    if policy == queries.NO_EVICTION:
         return Check(name="eviction", status=OK, detail=f"{policy}; {used}")
     if not policy:
         return Check(
             name="eviction", status=WARNING, detail=f"the store does not tell its policy; {used}",
-            remedy=f"make sure that its maxmemory-policy is {NO_EVICTION}",
+            remedy=f"make sure that its maxmemory-policy is {queries.NO_EVICTION}",
         )  # fmt: skip
     return Check(
         name="eviction",
         status=ERROR,
         detail=f"maxmemory-policy is {policy}: a full store throws runs away; {used}",
-        remedy=f"CONFIG SET maxmemory-policy {NO_EVICTION}, and in the server's configuration file",
+        remedy=f"CONFIG SET maxmemory-policy {queries.NO_EVICTION}, and in the server's configuration file",
     )
 
 

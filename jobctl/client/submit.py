@@ -8,34 +8,24 @@ answer, repeating the request with the same id can never make a second run.
 from __future__ import annotations
 
 import os
-import time
 
-from jobctl.errors import NotAcceptedError, UnreachableError, UsageError
+from jobctl.errors import UsageError
 from jobctl.model.admission import NewRun, admission_for, unique_digest
 from jobctl.model.ids import derived_id, is_id, new_id
 from jobctl.model.params import bind
 from jobctl.model.run import Request
-from jobctl.store import queries, transitions
+from jobctl.store import queries
 from jobctl.store.codec import encode_envelope
-from jobctl.store.failures import LostReplyError, StoreBusyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Iterator, Mapping, Sequence
 
     from jobctl.client.open import Session
     from jobctl.model.run import Run
-    from jobctl.store.calls import Call
-    from jobctl.store.transitions import Answer
 
 LONGEST_NAME = 200
 """Characters of a queue's name, an idempotency key, or a tag."""
-BATCH_RUNS = 500
-"""Runs in one call: a script that is short enough not to be noticed by others."""
-BATCH_BYTES = 1024 * 1024
-REPEAT_AFTER = (0.05, 0.2, 1.0)
-"""Seconds before a submit without an answer is repeated: a store that restarts is back by then."""
 PRIORITIES = range(10)
 
 
@@ -212,89 +202,6 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _texts(item)
-
-
-class Receipt:
-    """What became of one wish."""
-
-    __slots__ = ("answer", "id", "job")
-
-    def __init__(self, run: NewRun, answer: Answer) -> None:
-        self.job = run.request.job
-        self.answer = answer
-        self.id = answer.detail if answer.kind == "unique" else run.request.id
-        """The run to look at: of a unique job that waits already, the one that waits."""
-
-    @property
-    def full(self) -> bool:
-        """True when the queue was full: there is no such run."""
-        return self.answer.kind == "full"
-
-    @property
-    def accepted(self) -> bool:
-        """True when the run, or the one it repeats, will be run or was."""
-        return self.answer.kind in ("ok", "dup", "unique")
-
-
-class LostSubmitError(NotAcceptedError):
-    """Raised when the answer to a submit was lost: the runs may or may not be there."""
-
-    code = "unknown"
-
-    def __init__(self, ids: Sequence[str], cause: LostReplyError) -> None:
-        self.ids = list(ids)
-        again = f"--id {ids[0]}" if len(ids) == 1 else "the same ids"
-        super().__init__(f"{cause}; repeat it with {again}, it cannot run twice")
-
-
-def send_one(session: Session, run: NewRun) -> tuple[Receipt, bool]:
-    """Submit one run; tells also whether any supervisor is known to the store."""
-    calls = (transitions.submit(session.keys, [run]), queries.supervisors(session.keys))
-    (answer,), supervisors = _send(session, calls, [run])
-    return Receipt(run, answer), bool(supervisors)
-
-
-def send_many(session: Session, runs: Iterable[NewRun]) -> Iterator[Receipt]:
-    """Submit many runs in order; a later batch is sent when the receipts of one were taken."""
-    for batch in batches(runs):
-        (answers,) = _send(session, (transitions.submit(session.keys, batch),), batch)
-        for run, answer in zip(batch, answers, strict=True):
-            yield Receipt(run, answer)
-
-
-def _send(session: Session, calls: Sequence[Call[Any]], runs: Sequence[NewRun]) -> list[Any]:
-    """Carry out a submit, again when its answer was lost: the ids make that safe.
-
-    Raises ``LostSubmitError`` when no answer comes after all.
-    """
-    lost: LostReplyError | None = None
-    for pause in (*REPEAT_AFTER, None):
-        try:
-            return session.run_many(calls)
-        except LostReplyError as error:
-            lost = error
-        except (UnreachableError, StoreBusyError):
-            if lost is None:
-                raise
-        if pause is not None:
-            time.sleep(pause)
-    assert lost is not None  # noqa: S101 - the loop ends early otherwise
-    raise LostSubmitError([run.request.id for run in runs], lost) from lost
-
-
-def batches(runs: Iterable[NewRun]) -> Iterator[list[NewRun]]:
-    """Split ``runs`` so that no call takes the store more than a few milliseconds."""
-    batch: list[NewRun] = []
-    size = 0
-    for run in runs:
-        batch.append(run)
-        size += 200 + sum(len(arg) for arg in run.request.args if isinstance(arg, str))
-        size += sum(len(arg) for arg in run.request.kwargs.values() if isinstance(arg, str))
-        if len(batch) >= BATCH_RUNS or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def repeat(session: Session, run: Run) -> NewRun:

@@ -20,7 +20,7 @@ class Supervisor:
     """One supervisor. Times are epoch seconds."""
 
     __slots__ = (
-        "age", "held", "host", "id", "load", "pid", "pools", "reload_error", "reloads", "stale", "started_at", "version", "zone",
+        "age", "draining", "held", "host", "id", "load", "pid", "pools", "reload_error", "reloads", "stale", "started_at", "unrecorded", "version", "zone",
     )  # fmt: skip
 
     def __init__(self, supervisor_id: str, facts: Mapping[str, str], *, now: float) -> None:
@@ -42,6 +42,10 @@ class Supervisor:
         self.held: dict[str, int] = {}
         """Pool → runs it holds; filled in by :func:`live_supervisors`."""
         self.load = _objects(facts.get("load", "{}"))
+        self.draining = bool(self.load.get("draining"))
+        """Whether it claims nothing more and ends when what runs has ended."""
+        self.unrecorded = int(str(self.load.get("unrecorded", 0)))
+        """Outcomes it could not record at its last heartbeat."""
 
     def running(self, pool: str) -> int:
         """Return how many runs a pool holds now."""

@@ -49,6 +49,24 @@ def fetch(path: str) -> dict[str, Any] | None:
     return plain if isinstance(plain, dict) else None
 
 
+def fetch_last_good(path: str) -> dict[str, Any] | None:
+    """Return the plain form of the main file ``path`` as it last was valid, if this code made it.
+
+    For who only reads: what it says may be out of date.
+    """
+    place = _place(path)
+    if place is None:
+        return None
+    try:
+        kept = json.loads(_read_own(place) or b"null")
+        depends, plain = kept["depends"], kept["plain"]
+        ours = _surroundings(path)
+        same = all(depends.get(key) == ours[key] for key in ("jobctl", "code", "path"))
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return None
+    return plain if same and isinstance(plain, dict) else None
+
+
 def keep(checked: Checked, plain: Mapping[str, object], *, path: str) -> None:
     """Keep the plain form of a valid configuration, when there is a safe place for it."""
     place = _place(path)

@@ -9,9 +9,11 @@ import os
 
 from jobctl.config import cache
 from jobctl.config.paths import find_config
+from jobctl.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from jobctl.model.config import Config
@@ -42,10 +44,14 @@ def read_config(explicit: str | None = None) -> Config:
     return config_from_plain(read_plain(explicit))
 
 
-def read_plain(explicit: str | None = None) -> dict[str, Any]:
+def read_plain(
+    explicit: str | None = None, *, on_last_good: Callable[[ConfigError], None] | None = None
+) -> dict[str, Any]:
     """Return the plain form of the configuration to use, from the cache when it holds.
 
     One job of it becomes a definition with :func:`jobctl.model.config.job_from_plain`.
+    With ``on_last_good``, files that are wrong now count as they last were right, if that is
+    known; it is told what is wrong.
 
     Raises:
         ConfigProblems: anything is wrong with the files.
@@ -60,6 +66,14 @@ def read_plain(explicit: str | None = None) -> dict[str, Any]:
     from jobctl.model.config import to_plain  # noqa: PLC0415 (dataclasses cost 14 ms)
 
     checked = check_config(path)
-    made: dict[str, Any] = to_plain(checked.require())  # type: ignore[assignment]  # of a dataclass
+    try:
+        config = checked.require()
+    except ConfigError as error:
+        last_good = cache.fetch_last_good(path) if on_last_good is not None else None
+        if on_last_good is None or last_good is None:
+            raise
+        on_last_good(error)
+        return last_good
+    made: dict[str, Any] = to_plain(config)  # type: ignore[assignment]  # of a dataclass
     cache.keep(checked, made, path=path)
     return made

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 import jobctl
 from jobctl.engine.pools import queues_of
 from jobctl.errors import UnreachableError
+from jobctl.model.ids import new_id
 
 if TYPE_CHECKING:
     from jobctl.model.config import Config
 
 FIXED = ("redis", "namespace", "state_dir")
 """Settings that need a restart."""
+
+
+def incarnation(host: str, boot_id: str) -> str:
+    """Return a new supervisor id: nothing that was said under an earlier one counts for it."""
+    return f"{host}~{boot_id[:8] or 'noboot'}.{new_id()[:8]}"
 
 
 def facts(config: Config, *, host: str, timezone: str, started_at: float) -> dict[str, str]:

@@ -12,13 +12,13 @@ from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.child import load_in_child
 from jobctl.config.hosts import host_problems
 from jobctl.config.problem import ERROR, ConfigProblems
+from jobctl.engine.announce import incarnation
 from jobctl.engine.journal import configure_logging
 from jobctl.engine.lock import prepare
 from jobctl.engine.notify import Notifier
 from jobctl.engine.succession import replace_process
 from jobctl.engine.supervisor import Supervisor
 from jobctl.host import boot_id, host_name, host_zone
-from jobctl.model.ids import new_id
 from jobctl.store.address import Address
 from jobctl.store.binary import find_binary
 from jobctl.store.embedded import EmbeddedStore
@@ -61,7 +61,7 @@ async def _run(path: str, *, burst: bool, scheduling: bool) -> int | Notifier:
         reload=lambda: _load(path),
         address=_address(config),
         embedded=_embedded(config),
-        new_id=lambda: f"{host}~{boot[:8] or 'noboot'}.{new_id()[:8]}",
+        new_id=lambda: incarnation(host, boot),
         host=host,
         timezone=config.settings.timezone or host_zone(),
         boot_id=boot,

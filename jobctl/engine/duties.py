@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from jobctl.engine.forwarder import Forwarder
 from jobctl.engine.heart import Doorman, Heartbeat
 from jobctl.engine.rescuer import Promoter, Rescuer
 from jobctl.engine.retention import Retention
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobctl.clock import Clock
+    from jobctl.engine.condition import Condition
     from jobctl.engine.fleet import Fleet
     from jobctl.engine.service import Service
+    from jobctl.engine.watchdog import Watchdog
     from jobctl.model.config import Config
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
+    from jobctl.store.membership import BeatReply
 
 
 class Duties:
@@ -40,9 +44,15 @@ class Duties:
         fleet: Fleet,
         scheduling: bool,
         on_message: Callable[[str], None],
-        on_fenced: Callable[[], None],
+        on_lost: Callable[[bool], None],
+        condition: Condition,
+        watchdog: Watchdog,
         clock: Clock,
     ) -> None:
+        """``on_lost`` is told why a beat was refused, see :class:`Heartbeat`."""
+        self._fleet = fleet
+        self._condition = condition
+        self._watchdog = watchdog
         self._heart = Heartbeat(
             store,
             keys,
@@ -50,8 +60,8 @@ class Duties:
             load=fleet.load,
             owners=fleet.owners,
             on_message=on_message,
-            on_owned=fleet.check,
-            on_fenced=on_fenced,
+            on_answer=self._on_answer,
+            on_lost=on_lost,
             clock=clock,
         )
         self._promoter = Promoter(store, keys)
@@ -65,6 +75,7 @@ class Duties:
             self._promoter,
             rescuer,
             doorman,
+            Forwarder(store, keys, state_dir=str(state_dir), clock=clock),
             self._retention,
         ]
         if scheduling:
@@ -89,11 +100,16 @@ class Duties:
     def start(self, on_bug: Callable[[BaseException], None]) -> None:
         """Begin all of them."""
         for service in self._services:
-            service.start(on_bug)
+            service.start(on_bug, condition=self._condition, watchdog=self._watchdog)
+
+    def beat(self) -> None:
+        """Beat now, to say something new or to hear how we stand."""
+        self._heart.wake()
 
     async def stop_scheduling(self) -> None:
         """Let nothing new come."""
         if self._scheduler is not None:
+            self._watchdog.forget(self._scheduler.name)
             await self._scheduler.stop()
 
     async def hand_over(self) -> None:
@@ -105,7 +121,12 @@ class Duties:
     async def stop(self) -> None:
         """End all of them, the heartbeat last."""
         for service in reversed(self._services):
+            self._watchdog.forget(service.name)
             await service.stop()
+
+    def _on_answer(self, reply: BeatReply, sent: float) -> None:
+        self._fleet.check(reply.owned)
+        self._fleet.keep_lease(sent)
 
     def _on_bell(self, which: str) -> None:
         if which == "mailbox":

@@ -82,15 +82,22 @@ class Fleet:
         """Attempts that run now, as last reported."""
         return sum(pool.running for pool in self._all())
 
+    @property
+    def unrecorded(self) -> int:
+        """Outcomes that the store has not taken yet, as last reported."""
+        return sum(pool.unrecorded for pool in self._all())
+
     def load(self) -> dict[str, object]:
         """Return what each pool does, for the heartbeat."""
         assert self._config is not None  # noqa: S101 - set by start
         slots = {name: pool.slots for name, pool in self._config.pools.items()}
         return {
+            "draining": self._draining,
+            "unrecorded": self.unrecorded,
             "pools": {
                 name: {"running": pool.running, "slots": slots.get(name, 0), "pid": pool.pid}
                 for name, pool in self._pools.items()
-            }
+            },
         }
 
     def owners(self) -> list[str]:
@@ -166,21 +173,22 @@ class Fleet:
     def _known(self, owner: str) -> PoolHandle | None:
         return next((pool for pool in self._all() if pool.owner == owner), None)
 
-    async def admit_again(self) -> None:
+    async def readmit(self) -> None:
         """Let all pools claim again, after the store forgot them."""
         for pool in self._all():
             await self._admit(pool.files)
             if pool not in self._leaving:
                 pool.send({"do": "resume"})
 
-    async def begin_anew(self, identity: Identity, config: Config) -> None:
+    async def renew(self, identity: Identity) -> None:
         """Go on under another id: what ran under the old one has been taken over by others."""
+        assert self._config is not None  # noqa: S101 - set by start
         self._identity = identity
         for pool in self._pools.values():
             self._leaving.add(pool)
             self._dismiss(pool)
         self._pools.clear()
-        await self.start(config)
+        await self.start(self._config)
 
     def let_go(self) -> None:
         """Leave the pools to the next supervisor; they go on without any until then."""
@@ -190,7 +198,7 @@ class Fleet:
         for pool in self._all():
             pool.let_go()
 
-    def renew(self, sent: float) -> None:
+    def keep_lease(self, sent: float) -> None:
         """Tell the pools that a beat sent at ``sent`` (seconds since boot) was answered."""
         for pool in self._all():
             pool.send({"do": "lease", "sent": sent})

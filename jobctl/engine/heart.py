@@ -10,11 +10,13 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from jobctl.engine.host_journal import since_boot
 from jobctl.engine.service import Service
 from jobctl.store import membership, queries
+from jobctl.store.failures import StoreBusyError, first_word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from jobctl.clock import Clock
     from jobctl.store.aio import AsyncStore
@@ -30,9 +32,15 @@ LISTEN = 15.0
 
 
 class Heartbeat(Service):
-    """Beats, and hands on what the mailbox holds."""
+    """Beats, and hands on what the mailbox holds.
+
+    ``on_answer`` gets each answer, and when the beat was sent, in seconds since boot. ``on_lost`` is
+    told when a beat was refused: ``True`` when the store lost its data, ``False``
+    when this supervisor was declared dead.
+    """
 
     name = "heartbeat"
+    longest_wait = BEAT_EVERY
 
     def __init__(  # noqa: PLR0913 - the seams of the supervisor
         self,
@@ -43,20 +51,19 @@ class Heartbeat(Service):
         load: Callable[[], dict[str, object]],
         owners: Callable[[], list[str]],
         on_message: Callable[[str], None],
-        on_owned: Callable[[Sequence[int]], None],
-        on_fenced: Callable[[], None],
+        on_answer: Callable[[BeatReply, float], None],
+        on_lost: Callable[[bool], None],
         clock: Clock,
     ) -> None:
-        """``on_owned`` is told how many claims the store has for each of ``owners``."""
-        super().__init__()
-        self._on_owned = on_owned
+        super().__init__(store)
+        self._on_answer = on_answer
         self._store = store
         self._keys = keys
         self._supervisor = supervisor
         self._load = load
         self._owners = owners
         self._on_message = on_message
-        self._on_fenced = on_fenced
+        self._on_lost = on_lost
         self._clock = clock
         self._skewed = False
         self._heard = 0
@@ -64,6 +71,25 @@ class Heartbeat(Service):
     async def acknowledge(self) -> None:
         """Beat once more, so that messages which were acted on do not come again to a successor."""
         await self._beat()
+
+    async def tick(self) -> float:  # noqa: D102 - as in Service
+        sent = since_boot()
+        try:
+            reply = await self._beat()
+        except StoreBusyError as error:
+            if self._condition is not None and first_word(error.reply) == "LOADING":
+                await self._condition.ask(self._store, self._keys)
+            raise
+        if reply.fenced:
+            self._heard = 0
+            self._on_lost(reply.unknown)
+            return BEAT_EVERY
+        self._heard = reply.beat
+        for message in reply.messages:
+            self._on_message(message)
+        self._on_answer(reply, sent)
+        self._watch_clock(reply.now)
+        return BEAT_EVERY
 
     async def _beat(self) -> BeatReply:
         return await self._store.run(
@@ -75,18 +101,6 @@ class Heartbeat(Service):
                 heard=self._heard,
             )
         )
-
-    async def tick(self) -> float:  # noqa: D102 - as in Service
-        reply = await self._beat()
-        if reply.fenced:
-            self._on_fenced()
-            return BEAT_EVERY
-        self._heard = reply.beat
-        for message in reply.messages:
-            self._on_message(message)
-        self._on_owned(reply.owned)
-        self._watch_clock(reply.now)
-        return BEAT_EVERY
 
     def _watch_clock(self, store_now: float) -> None:
         skew = self._clock.epoch() - store_now
@@ -107,7 +121,7 @@ class Doorman(Service):
     def __init__(
         self, ears: AsyncStore, keys: Keys, *, supervisor: str, on_bell: Callable[[str], None]
     ) -> None:
-        super().__init__()
+        super().__init__(ears)
         self._ears = ears
         self._keys = keys
         self._mine = f"@{supervisor}"

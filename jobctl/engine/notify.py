@@ -6,6 +6,10 @@ import contextlib
 import os
 import socket
 
+PASSING = ("STATUS=", "WATCHDOG=")
+"""What is said again soon anyway."""
+MOMENT = 1.0
+
 
 class Notifier:
     """Tells the service manager how the daemon is; does nothing when none listens."""
@@ -21,11 +25,17 @@ class Notifier:
         return cls(os.environ.pop("NOTIFY_SOCKET", None))
 
     def send(self, *lines: str) -> None:
-        """Send state lines, such as ``READY=1``; a manager that is gone is ignored."""
+        """Send state lines, such as ``READY=1``; a manager that is gone is ignored.
+
+        One that does not read its socket is not waited for: it must not stop the heartbeat. What
+        it has to know (anything but a status) gets a second.
+        """
         if not self._address:
             return
+        patience = 0.0 if all(line.startswith(PASSING) for line in lines) else MOMENT
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sock:
+            sock.settimeout(patience)
             sock.sendto("\n".join(lines).encode(), self._address)
 
 

@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 MARK_AFTER = 0.02
 """Seconds an attempt runs before its start mark is sent on its own; shorter ones are settled only."""
+SCARCE_PAUSE = 5.0
+"""Seconds without new starts when there was no room for another process or descriptor."""
 
 
 class Pool:
@@ -170,6 +172,11 @@ class Pool:
             self.pump.claiming = True
             self.pump.check()
             self.pump.look()
+
+    @property
+    def unrecorded(self) -> int:
+        """Outcomes that the store has not taken yet."""
+        return len(self.ledger.unsettled)
 
     def send(self, call: Call[object]) -> None:
         """Send a call whose loss does no harm."""
@@ -312,6 +319,11 @@ class Pool:
         self.lease.end(run_id)
         if self._numbers[slot] < self._size:
             self._idle.append(slot)
+        if outcome.kind is OutcomeKind.NOT_STARTED and outcome.reason is Reason.SPAWN:
+            marked = job is not None and job.delivery is Delivery.AT_MOST_ONCE
+            if not marked:
+                self._wait_for_room(held, outcome.error or "")
+                return
         self.ledger.finished(outcome.duration)
         self.pump.settle(
             runner.settlement(
@@ -324,6 +336,14 @@ class Pool:
             )
         )
         self._fill()
+
+    def _wait_for_room(self, held: Held, why: str) -> None:
+        """Give back what cannot be started for want of room, and claim nothing for a while."""
+        if self.pump.claiming:
+            log.warning("%s; nothing is started for %g s", why, SCARCE_PAUSE)
+            self.pause()
+            asyncio.get_running_loop().call_later(SCARCE_PAUSE, self.resume)
+        self.pump.release(held.claim.id, held.claim.epoch)
 
     def _spec(self, held: Held, slot: Slot, job: JobDef, *, now: float) -> AttemptSpec:
         return runner.attempt_spec(

@@ -172,10 +172,10 @@ class PoolProcess:
         assert self._pool is not None  # noqa: S101 - started before
         self._say({"say": "ready", "pid": os.getpid()})
         while True:
-            running = len(self._pool.busy)
-            if running != self._reported:
-                self._reported = running
-                self._say({"say": "load", "running": running})
+            load = {"running": len(self._pool.busy), "unrecorded": self._pool.unrecorded}
+            if load != self._reported:
+                self._reported = load
+                self._say({"say": "load", **load})
             if self._pool.fenced.is_set():
                 self._say({"say": "fenced"})
                 self._pool.fenced.clear()

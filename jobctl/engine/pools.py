@@ -81,6 +81,7 @@ class PoolHandle:
         self.born = 0.0
         """Monotonic seconds; 0 for a process that was found alive."""
         self.running = 0
+        self.unrecorded = 0
         self.finished = False
         """True once it said that everything is settled."""
         self.reserved = 0
@@ -218,6 +219,7 @@ class PoolHandle:
                 self._on_load(self)
             case "load":
                 self.running = int(str(message["running"]))
+                self.unrecorded = int(str(message["unrecorded"]))
                 self._on_load(self)
             case "done":
                 self.finished = True

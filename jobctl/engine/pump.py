@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine.accounts import Accounts
 from jobctl.engine.batch import Batch, forget
+from jobctl.engine.complaints import Complaints
 from jobctl.errors import JobctlError
 from jobctl.model.run import LETTERS
 from jobctl.store import transitions
+from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +35,6 @@ log = logging.getLogger(__name__)
 SETTLE_MOST = 64
 LOW_FIRST_EVERY = 16
 """Every so many claims the lowest priority goes first, so that none starves."""
-RETRY_LEAST, RETRY_MOST = 0.1, 5.0
 RECONCILE_EVERY = 5.0
 """Seconds between checks that the store and this pool agree on what is claimed, while it holds
 anything; an idle pool is told by its supervisor, whose every beat brings the number."""
@@ -98,7 +99,8 @@ class Pump:
         self._reconcile = False
         self._hungry = asyncio.Event()
         self._acknowledged = asyncio.Event()
-        self._failures = 0
+        self._backoff = Backoff()
+        self._complaints = Complaints()
 
     def look(self) -> None:
         """Try a claim: a bell rang or a slot became free."""
@@ -173,15 +175,13 @@ class Pump:
             self._wake.clear()
             try:
                 await self._turn()
-                self._failures = 0
+                if self._complaints.worked():
+                    self._backoff.reset()
             except JobctlError as error:
-                self._failures += 1
                 self._reconcile = True
                 self._look = True
-                delay = min(RETRY_MOST, RETRY_LEAST * 2 ** min(self._failures, 10))
-                level = logging.WARNING if self._failures in (1, 10, 100) else logging.DEBUG
-                log.log(level, "store: %s; trying again in %.1f s", error, delay)
-                await asyncio.sleep(delay)
+                log.log(self._complaints.failed(error), "store: %s; trying again", error)
+                await asyncio.sleep(self._backoff.next())
                 self._wake.set()
 
     async def _turn(self) -> None:

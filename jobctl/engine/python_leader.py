@@ -87,7 +87,7 @@ class WarmPython:
             raise spawn.SpawnError(str(error)) from error
         except OSError as error:
             raise spawn.SpawnError(
-                f"{key.interpreter} cannot be started: {error.strerror}"
+                f"{key.interpreter} cannot be started: {error.strerror}", cause=error.errno
             ) from error
         self._warm = self._watch(key, child)
         return self._warm

@@ -1,8 +1,10 @@
 """Makes due runs ready, and takes back what dead supervisors had claimed.
 
-Death is judged by watching: a supervisor whose beat counter did not change for a full TTL of this
-observer's own unbroken connection is dead. No clocks are compared, and an observer that was cut
-off itself starts to watch anew, so neither a clock jump nor an outage of the store kills anybody.
+Death is judged by watching: a supervisor whose beat counter did not change for a full TTL is dead,
+if this observer watched all the time. It did not when its connection was made anew, when it did
+not get to look for a while (it or its host was stopped, or the store did not answer), or when the
+store did not take its own beats either. Then it starts to watch anew. No clocks are compared, so
+neither a clock jump nor an outage of the store kills anybody.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 TTL = 30.0
 """Seconds without a new beat after which a supervisor is dead."""
 LOOK_EVERY = 5.0
+GAP = 15.0
+"""Seconds between two looks, or two beats of our own, after which we have not watched."""
 LONGEST_WAIT = 15.0
 
 
@@ -31,9 +35,10 @@ class Promoter(Service):
     """Moves due runs to their queues at their time, expires what is too late."""
 
     name = "promoter"
+    longest_wait = LONGEST_WAIT
 
     def __init__(self, store: AsyncStore, keys: Keys) -> None:
-        super().__init__()
+        super().__init__(store)
         self._store = store
         self._keys = keys
 
@@ -53,18 +58,34 @@ class _Observation:
 
 
 class Rescuer(Service):
-    """Watches the other supervisors and rescues the runs of dead ones."""
+    """Watches the other supervisors and rescues the runs of dead ones.
+
+    ``ttl`` is in seconds, as :data:`TTL`; looks and gaps are shortened with it.
+    """
 
     name = "rescuer"
+    longest_wait = LOOK_EVERY
 
-    def __init__(self, store: AsyncStore, keys: Keys, *, supervisor: str, clock: Clock) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        store: AsyncStore,
+        keys: Keys,
+        *,
+        supervisor: str,
+        clock: Clock,
+        ttl: float = TTL,
+    ) -> None:
+        super().__init__(store)
         self._store = store
         self._keys = keys
         self._supervisor = supervisor
         self._clock = clock
+        self._ttl = ttl
+        self._gap = GAP * ttl / TTL
         self._seen: dict[str, _Observation] = {}
+        self._own = _Observation("", 0.0)
         self._generation = -1
+        self._looked_at = 0.0
 
     @property
     def alive(self) -> list[str]:
@@ -77,21 +98,39 @@ class Rescuer(Service):
             for sid in await self._store.run(queries.supervisors(self._keys))
             if sid != self._supervisor
         ]
-        if self._store.generation != self._generation:
-            self._generation = self._store.generation
-            self._seen.clear()
-        facts = await self._store.run_many([queries.supervisor(self._keys, sid) for sid in others])
-        now = self._clock.monotonic()
+        own, *facts = await self._store.run_many(
+            [queries.supervisor(self._keys, sid) for sid in (self._supervisor, *others)]
+        )
+        now = self._clock.boottime()
+        self._watch_myself(own.get("beat", ""), now)
         for sid, fact in zip(others, facts, strict=True):
             beat = fact.get("beat", "")
             seen = self._seen.get(sid)
             if seen is None or seen.beat != beat:
                 self._seen[sid] = _Observation(beat, now)
-            elif now - seen.since >= TTL or fact.get("st") == "lost":
+            elif now - seen.since >= self._ttl or fact.get("st") == "lost":
                 await self._rescue(sid, beat, fact.get("host", "?"))
+                self.turned()
         for sid in self._seen.keys() - set(others):
             del self._seen[sid]
-        return LOOK_EVERY
+        return LOOK_EVERY * self._ttl / TTL
+
+    def _watch_myself(self, own_beat: str, now: float) -> None:
+        """Forget what was seen of others when we were not fit to judge them since.
+
+        Called once everything was read: the connection may have been made anew meanwhile. A store
+        that refuses beats (its disk is full, it lacks replicas) still answers who asks, so that
+        everybody looks dead; then our own beat stands still too.
+        """
+        if own_beat != self._own.beat:
+            self._own = _Observation(own_beat, now)
+        unbroken = self._store.generation == self._generation
+        watched = now - self._looked_at <= self._gap
+        beats = now - self._own.since <= self._gap
+        self._generation = self._store.generation
+        self._looked_at = now
+        if not (unbroken and watched and beats):
+            self._seen.clear()
 
     async def _rescue(self, sid: str, beat: str, host: str) -> None:
         moved = await take_back(self._store, self._keys, supervisor=sid, seen_beat=beat)

@@ -29,6 +29,7 @@ class Retention(Service):
     """
 
     name = "retention"
+    longest_wait = EVERY
 
     def __init__(self, state_dir: Path, *, clock: Clock) -> None:
         super().__init__()

@@ -98,6 +98,7 @@ class Scheduler(Service):
     """
 
     name = "scheduler"
+    longest_wait = LOOK_AGAIN
 
     def __init__(
         self,
@@ -111,7 +112,7 @@ class Scheduler(Service):
         peers: Callable[[], Iterable[str]],
         clock: Clock,
     ) -> None:
-        super().__init__()
+        super().__init__(store)
         self._store = store
         self._keys = keys
         self._supervisor = supervisor

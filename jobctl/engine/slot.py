@@ -126,7 +126,8 @@ class Slot:
         try:
             return await pipeline
         except spawn.SpawnError as error:
-            finding = Finding(OutcomeKind.FAILED, Reason.SPAWN, str(error))
+            kind = OutcomeKind.NOT_STARTED if error.scarce else OutcomeKind.FAILED
+            finding = Finding(kind, Reason.SPAWN, str(error))
             return self._outcome(spec, Ending(finding, error.status))
         finally:
             self._place.outputs.discard(self._output)
@@ -335,7 +336,7 @@ class Slot:
             )
         except OSError as error:
             raise spawn.SpawnError(
-                f"the log {error.filename} cannot be written: {error.strerror}"
+                f"the log {error.filename} cannot be written: {error.strerror}", cause=error.errno
             ) from error
         self._place.outputs.add(self._output)
         return fd
@@ -345,7 +346,8 @@ class Slot:
             self._exchange.begin(spec.run_id, spec.number, owner=launch.identity.owner)
         except OSError as error:
             raise spawn.SpawnError(
-                f"{error.filename} cannot be made for the job's user: {error.strerror}"
+                f"{error.filename} cannot be made for the job's user: {error.strerror}",
+                cause=error.errno,
             ) from error
         return attempt_environment(
             spec,

@@ -34,12 +34,23 @@ _KEPT = 512
 """Prepared jobs kept in memory; with more of them the oldest is prepared again."""
 
 
-class SpawnError(JobctlError):
-    """Raised when no process could be made; ``status`` is what a shell would have exited with."""
+SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM))
+"""What says nothing of the job: the pool or the host has no room for another process now."""
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+
+class SpawnError(JobctlError):
+    """Raised when no process could be made; ``status`` is what a shell would have exited with.
+
+    ``cause`` is the number of the system's error, if there is one.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, cause: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.scarce = cause in SCARCE
+        """Whether the same start may work in a moment, or elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +230,7 @@ def _explain_program(error: OSError, program: str, why: str) -> SpawnError:
             text = f"{why}: limits of the daemon or the host are used up; raise them, or use fewer slots"
         case _:
             text = why
-    return SpawnError(f"{program} cannot be started: {text}")
+    return SpawnError(f"{program} cannot be started: {text}", cause=error.errno)
 
 
 def _missing(program: str) -> str:

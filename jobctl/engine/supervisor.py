@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import jobctl
 from jobctl.engine import announce, takeover
 from jobctl.engine.burst import wait_idle
+from jobctl.engine.condition import Condition
 from jobctl.engine.duties import Duties
 from jobctl.engine.fleet import Fleet
 from jobctl.engine.lock import StateLock, prepare
@@ -20,13 +21,16 @@ from jobctl.engine.notify import Notifier, watchdog_period
 from jobctl.engine.orphans import reap_orphans
 from jobctl.engine.pools import Identity
 from jobctl.engine.processes import become_subreaper
+from jobctl.engine.readiness import Patience
 from jobctl.engine.rendezvous import Rendezvous
 from jobctl.engine.roster import stray_exits
+from jobctl.engine.standing import Standing
 from jobctl.engine.succession import code_version
+from jobctl.engine.watchdog import Watchdog
 from jobctl.errors import JobctlError
 from jobctl.model.admission import limit_sizes
 from jobctl.store import membership, transitions
-from jobctl.store.aio import AsyncStore, Backoff
+from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
 
 if TYPE_CHECKING:
@@ -86,8 +90,15 @@ class Supervisor:
         self._ears = AsyncStore(address, name="jobctl-supervisor-ears")
         self._state_dir = Path(config.settings.state_dir)
         self.notifier = Notifier.from_environment()
+        self._condition = Condition(on_change=self._tell_status, unrecorded=self._unrecorded)
+        self._watchdog = Watchdog(clock=clock, on_stuck=self._on_bug)
+        self._standing = Standing(readmit=self._readmit, renew=self._renew, on_bug=self._on_bug)
         self._started_at = clock.epoch()
         self._stop = asyncio.Event()
+        self._patience = Patience(
+            self._store, self._keys, condition=self._condition, stop=self._stop
+        )
+        self._serving = False
         self.replaced = False
         """True after :meth:`run` when this process is to be replaced by a new one of itself."""
         self._bug: BaseException | None = None
@@ -96,7 +107,6 @@ class Supervisor:
         self._reloads = 0
         self._reload_asked = False
         self._reloading: asyncio.Task[None] | None = None
-        self._rejoining: asyncio.Task[None] | None = None
         self._duties: Duties | None = None
         self._rendezvous: Rendezvous | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -111,17 +121,7 @@ class Supervisor:
             self._install_signals()
             await self._open_store()
             facts = self._lock.facts()
-            earlier = await takeover.resume(
-                facts, boot_id=self._boot_id, store=self._store, keys=self._keys
-            )
-            self._sid = earlier or self._sid
-            inheritance = await takeover.inherit(
-                facts,
-                state_dir=self._state_dir,
-                supervisor=self._sid,
-                store=self._store,
-                keys=self._keys,
-            )
+            inheritance = await self._patience.insist(lambda: self._take_over(facts))
             self._write_facts()
             self._fleet = self._new_fleet()
             self._rendezvous = Rendezvous(self._state_dir, self._fleet.greet)
@@ -138,14 +138,25 @@ class Supervisor:
 
     # Start
 
+    async def _take_over(self, facts: dict[str, object]) -> tuple[list[PoolFiles], list[PoolFiles]]:
+        """Go on for an earlier supervisor if that is possible, else end what it left."""
+        earlier = await takeover.resume(
+            facts, boot_id=self._boot_id, store=self._store, keys=self._keys
+        )
+        self._sid = earlier or self._sid
+        return await takeover.inherit(
+            facts,
+            state_dir=self._state_dir,
+            supervisor=self._sid,
+            store=self._store,
+            keys=self._keys,
+        )
+
     async def _open_store(self) -> None:
         if self._embedded is not None:
             await self._embedded.start()
             self._tasks.append(asyncio.create_task(self._embedded.watch()))
-        await takeover.connect(self._store, stop=self._stop, on_wait=self._waits_for_store)
-
-    def _waits_for_store(self) -> None:
-        self.notifier.send("STATUS=waiting for the store")
+        await self._patience.wait_ready(shared=self._embedded is None)
 
     def _identity(self) -> Identity:
         return Identity(
@@ -159,12 +170,13 @@ class Supervisor:
             code=code_version(),
             store=self._store,
             keys=self._keys,
-            on_fenced=self._on_fenced,
+            on_fenced=self._ask_how_we_stand,
             clock=self._clock,
         )
 
     async def _serve(self, own: list[PoolFiles], living: list[PoolFiles]) -> None:
-        await self._register()
+        await self._patience.insist(self._register)
+        self._serving = True
         for files in living:
             self._fleet.banish(files)
         await self._fleet.start(self._config, own)
@@ -192,24 +204,26 @@ class Supervisor:
 
     def _write_facts(self) -> None:
         """Write down what the next supervisor of this state directory must know of this one."""
-        self._lock.write_facts({"supervisor": self._sid, "pid": os.getpid(), "boot": self._boot_id})
+        try:
+            self._lock.write_facts(
+                {"supervisor": self._sid, "pid": os.getpid(), "boot": self._boot_id}
+            )
+        except OSError:
+            log.exception(
+                "supervisor.json cannot be written; should this daemon be killed, the next one "
+                "does not go on with what runs"
+            )
 
-    async def _register(self, error: str | None = None) -> bool:
-        """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded.
-
-        Returns False when the store takes this supervisor for dead.
-        """
+    async def _register(self, error: str | None = None) -> None:
+        """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded."""
         facts = announce.facts(
             self._config, host=self._host, timezone=self._timezone, started_at=self._started_at
         )
         if error is not None:
             self._reloads += 1
             facts |= {"reloads": str(self._reloads), "reload_error": error}
-        answer = await self._store.run(
-            membership.register(self._keys, supervisor=self._sid, facts=facts)
-        )
+        await self._store.run(membership.register(self._keys, supervisor=self._sid, facts=facts))
         await self._store.run(transitions.set_limits(self._keys, limit_sizes(self._config)))
-        return answer >= 0
 
     def _start_duties(self) -> Duties:
         duties = Duties(
@@ -224,7 +238,9 @@ class Supervisor:
             fleet=self._fleet,
             scheduling=self._scheduling,
             on_message=self._on_message,
-            on_fenced=self._on_fenced,
+            on_lost=self._on_lost,
+            condition=self._condition,
+            watchdog=self._watchdog,
             clock=self._clock,
         )
         duties.configure(self._config)
@@ -342,45 +358,32 @@ class Supervisor:
         finally:
             self.notifier.send("READY=1", f"STATUS={self._status()}")
 
-    def _on_fenced(self) -> None:
-        if self._rejoining is None or self._rejoining.done():
-            self._rejoining = asyncio.create_task(self._rejoin())
+    def _ask_how_we_stand(self) -> None:
+        """Beat at once: a pool's claim was refused, and the beat tells why."""
+        if self._duties is not None:
+            self._duties.beat()
 
-    async def _rejoin(self) -> None:
-        """Be known to the store again, under this id or another; the process goes on."""
-        backoff = Backoff()
-        while not self._stop.is_set():
-            try:
-                if await self._register():
-                    log.error(
-                        "THE STORE HAS LOST DATA: it does not know supervisor %s any more; "
-                        "registered anew. Runs that were accepted before may be gone: see `jobctl "
-                        "doctor`", self._sid,
-                    )  # fmt: skip
-                    await self._fleet.admit_again()
-                    if self._duties is not None:
-                        self._duties.configure(self._config)
-                else:
-                    await self._begin_anew()
-            except JobctlError as error:
-                log.warning("cannot register again: %s", error)
-                await asyncio.sleep(backoff.next())
-            else:
-                return
+    def _on_lost(self, unknown: bool) -> None:  # noqa: FBT001 - the heartbeat's word
+        if not self._stop.is_set():
+            self._standing.lost(unknown=unknown)
 
-    async def _begin_anew(self) -> None:
-        """Go on under another id: others have taken over what ran under this one."""
-        old, self._sid = self._sid, self._new_id()
-        log.error(
-            "supervisor %s was taken for dead and its runs were rescued; stopping what runs here, "
-            "and going on as %s", old, self._sid,
-        )  # fmt: skip
+    async def _readmit(self) -> None:
+        """Register again with a store that has lost its data."""
+        await self._patience.insist(self._register)
+        await self._patience.insist(self._fleet.readmit)
+        if self._duties is not None:
+            self._duties.configure(self._config)
+
+    async def _renew(self) -> None:
+        """Go on under a new id: the runs of the old one were given to others."""
         if self._duties is not None:
             await self._duties.stop()
+        self._sid = self._new_id()
         self._write_facts()
-        await self._register()
-        await self._fleet.begin_anew(self._identity(), self._config)
+        await self._patience.insist(self._register)
+        await self._patience.insist(lambda: self._fleet.renew(self._identity()))
         self._duties = self._start_duties()
+        log.info("going on as supervisor %s", self._sid)
 
     def _on_bug(self, error: BaseException) -> None:
         log.critical("unexpected error; stopping in order", exc_info=error)
@@ -390,7 +393,10 @@ class Supervisor:
     async def _pet_watchdog(self, period: float | None) -> None:
         while True:
             await asyncio.sleep(period or 10.0)
-            self.notifier.send("WATCHDOG=1", f"STATUS={self._status()}")
+            self._watchdog.look()
+            if self._watchdog.well:
+                self.notifier.send("WATCHDOG=1")
+            self._tell_status()
 
     async def _reap(self) -> None:
         """Collect orphans: attempts among them whose pool and keeper are dead."""
@@ -402,7 +408,18 @@ class Supervisor:
         return {self._embedded.pid} if self._embedded is not None else set()
 
     def _status(self) -> str:
-        return f"{self._fleet.running} running, {len(self._config.jobs)} jobs"
+        if not self._serving:
+            return "; ".join(("starting", *self._condition.parts))
+        parts = [f"{self._fleet.running} running, {len(self._config.jobs)} jobs"]
+        if self._stop.is_set():
+            parts.insert(0, "finishing what runs")
+        return "; ".join((*parts, *self._condition.parts))
+
+    def _unrecorded(self) -> int:
+        return self._fleet.unrecorded if self._serving else 0
+
+    def _tell_status(self) -> None:
+        self.notifier.send(f"STATUS={self._status()}")
 
     async def _stop_when_idle(self) -> None:
         await wait_idle(self._store, self._keys, self._fleet, self._config)
@@ -415,8 +432,10 @@ class Supervisor:
 
         Schedules first, so that nothing new comes; then pools; the heartbeat last, for their sake.
         """
-        self.notifier.send("STOPPING=1", "STATUS=finishing what runs")
+        duties.beat()
+        self.notifier.send("STOPPING=1", f"STATUS={self._status()}")
         await duties.stop_scheduling()
+        await self._standing.close()
         await self._fleet.drain(self._deadline)
         await duties.stop()
         left = await takeover.leave(self._store, self._keys, supervisor=self._sid)

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 from jobctl.engine import journal_content, leftovers
 from jobctl.engine.rescuer import take_back
 from jobctl.engine.roster import known_pools, stray_exits
-from jobctl.errors import JobctlError, UnreachableError
+from jobctl.errors import JobctlError
 from jobctl.store import membership, transitions
-from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from jobctl.engine.roster import PoolFiles
@@ -99,27 +98,6 @@ def _clear(spool: Path, *, kept: list[PoolFiles]) -> None:
         if not path.name.startswith(prefixes):
             with contextlib.suppress(OSError):
                 path.unlink()
-
-
-async def connect(store: AsyncStore, *, stop: asyncio.Event, on_wait: Callable[[], None]) -> None:
-    """Return when the store is reached, however long that takes.
-
-    ``on_wait`` is called when it is not there at once. Raises ``NotPermittedError`` for wrong
-    credentials, and ``UnreachableError`` when ``stop`` is set meanwhile.
-    """
-    try:
-        await store.connect()
-    except UnreachableError as error:
-        log.warning("%s; waiting for it", error)
-        on_wait()
-        connecting = asyncio.create_task(store.wait_connected(Backoff()))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not connecting.done():
-            connecting.cancel()
-            raise
-        await connecting
 
 
 async def leave(store: AsyncStore, keys: Keys, *, supervisor: str) -> bool:

@@ -25,8 +25,8 @@ from jobctl.store import directory as files
 from jobctl.store import sockets
 from jobctl.store.address import SOCKET_NAME, Address
 from jobctl.store.aio import AsyncStore, Backoff
-from jobctl.store.calls import Call
 from jobctl.store.failures import StoreBusyError
+from jobctl.store.pulse import PING, Pulse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,8 +49,6 @@ STEADY = 10.0
 """Seconds after which a server counts as well, so that restarts begin quickly again."""
 
 LOG_CHECK = 3600.0
-
-PING = Call(("PING",), lambda reply: reply)
 
 
 class EmbeddedStore:
@@ -83,7 +81,16 @@ class EmbeddedStore:
         await self._bring_up(deadline)
 
     async def watch(self) -> None:
-        """Start the server again whenever it ends, until :meth:`stop`."""
+        """Start the server again whenever it ends, and tell of its silence, until :meth:`stop`."""
+        pulse = Pulse(self.address, pid=lambda: self.pid, clock=self._clock)
+        listening = asyncio.create_task(pulse.watch(), name="store pulse")
+        try:
+            await self._keep_up()
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def _keep_up(self) -> None:
         backoff = Backoff()
         while not self._stopping:
             born = self._clock.monotonic()

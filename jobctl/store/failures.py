@@ -77,7 +77,13 @@ def ends_connection(reply: str) -> bool:
 
 
 def server_failure(reply: str, address: Address) -> JobctlError:
-    """Return the error that stands for the error reply ``reply``."""
+    """Return the error that stands for the error reply ``reply``, which it keeps."""
+    failure = _failure(reply, address)
+    failure.reply = reply
+    return failure
+
+
+def _failure(reply: str, address: Address) -> JobctlError:
     word = first_word(reply)
     if word in BUSY:
         return StoreBusyError(f"{address}: {BUSY[word]} ({reply})")
@@ -119,7 +125,15 @@ def _too_old(reply: str, address: Address) -> JobctlError:
     return ConfigError(f"{address}: the server is older than Redis 7; upgrade it ({reply})")
 
 
+def _newer(reply: str, address: Address) -> JobctlError:
+    return ConfigError(
+        f"{address}: this namespace was laid out by a newer jobctl, nothing in it was touched; "
+        f"upgrade this host ({reply})"
+    )
+
+
 PHRASES = {
+    "SCHEMA ": _newer,
     # Strangers may not even send a call of ours: it is too long for one who has no password.
     "unauthenticated ": _refused,
     "ACL failure in script": _refused,

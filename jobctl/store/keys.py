@@ -25,6 +25,7 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     h:<job>       LIST    final run ids, newest first; hf:<job> failed ones when kept apart
     l:<id>        STREAM  shipped output of a run: a attempt, o offset, d data; expires with it
     bad           LIST    newest 1000 ids whose records could not be understood
+    schema        STRING  how the keys are laid out; a jobctl that knows only an older one keeps off
     latest        HASH    job → id of its latest run; @last → the last of all
     n             HASH    counters: submitted, ticks, rescued, retried, bad, and one a final letter
 
@@ -127,6 +128,11 @@ class Keys:
     def log(self, run_id: str) -> str:
         """STREAM; one entry with the tail once the run is final; expires with the run."""
         return f"{self.prefix}l:{run_id}"
+
+    @property
+    def schema(self) -> str:
+        """STRING, set by the first supervisor."""
+        return f"{self.prefix}schema"
 
     @property
     def latest(self) -> str:

@@ -21,6 +21,9 @@ def _int(reply: object) -> int:
     return int(reply)  # type: ignore[call-overload, no-any-return]
 
 
+UNKNOWN = -2
+
+
 @record(frozen=True, slots=True)
 class BeatReply:
     """The answer to a beat."""
@@ -31,6 +34,8 @@ class BeatReply:
     owned: tuple[int, ...]
     beat: int = 0
     """This beat's number: hand it to the next beat as ``heard``."""
+    unknown: bool = False
+    """With ``fenced``: nobody declared it lost, the store lost its data."""
 
 
 def register(keys: Keys, *, supervisor: str, facts: Mapping[str, str]) -> Call[float]:
@@ -55,7 +60,14 @@ def beat(
 
     def decode(reply: object) -> BeatReply:
         status, now, messages, number, *owned = items_of(reply)
-        return BeatReply(status < 0, now / 1000, _texts(messages), tuple(owned), number)
+        return BeatReply(
+            fenced=status < 0,
+            now=now / 1000,
+            messages=_texts(messages),
+            owned=tuple(owned),
+            beat=number,
+            unknown=status == UNKNOWN,
+        )
 
     return Call(
         (keys.prefix, supervisor, load, "" if heard is None else heard, *owners),

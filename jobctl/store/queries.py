@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from jobctl.store.keys import Keys
 
 PRIORITIES = range(9, -1, -1)
+NO_EVICTION = "noeviction"
+"""The only ``maxmemory-policy`` that throws no runs away."""
 
 
 def _ids(reply: object) -> list[str]:

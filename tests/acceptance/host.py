@@ -42,6 +42,8 @@ class Host:
     directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="jch")))
     redis: str | None = None
     name: str = "host-a"
+    extra: dict[str, str] = field(default_factory=dict)
+    """More of the environment of the daemon and of commands."""
     daemons: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -79,7 +81,7 @@ class Host:
         with (self.directory / "daemon.log").open("a") as log:
             daemon = subprocess.Popen(
                 [sys.executable, "-m", "jobctl", "daemon", *options],
-                env=self.environment,
+                env={**self.environment, **self.extra},
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -113,7 +115,7 @@ class Host:
     def call(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "jobctl", *words],
-            env=self.environment,
+            env={**self.environment, **self.extra},
             cwd=self.directory,
             capture_output=True,
             text=True,

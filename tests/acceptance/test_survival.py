@@ -298,7 +298,7 @@ def test_store_that_forgot_everything_costs_no_running_attempt(host: Host) -> No
     pid = host.wait_state(run_id, "running")["pid"]
     _raw(host, "FLUSHALL")
 
-    wait_until(lambda: "THE STORE HAS LOST DATA" in host.log, what="registered again")
+    wait_until(lambda: "THE STORE HAS LOST ITS DATA" in host.log, what="registered again")
     assert pid is None or psutil.pid_exists(pid)
     go(host, 0)
     wait_until(lambda: f"THE STORE HAS LOST run {run_id}" in host.log, what="the outcome is kept")

@@ -6,11 +6,11 @@
 -- ARGV     supervisor id, its load as text, the last beat whose answer it got ("" = take messages
 --          off at once), then its owner ids …
 -- Returns  {status, now, messages, beat, then per owner id the size of its own set}
---          status 1 = up, -1 = fenced or unknown: take a new id
+--          status 1 = up, -1 = fenced: take a new id; -2 = unknown, the store lost its data
 -- Messages stay until the supervisor names the beat that brought them, so a lost answer loses none.
 local key = P .. 'sup:' .. ARGV[1]
 local v = call('HMGET', key, 'st', 'beat', 'told')
-if v[1] ~= 'up' then return { -1, NOW, {}, 0 } end
+if v[1] ~= 'up' then return { v[1] and -1 or -2, NOW, {}, 0 } end
 local mailbox = P .. 'mb:' .. ARGV[1]
 if ARGV[3] ~= '' and ARGV[3] == v[2] then call('LTRIM', mailbox, tonumber(v[3] or '') or 0, -1) end
 local messages = call('LRANGE', mailbox, 0, LOOKAHEAD - 1)

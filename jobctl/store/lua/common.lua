@@ -10,6 +10,14 @@ local LOOKAHEAD = 100
 local time = call('TIME')
 local NOW = time[1] * 1000 + math.floor(time[2] / 1000)
 
+-- How the keys are laid out. A namespace laid out by a newer program is left alone.
+local SCHEMA = 1
+local schema = redis.pcall('GET', P .. 'schema')
+schema = type(schema) == 'string' and tonumber(schema) or 0
+if schema > SCHEMA then
+  return redis.error_reply('SCHEMA ' .. schema .. ' is in use, this jobctl knows ' .. SCHEMA)
+end
+
 local counts = {}
 local function count(name, by) counts[name] = (counts[name] or 0) + (by or 1) end
 local function flush_counts()
@@ -97,6 +105,9 @@ local function load(id)
   r.xp = tonumber(r.xp or '')
   return r
 end
+
+-- True when there is nothing at all of a run that was known: the store lost data.
+local function gone(id) return call('EXISTS', record(id)) == 0 end
 
 local FINAL = { k = true, x = true, v = true, e = true, s = true }
 

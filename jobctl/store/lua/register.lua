@@ -7,6 +7,7 @@
 -- Returns  now, or -1 when it was declared lost: take a new id
 local key = P .. 'sup:' .. ARGV[1]
 if call('HGET', key, 'st') == 'lost' then return -1 end
+if schema < SCHEMA then call('SET', P .. 'schema', SCHEMA) end
 call('SADD', P .. 'sups', ARGV[1])
 call('HSET', key, 'st', 'up', 'bt', NOW, unpack(ARGV, 2))
 call('HSETNX', key, 'beat', '1')

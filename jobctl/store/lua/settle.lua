@@ -6,7 +6,7 @@
 -- ARGV     owner id, then per run: id, epoch, letter, reason, delay ms (for d), number of fields,
 --          then that many names and values to set
 -- Returns  per run: the letter it now has; already (this epoch was settled before: a replay);
---          stale (not ours any more: discard); gone (no such run: it was forgotten, or lost)
+--          stale (not ours any more: discard); gone (the store lost the run: keep what is known)
 local owner = ARGV[1]
 local out = {}
 
@@ -29,7 +29,7 @@ local function settle(id, epoch, letter, reason, delay, fields)
   local r = load(id)
   if not r or r.o ~= owner then
     call('SREM', P .. 'own:' .. owner, id)
-    return call('EXISTS', record(id)) == 1 and 'stale' or 'gone'
+    return gone(id) and 'gone' or 'stale'
   end
   if r.ep ~= epoch then return 'stale' end
   if r.s ~= 'c' and r.s ~= 'r' then return 'already' end

@@ -4,16 +4,14 @@
 --
 -- KEYS[1]  prefix
 -- ARGV     owner id, then per run: id, epoch, attempt, started ms, pid
--- Returns  per run: ok, cancelled (a revoke came first: do not start, or stop), stale (not ours any
---          more), gone (no such run: the store has lost it)
+-- Returns  per run: ok, cancelled (a revoke came first: do not start, or stop), stale (not ours any more),
+--          gone (the store lost the run)
 local owner = ARGV[1]
 local out = {}
 for i = 2, #ARGV, 5 do
   local r = load(ARGV[i])
-  if not r and call('EXISTS', record(ARGV[i])) == 0 then
-    out[#out + 1] = 'gone'
-  elseif not r or r.o ~= owner or r.ep ~= ARGV[i + 1] or (r.s ~= 'c' and r.s ~= 'r') then
-    out[#out + 1] = 'stale'
+  if not r or r.o ~= owner or r.ep ~= ARGV[i + 1] or (r.s ~= 'c' and r.s ~= 'r') then
+    out[#out + 1] = gone(ARGV[i]) and 'gone' or 'stale'
   else
     call('HSET', record(r.id), 's', 'r', 'at', ARGV[i + 2], 'st', ARGV[i + 3], 'pi', ARGV[i + 4])
     call('HSETNX', record(r.id), 'fs', ARGV[i + 3])

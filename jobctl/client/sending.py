@@ -1,0 +1,175 @@
+"""Requests on their way to the store: what it answered, and what is done when it does not.
+
+A command waits a moment for a store that is away. Then it says which of two things is true:
+"not accepted", when nothing can have arrived, or that nobody knows, when something was sent; the
+run ids, made before, let it be repeated either way.
+"""
+
+from __future__ import annotations
+
+from jobctl.errors import UnreachableError
+from jobctl.store import queries, transitions
+from jobctl.store.failures import LostReplyError, StoreBusyError
+from jobctl.store.space import room
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
+
+    from jobctl.client.open import Session
+    from jobctl.errors import JobctlError
+    from jobctl.model.admission import NewRun
+    from jobctl.store.calls import Call
+    from jobctl.store.transitions import Answer
+
+BATCH_RUNS = 500
+"""Runs in one call: a script that is short enough not to be noticed by others."""
+BATCH_BYTES = 1024 * 1024
+AWAY = (UnreachableError, LostReplyError, StoreBusyError)
+"""What a store that cannot be used now raises."""
+
+
+class Receipt:
+    """What became of one wish."""
+
+    __slots__ = ("answer", "id", "job")
+
+    def __init__(self, run: NewRun, answer: Answer) -> None:
+        self.job = run.request.job
+        self.answer = answer
+        self.id = answer.detail if answer.kind == "unique" else run.request.id
+        """The run to look at: of a unique job that waits already, the one that waits."""
+
+    @property
+    def full(self) -> bool:
+        """True when the queue was full: there is no such run."""
+        return self.answer.kind == "full"
+
+    @property
+    def accepted(self) -> bool:
+        """True when the run, or the one it repeats, will be run or was."""
+        return self.answer.kind in ("ok", "dup", "unique")
+
+    @property
+    def spooled(self) -> bool:
+        """True when the store has not heard of it yet: the supervisor of this host will submit it."""
+        return self.answer.kind == "spooled"
+
+
+class LostSubmitError(LostReplyError):
+    """Raised when the answer to a submit was lost: the runs may or may not be there."""
+
+    code = "unknown"
+
+    def __init__(self, ids: Sequence[str], cause: LostReplyError) -> None:
+        self.ids = list(ids)
+        again = f"--id {ids[0]}" if len(ids) == 1 else "the same ids"
+        super().__init__(f"{cause}; repeat it with {again}, it cannot run twice")
+
+
+def send_one(session: Session, run: NewRun, *, spool: bool = False) -> tuple[Receipt, bool]:
+    """Submit one run; tells also whether any supervisor is known to the store.
+
+    With ``spool`` it is left to the supervisor of this host when the store cannot take it now.
+    """
+    calls = (transitions.submit(session.keys, [run]), queries.supervisors(session.keys))
+    try:
+        (answer,), supervisors = _send(session, calls, [run])
+    except AWAY as error:
+        if not spool:
+            raise
+        return _spooled(session, [run], error)[0], True
+    return Receipt(run, answer), bool(supervisors)
+
+
+def send_many(
+    session: Session, runs: Iterable[NewRun], *, spool: bool = False
+) -> Iterator[Receipt]:
+    """Submit many runs in order; a later batch is sent when the receipts of one were taken.
+
+    With ``spool`` those that the store cannot take now are left to the supervisor of this host.
+    """
+    away: JobctlError | None = None
+    for batch in batches(runs):
+        if away is None:
+            try:
+                (answers,) = _send(session, (transitions.submit(session.keys, batch),), batch)
+            except AWAY as error:
+                if not spool:
+                    raise
+                away = error
+        if away is not None:
+            yield from _spooled(session, batch, away)
+            continue
+        for run, answer in zip(batch, answers, strict=True):
+            yield Receipt(run, answer)
+
+
+def _send(session: Session, calls: Sequence[Call[Any]], runs: Sequence[NewRun]) -> list[Any]:
+    """Carry out a submit, again when its answer was lost: the ids make that safe.
+
+    Raises ``LostSubmitError`` when something was sent and no answer comes after all, and
+    ``UnreachableError`` or ``NotAcceptedError`` when the runs were certainly not accepted.
+    """
+    if session.settings.redis is None:
+        _check_room(session.settings.state_dir)
+    patience = session.patience()
+    try:
+        return session.run_many(calls, patience=patience)
+    except AWAY as error:
+        if patience.lost is not None:
+            raise LostSubmitError([run.request.id for run in runs], patience.lost) from error
+        failure = type(error)(f"not accepted: {error}")
+        failure.reply = error.reply
+        raise failure from error
+
+
+def _check_room(state_dir: str) -> None:
+    """Raise ``StoreBusyError`` while the embedded store's disk is nearly full.
+
+    What is left is for the runs that were accepted: a store that cannot write does not live.
+    """
+    found = room(state_dir)
+    if found is not None and found.little:
+        raise StoreBusyError(
+            f"not accepted: disk nearly full, {found.free >> 20} MiB are free in {state_dir} and "
+            f"{found.floor >> 20} MiB are kept for the runs that were accepted; free some space"
+        )
+
+
+def _spooled(session: Session, runs: Sequence[NewRun], error: JobctlError) -> list[Receipt]:
+    """Leave runs to the supervisor of this host; raises ``error`` when that cannot be done."""
+    from jobctl.store import unsent  # noqa: PLC0415 (only in trouble)
+
+    settings = session.settings
+    try:
+        unsent.put(
+            settings.state_dir,
+            namespace=settings.namespace,
+            runs=runs,
+            now=session.clock.epoch(),
+        )
+    except OSError as cause:
+        if isinstance(error, LostSubmitError):
+            raise error from cause
+        raise type(error)(
+            f"{error}; and it cannot be left to the daemon of this host: "
+            f"{settings.state_dir}: {cause.strerror}"
+        ) from cause
+    return [Receipt(run, transitions.Answer("spooled")) for run in runs]
+
+
+def batches(runs: Iterable[NewRun]) -> Iterator[list[NewRun]]:
+    """Split ``runs`` so that no call takes the store more than a few milliseconds."""
+    batch: list[NewRun] = []
+    size = 0
+    for run in runs:
+        batch.append(run)
+        size += 200 + sum(len(arg) for arg in run.request.args if isinstance(arg, str))
+        size += sum(len(arg) for arg in run.request.kwargs.values() if isinstance(arg, str))
+        if len(batch) >= BATCH_RUNS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

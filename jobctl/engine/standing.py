@@ -1,0 +1,71 @@
+"""What a supervisor does when the store does not count it among the living any more.
+
+There are two reasons, and they want opposite things. A store that *lost its data* knows nobody:
+what runs here runs nowhere else, so it goes on, and the supervisor registers again. A supervisor
+that was *taken for dead* lost its runs to others: what runs here must stop, and the supervisor
+goes on under a new id, because everything said under the old one is refused from now on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from jobctl.errors import JobctlError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
+
+
+class Standing:
+    """Acts on what a heartbeat learned; one thing at a time.
+
+    ``readmit`` registers again under the old id; ``renew`` stops what runs and takes a new one.
+    An exception of either is a bug and goes to ``on_bug``.
+    """
+
+    def __init__(
+        self,
+        *,
+        readmit: Callable[[], Awaitable[None]],
+        renew: Callable[[], Awaitable[None]],
+        on_bug: Callable[[BaseException], None],
+    ) -> None:
+        self._readmit = readmit
+        self._renew = renew
+        self._on_bug = on_bug
+        self._task: asyncio.Task[None] | None = None
+
+    def lost(self, *, unknown: bool) -> None:
+        """Note that a beat was refused: the supervisor is ``unknown``, or was taken for dead."""
+        if self._task is not None and not self._task.done():
+            return
+        if unknown:
+            log.critical(
+                "THE STORE HAS LOST ITS DATA: it does not know this supervisor any more. "
+                "Registering again; what runs goes on. Runs that waited are gone unless a backup "
+                "is put back, see `jobctl doctor`"
+            )
+        else:
+            log.critical(
+                "this supervisor was taken for dead while it could not reach the store, and its "
+                "runs were given to others; stopping them here and going on under a new id"
+            )
+        self._task = asyncio.create_task(self._act(unknown=unknown), name="standing")
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _act(self, *, unknown: bool) -> None:
+        try:
+            await (self._readmit() if unknown else self._renew())
+        except JobctlError as error:
+            log.warning("%s; trying again at the next heartbeat", error)
+        except Exception as error:  # noqa: BLE001 - the boundary of a task of its own
+            self._on_bug(error)

@@ -1,0 +1,89 @@
+"""Stories of a supervisor that its store has forgotten, or given up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobctl.store import membership, queries
+from jobctl.store.address import Address
+from jobctl.store.blocking import BlockingStore
+from jobctl.store.keys import Keys
+from tests.acceptance.host import wait_until
+from tests.acceptance.test_outages import Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KEYS = Keys("default")
+
+
+@pytest.fixture
+def running(server_binary: Path) -> Iterator[Scene]:
+    scene = Scene(server_binary)
+    scene.server.start()
+    scene.host.start()
+    yield scene
+    scene.close()
+
+
+def supervisors(scene: Scene) -> list[str]:
+    with BlockingStore(Address(path=str(scene.server.path))) as store:
+        return list(store.run(queries.supervisors(KEYS)))
+
+
+def test_after_flushall_the_supervisor_goes_on_and_says_what_happened(running: Scene) -> None:
+    run_id = running.held_run()
+    (before,) = supervisors(running)
+    running.server.raw("FLUSHALL")
+    wait_until(lambda: supervisors(running) == [before], what="it registers again")
+    assert "THE STORE HAS LOST ITS DATA" in running.host.log
+    other = running.host.submit("quick", "--wait").strip()
+    assert run_id not in running.host.lines("done")
+    running.let_go()
+
+    running.wait_done(run_id)
+    wait_until(
+        lambda: (
+            f"THE STORE HAS LOST run {run_id}: its outcome (succeeded)"
+            in running.host.log
+        ),
+        what="the alarm",
+    )
+    assert sorted(running.host.lines("done")) == sorted([run_id, other])
+    assert running.host.daemons[-1].poll() is None
+
+
+def test_a_supervisor_whose_own_keys_were_deleted_loses_nothing(running: Scene) -> None:
+    run_id = running.held_run()
+    (before,) = supervisors(running)
+    running.server.raw("DEL", KEYS.supervisor(before), KEYS.supervisors, KEYS.pools(before))
+    wait_until(lambda: supervisors(running) == [before], what="it registers again")
+    running.let_go()
+
+    running.assert_once(run_id)
+    assert running.host.submit("quick", "--wait")
+
+
+def test_a_supervisor_taken_for_dead_stops_its_runs_and_goes_on_under_a_new_id(
+    running: Scene,
+) -> None:
+    run_id = running.held_run()
+    (before,) = supervisors(running)
+    pid = running.host.inspect(run_id)["pid"]
+    with BlockingStore(Address(path=str(running.server.path))) as store:
+        # What another host's rescuer does after a partition.
+        assert store.run(membership.rescue(KEYS, supervisor=before)).moved == 1
+    wait_until(lambda: supervisors(running) not in ([], [before]), what="a new id")
+    record = running.host.wait_state(run_id, "running")
+    assert record["pid"] != pid
+    running.let_go()
+
+    assert running.host.wait_state(run_id)["state"] == "succeeded"
+    assert running.host.lines("done") == [run_id]
+    assert "was taken for dead" in running.host.log
+    assert running.host.daemons[-1].poll() is None
+    assert running.host.stop() == 0
+    assert supervisors(running) == []
