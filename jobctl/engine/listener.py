@@ -10,6 +10,7 @@ from jobctl.errors import JobctlError
 from jobctl.store import queries
 
 if TYPE_CHECKING:
+    from jobctl.engine.loops import Turn
     from jobctl.engine.pump import Pump
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
@@ -22,13 +23,17 @@ PAUSE = 0.5
 """Seconds after an error of the store."""
 
 
-async def listen(pump: Pump, ears: AsyncStore, keys: Keys) -> NoReturn:
-    """Listen for ever, while there is room in the pool and nothing to claim."""
+async def listen(pump: Pump, ears: AsyncStore, keys: Keys, *, turn: Turn) -> NoReturn:
+    """Listen for ever, while there is room in the pool and nothing to claim.
+
+    ``turn`` tells whoever watches the loop that it listens.
+    """
     while True:
         await pump.wait_hungry()
         bells = [*pump.queues]
         try:
-            rung = await ears.run(queries.wait_for_bells(keys, bells, timeout=LISTEN))
+            with turn:
+                rung = await ears.run(queries.wait_for_bells(keys, bells, timeout=LISTEN))
         except JobctlError as error:
             _log.debug("doorbell: %s", error)
             await asyncio.sleep(PAUSE)

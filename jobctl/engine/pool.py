@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from jobctl.engine import recovery, runner, survivors, unrecorded
 from jobctl.engine.host_journal import COMMAND, PYTHON
 from jobctl.engine.ledger import Held, Ledger
-from jobctl.engine.listener import listen
+from jobctl.engine.listener import LISTEN, listen
+from jobctl.engine.loops import Loops, Turn
 from jobctl.engine.pump import Pump
+from jobctl.engine.watchdog import Watchdog
 from jobctl.errors import JobctlError
 from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from jobctl.engine.shipper import Shipper
     from jobctl.engine.slot import Slot
     from jobctl.engine.survivors import Survivor
+    from jobctl.engine.watchdog import StuckError
     from jobctl.model.config import Config
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
@@ -46,6 +49,8 @@ log = logging.getLogger(__name__)
 
 MARK_AFTER = 0.02
 """Seconds an attempt runs before its start mark is sent on its own; shorter ones are settled only."""
+SEND = 10.0
+"""Longest that a turn of the pump may take; its calls have five seconds each."""
 SCARCE_PAUSE = 5.0
 """Seconds without new starts when there was no room for another process or descriptor."""
 
@@ -113,14 +118,26 @@ class Pool:
         )
         self._attempts: set[asyncio.Task[None]] = set()
         self._services: list[asyncio.Task[None]] = []
+        self.watchdog = Watchdog(clock=clock, on_stuck=_give_up)
+        """Whoever runs the pool lets it look every few seconds."""
+        self._loops = Loops(self.watchdog, on_end=_no_silent_death)
         self._slots = slots
         self._stopping: tuple[OutcomeKind, Reason] | None = None
         self._draining = False
 
     def start(self) -> None:
         """Begin to claim."""
-        self.care_for(self.pump.run())
-        self.care_for(listen(self.pump, self._ears, self._keys))
+        self._loops.add(
+            "pump", self.pump.run, turn=self.pump.turn, longest=SEND, drop=self._drop_store
+        )
+        turn = Turn()
+        self._loops.add(
+            "ears",
+            lambda: listen(self.pump, self._ears, self._keys, turn=turn),
+            turn=turn,
+            longest=LISTEN,
+            drop=self._ears.drop,
+        )
         self.pump.look()
 
     def care_for(self, work: Coroutine[object, object, None]) -> None:
@@ -172,6 +189,12 @@ class Pool:
             self.pump.claiming = True
             self.pump.check()
             self.pump.look()
+
+    def _drop_store(self) -> None:
+        """Let the pump begin anew: what it had sent may or may not have arrived."""
+        self._store.drop()
+        self.pump.check()
+        self.pump.look()
 
     @property
     def unrecorded(self) -> int:
@@ -226,6 +249,7 @@ class Pool:
 
     async def close(self) -> None:
         """End the services and the slots; call after :meth:`drain`."""
+        await self._loops.close()
         for task in self._services:
             task.cancel()
         await asyncio.gather(*self._services, return_exceptions=True)
@@ -423,6 +447,12 @@ class Pool:
 
 def _mark(held: Held) -> Mark:
     return held.claim.id, held.claim.epoch, held.attempt, held.started_at, held.pid
+
+
+def _give_up(error: StuckError) -> None:
+    """End the process when one of its loops is stuck: the supervisor restarts the pool."""
+    log.critical("pool: %s", error)
+    raise SystemExit(70) from error
 
 
 def _no_silent_death(task: asyncio.Task[None]) -> None:

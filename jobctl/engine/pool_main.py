@@ -172,6 +172,7 @@ class PoolProcess:
         assert self._pool is not None  # noqa: S101 - started before
         self._say({"say": "ready", "pid": os.getpid()})
         while True:
+            self._pool.watchdog.look()
             load = {"running": len(self._pool.busy), "unrecorded": self._pool.unrecorded}
             if load != self._reported:
                 self._reported = load

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from jobctl.engine.accounts import Accounts
 from jobctl.engine.batch import Batch, forget
 from jobctl.engine.complaints import Complaints
+from jobctl.engine.loops import Turn
 from jobctl.errors import JobctlError
 from jobctl.model.run import LETTERS
 from jobctl.store import transitions
@@ -101,6 +102,7 @@ class Pump:
         self._acknowledged = asyncio.Event()
         self._backoff = Backoff()
         self._complaints = Complaints()
+        self.turn = Turn()
 
     def look(self) -> None:
         """Try a claim: a bell rang or a slot became free."""
@@ -174,7 +176,8 @@ class Pump:
             await self._wake.wait()
             self._wake.clear()
             try:
-                await self._turn()
+                with self.turn:
+                    await self._turn()
                 if self._complaints.worked():
                     self._backoff.reset()
             except JobctlError as error:

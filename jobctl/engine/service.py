@@ -57,7 +57,7 @@ class Service:
         self._wake.set()
 
     def turned(self) -> None:
-        """Note that the loop is alive; a tick with much to do calls it in between."""
+        """Note that the loop is alive: a tick has ended, or one with much to do comes along."""
         self._turned_at = SYSTEM_CLOCK.monotonic()
 
     def start(
@@ -107,7 +107,6 @@ class Service:
     async def _loop(self) -> None:
         while True:
             self._wake.clear()
-            self.turned()
             try:
                 pause = await self.tick()
                 self._worked()

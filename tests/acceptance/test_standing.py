@@ -46,10 +46,7 @@ def test_after_flushall_the_supervisor_goes_on_and_says_what_happened(running: S
 
     running.wait_done(run_id)
     wait_until(
-        lambda: (
-            f"THE STORE HAS LOST run {run_id}: its outcome (succeeded)"
-            in running.host.log
-        ),
+        lambda: f"THE STORE HAS LOST run {run_id}: its outcome (succeeded)" in running.host.log,
         what="the alarm",
     )
     assert sorted(running.host.lines("done")) == sorted([run_id, other])

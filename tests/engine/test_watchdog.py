@@ -174,8 +174,6 @@ def test_a_service_that_sticks_again_is_given_up(server: EmbeddedStore):
         async with AsyncStore(server.address) as store:
             service = Stuck(store, times=1000)
             service.start(lambda _error: None, watchdog=dog)
-            # The first turn of each attempt is a sign of life; then there is none.
-            service.turned = lambda: None  # type: ignore[method-assign]
             await look_until(dog, over)
             await service.stop()
         assert not dog.well

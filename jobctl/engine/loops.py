@@ -1,0 +1,91 @@
+"""The loops of a pool: begun together, watched, begun anew when one of them is stuck."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from jobctl.clock import SYSTEM_CLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from jobctl.engine.watchdog import Watchdog
+
+
+class Turn:
+    """The turn a loop is in. Between two of them it may wait for ever: that is no sign of trouble.
+
+    The first turn of a loop that was begun anew is no sign of life until it has ended.
+    """
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._inside = False
+        self._doubted = False
+
+    def __enter__(self) -> None:
+        self._inside = True
+        if not self._doubted:
+            self._began = SYSTEM_CLOCK.monotonic()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._inside = False
+        if kind is not asyncio.CancelledError:
+            self._doubted = False
+
+    def doubt(self) -> None:
+        """Note that the loop was stuck in this turn and is begun anew."""
+        self._doubted = True
+
+    @property
+    def turned_at(self) -> float:
+        """When it began, by the monotonic clock; now, if none is under way."""
+        return self._began if self._inside else SYSTEM_CLOCK.monotonic()
+
+
+class Loops:
+    """Coroutines that run until :meth:`close`; ``on_end`` is called with the task of one that ends."""
+
+    def __init__(self, watchdog: Watchdog, *, on_end: Callable[[asyncio.Task[None]], None]) -> None:
+        self._watchdog = watchdog
+        self._on_end = on_end
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def add(
+        self,
+        name: str,
+        work: Callable[[], Coroutine[object, object, None]],
+        *,
+        turn: Turn,
+        longest: float,
+        drop: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begin a loop.
+
+        A ``turn`` takes at most ``longest`` seconds. One that takes much longer has its connection
+        dropped by ``drop``, and its loop is begun anew.
+        """
+
+        def recover() -> None:
+            drop()
+            turn.doubt()
+            self._tasks[name].cancel()
+            self._begin(name, work)
+
+        self._begin(name, work)
+        self._watchdog.watch(
+            name, longest=longest, turned_at=lambda: turn.turned_at, recover=recover
+        )
+
+    async def close(self) -> None:
+        """End all of them."""
+        for name, task in self._tasks.items():
+            self._watchdog.forget(name)
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def _begin(self, name: str, work: Callable[[], Coroutine[object, object, None]]) -> None:
+        task = asyncio.create_task(work(), name=name)
+        task.add_done_callback(self._on_end)
+        self._tasks[name] = task
