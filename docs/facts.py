@@ -22,7 +22,7 @@ from jobctl.store import keys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-ERROR_MODULES = ("store.failures", "store.codec", "config.problem", "client.submit")
+ERROR_MODULES = ("store.failures", "store.codec", "config.problem", "client.sending")
 """Where branches of the exception tree grow that have a word of their own."""
 ACCEPT = ("submit", "tick", "boot")
 NOWHERE = "new"

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jobctl.engine.cards import card, with_definition
+from jobctl.engine.crashes import QUICK, Crashes
 from jobctl.engine.pools import Identity, PoolHandle, queues_of
 from jobctl.engine.roster import PoolFiles
 from jobctl.engine.takeover import abandon
 from jobctl.errors import JobctlError
-from jobctl.model.config import pool_from_plain, to_plain
-from jobctl.model.job import PoolDef
+from jobctl.model.config import to_plain
 from jobctl.model.run import OutcomeKind
 from jobctl.store import membership
-from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,14 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STEADY = 10.0
-"""Seconds after which a pool counts as healthy, so that its next crash is answered quickly."""
-LONGEST_PAUSE = 2.0
-"""Most seconds before a crashed pool is started again: what it ran has nobody to stop it in time."""
-QUICK = 1.0
-"""Seconds a pool must have lived so that its crash cannot be blamed on what it adopted."""
-HOPELESS = 8
-"""Such crashes in a row after which adoption is given up."""
 LOOK_EVERY = 0.01
 HURRY_EXTRA = 30.0
 """Seconds beyond every grace after which a pool that does not end is killed."""
@@ -125,8 +116,8 @@ class Fleet:
     async def _inherit(self, files: PoolFiles, config: Config) -> None:
         await self._admit(files)
         handle = self._handle(files)
-        keep = files.name not in self._pools and files.description() == self._card(
-            config, files.name
+        keep = files.name not in self._pools and files.description() == card(
+            config, files.name, code=self._code
         )
         if keep:
             self._pools[files.name] = handle
@@ -136,7 +127,7 @@ class Fleet:
             self._expected[files.owner] = handle
             handle.expect()
             return
-        await handle.start(self._with_definition(config, files), self._identity, inherits=True)
+        await handle.start(with_definition(config, files), self._identity, inherits=True)
         if not keep:
             handle.send({"do": "drain", "deadline": None})
 
@@ -214,7 +205,9 @@ class Fleet:
         old, self._config = self._config, config
         assert old is not None  # noqa: S101 - set by start
         for name, pool in list(self._pools.items()):
-            if name not in config.pools or self._card(config, name) != self._card(old, name):
+            if name not in config.pools or card(config, name, code=self._code) != card(
+                old, name, code=self._code
+            ):
                 del self._pools[name]
                 self._leaving.add(pool)
                 pool.send({"do": "drain", "deadline": None})
@@ -276,7 +269,7 @@ class Fleet:
         owner = f"{self._identity.supervisor}/{name}.{self._serial}"
         files = PoolFiles(self._state_dir, owner)
         await self._admit(files)
-        files.describe(self._card(self._config, name))
+        files.describe(card(self._config, name, code=self._code))
         self._pools[name] = handle = self._handle(files)
         await handle.start(self._config, self._identity, inherits=False)
 
@@ -293,24 +286,6 @@ class Fleet:
             on_load=lambda _: self._balance(),
             on_fenced=self._on_fenced,
         )
-
-    def _card(self, config: Config, name: str) -> dict[str, object]:
-        """Return what must be the same for a running pool to be kept."""
-        return {
-            "code": self._code,
-            "definition": to_plain(config.pools[name]) if name in config.pools else None,
-            "store": [config.settings.redis, config.settings.namespace],
-        }
-
-    def _with_definition(self, config: Config, files: PoolFiles) -> Config:
-        """Return a configuration that has the pool as it was, if jobs.toml has it no more."""
-        if files.name in config.pools:
-            return config
-        plain = files.description().get("definition")
-        definition = (
-            pool_from_plain(plain) if isinstance(plain, dict) else PoolDef(name=files.name, slots=1)
-        )
-        return replace(config, pools={**config.pools, files.name: definition})
 
     def _balance(self) -> None:
         """Keep as many slots idle in a new pool as older ones of its name still use."""
@@ -363,7 +338,7 @@ class Fleet:
         await self._admit(pool.files)
         successor = self._handle(pool.files)
         await successor.start(
-            self._with_definition(self._config, pool.files), self._identity, inherits=True
+            with_definition(self._config, pool.files), self._identity, inherits=True
         )
         if self._pools.get(pool.name) is pool:
             self._pools[pool.name] = successor
@@ -382,25 +357,3 @@ class Fleet:
             del self._pools[pool.name]
             if not self._draining:
                 await self._start_one(pool.name)
-
-
-class Crashes:
-    """How often a pool has crashed of late, and how long to wait before it is started again."""
-
-    def __init__(self) -> None:
-        self.backoff = Backoff(longest=LONGEST_PAUSE)
-        self._last = 0.0
-        self._quick = 0
-
-    def another(self, now: float, *, lived: float) -> float:
-        """Count one at ``now`` (monotonic) after ``lived`` seconds; return seconds to wait."""
-        if now - self._last > STEADY:
-            self.backoff.reset()
-        first, self._last = now - self._last > STEADY, now
-        self._quick = self._quick + 1 if lived < QUICK else 0
-        return 0.0 if first else self.backoff.next()
-
-    @property
-    def hopeless(self) -> bool:
-        """True when it has crashed at its start too often in a row."""
-        return self._quick >= HOPELESS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
@@ -10,7 +11,9 @@ from jobctl.clock import SYSTEM_CLOCK
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from jobctl.engine.watchdog import Watchdog
+    from jobctl.engine.watchdog import StuckError, Watchdog
+
+log = logging.getLogger(__name__)
 
 
 class Turn:
@@ -89,3 +92,16 @@ class Loops:
         task = asyncio.create_task(work(), name=name)
         task.add_done_callback(self._on_end)
         self._tasks[name] = task
+
+
+def give_up(error: StuckError) -> None:
+    """End the process when one of its loops is stuck: the supervisor restarts the pool."""
+    log.critical("pool: %s", error)
+    raise SystemExit(70) from error
+
+
+def no_silent_death(task: asyncio.Task[None]) -> None:
+    """End the process when one of its loops died of a bug: the supervisor restarts the pool."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("pool: unexpected error", exc_info=error)
+        raise SystemExit(70) from error

@@ -13,42 +13,40 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobctl.engine import recovery, runner, survivors, unrecorded
-from jobctl.engine.host_journal import COMMAND, PYTHON
-from jobctl.engine.ledger import Held, Ledger
+from jobctl.engine import recovery, runner, unrecorded
+from jobctl.engine.executor import Executor
+from jobctl.engine.intake import refusal, take_in
+from jobctl.engine.ledger import Ledger
 from jobctl.engine.listener import LISTEN, listen
-from jobctl.engine.loops import Loops, Turn
+from jobctl.engine.loops import Loops, Turn, give_up, no_silent_death
 from jobctl.engine.pump import Pump
+from jobctl.engine.seats import Seats
 from jobctl.engine.watchdog import Watchdog
-from jobctl.errors import JobctlError
 from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
-from jobctl.store import transitions
-from jobctl.store.codec import BadPayloadError, decode_request
+from jobctl.store.codec import BadPayloadError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from jobctl.clock import Clock
-    from jobctl.engine.attempt import AttemptSpec
-    from jobctl.engine.batch import Mark
     from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.journal_content import Content
     from jobctl.engine.lease import Lease
+    from jobctl.engine.ledger import Held
     from jobctl.engine.shipper import Shipper
     from jobctl.engine.slot import Slot
     from jobctl.engine.survivors import Survivor
-    from jobctl.engine.watchdog import StuckError
     from jobctl.model.config import Config
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
-    from jobctl.store.transitions import Claim, ClaimReply, Settlement
+    from jobctl.store.transitions import ClaimReply, Settlement
+
+    _Ended = tuple[JobDef | None, Outcome]
 
 log = logging.getLogger(__name__)
 
-MARK_AFTER = 0.02
-"""Seconds an attempt runs before its start mark is sent on its own; shorter ones are settled only."""
 SEND = 10.0
 """Longest that a turn of the pump may take; its calls have five seconds each."""
 SCARCE_PAUSE = 5.0
@@ -81,26 +79,18 @@ class Pool:
         lease: Lease,
         clock: Clock,
     ) -> None:
-        self.config = config
         self.fenced = asyncio.Event()
         self._supervisor = supervisor
         self._owner = owner
         self._host = host
-        self._timezone = timezone
         self._ears = ears
         self._keys = keys
-        self._numbers = {slot: number for number, slot in enumerate(slots)}
-        self._size = size
-        self._idle = list(reversed(slots[:size]))
-        self._reserved = 0
-        self.busy: dict[str, Slot] = {}
-        """By run id: the slots in which something runs."""
+        self._seats = Seats(slots, size=size)
         self.shipper: Shipper | None = None
         """Set when the store is shared with other hosts."""
         self._clock = clock
         self.ledger = Ledger(slots=size)
         self._store = store
-        self._journal = journal
         self.lease = lease
         self.pump = Pump(
             store,
@@ -110,19 +100,29 @@ class Pool:
             owner=owner,
             queues=queues,
             journal=journal,
-            idle=self._free,
+            idle=lambda: self._seats.free,
             on_claims=self._on_claims,
             on_stale=self._on_stale,
             on_gone=self._on_gone,
             on_fenced=self.fenced.set,
         )
+        self._executor = Executor(
+            config,
+            owner=owner,
+            timezone=timezone,
+            store=store,
+            keys=keys,
+            journal=journal,
+            lease=lease,
+            number=self._seats.number,
+            mark=self.pump.mark,
+            clock=clock,
+        )
         self._attempts: set[asyncio.Task[None]] = set()
         self._services: list[asyncio.Task[None]] = []
-        self.watchdog = Watchdog(clock=clock, on_stuck=_give_up)
+        self.watchdog = Watchdog(clock=clock, on_stuck=give_up)
         """Whoever runs the pool lets it look every few seconds."""
-        self._loops = Loops(self.watchdog, on_end=_no_silent_death)
-        self._slots = slots
-        self._stopping: tuple[OutcomeKind, Reason] | None = None
+        self._loops = Loops(self.watchdog, on_end=no_silent_death)
         self._draining = False
 
     def start(self) -> None:
@@ -143,19 +143,26 @@ class Pool:
     def care_for(self, work: Coroutine[object, object, None]) -> None:
         """Run one of the pool's loops until :meth:`close`; a bug in it ends the process."""
         task = asyncio.create_task(work)
-        task.add_done_callback(_no_silent_death)
+        task.add_done_callback(no_silent_death)
         self._services.append(task)
 
     def adopt(self, content: Content, found: list[Survivor]) -> None:
         """Go on for a dead process of this pool; call before :meth:`start`."""
-        slots = {number: slot for slot, number in self._numbers.items()}
         for survivor in found:
             held = recovery.held(survivor.started, now=self._clock.monotonic())
-            slot = slots[survivor.started.slot]
-            if slot in self._idle:
-                self._idle.remove(slot)
-            self._begin(held, slot, self._resume(held, slot, survivor))
+            slot = self._seats.take_back(held.claim.id, survivor.started.slot)
+            self._begin(held, slot, self._executor.resume(held, slot, survivor))
         self.pump.inherit(content.outcomes)
+
+    @property
+    def config(self) -> Config:
+        """What the next attempt follows."""
+        return self._executor.config
+
+    @property
+    def busy(self) -> dict[str, Slot]:
+        """By run id: the slots in which something runs."""
+        return self._seats.taken
 
     @property
     def settled(self) -> bool:
@@ -172,7 +179,7 @@ class Pool:
 
     def reserve(self, slots: int) -> None:
         """Leave so many slots idle: an older pool of the same name still runs as many attempts."""
-        self._reserved = slots
+        self._seats.reserved = slots
         self.pump.look()
         self._fill()
 
@@ -185,7 +192,7 @@ class Pool:
 
     def resume(self) -> None:
         """Claim again."""
-        if self._stopping is None and not self._draining:
+        if self._executor.stopping is None and not self._draining:
             self.pump.claiming = True
             self.pump.check()
             self.pump.look()
@@ -207,7 +214,7 @@ class Pool:
 
     def configure(self, config: Config, queues: tuple[str, ...]) -> None:
         """Use new definitions from the next attempt on; running ones keep theirs."""
-        self.config = config
+        self._executor.config = config
         self.pump.queues = queues
         self._ears.drop()
         self.pump.look()
@@ -243,7 +250,7 @@ class Pool:
 
     def hurry(self, kind: OutcomeKind = OutcomeKind.INTERRUPTED) -> None:
         """Stop everything that runs, as ``kind``: stop signal, grace, KILL."""
-        self._stopping = (kind, Reason.LOST)
+        self._executor.stopping = (kind, Reason.LOST)
         for slot in self.busy.values():
             slot.stop(kind=kind, reason=Reason.LOST)
 
@@ -253,96 +260,47 @@ class Pool:
         for task in self._services:
             task.cancel()
         await asyncio.gather(*self._services, return_exceptions=True)
-        for slot in self._slots:
+        for slot in self._seats:
             await slot.close()
 
     def _on_claims(self, reply: ClaimReply) -> None:
         now = self._clock.monotonic()
         for claim in reply.claims:
             try:
-                request = decode_request(
-                    run_id=claim.id,
-                    job=claim.job,
-                    queue=claim.queue,
-                    priority=claim.priority,
-                    max_attempts=claim.max_attempts,
-                    envelope=claim.envelope,
-                )
+                held = take_in(claim, now=now)
             except BadPayloadError as error:
-                self._refuse(claim, error)
+                log.error("%s", error)  # noqa: TRY400 - what it says is enough
+                self.pump.settle(refusal(claim, error))
                 continue
-            held = Held(claim=claim, request=request, claimed_at=now, attempt=claim.attempt + 1)
             if self.pump.claiming:
                 self.ledger.backlog.append(held)
             else:
                 self.pump.release(claim.id, claim.epoch)
         self._fill()
 
-    def _refuse(self, claim: Claim, error: BadPayloadError) -> None:
-        log.error("%s", error)
-        fields = ("er", str(error))
-        self.pump.settle(
-            transitions.Settlement(
-                claim.id, claim.epoch, "x", Reason.BAD_PAYLOAD.value, 0.0, fields
-            )
-        )
-
-    def _free(self) -> int:
-        return max(0, len(self._idle) - self._reserved)
-
     def _fill(self) -> None:
-        while self._free() and self.ledger.backlog:
+        while self._seats.free and self.ledger.backlog:
             held = self.ledger.backlog.popleft()
-            slot = self._idle.pop()
-            self._begin(held, slot, self._attempt(held, slot))
+            slot = self._seats.take(held.claim.id)
+            self._begin(held, slot, self._executor.execute(held, slot))
 
-    def _begin(self, held: Held, slot: Slot, work: Coroutine[object, object, None]) -> None:
+    def _begin(self, held: Held, slot: Slot, attempt: Coroutine[object, object, _Ended]) -> None:
         self.ledger.running[held.claim.id] = held
-        self.busy[held.claim.id] = slot
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(self._to_end(held, slot, attempt))
         self._attempts.add(task)
         task.add_done_callback(self._attempts.discard)
-        task.add_done_callback(_no_silent_death)
+        task.add_done_callback(no_silent_death)
 
-    async def _attempt(self, held: Held, slot: Slot) -> None:
-        job = runner.find_job(self.config, held.request)
-        if job is None:
-            self._end(held, slot, None, runner.not_runnable(self.config, held.request))
-        else:
-            self._end(held, slot, job, await self._execute(held, slot, job))
-
-    async def _resume(self, held: Held, slot: Slot, survivor: Survivor) -> None:
-        """See an attempt to its end that a dead process of this pool started."""
-        started = survivor.started
-        job = recovery.definition(runner.find_job(self.config, held.request), started)
-        spec = self._spec(held, slot, job, now=started.started_at)
-        log.info("run %s: going on with attempt %d (pid %d)", held.claim.id, held.attempt, held.pid)
-        self.pump.mark(_mark(held))
-
-        def on_start() -> None:
-            if job.strict_single:
-                self.lease.begin(held.claim.id, held.pid)
-            self._catch_up(held, slot)
-
-        self._end(held, slot, job, await slot.resume(spec, survivor, on_start=on_start))
-
-    def _catch_up(self, held: Held, slot: Slot) -> None:
-        """Carry out the orders that came before the attempt could be stopped."""
-        if held.stop_order is not None:
-            runner.carry_out(held.stop_order, slot)
-        elif self._stopping is not None:
-            slot.stop(kind=self._stopping[0], reason=self._stopping[1])
-
-    def _end(self, held: Held, slot: Slot, job: JobDef | None, outcome: Outcome) -> None:
-        """Settle an attempt and take the next."""
+    async def _to_end(
+        self, held: Held, slot: Slot, attempt: Coroutine[object, object, _Ended]
+    ) -> None:
+        """Settle an attempt when it has ended, and take the next."""
+        job, outcome = await attempt
         run_id = held.claim.id
         if job is not None and self.shipper is not None:
             self.shipper.finish(run_id, held.attempt, slot, outcome)
         del self.ledger.running[run_id]
-        del self.busy[run_id]
-        self.lease.end(run_id)
-        if self._numbers[slot] < self._size:
-            self._idle.append(slot)
+        self._seats.leave(run_id)
         if outcome.kind is OutcomeKind.NOT_STARTED and outcome.reason is Reason.SPAWN:
             marked = job is not None and job.delivery is Delivery.AT_MOST_ONCE
             if not marked:
@@ -369,61 +327,6 @@ class Pool:
             asyncio.get_running_loop().call_later(SCARCE_PAUSE, self.resume)
         self.pump.release(held.claim.id, held.claim.epoch)
 
-    def _spec(self, held: Held, slot: Slot, job: JobDef, *, now: float) -> AttemptSpec:
-        return runner.attempt_spec(
-            held,
-            job,
-            self.config.settings,
-            mark=survivors.mark(self._owner, slot=self._numbers[slot], epoch=held.claim.epoch),
-            timezone=self._timezone,
-            now=now,
-        )
-
-    async def _execute(self, held: Held, slot: Slot, job: JobDef) -> Outcome:
-        spec = self._spec(held, slot, job, now=self._clock.epoch())
-        if job.delivery is Delivery.AT_MOST_ONCE and not await self._mark_first(held):
-            return Outcome(kind=OutcomeKind.NOT_STARTED, reason=Reason.USER, fatal=True)
-        loop = asyncio.get_running_loop()
-        timer: asyncio.TimerHandle | None = None
-
-        def on_launch() -> None:
-            kind = COMMAND if job.python is None else PYTHON
-            self._journal.starting(held, slot=self._numbers[slot], kind=kind)
-
-        def on_start(pid: int, started_at: float) -> None:
-            nonlocal timer
-            held.pid, held.started_at = pid, started_at
-            self._journal.started(held, born=slot.born)
-            if job.strict_single:
-                self.lease.begin(held.claim.id, pid)
-            timer = loop.call_later(MARK_AFTER, self._mark, held)
-            self._catch_up(held, slot)
-
-        try:
-            return await slot.execute(spec, on_launch=on_launch, on_start=on_start)
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    def _mark(self, held: Held) -> None:
-        self.pump.mark(_mark(held))
-
-    async def _mark_first(self, held: Held) -> bool:
-        """Have the start acknowledged before there is a process (at-most-once)."""
-        mark = (held.claim.id, held.claim.epoch, held.attempt, self._clock.epoch(), 0)
-        while True:
-            try:
-                answers = await self._store.run(
-                    transitions.start(self._keys, owner=self._owner, marks=[mark])
-                )
-            except JobctlError as error:
-                log.warning(
-                    "run %s waits for its start to be acknowledged: %s", held.claim.id, error
-                )
-                await asyncio.sleep(1.0)
-                continue
-            return answers[0] == "ok"
-
     def obey_lease(self) -> None:
         """Kill what must not run when others may soon start it."""
         for run_id in self.lease.expired():
@@ -443,20 +346,3 @@ class Pool:
         if held is not None and slot is not None and held.claim.epoch == epoch:
             log.error("run %s was taken over by another supervisor; stopping ours", run_id)
             slot.stop(kind=OutcomeKind.LOST, reason=Reason.LOST, grace=0.0)
-
-
-def _mark(held: Held) -> Mark:
-    return held.claim.id, held.claim.epoch, held.attempt, held.started_at, held.pid
-
-
-def _give_up(error: StuckError) -> None:
-    """End the process when one of its loops is stuck: the supervisor restarts the pool."""
-    log.critical("pool: %s", error)
-    raise SystemExit(70) from error
-
-
-def _no_silent_death(task: asyncio.Task[None]) -> None:
-    """End the process when one of its loops died of a bug: the supervisor restarts the pool."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("pool: unexpected error", exc_info=error)
-        raise SystemExit(70) from error

@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jobctl
-from jobctl.engine import announce, takeover
+from jobctl.engine import announce, signals, takeover
 from jobctl.engine.burst import wait_idle
 from jobctl.engine.condition import Condition
 from jobctl.engine.duties import Duties
@@ -22,18 +21,19 @@ from jobctl.engine.orphans import reap_orphans
 from jobctl.engine.pools import Identity
 from jobctl.engine.processes import become_subreaper
 from jobctl.engine.readiness import Patience
+from jobctl.engine.reloads import Reloads
 from jobctl.engine.rendezvous import Rendezvous
 from jobctl.engine.roster import stray_exits
 from jobctl.engine.standing import Standing
 from jobctl.engine.succession import code_version
 from jobctl.engine.watchdog import Watchdog
-from jobctl.errors import JobctlError
 from jobctl.model.admission import limit_sizes
 from jobctl.store import membership, transitions
 from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Awaitable, Callable
 
     from jobctl.clock import Clock
@@ -46,8 +46,6 @@ log = logging.getLogger(__name__)
 
 REAP_EVERY = 1.0
 """Seconds between two looks for orphans."""
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-ALL_SIGNALS = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR2)
 
 
 class Supervisor:
@@ -74,7 +72,6 @@ class Supervisor:
         burst: bool = False,
     ) -> None:
         self._config = config
-        self._reload = reload
         self._address = address
         self._embedded = embedded
         self._sid = new_id()
@@ -104,9 +101,15 @@ class Supervisor:
         self._bug: BaseException | None = None
         self._deadline: float | None = config.settings.drain_timeout
         self._signals = 0
-        self._reloads = 0
-        self._reload_asked = False
-        self._reloading: asyncio.Task[None] | None = None
+        self._reload_count = 0
+        self._reloads = Reloads(
+            reload,
+            apply=self._apply,
+            report=self._register,
+            notifier=self.notifier,
+            status=self._status,
+            clock=clock,
+        )
         self._duties: Duties | None = None
         self._rendezvous: Rendezvous | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -118,7 +121,9 @@ class Supervisor:
         self._lock.acquire()
         try:
             become_subreaper()
-            self._install_signals()
+            signals.obey(
+                on_stop=self._on_stop_signal, on_reload=self._on_reload, on_replace=self._on_replace
+            )
             await self._open_store()
             facts = self._lock.facts()
             inheritance = await self._patience.insist(lambda: self._take_over(facts))
@@ -131,7 +136,7 @@ class Supervisor:
                 self._rendezvous.close()
             await self._close()
             self._lock.release()
-            self._leave_signals()
+            signals.leave(replaced=self.replaced)
         if self._bug is not None:
             raise self._bug
         return 0
@@ -220,8 +225,8 @@ class Supervisor:
             self._config, host=self._host, timezone=self._timezone, started_at=self._started_at
         )
         if error is not None:
-            self._reloads += 1
-            facts |= {"reloads": str(self._reloads), "reload_error": error}
+            self._reload_count += 1
+            facts |= {"reloads": str(self._reload_count), "reload_error": error}
         await self._store.run(membership.register(self._keys, supervisor=self._sid, facts=facts))
         await self._store.run(transitions.set_limits(self._keys, limit_sizes(self._config)))
 
@@ -248,28 +253,6 @@ class Supervisor:
         return duties
 
     # Events
-
-    def _install_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, self._on_stop_signal, number)
-        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
-        loop.add_signal_handler(signal.SIGUSR2, self._on_replace)
-        # A process that replaced itself held them back until now.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL_SIGNALS)
-
-    def _leave_signals(self) -> None:
-        """Let no signal that is late change the exit code of what has ended in order.
-
-        One that comes while this process is replaced is for its successor.
-        """
-        loop = asyncio.get_running_loop()
-        if self.replaced:
-            signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
-        for number in ALL_SIGNALS:
-            loop.remove_signal_handler(number)
-            if not self.replaced:
-                signal.signal(number, signal.SIG_IGN)
 
     def _on_stop_signal(self, number: signal.Signals) -> None:
         self._signals += 1
@@ -302,11 +285,8 @@ class Supervisor:
                 log.error("a message that is not known was dropped: %.80r", message)
 
     def _on_reload(self) -> None:
-        if self._stop.is_set():
-            return
-        self._reload_asked = True
-        if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.create_task(self._serve_reloads())
+        if not self._stop.is_set():
+            self._reloads.ask()
 
     def _on_replace(self) -> None:
         """Begin to replace this process by a new one, which may be of another version."""
@@ -314,49 +294,21 @@ class Supervisor:
             self._tasks.append(asyncio.create_task(self._replace()))
 
     async def _replace(self) -> None:
-        self.notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
-        try:
-            # Read by a child that already runs the new version: what fails there would fail us.
-            await self._reload()
-        except JobctlError as error:
-            log.error("not replaced, this process goes on: %s", error)  # noqa: TRY400
-            with contextlib.suppress(JobctlError):
-                await self._register(error=str(error))
-            self.notifier.send("READY=1", f"STATUS={self._status()}")
-            return
-        log.info("replacing this process; what runs goes on")
-        self.replaced = True
-        self._stop.set()
+        if await self._reloads.readable():
+            log.info("replacing this process; what runs goes on")
+            self.replaced = True
+            self._stop.set()
 
-    async def _serve_reloads(self) -> None:
-        """Reload, and again when that was asked for after the files had been read."""
-        while self._reload_asked:
-            self._reload_asked = False
-            await self._do_reload()
-
-    async def _do_reload(self) -> None:
-        self.notifier.send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
-        try:
-            config = await self._reload()
-            while self._reload_asked:
-                self._reload_asked = False
-                config = await self._reload()
-            announce.check_unchanged(self._config, config)
-            old, self._config = self._config, config
-            removed = dict.fromkeys(limit_sizes(old).keys() - limit_sizes(config).keys(), "")
-            if removed:
-                await self._store.run(transitions.set_limits(self._keys, removed))
-            await self._fleet.configure(config)
-            if self._duties is not None:
-                self._duties.configure(config)
-            await self._register(error="")
-            log.info("reloaded %s: %d jobs", config.path, len(config.jobs))
-        except JobctlError as error:
-            log.error("reload failed, the old configuration stays: %s", error)  # noqa: TRY400
-            with contextlib.suppress(JobctlError):
-                await self._register(error=str(error))
-        finally:
-            self.notifier.send("READY=1", f"STATUS={self._status()}")
+    async def _apply(self, config: Config) -> None:
+        announce.check_unchanged(self._config, config)
+        old, self._config = self._config, config
+        removed = dict.fromkeys(limit_sizes(old).keys() - limit_sizes(config).keys(), "")
+        if removed:
+            await self._store.run(transitions.set_limits(self._keys, removed))
+        await self._fleet.configure(config)
+        if self._duties is not None:
+            self._duties.configure(config)
+        await self._register(error="")
 
     def _ask_how_we_stand(self) -> None:
         """Beat at once: a pool's claim was refused, and the beat tells why."""

@@ -1,0 +1,57 @@
+"""The slots of a pool: which are taken, and which of the others may take a new attempt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobctl.engine.slot import Slot
+
+
+class Seats:
+    """All slots of a pool, of which the first ``size`` take new attempts.
+
+    The others only end what they began before the pool was made smaller.
+    """
+
+    def __init__(self, slots: list[Slot], *, size: int) -> None:
+        self._slots = slots
+        self._numbers = {slot: number for number, slot in enumerate(slots)}
+        self._size = size
+        self._idle = list(reversed(slots[:size]))
+        self.taken: dict[str, Slot] = {}
+        """By run id: the slots in which something runs."""
+        self.reserved = 0
+        """Slots left idle: an older pool of the same name still runs as many attempts."""
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self._slots)
+
+    @property
+    def free(self) -> int:
+        """How many new attempts there is room for."""
+        return max(0, len(self._idle) - self.reserved)
+
+    def number(self, slot: Slot) -> int:
+        """Return the place of a slot in the pool, from 0."""
+        return self._numbers[slot]
+
+    def take(self, run_id: str) -> Slot:
+        """Give a run one of the :attr:`free` slots."""
+        slot = self.taken[run_id] = self._idle.pop()
+        return slot
+
+    def take_back(self, run_id: str, number: int) -> Slot:
+        """Give a run the very slot it had in an earlier process of the pool."""
+        slot = self.taken[run_id] = self._slots[number]
+        if slot in self._idle:
+            self._idle.remove(slot)
+        return slot
+
+    def leave(self, run_id: str) -> None:
+        """Note that a run has ended."""
+        slot = self.taken.pop(run_id)
+        if self._numbers[slot] < self._size:
+            self._idle.append(slot)
