@@ -42,7 +42,7 @@ RUN_FIELDS = {
     "finished_at": "When it became final.",
     "duration": "Seconds its last attempt took.",
     "host": "Where it last was claimed.",
-    "pid": "Process id of its last attempt.",
+    "pid": "Process id of the attempt that runs, or of the last one of a run that has ended.",
     "args": "Positional arguments.",
     "kwargs": "Named arguments; secret ones are `***`.",
     "tags": "Tags.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from jobctl.errors import JobctlError
-from jobctl.model.run import LETTERS, AttemptRecord, Request, Run, RunState, Usage
+from jobctl.model.run import FINAL_LETTERS, LETTERS, AttemptRecord, Request, Run, RunState, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,6 +211,8 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             key=lambda entry: entry.number,
         )
         started = _seconds(f.get("st")) if letter != "c" else None
+        # Until the next attempt has started, the record still has the process of the last one.
+        pid = _number(f.get("pi")) if letter == "r" or letter in FINAL_LETTERS else None
         return Run(
             request=request,
             state=state,
@@ -230,7 +232,7 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             finished_at=_seconds(f.get("fn")),
             duration=float(f["du"]) if "du" in f else None,
             host=host_of(f.get("o")),
-            pid=_number(f.get("pi")),
+            pid=pid,
             error=f.get("er"),
             result=f.get("re"),
             progress=f.get("pg"),

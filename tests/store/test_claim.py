@@ -7,6 +7,8 @@ from jobctl.store import membership, queries
 if TYPE_CHECKING:
     from store_world import World
 
+    from jobctl.model.run import Run
+
 
 def bells(world: World, *names: str) -> list[int]:
     return [world.raw("LLEN", world.keys.bell(name)) for name in names]
@@ -52,6 +54,22 @@ def test_retry_is_claimed_with_its_past(world: World) -> None:
     assert (claim.epoch, claim.attempt) == (2, 1)
     assert claim.first_started_at == 1_700_000_000.0
     assert claim.due_at is not None
+
+
+def test_claimed_retry_does_not_show_the_process_of_the_attempt_before(world: World) -> None:
+    run_id = world.running(max_attempts=3)
+
+    def shown() -> Run:
+        run = world.run(queries.run(world.keys, run_id))
+        assert run is not None
+        return run
+
+    assert shown().pid
+    world.settle(run_id, "d", delay=0.001)
+    assert shown().pid is None
+    world.let_pass(0.002)
+    world.claim_one(run_id)
+    assert (shown().pid, shown().started_at) == (None, None)
 
 
 def test_claim_says_whether_more_is_left(world: World) -> None:
