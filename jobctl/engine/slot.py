@@ -7,19 +7,17 @@ clear the tree, judge. Whatever a job or the host does to it ends in an
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobctl.engine import spawn
 from jobctl.engine.adopted import AdoptedLeader, judge_survivor, usage_of
+from jobctl.engine.attempt_files import AttemptFiles
 from jobctl.engine.ending import Ending, Finding, judge, signal_number
-from jobctl.engine.environment import attempt_environment
-from jobctl.engine.exchange import Exchange, ResultError, progress_json
+from jobctl.engine.exchange import progress_json
 from jobctl.engine.host_journal import PYTHON, since_boot
 from jobctl.engine.leader import Leader, Setting
 from jobctl.engine.only_if import Condition
-from jobctl.engine.output import Output
 from jobctl.engine.python_leader import PythonLeader, WarmPython
 from jobctl.engine.usage import Meter
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from jobctl.engine.survivors import Survivor
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
-
-_log = logging.getLogger(__name__)
 
 MEMORY_GRACE = 2.0
 """Most seconds between the stop signal and KILL for a tree above ``max_rss``: it may still grow."""
@@ -72,8 +68,7 @@ class Slot:
         self.name = name
         self._place = workplace
         self._python = WarmPython(workplace, max_runs=max_runs_per_child, max_rss=max_rss_per_child)
-        self._output = Output(dirs=workplace.dirs, slot=name, occupied=occupied)
-        self._exchange = Exchange(dirs=workplace.dirs, slot=name, occupied=occupied)
+        self._files = AttemptFiles(workplace, slot=name, occupied=occupied)
         self._meter = Meter()
         self._spec: AttemptSpec | None = None
         self._guard: Guard | None = None
@@ -98,8 +93,9 @@ class Slot:
         """Run one attempt to the end of its last process.
 
         ``on_launch`` is called when its leader is about to be made, and nothing else happens in
-        this event loop until ``on_start``, or until it could not be made. That gets pid and epoch seconds as soon as the leader runs. ``output`` is a
-        descriptor to write to instead of the log. Cancelling kills the attempt's tree first.
+        this event loop until ``on_start``, which gets pid and epoch seconds as soon as the leader
+        runs, or until it could not be made. ``output`` is a descriptor to write to instead of the
+        log. Cancelling kills the attempt's tree first.
         """
         return await self._whole(
             spec,
@@ -130,9 +126,7 @@ class Slot:
             finding = Finding(kind, Reason.SPAWN, str(error))
             return self._outcome(spec, Ending(finding, error.status))
         finally:
-            self._place.outputs.discard(self._output)
-            self._output.close(retire=True)
-            self._exchange.end()
+            self._files.end()
             self._spec = self._stop_early = self.pid = self.started_at = None
 
     def stop(
@@ -161,24 +155,24 @@ class Slot:
     @property
     def log_path(self) -> Path:
         """The file with the output of the attempt, until the next one starts; it may be missing."""
-        return self._output.path
+        return self._files.output.path
 
     @property
     def log_size(self) -> int:
         """Bytes the attempt wrote so far, dropped ones included."""
-        return self._output.size
+        return self._files.output.size
 
     def read_log(self, position: int, limit: int) -> tuple[bytes, int]:
         """Return up to ``limit`` bytes of output from ``position``, and the position after them.
 
         Positions count all that was ever written, so they stay right when the middle is dropped.
         """
-        return self._output.read(position, limit)
+        return self._files.output.read(position, limit)
 
     def poll_progress(self) -> str | None:
         """Return ``{"percent": …, "message": …}`` if the job said so since the last call."""
         if self._spec is not None:
-            self._progress = self._exchange.progress() or self._progress
+            self._progress = self._files.exchange.progress() or self._progress
         progress, self._progress = self._progress, None
         return progress
 
@@ -215,9 +209,9 @@ class Slot:
         setting = Setting(
             spec=spec,
             launch=launch,
-            environment=self._environment(spec, launch),
-            output=self._open_output(spec) if output is None else output,
-            reply_file=self._exchange.reply_file,
+            environment=self._files.environment(spec, launch),
+            output=self._files.open_output(spec) if output is None else output,
+            reply_file=self._files.exchange.reply_file,
         )
         if spec.job.only_if is not None:
             ending = await self._ask(spec.job.only_if, setting)
@@ -264,17 +258,7 @@ class Slot:
     ) -> Outcome:
         """Watch an attempt that runs or has ended."""
         started = survivor.started
-        self._exchange.adopt(spec.run_id, spec.number)
-        try:
-            self._output.adopt(
-                job=spec.job.name,
-                run_id=spec.run_id,
-                attempt=spec.number,
-                limit=spec.max_output,
-            )
-            self._place.outputs.add(self._output)
-        except OSError as error:
-            _log.warning("the log of run %s cannot be watched: %s", spec.run_id, error)
+        self._files.adopt(spec)
         leader = AdoptedLeader(survivor, job=spec.job, processes=self._place.processes)
         try:
             self._guard = leader.guard
@@ -291,7 +275,7 @@ class Slot:
         finally:
             self._guard = None
             leader.abandon()
-        answer = self._exchange.reply() if started.kind == PYTHON else b""
+        answer = self._files.exchange.reply() if started.kind == PYTHON else b""
         ending = judge_survivor(
             spec.job, death, stopped=leader.guard.stopped, kind=started.kind, answer=answer
         )
@@ -326,36 +310,6 @@ class Slot:
     def _on_progress(self, percent: float, message: str) -> None:
         self._progress = progress_json(percent, message)
 
-    def _open_output(self, spec: AttemptSpec) -> int:
-        try:
-            fd = self._output.open(
-                job=spec.job.name,
-                run_id=spec.run_id,
-                attempt=spec.number,
-                limit=spec.max_output,
-            )
-        except OSError as error:
-            raise spawn.SpawnError(
-                f"the log {error.filename} cannot be written: {error.strerror}", cause=error.errno
-            ) from error
-        self._place.outputs.add(self._output)
-        return fd
-
-    def _environment(self, spec: AttemptSpec, launch: spawn.Launch) -> dict[str, str]:
-        try:
-            self._exchange.begin(spec.run_id, spec.number, owner=launch.identity.owner)
-        except OSError as error:
-            raise spawn.SpawnError(
-                f"{error.filename} cannot be made for the job's user: {error.strerror}",
-                cause=error.errno,
-            ) from error
-        return attempt_environment(
-            spec,
-            launch.environment,
-            result_file=self._exchange.result_file,
-            progress_file=self._exchange.progress_file,
-        )
-
     def _outcome(
         self,
         spec: AttemptSpec,
@@ -371,11 +325,11 @@ class Slot:
                 reason=finding.reason,
                 exit_code=ending.exit_code,
                 error=finding.error,
-                log_bytes=self._output.close(retire=self._leftovers),
-                log_truncated=self._output.dropped > 0,
+                log_bytes=self._files.output.close(retire=self._leftovers),
+                log_truncated=self._files.output.dropped > 0,
             )
-        self._progress = self._exchange.progress() or self._progress
-        finding, written = self._result(spec, finding)
+        self._progress = self._files.exchange.progress() or self._progress
+        finding, written = self._files.result(spec, finding)
         return Outcome(
             kind=finding.kind,
             reason=finding.reason,
@@ -391,15 +345,6 @@ class Slot:
             finished_at=leader.started_at + leader.duration,
             duration=leader.duration,
             usage=usage or Usage(),
-            log_bytes=self._output.close(retire=self._leftovers or leader.left_something),
-            log_truncated=self._output.dropped > 0,
+            log_bytes=self._files.output.close(retire=self._leftovers or leader.left_something),
+            log_truncated=self._files.output.dropped > 0,
         )
-
-    def _result(self, spec: AttemptSpec, finding: Finding) -> tuple[Finding, str | None]:
-        """Return the result as JSON, and the finding, which a bad result can spoil."""
-        try:
-            return finding, self._exchange.result(spec.max_result)
-        except ResultError as error:
-            if finding.kind is not OutcomeKind.SUCCEEDED:
-                return finding, None
-            return Finding(OutcomeKind.FAILED, Reason.RESULT, str(error)), None
