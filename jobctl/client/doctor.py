@@ -20,7 +20,7 @@ from jobctl.config.paths import CONFIG_VARIABLE
 from jobctl.config.problem import ERROR as PROBLEM_ERROR
 from jobctl.errors import ConfigError
 from jobctl.host import host_zone
-from jobctl.store import unsent
+from jobctl.store import unrecorded, unsent
 from jobctl.store.address import socket_path
 from jobctl.store.binary import find_binary, version
 from jobctl.store.directory import NETWORK_FILE_SYSTEMS, file_system
@@ -156,6 +156,7 @@ def state_checks(config: Config) -> Iterator[Check]:
     yield _rights(place, info)
     yield _space(place)
     yield from _unsent(place)
+    yield from _unrecorded(place)
     kind = file_system(place, Path("/proc/self/mountinfo"))
     if config.settings.redis is None and kind.removeprefix("fuse.") in NETWORK_FILE_SYSTEMS:
         yield Check(
@@ -235,6 +236,21 @@ def _unsent(place: Path) -> Iterator[Check]:
             name="unusable requests", status=WARNING,
             detail=f"{bad} could not be submitted and lie in {folder / unsent.BAD}",
             remedy="the daemon's log says why; delete them when they are of no use",
+        )  # fmt: skip
+
+
+def _unrecorded(place: Path) -> Iterator[Check]:
+    """Say what came of runs of which the store knows nothing any more, if there are any."""
+    try:
+        count, last = unrecorded.kept(place)
+    except OSError:
+        return
+    if count:
+        yield Check(
+            name="lost by the store", status=WARNING,
+            detail=f"{count} outcome{'' if count == 1 else 's'} the store has no run for "
+            f"{'is' if count == 1 else 'are'} in {place / unrecorded.NAME}, the last of run {last}",
+            remedy="the store has lost data: see its durability above; delete the file when you have read it",
         )  # fmt: skip
 
 

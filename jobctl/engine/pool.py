@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobctl.engine import recovery, runner, unrecorded
+from jobctl.engine import recovery, runner
 from jobctl.engine.executor import Executor
 from jobctl.engine.intake import refusal, take_in
 from jobctl.engine.ledger import Ledger
@@ -24,6 +24,7 @@ from jobctl.engine.seats import Seats
 from jobctl.engine.watchdog import Watchdog
 from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
+from jobctl.store import unrecorded
 from jobctl.store.codec import BadPayloadError
 
 if TYPE_CHECKING:

@@ -305,6 +305,10 @@ def test_store_that_forgot_everything_costs_no_running_attempt(host: Host) -> No
     kept = json.loads((host.state / "unrecorded.jsonl").read_text())
 
     assert (kept["id"], kept["state"], kept["result"]) == (run_id, "succeeded", '{"n": 0}')
+    found = json.loads(host.run("doctor", "--json"))["checks"]
+    (check,) = (check for check in found if check["name"] == "lost by the store")
+    assert check["status"] == "warning"
+    assert f"the last of run {run_id}" in check["detail"]
     assert host.run("submit", "quick", "--wait")
     assert _daemon(host).poll() is None
 

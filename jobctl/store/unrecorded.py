@@ -49,3 +49,19 @@ def keep(state_dir: Path, item: Settlement, *, now: float) -> None:
             os.close(fd)
     except OSError as error:
         _log.error("that outcome could not be kept: %s", error.strerror)
+
+
+def kept(state_dir: Path) -> tuple[int, str]:
+    """Return how many outcomes the file has, and of which run the last one is.
+
+    Raises OSError.
+    """
+    try:
+        lines = (state_dir / NAME).read_bytes().splitlines()
+    except FileNotFoundError:
+        return 0, ""
+    try:
+        last = str(json.loads(lines[-1])["id"]) if lines else ""
+    except (ValueError, KeyError, TypeError):
+        last = "?"
+    return len(lines), last
