@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.01
+ASK_EVERY = 10.0
 HURRY_EXTRA = 30.0
 """Seconds beyond every grace after which a pool that does not end is killed."""
 
@@ -193,6 +194,14 @@ class Fleet:
         """Tell the pools that a beat sent at ``sent`` (seconds since boot) was answered."""
         for pool in self._all():
             pool.send({"do": "lease", "sent": sent})
+
+    async def watch(self) -> None:
+        """Ask every pool for a sign of life, again and again."""
+        while True:
+            # By rounds, not by the clock: a supervisor that was itself stopped blames nobody.
+            await asyncio.sleep(ASK_EVERY)
+            for pool in self._all():
+                pool.ask()
 
     def check(self, owned: Sequence[int]) -> None:
         """Let idle pools look after claims the store says they have; as :meth:`owners` in order."""

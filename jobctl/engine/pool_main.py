@@ -116,6 +116,8 @@ class PoolProcess:
                 pool.reserve(int(str(message["slots"])))
             case "lease":
                 pool.lease.renew(float(str(message["sent"])))
+            case "ping":
+                self._say({"say": "here"})
             case "check":
                 pool.pump.check()
             case "resume":

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 ALL_QUEUES = "*"
 KEEPER = str(Path(__file__).with_name("keeper.py"))
+UNANSWERED_MOST = 3
+"""Questions in a row that a pool may leave unanswered."""
 LINE_PATIENCE = 10.0
 """Seconds a pool may live without a line to its supervisor before it is killed."""
 LOOK_EVERY = 0.01
@@ -86,6 +88,7 @@ class PoolHandle:
         """True once it said that everything is settled."""
         self.reserved = 0
         """Slots it was told to keep idle."""
+        self._unanswered = 0
         self.ended = asyncio.Event()
         self._on_end = on_end
         self._on_load = on_load
@@ -181,6 +184,19 @@ class PoolHandle:
         if self._channel is not None:
             self._channel.send(message)
 
+    def ask(self) -> None:
+        """Ask for a sign of life; a process that was asked too often in vain is ended by force.
+
+        What it runs goes on, and is adopted by the process that follows it.
+        """
+        if self._channel is None:
+            return
+        if self._unanswered and self._unanswered % UNANSWERED_MOST == 0:
+            log.error("pool %s (pid %d) does not answer any more; killing it", self.owner, self.pid)
+            self.kill()
+        self._unanswered += 1
+        self.send({"do": "ping"})
+
     def kill(self) -> None:
         """End the process by force, if it is known and still is a pool."""
         if not self.pid or not self.files.alive():
@@ -213,6 +229,7 @@ class PoolHandle:
         return "nobody knows how"
 
     def _on_message(self, message: Message) -> None:
+        self._unanswered = 0
         match message.get("say"):
             case "ready":
                 self.pid = int(str(message["pid"]))

@@ -191,6 +191,7 @@ class Supervisor:
         period = watchdog_period(dict(os.environ))
         self._tasks.append(asyncio.create_task(self._pet_watchdog(period)))
         self._tasks.append(asyncio.create_task(self._reap()))
+        self._tasks.append(asyncio.create_task(self._fleet.watch()))
         log.info(
             "jobctl %s: supervisor %s is ready (%d jobs, %s)",
             jobctl.__version__, self._sid, len(self._config.jobs),

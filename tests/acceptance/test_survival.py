@@ -313,6 +313,24 @@ def test_store_that_forgot_everything_costs_no_running_attempt(host: Host) -> No
     assert _daemon(host).poll() is None
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_pool_that_hangs_is_replaced_and_what_it_runs_goes_on(host: Host) -> None:
+    written(host)
+    host.start()
+    run_id = host.submit("long", "0")
+    pid = host.wait_state(run_id, "running")["pid"]
+    wait_until(lambda: host.inspect(run_id)["pid"] is not None, what="the start is recorded")
+    (hung,) = pools(host)
+    hung.suspend()
+
+    wait_until(lambda: "does not answer any more" in host.log, what="it is noticed", deadline=90)
+    wait_until(lambda: pools(host) not in ([], [hung]), what="another pool")
+    assert pid is None or psutil.pid_exists(pid)
+    go(host, 0)
+    assert host.wait_state(run_id, "succeeded")["attempt"] == 1
+
+
 def test_supervisor_that_was_taken_for_dead_goes_on_under_another_id(host: Host) -> None:
     written(host)
     host.start()
