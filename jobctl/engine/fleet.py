@@ -316,11 +316,11 @@ class Fleet:
             self._balance()
             return
         log.error("pool %s (pid %d) ended unexpectedly: %s", pool.name, pool.pid, pool.how())
-        repair = asyncio.create_task(self._repair(pool, drain=left or self._draining))
+        repair = asyncio.create_task(self._repair(pool))
         self._repairs.add(repair)
         repair.add_done_callback(self._repairs.discard)
 
-    async def _repair(self, pool: PoolHandle, *, drain: bool) -> None:
+    async def _repair(self, pool: PoolHandle) -> None:
         """Start a crashed pool again under the same owner id, to go on with its journal.
 
         When it crashes again and again, what it left is ended and taken back, and another begins.
@@ -335,14 +335,14 @@ class Fleet:
                 if crashes.hopeless or pool.files.supervisor != self._identity.supervisor:
                     await self._give_up(pool)
                     return
-                await self._again(pool, drain=drain)
+                await self._again(pool)
             except (JobctlError, OSError) as error:
                 log.warning("pool %s: %s; trying again", pool.name, error)
                 await asyncio.sleep(crashes.backoff.next())
             else:
                 return
 
-    async def _again(self, pool: PoolHandle, *, drain: bool) -> None:
+    async def _again(self, pool: PoolHandle) -> None:
         assert self._config is not None  # noqa: S101 - set by start
         await self._admit(pool.files)
         successor = self._handle(pool.files)
@@ -354,7 +354,7 @@ class Fleet:
         else:
             self._leaving.discard(pool)
             self._leaving.add(successor)
-        if drain:
+        if successor in self._leaving or self._draining:
             successor.send({"do": "drain", "deadline": None})
 
     async def _give_up(self, pool: PoolHandle) -> None:

@@ -19,7 +19,7 @@ from jobctl.engine.intake import refusal, take_in
 from jobctl.engine.ledger import Ledger
 from jobctl.engine.listener import LISTEN, listen
 from jobctl.engine.loops import Loops, Turn, give_up, no_silent_death
-from jobctl.engine.pump import Pump
+from jobctl.engine.pump import Hold, Pump
 from jobctl.engine.seats import Seats
 from jobctl.engine.watchdog import Watchdog
 from jobctl.model.job import Delivery, JobDef
@@ -124,7 +124,6 @@ class Pool:
         self.watchdog = Watchdog(clock=clock, on_stuck=give_up)
         """Whoever runs the pool lets it look every few seconds."""
         self._loops = Loops(self.watchdog, on_end=no_silent_death)
-        self._draining = False
 
     def start(self) -> None:
         """Begin to claim."""
@@ -184,17 +183,17 @@ class Pool:
         self.pump.look()
         self._fill()
 
-    def pause(self) -> None:
-        """Claim nothing more until :meth:`resume`, and give back what has not started."""
-        self.pump.claiming = False
+    def pause(self, why: Hold) -> None:
+        """Claim nothing more until this is lifted, and give back what has not started."""
+        self.pump.holds.add(why)
         while self.ledger.backlog:
             held = self.ledger.backlog.pop()
             self.pump.release(held.claim.id, held.claim.epoch)
 
-    def resume(self) -> None:
-        """Claim again."""
-        if self._executor.stopping is None and not self._draining:
-            self.pump.claiming = True
+    def resume(self, *lifted: Hold) -> None:
+        """Claim again, if there is no other reason not to."""
+        self.pump.holds.difference_update(lifted)
+        if self.pump.claiming:
             self.pump.check()
             self.pump.look()
 
@@ -239,8 +238,7 @@ class Pool:
         After ``deadline`` seconds (``None``: never) what still runs is stopped; it is tried again
         elsewhere. Returns when everything is settled.
         """
-        self._draining = True
-        self.pause()
+        self.pause(Hold.ENDING)
         loop = asyncio.get_running_loop()
         timer = None if deadline is None else loop.call_later(deadline, self.hurry)
         while self._attempts:
@@ -324,8 +322,8 @@ class Pool:
         """Give back what cannot be started for want of room, and claim nothing for a while."""
         if self.pump.claiming:
             log.warning("%s; nothing is started for %g s", why, SCARCE_PAUSE)
-            self.pause()
-            asyncio.get_running_loop().call_later(SCARCE_PAUSE, self.resume)
+            self.pause(Hold.ROOM)
+            asyncio.get_running_loop().call_later(SCARCE_PAUSE, self.resume, Hold.ROOM)
         self.pump.release(held.claim.id, held.claim.epoch)
 
     def obey_lease(self) -> None:

@@ -26,6 +26,7 @@ from jobctl.engine.lease import Lease
 from jobctl.engine.observer import Observer
 from jobctl.engine.orphanage import Orphanage
 from jobctl.engine.pool import Pool
+from jobctl.engine.pump import Hold
 from jobctl.engine.roster import PoolFiles
 from jobctl.engine.shipper import Shipper
 from jobctl.engine.slot import Slot
@@ -107,7 +108,7 @@ class PoolProcess:
         match message.get("do"):
             case "attach":
                 pool.configure(_config(message), _queues(message))
-                pool.resume()
+                pool.resume(Hold.ALONE, Hold.FENCED)
             case "revoke":
                 pool.revoke(str(message["id"]), int(str(message["epoch"])), str(message["order"]))
             case "configure":
@@ -121,7 +122,7 @@ class PoolProcess:
             case "check":
                 pool.pump.check()
             case "resume":
-                pool.resume()
+                pool.resume(Hold.FENCED)
 
     def _start(self, message: Message) -> None:
         config = _config(message)
@@ -220,7 +221,7 @@ class PoolProcess:
             )
 
     async def _call(self, files: PoolFiles, pool: Pool, orphanage: Orphanage) -> None:
-        pool.pause()
+        pool.pause(Hold.ALONE)
         while True:
             try:
                 sock = rendezvous.call(files.state_dir)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from jobctl.engine.accounts import Accounts
@@ -41,6 +42,15 @@ RECONCILE_EVERY = 5.0
 anything; an idle pool is told by its supervisor, whose every beat brings the number."""
 
 
+class Hold(Enum):
+    """A reason not to claim; each is lifted by whoever gave it."""
+
+    ALONE = "there is no supervisor"
+    FENCED = "the store refuses this pool"
+    ROOM = "there is no room for another process"
+    ENDING = "the pool is to end"
+
+
 class Pump:
     """Sends a pool's changes to the store and brings claims back.
 
@@ -66,7 +76,8 @@ class Pump:
         on_fenced: Callable[[], None],
     ) -> None:
         self.queues = queues
-        self.claiming = True
+        self.holds: set[Hold] = set()
+        """Why nothing is claimed now; empty while claiming goes on."""
         self._store = store
         self._keys = keys
         self._ledger = ledger
@@ -103,6 +114,11 @@ class Pump:
         self._backoff = Backoff()
         self._complaints = Complaints()
         self.turn = Turn()
+
+    @property
+    def claiming(self) -> bool:
+        """Whether nothing keeps the pool from claiming."""
+        return not self.holds
 
     def look(self) -> None:
         """Try a claim: a bell rang or a slot became free."""
@@ -255,7 +271,7 @@ class Pump:
 
     def _took(self, want: int, reply: ClaimReply) -> None:
         if reply.fenced:
-            self.claiming = False
+            self.holds.add(Hold.FENCED)
             self._on_fenced()
             return
         self._on_claims(reply)

@@ -302,14 +302,17 @@ class Supervisor:
 
     async def _apply(self, config: Config) -> None:
         announce.check_unchanged(self._config, config)
+        # From here on the new one is in force; a store that is away only delays that.
         old, self._config = self._config, config
         removed = dict.fromkeys(limit_sizes(old).keys() - limit_sizes(config).keys(), "")
         if removed:
-            await self._store.run(transitions.set_limits(self._keys, removed))
-        await self._fleet.configure(config)
+            await self._patience.insist(
+                lambda: self._store.run(transitions.set_limits(self._keys, removed))
+            )
+        await self._patience.insist(lambda: self._fleet.configure(config))
         if self._duties is not None:
             self._duties.configure(config)
-        await self._register(error="")
+        await self._patience.insist(lambda: self._register(error=""))
 
     def _ask_how_we_stand(self) -> None:
         """Beat at once: a pool's claim was refused, and the beat tells why."""

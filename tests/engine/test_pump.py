@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.ledger import Ledger
-from jobctl.engine.pump import Pump
+from jobctl.engine.pump import Hold, Pump
 from jobctl.model.admission import Admission, NewRun
 from jobctl.model.ids import new_id
 from jobctl.model.run import Request
@@ -148,3 +148,34 @@ def test_refused_output_costs_neither_settlement_nor_claim(
     run = store.run(queries.run(keys, run_id))
     assert run is not None
     assert run.epoch == 1
+
+
+def test_nothing_is_claimed_until_every_reason_not_to_is_lifted(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    keys = Keys("pump-holds")
+    register(store, keys)
+    run_id = submit(store, keys)
+
+    async def story() -> list[list[str]]:
+        link = AsyncStore(server.address)
+        claimed: list[str] = []
+        seen = []
+        pump = a_pump(link, keys, lambda reply: claimed.extend(c.id for c in reply.claims))
+        pump.holds |= {Hold.ALONE, Hold.ROOM}
+        task = asyncio.create_task(pump.run())
+        for lifted in (Hold.ROOM, Hold.ALONE):
+            pump.holds.discard(lifted)
+            pump.look()
+            # A call of its own has been there and back, so the claim would have been too.
+            pump.send(membership.add_pool(keys, supervisor="s", owner="s/p.1"))
+            async with asyncio.timeout(5):
+                await pump.wait_clear()
+                while pump.claiming and not claimed:
+                    await asyncio.sleep(0.01)
+            seen.append([*claimed])
+        task.cancel()
+        await link.close()
+        return seen
+
+    assert asyncio.run(story()) == [[], [run_id]]
