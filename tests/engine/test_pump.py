@@ -171,7 +171,7 @@ def test_nothing_is_claimed_until_every_reason_not_to_is_lifted(
             pump.send(membership.add_pool(keys, supervisor="s", owner="s/p.1"))
             async with asyncio.timeout(5):
                 await pump.wait_clear()
-                while pump.claiming and not claimed:
+                while pump.claiming and not claimed:  # noqa: ASYNC110 - a list cannot be waited for
                     await asyncio.sleep(0.01)
             seen.append([*claimed])
         task.cancel()
