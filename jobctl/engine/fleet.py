@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.01
 ASK_EVERY = 10.0
+"""Seconds between two questions to a pool whether it lives."""
 HURRY_EXTRA = 30.0
 """Seconds beyond every grace after which a pool that does not end is killed."""
 

@@ -81,7 +81,6 @@ class Pool:
         clock: Clock,
     ) -> None:
         self.fenced = asyncio.Event()
-        self._supervisor = supervisor
         self._owner = owner
         self._host = host
         self._ears = ears
@@ -168,14 +167,6 @@ class Pool:
     def settled(self) -> bool:
         """True when nothing runs and everything is acknowledged."""
         return not (self._attempts or self.ledger.backlog) and self.pump.clear
-
-    @property
-    def running(self) -> list[dict[str, object]]:
-        """What runs now, for the supervisor's status line."""
-        return [
-            {"id": held.claim.id, "job": held.request.job, "pid": held.pid}
-            for held in self.ledger.running.values()
-        ]
 
     def reserve(self, slots: int) -> None:
         """Leave so many slots idle: an older pool of the same name still runs as many attempts."""

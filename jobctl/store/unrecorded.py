@@ -37,19 +37,20 @@ def keep(state_dir: Path, item: Settlement, *, now: float) -> None:
     }
     line = json.dumps(entry, default=str).encode() + b"\n"
     # First the file, then the word: whoever reads the log may look at once.
+    where = f"is in {state_dir / NAME}"
     try:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         fd = os.open(state_dir / NAME, flags, 0o600)
         try:
             if os.fstat(fd).st_size < MOST:
                 os.write(fd, line)
+            else:
+                where = f"is not kept, {state_dir / NAME} is full"
         finally:
             os.close(fd)
     except OSError as error:
-        _log.error("that outcome could not be kept: %s", error.strerror)
-    _log.error(
-        "THE STORE HAS LOST run %s: its outcome (%s) is in %s", item.id, state, state_dir / NAME
-    )
+        where = f"could not be kept: {error.strerror}"
+    _log.error("THE STORE HAS LOST run %s: its outcome (%s) %s", item.id, state, where)
 
 
 def kept(state_dir: Path) -> tuple[int, str]:
