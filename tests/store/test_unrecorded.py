@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from jobctl.store import unrecorded
 from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 ITEM = Settlement("a" * 16, 1, "k", "", 0.0, ("rc", 0))
 

@@ -169,7 +169,7 @@ end
 -- must not keep it for ever.
 local function heal(limit, most)
   local holders = P .. 'c:' .. limit
-  for _, id in ipairs(call('SRANDMEMBER', holders, most)) do
+  for _, id in ipairs(redis.pcall('SRANDMEMBER', holders, most)) do
     local state = redis.pcall('HGET', record(id), 's')
     if state ~= 'c' and state ~= 'r' then call('SREM', holders, id) end
   end
@@ -200,23 +200,29 @@ local function wake(limit)
   end
 end
 
+-- What ends or goes back must not be kept from it by a key of another type than its name says:
+-- freeing is tried, and a limit under which nothing could be done is looked at again later.
+local function try_wake(limit)
+  if not pcall(wake, limit) then due_at('!' .. limit, NOW + LATER) end
+end
+
 local function free_limits(r)
   for _, limit in ipairs(words(r.lm)) do
-    if not is_rate(limit) then call('SREM', P .. 'c:' .. limit, r.id) end
-    wake(limit)
+    if not is_rate(limit) then redis.pcall('SREM', P .. 'c:' .. limit, r.id) end
+    try_wake(limit)
   end
 end
 
 -- Gives back what an ended run held: its unique lock, its place among its job's runs, its limits.
 function let_go(r)
-  if r.uq and call('GET', P .. 'u:' .. r.uq) == r.id then call('DEL', P .. 'u:' .. r.uq) end
-  if r.lv then call('SREM', P .. 'live:' .. r.j, r.id) end
+  if r.uq and redis.pcall('GET', P .. 'u:' .. r.uq) == r.id then call('DEL', P .. 'u:' .. r.uq) end
+  if r.lv then redis.pcall('SREM', P .. 'live:' .. r.j, r.id) end
   free_limits(r)
 end
 
 -- Takes a run out of whatever claim it is under.
 local function disown(r)
-  if (r.s == 'c' or r.s == 'r') and r.o then call('SREM', P .. 'own:' .. r.o, r.id) end
+  if (r.s == 'c' or r.s == 'r') and r.o then redis.pcall('SREM', P .. 'own:' .. r.o, r.id) end
 end
 
 -- True when the run's time to start has passed; it has none once it was started.
@@ -240,7 +246,8 @@ local function unlist(r)
   local list
   if r.s == 'q' then list = P .. 'q:' .. r.q .. ':' .. r.p end
   if r.s == 'p' and r.pl then list = P .. 'pk:' .. r.pl end
-  if list and call('LLEN', list) <= SHORT then call('LREM', list, 1, r.id) end
+  local length = list and redis.pcall('LLEN', list)
+  if type(length) == 'number' and length <= SHORT then call('LREM', list, 1, r.id) end
 end
 
 -- Ends a run: the only way to a final state. `more` are further fields to set.
@@ -261,7 +268,8 @@ local function finish(r, letter, reason, more)
   if letter == 'x' and failed ~= '' then history, keep = P .. 'hf:' .. r.j, failed end
   call('PEXPIRE', key, ttl)
   -- What a repeated settle is answered from must stay, so at least one is kept.
-  local over = call('LPUSH', history, r.id) - math.max(tonumber(keep), 1)
+  local length = redis.pcall('LPUSH', history, r.id)
+  local over = type(length) == 'number' and length - math.max(tonumber(keep), 1) or 0
   if over > 0 then
     for _, old in ipairs(call('RPOP', history, math.min(over, LOOKAHEAD))) do
       call('UNLINK', record(old), P .. 'l:' .. old)
@@ -343,7 +351,7 @@ local function promote(most)
       local kind, rest = string.sub(member, 1, 1), string.sub(member, 2)
       if kind == '!' then
         heal(rest, LOOKAHEAD)
-        wake(rest)
+        try_wake(rest)
       else
         guarded(promote_one, kind == '^' and rest or member, kind == '^')
       end
