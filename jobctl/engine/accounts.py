@@ -53,10 +53,11 @@ class Accounts:
         ``releasing`` are ids on their way back.
         """
         owned = set(await self._store.run(queries.owned(self._keys, self._owner)))
+        unknown = owned - self._ledger.known() - releasing
         lost = [
-            run_id
-            for run_id in owned - self._ledger.known() - releasing
-            if await self._is_lost(run_id)
+            (run_id, epoch)
+            for run_id in unknown
+            if (epoch := await self._lost_epoch(run_id)) is not None
         ]
         for start in range(0, len(lost), MOST):
             await self._store.run(
@@ -64,7 +65,7 @@ class Accounts:
                     self._keys,
                     supervisor=self._supervisor,
                     owner=self._owner,
-                    ids=lost[start : start + MOST],
+                    items=lost[start : start + MOST],
                 )
             )
         if lost:
@@ -77,20 +78,20 @@ class Accounts:
             if await self._store.run(queries.exists(self._keys, run_id)):
                 self._on_stale(run_id, held.claim.epoch)
 
-    async def _is_lost(self, run_id: str) -> bool:
-        """Deal with a run that the store says we hold; return whether it must be taken back."""
+    async def _lost_epoch(self, run_id: str) -> int | None:
+        """Deal with a run that the store says we hold; return the epoch to take it back from."""
         run = await self._store.run(queries.run_or_broken(self._keys, run_id))
         if run is None or run.owner != self._owner or run.letter not in {"c", "r"}:
             # Only the entry in our set is removed.
             self._release(run_id, 0)
-            return False
+            return None
         recent = self._ledger.recent.get(run_id)
         if recent is not None and int(recent.epoch) == run.epoch:
             _log.warning("run %s: the store has lost its outcome; sending it again", run_id)
             self._ledger.unsettled[run_id] = recent
-            return False
+            return None
         if run.letter == "c" and not self.inherited:
             _log.info("run %s: its claim was never answered; giving it back", run_id)
             self._release(run_id, run.epoch)
-            return False
-        return True
+            return None
+        return run.epoch

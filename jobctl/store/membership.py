@@ -97,19 +97,21 @@ def rescue(
     supervisor: str,
     seen_beat: str = "",
     owner: str = "",
-    ids: Sequence[str] = (),
+    items: Sequence[tuple[str, int]] = (),
 ) -> Call[RescueReply]:
     """Take back the runs of a dead supervisor, or of one dead pool of it (``owner``).
 
-    With ``seen_beat`` nothing is done when it has shown life since. With ``ids`` (at most 100)
-    only these runs of ``owner`` are taken back, and it may go on claiming.
+    With ``seen_beat`` nothing is done when it has shown life since. With ``items`` (at
+    most 100 run ids, each with the epoch of its claim) only these claims of ``owner`` are taken
+    back, and it may go on claiming.
     """
 
     def decode(reply: object) -> RescueReply:
         status, moved, left = items_of(reply)
         return RescueReply(status == 1, moved, left)
 
-    return Call((keys.prefix, supervisor, seen_beat, owner, *ids), decode, script="rescue")
+    claims = (word for run_id, epoch in items for word in (run_id, epoch))
+    return Call((keys.prefix, supervisor, seen_beat, owner, *claims), decode, script="rescue")
 
 
 def leave(keys: Keys, *, supervisor: str) -> Call[int]:

@@ -226,3 +226,16 @@ def test_revoke_wins_over_failure_and_retry_only(world: World, letter: str, ends
     run_id = world.running(max_attempts=5)
     world.revoke(run_id)
     assert world.settle(run_id, letter, reason="exit", delay=60) == ends
+
+
+def test_late_rescue_of_one_claim_leaves_the_next_claim_alone(world: World) -> None:
+    run_id = world.submit()
+    first = world.claim_one(run_id)
+    late = {"owner": "h1~a/p.1", "items": [(run_id, first.epoch)]}
+    assert world.rescue(**late).moved == 1
+    second = world.claim_one(run_id)
+    world.start(run_id, second.epoch)
+
+    assert world.rescue(**late).moved == 0
+    assert world.state(run_id) == "r"
+    assert world.settle(run_id, epoch=second.epoch) == "k"

@@ -5,7 +5,8 @@
 --
 -- KEYS[1]  prefix
 -- ARGV     supervisor id, the beat it was last seen with ("" = known to be dead), owner id or "",
---          then run ids, at most 100: with them only these are taken back, and the owner goes on
+--          then, at most 100 times, run id and epoch: with them only these claims are taken back,
+--          and the owner goes on
 -- Returns  {status, moved, left}: status 1 = fenced, 0 = it lives, nothing was done;
 --          left > 0: call again
 -- Fencing comes first: from then on a late claim, start or settle of that owner is refused.
@@ -56,8 +57,10 @@ end
 
 local moved, left = 0, 0
 if #ARGV > 3 then
-  for i = 4, #ARGV do
-    if call('SISMEMBER', P .. 'own:' .. only, ARGV[i]) == 1 then
+  for i = 4, #ARGV, 2 do
+    -- A call that comes late must not take what was claimed anew since.
+    if call('SISMEMBER', P .. 'own:' .. only, ARGV[i]) == 1
+      and (redis.pcall('HGET', record(ARGV[i]), 'ep') or '0') == ARGV[i + 1] then
       guarded(take_back, ARGV[i], only)
       call('SREM', P .. 'own:' .. only, ARGV[i])
       moved = moved + 1
