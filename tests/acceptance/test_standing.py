@@ -84,3 +84,39 @@ def test_a_supervisor_taken_for_dead_stops_its_runs_and_goes_on_under_a_new_id(
     assert running.host.daemons[-1].poll() is None
     assert running.host.stop() == 0
     assert supervisors(running) == []
+
+
+FORGET_CLAIM = """
+local run, own, queue, bell, id = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1]
+redis.call('HSET', run, 's', 'q')
+redis.call('HINCRBY', run, 'ep', -1)
+redis.call('HDEL', run, 'o', 'ct', 'at', 'st', 'fs', 'pi')
+redis.call('SREM', own, id)
+redis.call('LPUSH', queue, id)
+redis.call('RPUSH', bell, '1')
+"""
+
+
+def test_a_run_whose_claim_the_store_has_lost_goes_on_and_ends_once(running: Scene) -> None:
+    run_id = running.held_run()
+    wait_until(lambda: running.host.inspect(run_id)["pid"], what="the start is recorded")
+    owner = running.server.raw("HGET", KEYS.run(run_id), "o").decode()
+    # What a server says that was made primary without having heard the last moments.
+    running.server.raw(
+        "EVAL", FORGET_CLAIM, 4, KEYS.run(run_id), KEYS.own(owner),
+        KEYS.queue("default", 5), KEYS.bell("default"), run_id,
+    )  # fmt: skip
+    wait_until(
+        lambda: running.server.raw("HGET", KEYS.run(run_id), "s") == b"r", what="known again"
+    )
+    running.let_go()
+
+    running.assert_once(run_id)
+    # No slot is lost: as many as before run side by side.
+    others = [running.host.submit("short") for _ in range(3)]
+    wait_until(
+        lambda: sum(run["state"] == "running" for run in running.host.runs()) == 3,
+        what="three at once",
+    )
+    for other in others:
+        running.host.wait_state(other, "succeeded")
