@@ -33,7 +33,6 @@ def check_draft(draft: Draft) -> list[Problem]:
         found += _inactive(job)
         if job.table is not None:
             found += _job(job, draft)
-    found += _settings(draft)
     found += _pools(draft)
     return list(dict.fromkeys(found))
 
@@ -205,19 +204,6 @@ def _inactive(entry: Entry[JobTable]) -> Iterator[Problem]:
                 (*entry.path, key), at_key=True, code="inactive", severity=WARNING,
                 message="accepted, not acted on by this version",
             )  # fmt: skip
-
-
-def _settings(draft: Draft) -> Iterator[Problem]:
-    entry = draft.settings
-    if entry is None or entry.table is None or entry.table.redis is None:
-        return
-    scheme = entry.table.redis.partition("://")[0]
-    if "+" in scheme:
-        yield entry.problem(
-            "redis", code="inactive", severity=WARNING,
-            message=f"{scheme}:// is not supported by this version",
-            remedy="name one server with redis://, rediss:// or unix://",
-        )  # fmt: skip
 
 
 def _pools(draft: Draft) -> Iterator[Problem]:

@@ -42,7 +42,18 @@ ROLES = ("cli", "supervisor", "pool")
 WHENS = ("before", "after")
 ACTIONS = ("crash", "stop", "drop", "delay")
 COMMANDS = (
-    *("blpop", "config", "exists", "info", "pexpire", "ping", "scan", "time"),
+    *(
+        "blpop",
+        "cluster",
+        "config",
+        "exists",
+        "info",
+        "pexpire",
+        "ping",
+        "scan",
+        "sentinel",
+        "time",
+    ),
     *("hget", "hgetall", "hkeys", "hmget", "hvals", "llen", "lpos", "lrange", "rpush"),
     *("scard", "smembers", "xadd", "xrange", "zcard", "zrange", "zrevrange"),
 )
