@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from jobctl.store import membership, queries
+from jobctl.store import membership, queries, transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jobctl.engine.ledger import Ledger
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
+    from jobctl.store.transitions import ClaimReply
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ MOST = 100
 class Accounts:
     """Compares a pool's own set in the store with its ledger.
 
-    ``release`` gives a claim back, ``on_stale`` is told of runs that are not ours any more.
+    ``release`` gives a claim back, ``on_claims`` takes runs of ours that the store took for
+    waiting, ``on_stale`` is told of runs that are not ours any more.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Accounts:
         supervisor: str,
         owner: str,
         release: Callable[[str, int], None],
+        on_claims: Callable[[ClaimReply], None],
         on_stale: Callable[[str, int], None],
     ) -> None:
         self._store = store
@@ -43,6 +46,7 @@ class Accounts:
         self._supervisor = supervisor
         self._owner = owner
         self._release = release
+        self._on_claims = on_claims
         self._on_stale = on_stale
         self.inherited = False
         """True until what a dead process of this pool had claimed has been looked at."""
@@ -74,8 +78,19 @@ class Accounts:
             held = self._ledger.running.get(run_id)
             if held is None or run_id in owned or run_id in self._ledger.unsettled:
                 continue
-            if await self._store.run(queries.exists(self._keys, run_id)):
+            known = await self._store.run(queries.exists(self._keys, run_id))
+            if known and not await self._taken_again(run_id):
                 self._on_stale(run_id, held.claim.epoch)
+
+    async def _taken_again(self, run_id: str) -> bool:
+        """Claim a run that is under way here if the store has it waiting; tell whether it did."""
+        reply = await self._store.run(
+            transitions.claim_again(
+                self._keys, supervisor=self._supervisor, owner=self._owner, ids=[run_id]
+            )
+        )
+        self._on_claims(reply)
+        return bool(reply.claims)
 
     async def _is_lost(self, run_id: str) -> bool:
         """Deal with a run that the store says we hold; return whether it must be taken back."""

@@ -20,6 +20,7 @@ from jobctl.engine.ledger import Ledger
 from jobctl.engine.listener import LISTEN, listen
 from jobctl.engine.loops import Loops, Turn, give_up, no_silent_death
 from jobctl.engine.pump import Hold, Pump
+from jobctl.engine.returned import returned
 from jobctl.engine.seats import Seats
 from jobctl.engine.watchdog import Watchdog
 from jobctl.model.job import Delivery, JobDef
@@ -265,6 +266,8 @@ class Pool:
     def _on_claims(self, reply: ClaimReply) -> None:
         now = self._clock.monotonic()
         for claim in reply.claims:
+            if returned(claim, self.ledger, mark=self.pump.mark, settle=self.pump.settle):
+                continue
             try:
                 held = take_in(claim, now=now)
             except BadPayloadError as error:

@@ -91,6 +91,7 @@ class Pump:
             supervisor=supervisor,
             owner=owner,
             release=self.release,
+            on_claims=on_claims,
             on_stale=on_stale,
         )
         self._replayed: set[str] = set()
@@ -295,13 +296,15 @@ class Pump:
                 self._replayed.discard(item.id)
             elif answer == "gone":
                 self._on_gone(item)
-            elif answer != "stale":
+            elif answer == "stale":
+                # Should the store only have lost the claim, the run comes back, and this with it.
                 self._ledger.acknowledged(item)
-            else:
                 log.error(
                     "run %s: it was taken over while we ran epoch %d; our outcome (%s) is discarded",
                     item.id, item.epoch, LETTERS[item.letter].value,
                 )  # fmt: skip
+            else:
+                self._ledger.acknowledged(item)
         forget(self._marks, batch.marks)
         forget(self._notes, batch.notes)
         forget(self._ledger.unsettled, batch.settlements)

@@ -195,6 +195,16 @@ def claim(
     )
 
 
+def claim_again(keys: Keys, *, supervisor: str, owner: str, ids: Sequence[str]) -> Call[ClaimReply]:
+    """Claim runs that this owner has begun, if the store takes them for waiting."""
+    return Call(
+        (keys.prefix, supervisor, owner, len(ids), "0", *("=" + run_id for run_id in ids)),
+        _claim_reply,
+        script="claim",
+        idempotent=False,
+    )
+
+
 def start(
     keys: Keys, *, owner: str, marks: Iterable[tuple[str, int, int, float, int]]
 ) -> Call[tuple[str, ...]]:

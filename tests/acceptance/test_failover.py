@@ -26,8 +26,8 @@ JOBS = """
 slots = 3
 [jobs.quick]
 command = 'echo $JOBCTL_RUN_ID >> done'
-[jobs.short]
-command = 'sleep 0.5; echo $JOBCTL_RUN_ID >> done'
+[jobs.gate]
+command = 'while test ! -e go-$1; do sleep 0.05; done; echo $JOBCTL_RUN_ID >> done'
 [jobs.held]
 command = 'while test ! -e go; do sleep 0.05; done; echo $JOBCTL_RUN_ID >> done'
 [defaults]
@@ -162,3 +162,34 @@ def test_failover_that_loses_the_tail_is_told_of_and_nothing_runs_twice_at_once(
     assert sorted(scene.host.lines("done")) == sorted([early, late])
     assert scene.host.submit("quick", "--wait")
     assert late in scene.host.run("doctor", code=None)
+
+
+@pytest.mark.slow
+def test_claims_and_outcomes_that_a_failover_lost_are_put_right(scene: Scene) -> None:
+    """The new primary takes a run for waiting that is under way, and one for running that ended."""
+    host = scene.host
+    old = scene.primary()
+    follower = scene.follower_of(old)
+    blockers = [host.submit("gate", name) for name in "abc"]
+    for run_id in blockers:
+        host.wait_state(run_id, "running")
+    waiting = host.submit("gate", "d")
+    old.raw("WAIT", 1, 1000)
+    follower.pause()
+    old.raw("CLIENT", "KILL", "TYPE", "replica")
+    (host.directory / "go-a").touch()
+    assert host.wait_state(blockers[0])["state"] == "succeeded"
+    host.wait_state(waiting, "running")
+    old.kill()
+    follower.go_on()
+    wait_until(lambda: scene.primary() is not old, what="another primary")
+    # Long enough for a second start, should there be one: several heartbeats' worth of claims.
+    beats = host.submit("quick")
+    (host.directory / "go-b").touch()
+    assert host.wait_state(beats)["state"] == "succeeded"
+    for name in "cd":
+        (host.directory / f"go-{name}").touch()
+    for run_id in (*blockers, waiting):
+        assert host.wait_state(run_id)["state"] == "succeeded", host.log
+    done = host.lines("done")
+    assert sorted(done) == sorted([*blockers, waiting, beats]), host.log

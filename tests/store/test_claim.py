@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobctl.store import membership, queries
+from jobctl.store import membership, queries, transitions
 
 if TYPE_CHECKING:
     from store_world import World
@@ -220,3 +220,27 @@ def test_revoked_entries_of_a_long_queue_are_dropped_when_met(world: World) -> N
     while world.take(50).more:
         pass
     assert world.raw("EXISTS", world.keys.queue("default", 5)) == 0
+
+
+def test_run_under_way_is_claimed_again_only_while_it_waits(world: World) -> None:
+    """After a failover that lost the claim; whoever got it meanwhile keeps it."""
+    world.limits(**{"l:db": 1})
+    world.supervisor("h2~a")
+
+    def again(run_id: str, sid: str) -> list[str]:
+        call = transitions.claim_again(world.keys, supervisor=sid, owner=f"{sid}/p.1", ids=[run_id])
+        return [claim.id for claim in world.run(call).claims]
+
+    first, second = world.submit(limits="l:db"), world.submit(limits="l:db")
+    world.claim_one(first)
+    assert again(first, "h1~a") == []
+    assert again(first, "h2~a") == []
+    # It runs, whatever its limit says.
+    assert again(second, "h2~a") == [second]
+    assert world.states(first, second) == "cc"
+    assert world.record(second)["o"] == "h2~a/p.1"
+    assert world.claim() == []
+    world.start(second, sid="h2~a")
+    world.settle(second, "k", sid="h2~a")
+    assert again(second, "h1~a") == []
+    assert again("z" * 16, "h1~a") == []

@@ -3,7 +3,8 @@
 -- Claims ready runs for one pool (q → c; q → p when a limit is full; q → e when too late).
 --
 -- KEYS[1]  prefix
--- ARGV     supervisor id, owner id, how many are wanted, low-first flag, queues in order …
+-- ARGV     supervisor id, owner id, how many are wanted, low-first flag, queues in order …, or
+--          "=id" … for runs that are under way at this owner: no limit keeps those from being claimed
 -- Returns  {status, now, next due or -1, then per run: id, epoch, attempt, lost, first start,
 --          queue, priority, job, submitted, max attempts, envelope, due, interrupted}
 --          status 1 = fine, 0 = fine and more is ready, -1 = this owner is fenced or unknown.
@@ -101,6 +102,21 @@ local function pop(keys, most)
   local n = #words
   words[n + 1], words[n + 2], words[n + 3] = 'LEFT', 'COUNT', most
   return redis.pcall(unpack(words))
+end
+
+-- A failover lost the claim of a run that goes on. When somebody else has it now, it is left alone.
+local function take_again(id)
+  local r = load(id)
+  if not r or r.s ~= 'q' then return end
+  unlist(r)
+  take(r)
+end
+
+if string.sub(ARGV[5] or '', 1, 1) == '=' then
+  for i = 5, #ARGV do guarded(take_again, string.sub(ARGV[i], 2)) end
+  out[3] = next_due()
+  flush_counts()
+  return out
 end
 
 for i = 5, #ARGV do

@@ -1,0 +1,54 @@
+"""Claims of runs that this pool knows already: the store has forgotten that it gave them to us.
+
+A failover can lose the last moments. Then a run that is under way here, or has ended here, waits in
+its queue again as if nobody had ever taken it. Its epoch tells: epochs only grow, so a claim with
+one that we have had comes from the past.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from jobctl.store.transitions import Settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobctl.engine.batch import Mark
+    from jobctl.engine.ledger import Ledger
+    from jobctl.store.transitions import Claim
+
+log = logging.getLogger(__name__)
+
+
+def returned(
+    claim: Claim,
+    ledger: Ledger,
+    *,
+    mark: Callable[[Mark], None],
+    settle: Callable[[Settlement], None],
+) -> bool:
+    """Put right what the store has forgotten of a run; return False when there is nothing to.
+
+    What runs goes on under the new claim, and ``mark`` tells the store so; the outcome of what has
+    ended goes to ``settle`` again. Neither is started a second time.
+    """
+    held = ledger.running.get(claim.id)
+    if held is not None:
+        log.warning(
+            "run %s: the store has lost that it was claimed; it runs here (pid %d) and goes on",
+            claim.id, held.pid,
+        )  # fmt: skip
+        held.claim = claim
+        if held.pid:
+            mark((claim.id, claim.epoch, held.attempt, held.started_at, held.pid))
+        return True
+    item = ledger.unsettled.get(claim.id) or ledger.recent.get(claim.id)
+    if item is not None and claim.epoch <= item.epoch:
+        log.warning(
+            "run %s: the store has lost that it ran here; sending its outcome again", claim.id
+        )
+        settle(Settlement(item.id, claim.epoch, item.letter, item.reason, item.delay, item.fields))
+        return True
+    return False
