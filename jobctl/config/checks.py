@@ -11,6 +11,7 @@ from jobctl.config.explain import other_word
 from jobctl.config.problem import WARNING, Problem
 from jobctl.config.schema import JobTable
 from jobctl.config.values import nearest
+from jobctl.model.config import Durability
 from jobctl.model.job import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def check_draft(draft: Draft) -> list[Problem]:
         found += _inactive(job)
         if job.table is not None:
             found += _job(job, draft)
+    found += _settings(draft)
     found += _pools(draft)
     return list(dict.fromkeys(found))
 
@@ -204,6 +206,18 @@ def _inactive(entry: Entry[JobTable]) -> Iterator[Problem]:
                 (*entry.path, key), at_key=True, code="inactive", severity=WARNING,
                 message="accepted, not acted on by this version",
             )  # fmt: skip
+
+
+def _settings(draft: Draft) -> Iterator[Problem]:
+    entry = draft.settings
+    if entry is None or entry.table is None or entry.table.redis is not None:
+        return
+    if entry.table.durability == Durability.REPLICATED:
+        yield entry.problem(
+            "durability", code="conflict", message="the embedded store has no replicas",
+            remedy="name a server that has some with redis =, or leave durability out: what the "
+            "embedded store accepts is on disk",
+        )  # fmt: skip
 
 
 def _pools(draft: Draft) -> Iterator[Problem]:

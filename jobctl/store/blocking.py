@@ -143,6 +143,7 @@ class BlockingStore:
             if not missing:
                 break
             loads = [load(name) for name in {calls[index].script for index in missing} if name]
+            missing += _seals(calls, missing)
             again = [packed(calls[index]) for index in missing]
             fresh = self._round_trip(loads + again, waits)[len(loads) :]
             for index, reply in zip(missing, fresh, strict=True):
@@ -157,6 +158,7 @@ class BlockingStore:
             ]
             if not moved:
                 return
+            moved += _seals(calls, moved)
             self.close()
             try:
                 self._open()
@@ -289,3 +291,8 @@ class BlockingStore:
                 replies.append(reply)
                 if len(replies) == count:
                     return replies
+
+
+def _seals(calls: Sequence[Call[object]], again: list[int]) -> list[int]:
+    """Return the places of calls that must follow those that are sent ``again``."""
+    return [place for place, call in enumerate(calls) if call.seals and place not in again]

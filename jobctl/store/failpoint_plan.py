@@ -54,7 +54,19 @@ COMMANDS = (
         "sentinel",
         "time",
     ),
-    *("hget", "hgetall", "hkeys", "hmget", "hvals", "llen", "lpos", "lrange", "rpush"),
+    *(
+        "hget",
+        "hgetall",
+        "hincrby",
+        "wait",
+        "hkeys",
+        "hmget",
+        "hvals",
+        "llen",
+        "lpos",
+        "lrange",
+        "rpush",
+    ),
     *("scard", "smembers", "xadd", "xrange", "zcard", "zrange", "zrevrange"),
 )
 """Plain commands that jobctl sends, as names of calls."""

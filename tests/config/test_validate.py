@@ -275,6 +275,12 @@ def test_groups_of_servers_are_checked_for_their_form(
         assert words in problems[0].message
 
 
+def test_embedded_store_has_no_replicas_to_wait_for(check: Callable[..., Checked]) -> None:
+    (problem,) = check('[jobctl]\ndurability = "replicated"\n').problems
+    assert (problem.line, problem.code) == (2, "conflict")
+    assert check('[jobctl]\nredis = "redis://a"\ndurability = "replicated"\n').problems == ()
+
+
 def test_inactive_keys_are_warned_of_once_where_they_are_set(check: Callable[..., Checked]) -> None:
     checked = check(
         """\
