@@ -87,6 +87,9 @@ def call(verb: Verb, params: dict[str, object], literal: list[str]) -> int:
 
     def work() -> int:
         from jobctl.cli.invocation import Invocation
+        from jobctl.store import failpoints
+
+        failpoints.arm("supervisor" if verb.name == "daemon" else "cli")
 
         with Invocation(
             console,

@@ -31,8 +31,10 @@ from jobctl.engine.roster import PoolFiles
 from jobctl.engine.shipper import Shipper
 from jobctl.engine.slot import Slot
 from jobctl.engine.workplace import Workplace
+from jobctl.errors import ConfigError
 from jobctl.model.config import Config, config_from_plain
 from jobctl.model.run import OutcomeKind
+from jobctl.store import failpoints
 from jobctl.store.address import Address
 from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
@@ -275,6 +277,11 @@ def main() -> None:
     """Serve one pool; the arguments are the descriptors of its line and of its journal."""
     sock = socket.socket(fileno=int(sys.argv[1]))
     configure_logging()
+    try:
+        failpoints.arm("pool")
+    except ConfigError as error:
+        log.error("pool: %s", error)  # noqa: TRY400 - the message says it all
+        raise SystemExit(error.exit_code) from None
     os.umask(0o077)
     raise SystemExit(asyncio.run(PoolProcess(int(sys.argv[2])).run(sock)))
 

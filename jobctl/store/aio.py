@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from hiredis import ReplyError
 
 from jobctl.errors import JobctlError, NotAcceptedError, UnreachableError
-from jobctl.store import failures
+from jobctl.store import failpoints, failures
 from jobctl.store.connection import Connection, open_connection
 from jobctl.store.packing import MAX_LOADS, load, packed, stale, unknown_script
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from jobctl.store.address import Address
     from jobctl.store.calls import Call
+    from jobctl.store.failpoint_plan import Harm
 
 T = TypeVar("T")
 
@@ -82,6 +83,9 @@ class AsyncStore:
 
     async def run(self, call: Call[T]) -> T:
         """Carry out one call; raises a branch of :class:`~jobctl.errors.JobctlError`."""
+        plan = failpoints.active
+        if plan is not None:
+            await self._suffer(plan.before((call,)), sent=False)
         connection = self._connection
         if connection is None or connection.closed:
             connection = await self._connect()
@@ -95,6 +99,8 @@ class AsyncStore:
             raise
         if isinstance(reply, ReplyError):
             reply = await self._settle(connection, call, reply)
+        if plan is not None:
+            await self._suffer(plan.after((call,)), sent=True)
         return call.decode(reply)
 
     async def run_many(self, calls: Sequence[Call[T]]) -> list[T]:
@@ -111,6 +117,9 @@ class AsyncStore:
 
     async def try_many(self, calls: Sequence[Call[T]]) -> list[T | JobctlError]:
         """Like :meth:`run_many`, with errors in the place of results, lost answers included."""
+        plan = failpoints.active
+        if plan is not None:
+            await self._suffer(plan.before(calls), sent=False)
         connection = self._connection
         if connection is None or connection.closed:
             connection = await self._connect()
@@ -125,6 +134,11 @@ class AsyncStore:
                 results.append(error)
             else:
                 results.append(call.decode(answer))
+        if plan is not None:
+            try:
+                await self._suffer(plan.after(calls), sent=True)
+            except JobctlError as error:
+                return [error] * len(calls)
         return results
 
     async def connect(self) -> None:
@@ -167,6 +181,15 @@ class AsyncStore:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    async def _suffer(self, harm: Harm, *, sent: bool) -> None:
+        """Bear what a failpoint asks for; only tests come here."""
+        if harm.delay:
+            await asyncio.sleep(harm.delay)
+        if harm.drop:
+            # As when a real connection breaks: other calls under way on it fail as well.
+            self.drop()
+            raise failures.broken_on_purpose(self.address, sent=sent)
 
     async def _connect(self) -> Connection:
         """Return the connection that one attempt, shared by all who wait for it, has made."""

@@ -8,7 +8,7 @@ from _thread import allocate_lock
 from hiredis import HiredisError, Reader, ReplyError
 
 from jobctl.errors import JobctlError
-from jobctl.store import failures, sockets
+from jobctl.store import failpoints, failures, sockets
 from jobctl.store.packing import MAX_LOADS, load, pack, packed, stale, unknown_script
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from jobctl.store.address import Address
     from jobctl.store.calls import Call
+    from jobctl.store.failpoint_plan import Harm
 
     T = TypeVar("T")
 
@@ -70,8 +71,13 @@ class BlockingStore:
             return []
         if self._pid != os.getpid():
             self._forget_parent()
+        plan = failpoints.active
+        if plan is not None:
+            self._suffer(plan.before(calls), sent=False)
         with self._lock:
             replies = self._exchange(calls)
+        if plan is not None:
+            self._suffer(plan.after(calls), sent=True)
         return [
             failures.server_failure(str(reply), self.address)
             if isinstance(reply, ReplyError)
@@ -90,6 +96,16 @@ class BlockingStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _suffer(self, harm: Harm, *, sent: bool) -> None:
+        """Bear what a failpoint asks for; only tests come here."""
+        if harm.delay:
+            from time import sleep  # noqa: PLC0415  # tests only
+
+            sleep(harm.delay)
+        if harm.drop:
+            self.close()
+            raise failures.broken_on_purpose(self.address, sent=sent)
 
     def _forget_parent(self) -> None:
         """Leave the connection to the process that made it, and its lock with it."""

@@ -183,6 +183,13 @@ def lost_reply(why: str, address: Address) -> LostReplyError:
     )
 
 
+def broken_on_purpose(address: Address, *, sent: bool) -> JobctlError:
+    """Return the error for a connection that a failpoint broke before or after sending."""
+    if sent:
+        return lost_reply("a failpoint dropped it", address)
+    return connect_failure(OSError(0, "a failpoint broke the connection"), address)
+
+
 def reason(error: Exception) -> str:
     """Return the cause of a socket error in lower-case words."""
     if isinstance(error, TimeoutError):

@@ -34,6 +34,14 @@ def script(name: str) -> Script:
     return found
 
 
+def names() -> tuple[str, ...]:
+    """Return the names of all scripts, in order; ``common`` is a part of others and none itself."""
+    from pathlib import Path  # noqa: PLC0415  # seldom asked
+
+    found = sorted(file.stem for file in Path(_FOLDER).glob("*.lua"))
+    return tuple(name for name in found if name != "common")
+
+
 def _assemble(name: str) -> bytes:
     lines = _read(name).splitlines(keepends=True)
     if not lines or not lines[0].startswith(b"#!lua"):

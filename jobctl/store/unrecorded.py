@@ -28,9 +28,6 @@ def keep(state_dir: Path, item: Settlement, *, now: float) -> None:
     ``now`` is epoch seconds.
     """
     state = LETTERS[item.letter].value
-    _log.error(
-        "THE STORE HAS LOST run %s: its outcome (%s) is in %s", item.id, state, state_dir / NAME
-    )
     fields = dict(zip(item.fields[::2], item.fields[1::2], strict=True))
     entry = {"id": item.id, "state": state, "reason": item.reason, "at": now}
     entry |= {
@@ -39,6 +36,7 @@ def keep(state_dir: Path, item: Settlement, *, now: float) -> None:
         if key in fields
     }
     line = json.dumps(entry, default=str).encode() + b"\n"
+    # First the file, then the word: whoever reads the log may look at once.
     try:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         fd = os.open(state_dir / NAME, flags, 0o600)
@@ -49,6 +47,9 @@ def keep(state_dir: Path, item: Settlement, *, now: float) -> None:
             os.close(fd)
     except OSError as error:
         _log.error("that outcome could not be kept: %s", error.strerror)
+    _log.error(
+        "THE STORE HAS LOST run %s: its outcome (%s) is in %s", item.id, state, state_dir / NAME
+    )
 
 
 def kept(state_dir: Path) -> tuple[int, str]:
