@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DEFAULT_POOL = "default"
 KEYS_NAME = "signing.keys"
-"""The key file of the embedded store, in the state directory."""
+"""The key file of the embedded store, in the state directory, as the store makes it."""
 
 _RETRY = {
     "retries": "retries", "retry_delay": "delay", "retry_backoff": "backoff",

@@ -37,6 +37,8 @@ class Held:
     """True once its process tree was looked at."""
     stop_order: str | None = None
     """``reason signal grace kill`` of a revoke that came before the start."""
+    signed: int | None = None
+    """When it was signed, in epoch seconds; ``None`` when it was not, or nobody knows any more."""
 
 
 @dataclass(slots=True)

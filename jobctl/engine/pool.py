@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine import recovery, runner
 from jobctl.engine.executor import Executor
-from jobctl.engine.intake import refusal, take_in
+from jobctl.engine.intake import Intake, refusal
 from jobctl.engine.ledger import Ledger
 from jobctl.engine.listener import LISTEN, listen
 from jobctl.engine.loops import Loops, Turn, give_up, no_silent_death
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from jobctl.model.config import Config
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
+    from jobctl.store.keyring import Signing
     from jobctl.store.keys import Keys
     from jobctl.store.transitions import ClaimReply, Settlement
 
@@ -78,6 +79,7 @@ class Pool:
         size: int,
         journal: HostJournal,
         lease: Lease,
+        signing: Signing,
         clock: Clock,
     ) -> None:
         self.fenced = asyncio.Event()
@@ -93,6 +95,8 @@ class Pool:
         self.ledger = Ledger(slots=size)
         self._store = store
         self.lease = lease
+        self._signing = signing
+        self._intake = Intake(signing, clock=clock)
         self.pump = Pump(
             store,
             keys,
@@ -215,6 +219,7 @@ class Pool:
     def configure(self, config: Config, queues: tuple[str, ...]) -> None:
         """Use new definitions from the next attempt on; running ones keep theirs."""
         self._executor.config = config
+        self._signing.configure(config.security, config.settings)
         self.pump.queues = queues
         self._ears.drop()
         self.pump.look()
@@ -263,12 +268,10 @@ class Pool:
             await slot.close()
 
     def _on_claims(self, reply: ClaimReply) -> None:
-        now = self._clock.monotonic()
         for claim in reply.claims:
             try:
-                held = take_in(claim, now=now)
+                held = self._intake.take_in(claim)
             except BadPayloadError as error:
-                log.error("%s", error)  # noqa: TRY400 - what it says is enough
                 self.pump.settle(refusal(claim, error))
                 continue
             if self.pump.claiming:

@@ -15,6 +15,7 @@ from jobctl.engine.burst import wait_idle
 from jobctl.engine.condition import Condition
 from jobctl.engine.duties import Duties
 from jobctl.engine.fleet import Fleet
+from jobctl.engine.intake import signing_of
 from jobctl.engine.lock import StateLock, prepare
 from jobctl.engine.notify import Notifier, watchdog_period
 from jobctl.engine.orphans import reap_orphans
@@ -83,6 +84,7 @@ class Supervisor:
         self._scheduling = scheduling
         self._burst = burst
         self._keys = Keys(config.settings.namespace)
+        self._signing = signing_of(config, clock=clock)
         self._store = AsyncStore(address, name="jobctl-supervisor")
         self._ears = AsyncStore(address, name="jobctl-supervisor-ears")
         self._state_dir = Path(config.settings.state_dir)
@@ -117,6 +119,7 @@ class Supervisor:
     async def run(self) -> int:
         """Run until stopped; return the exit code."""
         prepare(self._state_dir)
+        _ = self._signing.ring  # A key that cannot be used is to be known at once.
         self._lock = StateLock(self._state_dir)
         self._lock.acquire()
         try:
@@ -247,6 +250,7 @@ class Supervisor:
             on_lost=self._on_lost,
             condition=self._condition,
             watchdog=self._watchdog,
+            signing=self._signing,
             clock=self._clock,
         )
         duties.configure(self._config)
@@ -304,6 +308,7 @@ class Supervisor:
         announce.check_unchanged(self._config, config)
         # From here on the new one is in force; a store that is away only delays that.
         old, self._config = self._config, config
+        self._signing.configure(config.security, config.settings)
         removed = dict.fromkeys(limit_sizes(old).keys() - limit_sizes(config).keys(), "")
         if removed:
             await self._patience.insist(

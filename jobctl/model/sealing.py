@@ -11,7 +11,7 @@ Without ``hmac`` and ``hashlib``: their import costs more than all the rest of s
 from __future__ import annotations
 
 import os
-from _operator import _compare_digest as same  # type: ignore[import-not-found]  # what hmac uses
+from _operator import _compare_digest as same  # what hmac uses
 
 from jobctl.model.records import record
 
@@ -82,8 +82,6 @@ class Sealed:
     not_before: int | None
     until: int
     """Latest first start."""
-    body: bytes
-    """The envelope without its seal."""
 
 
 class Ring:
@@ -141,24 +139,20 @@ class Ring:
 
         Raises ``SealError`` when it has none and needs one, or does not belong to this record.
         """
-        body, mark, seal = envelope.rpartition(MARK)
-        words = seal.removesuffix(b'"}').decode("ascii", "replace").split(".") if mark else []
-        if not words:
+        body, _, seal = envelope.rpartition(MARK)
+        words = _words(seal)
+        if len(words) != 5:  # noqa: PLR2004 - see the module
             if self.required:
                 raise SealError("it is not signed")
             return None
-        if len(words) != 5:  # noqa: PLR2004 - see the module
-            raise SealError("its signature cannot be read")
         key_id, signed, not_before, until, mac = words
         facts = (run_id, job, queue, priority, attempts, *words[:4])
         message = _lines("run", self.namespace, *facts) + body
         if not same(self._key(key_id).mac(message), mac):
             raise SealError(
-                "its signature does not fit: the record was changed, moved, or is of another namespace"
+                "its signature does not fit: it was changed, copied, or is of another namespace"
             )
-        return Sealed(
-            key_id, int(signed), int(not_before) if not_before else None, int(until), body + b"}"
-        )
+        return Sealed(key_id, int(signed), int(not_before) if not_before else None, int(until))
 
     def order(self, word: str, target: str, *, now: float) -> str:
         """Return an order with its seal; ``target`` is the run or supervisor it is for."""
@@ -172,7 +166,7 @@ class Ring:
         Time is 0 and the nonce empty for one that is not signed and need not be. Raises ``SealError``.
         """
         word, _, seal = text.rpartition(" ")
-        parts = seal.split(".")
+        parts = seal.split(".") if seal.isascii() else []
         if len(parts) != 4:  # noqa: PLR2004 - see the module
             if self.required:
                 raise SealError("it is not signed")
@@ -188,7 +182,7 @@ class Ring:
 
         Raises ``SealError`` when ``proof`` does not come from such a run.
         """
-        parts = proof.split(".")
+        parts = proof.split(".") if proof.isascii() else []
         if len(parts) != 4:  # noqa: PLR2004 - as made by seal
             raise SealError("it is not signed")
         run_id, key_id, signed, mac = parts
@@ -210,10 +204,14 @@ class UnknownKeyError(SealError):
     """Raised for a key id that is not known: the key file may have changed since it was read."""
 
 
-def unsealed(envelope: bytes) -> bytes:
-    """Return an envelope without its seal, checked or not."""
-    body, mark, _ = envelope.rpartition(MARK)
-    return body + b"}" if mark else envelope
+def _words(seal: bytes) -> list[str]:
+    """Return the words of a run's seal, none when it is something else, as a member of ``kwargs``."""
+    if not seal.endswith(b'"}') or not seal[:-2].isascii():
+        return []
+    words = seal[:-2].decode("ascii").split(".")
+    if any(char in seal[:-2] for char in b'"\\{}'):
+        return []
+    return words
 
 
 def _lines(*facts: object) -> bytes:

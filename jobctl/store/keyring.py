@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 from jobctl.errors import ConfigError, NotPermittedError
 from jobctl.model.sealing import Key, Ring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from jobctl.model.config import Security
+    from jobctl.errors import JobctlError
+    from jobctl.model.admission import NewRun
+    from jobctl.model.config import Security, Settings
 
-NAME = "signing.keys"
-"""Below the state directory, for the embedded store."""
 HEAD = """\
 # Signing keys of jobctl. Whoever can read this file can submit runs: leave its mode at 0600.
 # The last key signs, all are accepted; see `jobctl keys`.
@@ -156,7 +157,9 @@ def ring(security: Security, *, namespace: str) -> Ring | None:
     by_id = {key.id: key for key in keys}
     for key_id in (*security.trusted_keys, security.sign_with or keys[-1].id):
         if key_id not in by_id:
-            raise ConfigError(f"key {key_id} of [security] is not in {path}; see `jobctl keys list`")
+            raise ConfigError(
+                f"key {key_id} of [security] is not in {path}; see `jobctl keys list`"
+            )
     signer = by_id[security.sign_with] if security.sign_with else keys[-1]
     trusted = security.trusted_keys or tuple(by_id)
     return Ring(
@@ -166,3 +169,101 @@ def ring(security: Security, *, namespace: str) -> Ring | None:
         valid_for=security.valid_for,
         required=security.require,
     )
+
+
+def ensure(path: str, *, day: str) -> None:
+    """Make the key file of an embedded store, unless it is there or its directory is not.
+
+    Raises ``NotPermittedError`` when that cannot be done.
+    """
+    if os.path.exists(path) or not os.path.isdir(os.path.dirname(path)):  # noqa: PTH110, PTH112, PTH120 (texts)
+        return
+    try:
+        write(path, [new_key(day)], fresh=True)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise NotPermittedError(
+            f"key file {path} cannot be made: {error.strerror}; run this as the user of the daemon"
+        ) from error
+
+
+class Signing:
+    """Signs and checks as a configuration says; its key file is read again when it has changed.
+
+    ``now`` tells epoch seconds. ``on_trouble`` is told once when a key file that was good cannot be
+    used any more: until it is mended the keys it had go on.
+    """
+
+    def __init__(
+        self,
+        security: Security,
+        settings: Settings,
+        *,
+        now: Callable[[], float],
+        on_trouble: Callable[[JobctlError], None],
+    ) -> None:
+        self._now = now
+        self._on_trouble = on_trouble
+        self._ring: Ring | None = None
+        self._stamp: tuple[int, ...] = ()
+        self.configure(security, settings)
+
+    def configure(self, security: Security, settings: Settings) -> None:
+        """Follow another configuration from now on."""
+        self._security = security
+        self._namespace = settings.namespace
+        self._own = settings.redis is None and security.key_file == own_path(settings.state_dir)
+        self._stamp = ()
+
+    @property
+    def ring(self) -> Ring | None:
+        """The keys as they are now, ``None`` when nothing is signed; raises as :func:`load`."""
+        path = self._security.key_file
+        if path is None or not self._security.signs:
+            return None
+        stamp = _stamp(path)
+        if stamp and stamp == self._stamp:
+            return self._ring
+        if self._own and not stamp:
+            ensure(path, day=_day(self._now()))
+            stamp = _stamp(path)
+            if not stamp and not os.path.isdir(os.path.dirname(path)):  # noqa: PTH112, PTH120 (texts)
+                return None  # There is no daemon either, which is what has to be said.
+        try:
+            self._ring = ring(self._security, namespace=self._namespace)
+        except (ConfigError, NotPermittedError) as error:
+            if self._ring is None:
+                raise
+            self._on_trouble(error)
+        self._stamp = stamp
+        return self._ring
+
+    def seal(self, run: NewRun, envelope: str) -> str:
+        """Return the envelope of a run with its seal, as it is when nothing is signed."""
+        found = self.ring
+        return envelope if found is None else found.seal(run, envelope, now=self._now())
+
+    def order(self, words: str, target: str) -> str:
+        """Return an order with its seal, as it is when nothing is signed."""
+        found = self.ring
+        return words if found is None else found.order(words, target, now=self._now())
+
+
+def own_path(state_dir: str) -> str:
+    """Return the path of the key file that an embedded store has without being told."""
+    return f"{state_dir}/signing.keys"
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """Return what changes with a file and its rights; nothing when it cannot be seen."""
+    try:
+        info = os.stat(path)  # noqa: PTH116 (texts)
+    except OSError:
+        return ()
+    return info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino
+
+
+def _day(now: float) -> str:
+    year, month, day, *_ = time.gmtime(now)
+    return f"{year}{month:02}{day:02}"

@@ -31,10 +31,13 @@ local let_go
 -- Puts a run aside whose record cannot be understood, so that nobody meets it twice. A hash is
 -- ours and fails; anything else under that name is left as it is.
 local BAD_MOST, BAD_KEEP = 1000, 604800000
-local function quarantine(id, why)
+local function set_aside(id)
   redis.pcall('LPUSH', P .. 'bad', id)
   redis.pcall('LTRIM', P .. 'bad', 0, BAD_MOST - 1)
   count('bad')
+end
+local function quarantine(id, why)
+  set_aside(id)
   local key = record(id)
   if call('TYPE', key).ok == 'hash' then
     call('HSET', key, 's', 'x', 'rs', 'bad_payload', 'er', tostring(why), 'fn', NOW)
