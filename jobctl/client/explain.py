@@ -26,7 +26,7 @@ _REASONS = {
     "lost": "its supervisor was lost while it ran",
     "poison": "its supervisor was lost each of {lost} times it was started",
     "spawn": "it could not be started: {error}",
-    "bad_payload": "its record could not be understood",
+    "bad_payload": "its record could not be understood, or not trusted",
     "upstream": "a run it depends on did not succeed",
     "overlap": "an older run of the job had not ended (overlap)",
     "missed": "its instant passed while no supervisor was up",

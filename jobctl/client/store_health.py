@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobctl.client.doctor import ERROR, MOST_SHOWN, OK, WARNING, Check
+from jobctl.client.signature_checks import refusal_check
 from jobctl.client.supervisors import live_supervisors
 from jobctl.errors import JobctlError
 from jobctl.store import queries
@@ -45,6 +46,7 @@ def store_checks(session: Session) -> Iterator[Check]:
     yield eviction_check(info, settings)
     yield durability_check(info, settings)
     yield skew_check(ours - trip / 2 - theirs)
+    yield from refusal_check(session)
     yield from daemon_checks(session)
 
 

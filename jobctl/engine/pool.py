@@ -19,6 +19,7 @@ from jobctl.engine.intake import Intake, refusal
 from jobctl.engine.ledger import Ledger
 from jobctl.engine.listener import LISTEN, listen
 from jobctl.engine.loops import Loops, Turn, give_up, no_silent_death
+from jobctl.engine.orders import Refusals, StopDesk
 from jobctl.engine.pump import Hold, Pump
 from jobctl.engine.seats import Seats
 from jobctl.engine.watchdog import Watchdog
@@ -26,6 +27,7 @@ from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 from jobctl.store import unrecorded
 from jobctl.store.codec import BadPayloadError
+from jobctl.store.transitions import count_forged
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -97,6 +99,7 @@ class Pool:
         self.lease = lease
         self._signing = signing
         self._intake = Intake(signing, clock=clock)
+        self._desk = StopDesk(signing, refusals=Refusals(self._count_forged, clock=clock))
         self.pump = Pump(
             store,
             keys,
@@ -229,13 +232,19 @@ class Pool:
         held = self.ledger.find(run_id)
         if held is None or held.claim.epoch != epoch:
             return
-        held.stop_order = order
+        genuine = self._desk.genuine(order, held)
+        if genuine is None:
+            return
+        held.stop_order = genuine
         slot = self.busy.get(run_id)
         if slot is not None:
-            runner.carry_out(order, slot)
+            runner.carry_out(genuine, slot)
         elif held in self.ledger.backlog:
             self.ledger.backlog.remove(held)
             self.pump.release(run_id, epoch)
+
+    def _count_forged(self) -> None:
+        self.pump.send(count_forged(self._keys))
 
     async def drain(self, deadline: float | None) -> None:
         """Claim nothing more, give back what has not started, wait for what runs.

@@ -129,7 +129,7 @@ class Reason(StrEnum):
     SPAWN = "spawn"
     """No process could be made, or no such function was found."""
     BAD_PAYLOAD = "bad_payload"
-    """Its record in the store cannot be understood."""
+    """Its record in the store cannot be understood, or is not signed as it must be."""
     UPSTREAM = "upstream"
     """A run it needs did not succeed."""
     OVERLAP = "overlap"

@@ -10,7 +10,7 @@ from jobctl.store.codec import encode_envelope, items_of, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from jobctl.model.admission import NewRun
     from jobctl.model.sealing import Seal
@@ -265,10 +265,22 @@ def revoke(
     signal: str = "-",
     grace: float | None = None,
     kill: bool = True,
+    seal: Callable[[str, str], str] | None = None,
 ) -> Call[tuple[str, ...]]:
-    """Revoke runs; answers "before after" letters each, ``-`` for an unknown run."""
+    """Revoke runs; answers "before after" letters each, ``-`` for an unknown run.
+
+    ``seal`` signs an order for a run; without it orders are not signed.
+    """
     order = f"{reason} {signal} {'-' if grace is None else grace} {1 if kill else 0}"
-    return Call((keys.prefix, order, *ids), _texts, script="revoke")
+    parts: list[Part] = [keys.prefix]
+    for run_id in ids:
+        parts += (run_id, order if seal is None else seal(order, run_id))
+    return Call(tuple(parts), _texts, script="revoke")
+
+
+def count_forged(keys: Keys) -> Call[int]:
+    """Count an order that was ignored because it was not genuine."""
+    return Call(("HINCRBY", keys.counters, "forged", 1), _int, idempotent=False)
 
 
 def introduce_schedules(keys: Keys, generations: Mapping[str, str]) -> Call[tuple[float, ...]]:
