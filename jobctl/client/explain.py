@@ -27,6 +27,7 @@ _REASONS = {
     "poison": "its supervisor was lost each of {lost} times it was started",
     "spawn": "it could not be started: {error}",
     "bad_payload": "its record could not be understood, or not trusted",
+    "replayed": "it had ended on this host before its record was put back",
     "upstream": "a run it depends on did not succeed",
     "overlap": "an older run of the job had not ended (overlap)",
     "missed": "its instant passed while no supervisor was up",

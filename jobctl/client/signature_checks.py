@@ -47,14 +47,16 @@ def key_check(config: Config) -> Check:
 def refusal_check(session: Session) -> Iterator[Check]:
     """Say how many records and orders were refused, if any were."""
     counters = session.run(queries.counters(session.keys))
-    runs, orders = (int(counters.get(name, "0") or 0) for name in ("bad", "forged"))
-    if not (runs or orders):
+    runs, orders, again = (
+        int(counters.get(name, "0") or 0) for name in ("bad", "forged", "replayed")
+    )
+    if not (runs or orders or again):
         yield Check(name="signatures", status=OK, detail="nothing was refused")
         return
     yield Check(
         name="signatures",
         status=WARNING,
         detail=f"{runs} runs and {orders} orders were refused: their records were not signed as they must be, "
-        "were changed, or cannot be read",
+        f"were changed, or cannot be read; {again} runs that had ended came back and were not run again",
         remedy="the daemons' logs say why; find out who can write to the store, and whether all hosts have the same keys",
     )

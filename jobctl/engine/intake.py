@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from jobctl.engine.ledger import Held
-from jobctl.model.run import Reason
+from jobctl.model.run import LETTERS, Reason
 from jobctl.model.sealing import SKEW, SealError
 from jobctl.store.codec import BadPayloadError, decode_request
 from jobctl.store.keyring import Signing
@@ -14,11 +14,15 @@ from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from jobctl.clock import Clock
+    from jobctl.engine.starts import Known, Starts
     from jobctl.model.config import Config
     from jobctl.model.sealing import Ring, Sealed
     from jobctl.store.transitions import Claim
 
 log = logging.getLogger(__name__)
+
+LOST_MOST = 3
+"""Attempts that may be lost besides those that are signed, as in ``store/lua/rescue.lua``."""
 
 
 def signing_of(config: Config, *, clock: Clock) -> Signing:
@@ -35,14 +39,23 @@ class UntrustedError(BadPayloadError):
     """Raised for what is not signed as it must be, or was run before: somebody made it."""
 
 
+class EndedError(UntrustedError):
+    """Raised for a run that has ended on this host before; ``letter`` says how."""
+
+    def __init__(self, message: str, letter: str) -> None:
+        super().__init__(message)
+        self.letter = letter
+
+
 class Intake:
-    """Lets in what was submitted by somebody who has a key, while it holds.
+    """Lets in what was submitted by somebody who has a key, while it holds, and as often as it may.
 
     Without signing in the configuration everything that can be understood is let in.
     """
 
-    def __init__(self, signing: Signing, *, clock: Clock) -> None:
+    def __init__(self, signing: Signing, starts: Starts, *, clock: Clock) -> None:
         self._signing = signing
+        self._starts = starts
         self._clock = clock
 
     def take_in(self, claim: Claim) -> Held:
@@ -66,6 +79,9 @@ class Intake:
             claimed_at=self._clock.monotonic(),
             attempt=claim.attempt + 1,
             signed=None if sealed is None else sealed.signed,
+            last_start=0.0
+            if sealed is None or ring is None
+            else last_start(sealed, ring.valid_for),
         )
 
     def _checked(self, claim: Claim, ring: Ring) -> Sealed | None:
@@ -84,6 +100,7 @@ class Intake:
                 )
             else:
                 _check_time(claim, sealed, ring, now=self._clock.epoch())
+                _check_replay(claim, sealed, self._starts.look(claim.id))
         except SealError as error:
             raise UntrustedError(f"run {claim.id} of {claim.job!r} is refused: {error}") from error
         return sealed
@@ -103,8 +120,28 @@ def _check_time(claim: Claim, sealed: Sealed, ring: Ring, *, now: float) -> None
         raise SealError("it was to start long ago (see valid_for in [security]), or clocks differ")
 
 
+def _check_replay(claim: Claim, sealed: Sealed, known: Known | None) -> None:
+    """Raise SealError for a run that was here before more often than it may, EndedError for one that ended."""
+    if known is None or sealed.signed > known.signed:
+        return
+    if sealed.signed < known.signed:
+        raise SealError("this host has started a newer run of the same id")
+    if known.letter:
+        raise EndedError(
+            f"run {claim.id} of {claim.job!r} is not run again: it has ended on this host before "
+            f"({LETTERS[known.letter].value}), and was put back into the store",
+            known.letter,
+        )
+    most = int(claim.max_attempts)
+    if 0 <= most <= known.starts - LOST_MOST:
+        raise SealError(f"this host has started it {known.starts} times, {most} are allowed")
+
+
 def refusal(claim: Claim, error: BadPayloadError) -> Settlement:
     """Say that a run is not taken in, and return how it ends."""
     log.error("security: %s" if isinstance(error, UntrustedError) else "%s", error)
     fields = ("er", str(error))
+    if isinstance(error, EndedError):
+        reason = "" if error.letter == "k" else Reason.REPLAYED.value
+        return Settlement(claim.id, claim.epoch, error.letter, reason, 0.0, fields)
     return Settlement(claim.id, claim.epoch, "x", Reason.BAD_PAYLOAD.value, 0.0, fields)

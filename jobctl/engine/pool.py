@@ -15,19 +15,17 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine import recovery, runner
 from jobctl.engine.executor import Executor
-from jobctl.engine.intake import Intake, refusal
+from jobctl.engine.gate import Gate
 from jobctl.engine.ledger import Ledger
 from jobctl.engine.listener import LISTEN, listen
 from jobctl.engine.loops import Loops, Turn, give_up, no_silent_death
-from jobctl.engine.orders import Refusals, StopDesk
 from jobctl.engine.pump import Hold, Pump
 from jobctl.engine.seats import Seats
 from jobctl.engine.watchdog import Watchdog
 from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 from jobctl.store import unrecorded
-from jobctl.store.codec import BadPayloadError
-from jobctl.store.transitions import count_forged
+from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
     from jobctl.store.calls import Call
     from jobctl.store.keyring import Signing
     from jobctl.store.keys import Keys
-    from jobctl.store.transitions import ClaimReply, Settlement
+    from jobctl.store.transitions import ClaimReply
 
     _Ended = tuple[JobDef | None, Outcome]
 
@@ -97,9 +95,7 @@ class Pool:
         self.ledger = Ledger(slots=size)
         self._store = store
         self.lease = lease
-        self._signing = signing
-        self._intake = Intake(signing, clock=clock)
-        self._desk = StopDesk(signing, refusals=Refusals(self._count_forged, clock=clock))
+        self._gate = Gate(config, signing, keys=keys, send=self.send, clock=clock)
         self.pump = Pump(
             store,
             keys,
@@ -112,6 +108,7 @@ class Pool:
             on_claims=self._on_claims,
             on_stale=self._on_stale,
             on_gone=self._on_gone,
+            on_final=self._gate.starts.ended,
             on_fenced=self.fenced.set,
         )
         self._executor = Executor(
@@ -124,6 +121,7 @@ class Pool:
             lease=lease,
             number=self._seats.number,
             mark=self.pump.mark,
+            starts=self._gate.starts,
             clock=clock,
         )
         self._attempts: set[asyncio.Task[None]] = set()
@@ -176,14 +174,6 @@ class Pool:
         """True when nothing runs and everything is acknowledged."""
         return not (self._attempts or self.ledger.backlog) and self.pump.clear
 
-    @property
-    def running(self) -> list[dict[str, object]]:
-        """What runs now, for the supervisor's status line."""
-        return [
-            {"id": held.claim.id, "job": held.request.job, "pid": held.pid}
-            for held in self.ledger.running.values()
-        ]
-
     def reserve(self, slots: int) -> None:
         """Leave so many slots idle: an older pool of the same name still runs as many attempts."""
         self._seats.reserved = slots
@@ -222,7 +212,7 @@ class Pool:
     def configure(self, config: Config, queues: tuple[str, ...]) -> None:
         """Use new definitions from the next attempt on; running ones keep theirs."""
         self._executor.config = config
-        self._signing.configure(config.security, config.settings)
+        self._gate.configure(config)
         self.pump.queues = queues
         self._ears.drop()
         self.pump.look()
@@ -232,7 +222,7 @@ class Pool:
         held = self.ledger.find(run_id)
         if held is None or held.claim.epoch != epoch:
             return
-        genuine = self._desk.genuine(order, held)
+        genuine = self._gate.genuine(order, held)
         if genuine is None:
             return
         held.stop_order = genuine
@@ -242,9 +232,6 @@ class Pool:
         elif held in self.ledger.backlog:
             self.ledger.backlog.remove(held)
             self.pump.release(run_id, epoch)
-
-    def _count_forged(self) -> None:
-        self.pump.send(count_forged(self._keys))
 
     async def drain(self, deadline: float | None) -> None:
         """Claim nothing more, give back what has not started, wait for what runs.
@@ -275,15 +262,14 @@ class Pool:
         await asyncio.gather(*self._services, return_exceptions=True)
         for slot in self._seats:
             await slot.close()
+        self._gate.close()
 
     def _on_claims(self, reply: ClaimReply) -> None:
         for claim in reply.claims:
-            try:
-                held = self._intake.take_in(claim)
-            except BadPayloadError as error:
-                self.pump.settle(refusal(claim, error))
-                continue
-            if self.pump.claiming:
+            held = self._gate.admit(claim)
+            if isinstance(held, Settlement):
+                self.pump.settle(held)
+            elif self.pump.claiming:
                 self.ledger.backlog.append(held)
             else:
                 self.pump.release(claim.id, claim.epoch)
@@ -308,6 +294,8 @@ class Pool:
         """Settle an attempt when it has ended, and take the next."""
         job, outcome = await attempt
         run_id = held.claim.id
+        if outcome.kind is OutcomeKind.INTERRUPTED:
+            self._gate.starts.excuse(run_id)
         if job is not None and self.shipper is not None:
             self.shipper.finish(run_id, held.attempt, slot, outcome)
         del self.ledger.running[run_id]

@@ -305,7 +305,7 @@ class Supervisor:
     def _count_forged(self) -> None:
         async def count() -> None:
             with contextlib.suppress(JobctlError):
-                await self._store.run(transitions.count_forged(self._keys))
+                await self._store.run(transitions.count(self._keys, "forged"))
 
         task = asyncio.create_task(count())
         self._tasks.append(task)

@@ -130,6 +130,8 @@ class Reason(StrEnum):
     """No process could be made, or no such function was found."""
     BAD_PAYLOAD = "bad_payload"
     """Its record in the store cannot be understood, or is not signed as it must be."""
+    REPLAYED = "replayed"
+    """It had ended on this host, and came back into the store: it was not run again."""
     UPSTREAM = "upstream"
     """A run it needs did not succeed."""
     OVERLAP = "overlap"

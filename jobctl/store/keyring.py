@@ -206,7 +206,7 @@ class Signing:
         self._now = now
         self._on_trouble = on_trouble
         self._ring: Ring | None = None
-        self._stamp: tuple[int, ...] = ()
+        self._stamp: tuple[int, ...] | None = None
         self.configure(security, settings)
 
     def configure(self, security: Security, settings: Settings) -> None:
@@ -214,7 +214,7 @@ class Signing:
         self._security = security
         self._namespace = settings.namespace
         self._own = settings.redis is None and security.key_file == own_path(settings.state_dir)
-        self._stamp = ()
+        self._stamp = None
 
     @property
     def ring(self) -> Ring | None:
@@ -223,7 +223,7 @@ class Signing:
         if path is None or not self._security.signs:
             return None
         stamp = _stamp(path)
-        if stamp and stamp == self._stamp:
+        if self._ring is not None and stamp == self._stamp:
             return self._ring
         if self._own and not stamp:
             ensure(path, day=_day(self._now()))

@@ -278,9 +278,9 @@ def revoke(
     return Call(tuple(parts), _texts, script="revoke")
 
 
-def count_forged(keys: Keys) -> Call[int]:
-    """Count an order that was ignored because it was not genuine."""
-    return Call(("HINCRBY", keys.counters, "forged", 1), _int, idempotent=False)
+def count(keys: Keys, what: str) -> Call[int]:
+    """Count an order that was not genuine (``forged``) or a run that came back (``replayed``)."""
+    return Call(("HINCRBY", keys.counters, what, 1), _int, idempotent=False)
 
 
 def introduce_schedules(keys: Keys, generations: Mapping[str, str]) -> Call[tuple[float, ...]]:

@@ -37,6 +37,10 @@ retries = 1
 [jobs.other]
 command = 'echo other >> {said}'
 retries = 1
+[jobs.fail]
+command = 'echo try >> {said}; exit 1'
+retries = 1
+retry_delay = "1h"
 [jobs.long]
 command = 'sleep 60'
 [jobs.newest]
@@ -371,3 +375,69 @@ def test_a_newer_run_proves_that_it_may_replace_an_older_one(written: Host) -> N
     host.wait_state(second, "running")
     assert forger.counter("forged") == 0
     host.run("revoke", second, "--wait")
+
+
+def test_a_run_that_has_ended_is_not_run_again_when_it_is_put_back(written: Host) -> None:
+    host = written
+    host.start()
+    forger = Forger(host)
+    host.wait_state(host.submit("block"), "running")
+    once = host.submit("say", "once")
+    taken = forger.record(once)
+    (host.directory / "go").touch()
+    host.wait_state(once)
+    host.stop()
+    host.start()
+
+    for replays in (1, 2):
+        forger.do("DEL", KEYS.run(once))
+        forger.put(once, taken)
+        run = host.wait_state(once)
+        assert (run["state"], run["reason"]) == ("succeeded", None)
+        assert "has ended on this host before" in run["error"]
+        wait_until(lambda n=replays: forger.counter("replayed") == n, what="it is counted")
+
+    again = host.run("retry", once).strip()
+    assert host.wait_state(again)["state"] == "succeeded"
+    assert host.lines("said") == ["once", "once"]
+
+
+def test_a_run_is_not_started_more_often_than_was_signed(written: Host) -> None:
+    host = written
+    host.start()
+    forger = Forger(host)
+    host.wait_state(host.submit("block"), "running")
+    run_id = host.submit("fail")
+    taken = forger.record(run_id)
+    (host.directory / "go").touch()
+
+    for tries in range(1, 6):
+        wait_until(
+            lambda n=tries: len(host.lines("said")) == n and forger.record(run_id)[b"s"] == b"d",
+            what=f"start {tries}",
+        )
+        forger.do("ZREM", KEYS.due, run_id)
+        forger.do("DEL", KEYS.run(run_id))
+        forger.put(run_id, taken)
+    run = host.wait_state(run_id)
+
+    assert (run["state"], run["reason"]) == ("failed", "bad_payload")
+    assert "has started it 5 times, 2 are allowed" in run["error"]
+    assert host.lines("said") == ["try"] * 5
+
+
+def test_a_key_of_a_run_that_is_forgotten_may_be_used_again(written: Host) -> None:
+    host = written
+    host.start()
+    (host.directory / "go").touch()
+    first = host.submit("say", "one", "--id", "daily")
+    host.wait_state(first)
+    second = int(time.time())
+    wait_until(lambda: int(time.time()) > second, what="the next second")
+    Forger(host).do("DEL", KEYS.run(first))
+
+    again = host.submit("say", "two", "--id", "daily")
+
+    assert again == first
+    assert host.wait_state(again)["error"] is None
+    assert host.lines("said") == ["one", "two"]
