@@ -43,7 +43,7 @@ WHENS = ("before", "after")
 ACTIONS = ("crash", "stop", "drop", "delay")
 COMMANDS = (
     *("blpop", "config", "exists", "info", "pexpire", "ping", "scan", "time"),
-    *("hget", "hgetall", "hkeys", "hmget", "hvals", "llen", "lpos", "lrange", "rpush"),
+    *("hget", "hgetall", "hincrby", "hkeys", "hmget", "hvals", "llen", "lpos", "lrange", "rpush"),
     *("scard", "smembers", "xadd", "xrange", "zcard", "zrange", "zrevrange"),
 )
 """Plain commands that jobctl sends, as names of calls."""
