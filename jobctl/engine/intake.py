@@ -143,5 +143,7 @@ def refusal(claim: Claim, error: BadPayloadError) -> Settlement:
     fields = ("er", str(error))
     if isinstance(error, EndedError):
         reason = "" if error.letter == "k" else Reason.REPLAYED.value
-        return Settlement(claim.id, claim.epoch, error.letter, reason, 0.0, fields)
-    return Settlement(claim.id, claim.epoch, "x", Reason.BAD_PAYLOAD.value, 0.0, fields)
+        letter = error.letter
+    else:
+        letter, reason = "x", Reason.BAD_PAYLOAD.value
+    return Settlement(claim.id, claim.epoch, letter, reason, 0.0, fields, claim.submitted_at)

@@ -80,6 +80,9 @@ class Settlement:
     """Seconds until the next attempt, for letter ``d``."""
     fields: tuple[Part, ...]
     """Names and values to set."""
+    submitted_at: float | None = None
+    """As its claim says; ``None`` when nobody knows any more. It tells runs apart that had the
+    same id one after the other. Not sent."""
 
 
 def _texts(reply: object) -> tuple[str, ...]:

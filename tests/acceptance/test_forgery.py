@@ -391,7 +391,7 @@ def test_a_run_that_has_ended_is_not_run_again_when_it_is_put_back(written: Host
 
     for replays in (1, 2):
         forger.do("DEL", KEYS.run(once))
-        forger.put(once, taken)
+        forger.put(once, taken | {b"t": b"%d" % replays})
         run = host.wait_state(once)
         assert (run["state"], run["reason"]) == ("succeeded", None)
         assert "has ended on this host before" in run["error"]
@@ -418,7 +418,7 @@ def test_a_run_is_not_started_more_often_than_was_signed(written: Host) -> None:
         )
         forger.do("ZREM", KEYS.due, run_id)
         forger.do("DEL", KEYS.run(run_id))
-        forger.put(run_id, taken)
+        forger.put(run_id, taken | {b"t": b"%d" % tries})
     run = host.wait_state(run_id)
 
     assert (run["state"], run["reason"]) == ("failed", "bad_payload")
