@@ -14,6 +14,7 @@ from jobctl.engine import announce, signals, takeover
 from jobctl.engine.burst import wait_idle
 from jobctl.engine.condition import Condition
 from jobctl.engine.duties import Duties
+from jobctl.engine.first_seal import seal_what_waits
 from jobctl.engine.fleet import Fleet
 from jobctl.engine.intake import signing_of
 from jobctl.engine.lock import StateLock, prepare
@@ -196,6 +197,8 @@ class Supervisor:
     async def _serve(self, own: list[PoolFiles], living: list[PoolFiles]) -> None:
         await self._patience.insist(self._register)
         self._serving = True
+        if self._embedded is not None:
+            await self._patience.insist(self._seal_what_waits)
         for files in living:
             self._fleet.banish(files)
         await self._fleet.start(self._config, own)
@@ -221,6 +224,11 @@ class Supervisor:
         elif await self._wind_down(self._duties):
             # Nothing is left to take over, and what a job left on purpose is not to be touched.
             self._lock.write_facts({})
+
+    async def _seal_what_waits(self) -> None:
+        await seal_what_waits(
+            self._store, self._keys, self._signing, state_dir=self._state_dir, clock=self._clock
+        )
 
     def _write_facts(self) -> None:
         """Write down what the next supervisor of this state directory must know of this one."""
