@@ -10,8 +10,8 @@ from jobctl.engine import strays
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.client.open import Session
-    from jobctl.store.finding import Finding
     from jobctl.store.verify import Audit
+    from jobctl.store.verify.finding import Finding
 
 
 def examined(session: Session) -> tuple[Audit, list[Finding]]:

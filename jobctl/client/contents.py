@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from jobctl.client.doctor import ERROR, OK, WARNING, Check
 from jobctl.store import queries, verify
-from jobctl.store.finding import Severity
+from jobctl.store.verify.finding import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jobctl.client.open import Session
-    from jobctl.store.finding import Finding
     from jobctl.store.verify import Audit
+    from jobctl.store.verify.finding import Finding
 
 CHUNK = 500
 """Runs that are asked for together."""

@@ -16,7 +16,7 @@ from jobctl.engine.host_journal import PYTHON
 from jobctl.engine.roster import known_pools
 from jobctl.engine.survivors import lives
 from jobctl.engine.tree import environ_of, read_process
-from jobctl.store.finding import Finding, Kind
+from jobctl.store.verify.finding import Finding, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from jobctl.store.census import index, shown
-from jobctl.store.finding import Finding, Kind
+from jobctl.store.verify.census import index, shown
+from jobctl.store.verify.finding import Finding, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jobctl.store.census import Census, RunFacts
+    from jobctl.store.verify.census import Census, RunFacts
 
 SHORT = 2000
 """Entries of a list up to which a run that leaves it takes its entry along, see ``common.lua``."""

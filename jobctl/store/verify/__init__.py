@@ -13,27 +13,27 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from jobctl.model.run import FINAL_LETTERS
-from jobctl.store import contradictions, surroundings
-from jobctl.store.census import shown, take
-from jobctl.store.finding import Finding, Kind
+from jobctl.store.verify import runs, surroundings
+from jobctl.store.verify.census import shown, take
+from jobctl.store.verify.finding import Finding, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jobctl.store.blocking import BlockingStore
-    from jobctl.store.census import Census
     from jobctl.store.keys import Keys
+    from jobctl.store.verify.census import Census
 
 PAUSE = 0.5
 """Seconds between two readings: longer than a claim takes whose bell was just answered."""
 
 _CHECKS = (
-    surroundings.strange, contradictions.records, contradictions.containers,
-    contradictions.limits, contradictions.locks, contradictions.ends, surroundings.owners,
+    surroundings.strange, runs.records, runs.containers,
+    runs.limits, runs.locks, runs.ends, surroundings.owners,
     surroundings.bells, surroundings.schedules,
 )  # fmt: skip
 """What the scripts keep, whoever calls them."""
-_CONDUCT = (contradictions.attempts, surroundings.lateness)
+_CONDUCT = (runs.attempts, surroundings.lateness)
 """What supervisors keep: it can be told only where real ones are at work."""
 
 

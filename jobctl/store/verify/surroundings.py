@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from jobctl.store.census import shown
-from jobctl.store.finding import Finding, Kind
+from jobctl.store.verify.census import shown
+from jobctl.store.verify.finding import Finding, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jobctl.store.census import Census
+    from jobctl.store.verify.census import Census
 
 SCHEMA = 1
 """How this version lays out its keys; ``common.lua`` says the same."""
