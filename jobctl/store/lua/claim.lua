@@ -35,8 +35,13 @@ local function in_the_way(r)
 end
 
 local function park(r, limit, again)
+  local number = turn(r.id, r.nr)
+  if r.nr then
+    in_order(P .. 'pk:' .. limit, r.id, number)
+  else
+    call('RPUSH', P .. 'pk:' .. limit, r.id)
+  end
   call('HSET', record(r.id), 's', 'p', 'pl', limit)
-  call(r.pl == limit and 'LPUSH' or 'RPUSH', P .. 'pk:' .. limit, r.id)
   due_at('!' .. limit, again)
   -- The slot of another limit that let this run through must not wait for it.
   for _, other in ipairs(words(r.lm)) do

@@ -2,7 +2,7 @@
 -- only hash tag, so all of them are in one slot. Field and key names: store/keys.py.
 --
 -- Rules: every check before the first write; TIME is the only clock; values arrive flat in ARGV;
--- ready() and ready_again() are the only pushes, finish() the only way to a final state, loops are bounded.
+-- ready() is the only push, finish() the only way to a final state, loops are bounded.
 local P = KEYS[1]
 local call = redis.call
 local LOOKAHEAD = 100
@@ -58,23 +58,52 @@ local function ring(bell)
   if call('LLEN', key) == 0 then call('RPUSH', key, '1') end
 end
 
--- Puts a run into its queue and rings.
-local function ready(id, queue, priority, front)
-  call(front and 'LPUSH' or 'RPUSH', P .. 'q:' .. queue .. ':' .. priority, id)
-  ring(queue)
+-- A run that had its turn and must wait again (parked, put back, tried again at once) keeps as its
+-- number when that was, in ms: whoever had its turn earlier is in front, in its queue and in a line.
+-- Runs parked by one call differ by a fraction that a double still tells apart.
+local parks = 0
+local function turn(id, known, claimed)
+  local number = tonumber(known or '') or tonumber(claimed or '')
+  if not number then
+    parks = parks + 1
+    number = NOW + parks / 4096
+  end
+  if not known then call('HSET', record(id), 'nr', string.format('%.4f', number)) end
+  return number
 end
 
--- Like ready() for a run that was parked: in front, but behind those let through before it.
-local AHEAD = 32
-local function ready_again(id, queue, priority)
-  local list = P .. 'q:' .. queue .. ':' .. priority
-  local last
-  for i = 0, AHEAD - 1 do
-    local other = call('LINDEX', list, i)
-    if not other or type(redis.pcall('HGET', record(other), 'pl')) ~= 'string' then break end
-    last = other
+-- Puts a run into a list whose front is in the order of these numbers, behind all lower ones.
+-- Looks in growing steps and then in shrinking ones, so a long front costs few looks.
+local function in_order(list, id, number)
+  local low, step, growing = 0, 1, true
+  while step >= 1 do
+    local other = call('LINDEX', list, low + step - 1)
+    local theirs = other and redis.pcall('HGET', record(other), 'nr')
+    theirs = type(theirs) == 'string' and tonumber(theirs)
+    if theirs and theirs <= number then
+      low = low + step
+    else
+      growing = false
+    end
+    step = growing and step * 2 or math.floor(step / 2)
   end
-  if last then call('LINSERT', list, 'AFTER', last, id) else call('LPUSH', list, id) end
+  if low == 0 then
+    call('LPUSH', list, id)
+  else
+    local pivot = call('LINDEX', list, low)
+    if pivot then call('LINSERT', list, 'BEFORE', pivot, id) else call('RPUSH', list, id) end
+  end
+end
+
+-- Puts a run into its queue and rings; in front, when it had its turn before.
+local function ready(id, queue, priority, front)
+  local list = P .. 'q:' .. queue .. ':' .. priority
+  if front then
+    local v = call('HMGET', record(id), 'nr', 'ct')
+    in_order(list, id, turn(id, v[1], v[2]))
+  else
+    call('RPUSH', list, id)
+  end
   ring(queue)
 end
 
@@ -187,9 +216,9 @@ local function wake(limit)
     scanned = scanned + 1
     local v = redis.pcall('HMGET', record(id), 's', 'pl', 'q', 'p')
     if not v.err and v[1] == 'p' and v[2] == limit and v[3] and string.match(v[4] or '', '^%d$') then
-      -- `pl` stays: should another run be faster, this one goes back to the head of the line.
+      -- Should another run be faster, this one's number brings it back to its place in the line.
       call('HSET', record(id), 's', 'q')
-      ready_again(id, v[3], v[4])
+      ready(id, v[3], v[4], true)
       woken = woken + 1
     elseif v.err or (v[1] == 'p' and v[2] == limit) then
       quarantine(id, v.err or 'its record lacks a queue or a priority')

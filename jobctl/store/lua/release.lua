@@ -7,8 +7,7 @@
 -- Returns  per run: ok, stale
 local owner = ARGV[1]
 local out = {}
--- From the last to the first, so that they are in the same order at the front of their queue.
-for i = #ARGV - 1, 2, -2 do
+for i = 2, #ARGV, 2 do
   local r = load(ARGV[i])
   local answer = 'ok'
   if not r or r.o ~= owner or (r.ep or '') ~= ARGV[i + 1] or r.s ~= 'c' then

@@ -14,6 +14,8 @@ local function retry(r, delay, fields)
   disown(r)
   r.s = 'd'
   call('HSET', record(r.id), unpack(fields))
+  -- The next attempt queues up anew.
+  if r.nr then call('HDEL', record(r.id), 'nr') end
   free_limits(r)
   if delay > 0 then
     call('HSET', record(r.id), 's', 'd', 'nb', NOW + delay)
