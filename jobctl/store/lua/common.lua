@@ -21,15 +21,17 @@ end
 local counts = {}
 local function count(name, by) counts[name] = (counts[name] or 0) + (by or 1) end
 local function flush_counts()
-  for name, by in pairs(counts) do call('HINCRBY', P .. 'n', name, by) end
+  for name, by in pairs(counts) do redis.pcall('HINCRBY', P .. 'n', name, by) end
 end
 
 local function record(id) return P .. 'r:' .. id end
 
+local FINAL = { k = true, x = true, v = true, e = true, s = true }
+
 local let_go
 
 -- Puts a run aside whose record cannot be understood, so that nobody meets it twice. A hash is
--- ours and fails; anything else under that name is left as it is.
+-- ours and fails, unless it has ended; anything else under that name is left as it is.
 local BAD_MOST, BAD_KEEP = 1000, 604800000
 local function quarantine(id, why)
   redis.pcall('LPUSH', P .. 'bad', id)
@@ -37,9 +39,13 @@ local function quarantine(id, why)
   count('bad')
   local key = record(id)
   if call('TYPE', key).ok == 'hash' then
-    call('HSET', key, 's', 'x', 'rs', 'bad_payload', 'er', tostring(why), 'fn', NOW)
-    call('PEXPIRE', key, BAD_KEEP)
-    local v = call('HMGET', key, 'lm', 'uq', 'j')
+    local v = call('HMGET', key, 'lm', 'uq', 'j', 'o', 's')
+    if not FINAL[v[5]] then
+      call('HSET', key, 's', 'x', 'rs', 'bad_payload', 'er', tostring(why), 'fn', NOW)
+      call('PEXPIRE', key, BAD_KEEP)
+    end
+    if v[4] then redis.pcall('SREM', P .. 'own:' .. v[4], id) end
+    redis.pcall('ZREM', P .. 'due', id, '^' .. id)
     pcall(let_go, { id = id, lm = v[1], uq = v[2], lv = v[3] and '' or nil, j = v[3] })
   end
 end
@@ -55,18 +61,19 @@ end
 -- A doorbell holds at most one token, which wakes at most one waiter.
 local function ring(bell)
   local key = P .. 'b:' .. bell
-  if call('LLEN', key) == 0 then call('RPUSH', key, '1') end
+  if redis.pcall('LLEN', key) == 0 then call('RPUSH', key, '1') end
 end
 
 -- A run that had its turn and must wait again (parked, put back, tried again at once) keeps as its
 -- number when that was, in ms: whoever had its turn earlier is in front, in its queue and in a line.
 -- Runs parked by one call differ by a fraction that a double still tells apart.
 local parks = 0
+local NOW_EXACTLY = time[1] * 1000 + time[2] / 1000
 local function turn(id, known, claimed)
   local number = tonumber(known or '') or tonumber(claimed or '')
   if not number then
     parks = parks + 1
-    number = NOW + parks / 4096
+    number = NOW_EXACTLY + parks / 4096
   end
   if not known then call('HSET', record(id), 'nr', string.format('%.4f', number)) end
   return number
@@ -95,8 +102,9 @@ local function in_order(list, id, number)
   end
 end
 
--- Puts a run into its queue and rings; in front, when it had its turn before.
-local function ready(id, queue, priority, front)
+-- Puts a run into its queue, in front when it had its turn before, and rings. Raises when the key
+-- is no list.
+local function push(id, queue, priority, front)
   local list = P .. 'q:' .. queue .. ':' .. priority
   if front then
     local v = call('HMGET', record(id), 'nr', 'ct')
@@ -104,6 +112,7 @@ local function ready(id, queue, priority, front)
   else
     call('RPUSH', list, id)
   end
+  call('HSET', record(id), 's', 'q')
   ring(queue)
 end
 
@@ -113,6 +122,25 @@ local function due_at(member, ms)
   if call('ZADD', P .. 'due', 'LT', 'CH', ms, member) == 0 then return end
   local first = call('ZRANGE', P .. 'due', 0, 0)
   if first[1] == member then ring('@due') end
+end
+
+-- Parks a run for a limit (→ p), and has the limit looked at then.
+local function wait_for(limit, id, number, again)
+  in_order(P .. 'pk:' .. limit, id, number)
+  call('HSET', record(id), 's', 'p', 'pl', limit)
+  pcall(due_at, '!' .. limit, again)
+end
+
+-- Parks a run whose queue or line is a key of another type, as for the size of its queue, until
+-- that is mended.
+local SOON, LATER = 1000, 60000
+local function wait_aside(id, queue, number) wait_for('q:' .. queue, id, number, NOW + LATER) end
+
+-- Makes a run ready (→ q).
+local function ready(id, queue, priority, front)
+  if pcall(push, id, queue, priority, front) then return end
+  local v = call('HMGET', record(id), 'nr', 'ct')
+  wait_aside(id, queue, turn(id, v[1], front and v[2]))
 end
 
 -- Returns a run's record as a table, or nil when there is no such run or it is broken.
@@ -138,8 +166,6 @@ end
 -- True when there is nothing at all of a run that was known: the store lost data.
 local function gone(id) return call('EXISTS', record(id)) == 0 end
 
-local FINAL = { k = true, x = true, v = true, e = true, s = true }
-
 local function words(text)
   local out = {}
   if text then for word in string.gmatch(text, '%S+') do out[#out + 1] = word end end
@@ -158,24 +184,26 @@ end
 --
 -- Parked runs never depend on one event alone: while a limit has some, the timetable holds
 -- "!limit" and its time wakes as many of them as fit.
-local SOON, LATER = 1000, 60000
-
 local function is_rate(limit) return string.sub(limit, 1, 2) == 't:' end
 
 local function capacity(limit)
   if string.sub(limit, 1, 2) == 'o:' then return 1 end
-  local size = call('HGET', P .. 'lim', limit)
+  local size = redis.pcall('HGET', P .. 'lim', limit)
+  if type(size) == 'table' then return 0 end
   return size and tonumber(size) or math.huge
 end
 
 -- Returns how many tokens a rate limit has, when there will be one more, and the arrival time
 -- that taking one makes.
 local function tokens(limit)
-  local burst, period = string.match(call('HGET', P .. 'lim', limit) or '', '^(%d+):(%d+)$')
+  local size = redis.pcall('HGET', P .. 'lim', limit)
+  local arrival = redis.pcall('GET', P .. 'rl:' .. limit)
+  if type(size) == 'table' or type(arrival) == 'table' then return 0, NOW + LATER, nil end
+  local burst, period = string.match(size or '', '^(%d+):(%d+)$')
   burst, period = tonumber(burst or '0'), tonumber(period or '0')
   if burst < 1 or period < 1 then return math.huge, NOW + LATER, nil end
   local step = period / burst
-  local arrival = tonumber(call('GET', P .. 'rl:' .. limit) or '') or 0
+  arrival = tonumber(arrival or '') or 0
   if arrival > NOW + period + 1 then
     -- The store's clock was set back.
     arrival = NOW + period
@@ -187,9 +215,11 @@ local function tokens(limit)
 end
 
 -- Returns how many more runs a limit lets through, and when to look again at those parked for it.
+-- None, while a key of another type is in the place of its size, its holders or its tokens.
 local function room(limit)
   if is_rate(limit) then return tokens(limit) end
-  local free = capacity(limit) - call('SCARD', P .. 'c:' .. limit)
+  local held = redis.pcall('SCARD', P .. 'c:' .. limit)
+  local free = type(held) == 'number' and capacity(limit) - held or 0
   -- Those let through may be in a queue that nobody serves: then others get their chance.
   return free, NOW + (free > 0 and SOON or LATER)
 end
@@ -209,7 +239,7 @@ local function wake(limit)
   local parked = P .. 'pk:' .. limit
   if call('LLEN', parked) == 0 then return end
   local free, again = room(limit)
-  local woken, scanned = 0, 0
+  local woken, scanned, stuck = 0, 0, {}
   while woken < free and scanned < LOOKAHEAD do
     local id = call('LPOP', parked)
     if not id then break end
@@ -217,12 +247,17 @@ local function wake(limit)
     local v = redis.pcall('HMGET', record(id), 's', 'pl', 'q', 'p')
     if not v.err and v[1] == 'p' and v[2] == limit and v[3] and string.match(v[4] or '', '^%d$') then
       -- Should another run be faster, this one's number brings it back to its place in the line.
-      call('HSET', record(id), 's', 'q')
-      ready(id, v[3], v[4], true)
-      woken = woken + 1
+      if pcall(push, id, v[3], v[4], true) then
+        woken = woken + 1
+      else
+        stuck[#stuck + 1] = { id, v[3] }
+      end
     elseif v.err or (v[1] == 'p' and v[2] == limit) then
       quarantine(id, v.err or 'its record lacks a queue or a priority')
     end
+  end
+  for _, item in ipairs(stuck) do
+    wait_aside(item[1], item[2], turn(item[1], call('HGET', record(item[1]), 'nr')))
   end
   if call('LLEN', parked) > 0 then
     due_at('!' .. limit, scanned >= LOOKAHEAD and NOW or again)
@@ -232,7 +267,7 @@ end
 -- What ends or goes back must not be kept from it by a key of another type than its name says:
 -- freeing is tried, and a limit under which nothing could be done is looked at again later.
 local function try_wake(limit)
-  if not pcall(wake, limit) then due_at('!' .. limit, NOW + LATER) end
+  if not pcall(wake, limit) then pcall(due_at, '!' .. limit, NOW + LATER) end
 end
 
 local function free_limits(r)
@@ -261,11 +296,11 @@ local function too_late(r) return r.xp and r.xp <= NOW and not r.at end
 -- A new epoch makes every later word of the owner it is taken from stale.
 local function put_back(r)
   disown(r)
-  call('HSET', record(r.id), 's', 'q', 'ep', tonumber(r.ep or '0') + 1)
+  call('HSET', record(r.id), 'ep', tonumber(r.ep or '0') + 1)
   r.s = 'q'
-  free_limits(r)
-  if r.xp and not r.at then due_at('^' .. r.id, r.xp) end
   ready(r.id, r.q, r.p, true)
+  free_limits(r)
+  if r.xp and not r.at then pcall(due_at, '^' .. r.id, r.xp) end
 end
 
 -- Takes the entry of a waiting run out of its list. Of a long list the entry stays: whoever meets
@@ -284,8 +319,8 @@ local function finish(r, letter, reason, more)
   local key = record(r.id)
   disown(r)
   unlist(r)
-  if r.s == 'd' then call('ZREM', P .. 'due', r.id) end
-  if r.xp then call('ZREM', P .. 'due', '^' .. r.id) end
+  if r.s == 'd' then redis.pcall('ZREM', P .. 'due', r.id) end
+  if r.xp then redis.pcall('ZREM', P .. 'due', '^' .. r.id) end
   local set = { 's', letter, 'fn', NOW }
   if reason and reason ~= '' then set[5], set[6] = 'rs', reason end
   if more then for _, item in ipairs(more) do set[#set + 1] = item end end
@@ -313,7 +348,7 @@ local function ask_to_stop(r, order)
   call('HSET', record(r.id), 'cx', order)
   local supervisor = string.match(r.o or '', '^([^/]+)/')
   if supervisor then
-    call('RPUSH', P .. 'mb:' .. supervisor, 'revoke ' .. r.id .. ' ' .. (r.ep or '0') .. ' ' .. order)
+    redis.pcall('RPUSH', P .. 'mb:' .. supervisor, 'revoke ' .. r.id .. ' ' .. (r.ep or '0') .. ' ' .. order)
     ring('@' .. supervisor)
   end
 end
@@ -367,7 +402,6 @@ local function promote_one(id, marker)
       end
       call('SADD', P .. 'live:' .. r.j, id)
     end
-    call('HSET', record(id), 's', 'q')
     ready(id, r.q, r.p, false)
   end
 end
