@@ -57,7 +57,7 @@ local function admit(g, n, scheduled)
   local watched = g.ov ~= '' and g.ov ~= 'a'
   if watched then put('lv', scheduled and string.upper(g.ov) or g.ov) end
   fits(g, n, later, expires, watched)
-  local blocker = not later and overlap(g.job, g.ov, scheduled)
+  local blocker = not later and overlap(g.job, g.ov, scheduled, n.e)
   call('HSET', key, unpack(set))
   count('submitted')
   if blocker then

@@ -3,7 +3,7 @@
 -- Revokes runs (d, q, p, w → v; c, r: asks the owner).
 --
 -- KEYS[1]  prefix
--- ARGV     order "reason signal grace kill" ("-" = the job's own), then ids …
+-- ARGV     per run: its id, its order "reason signal grace kill" ("-" = the job's own) and maybe a seal
 -- Returns  per run: "<letter before> <letter after>", or "-" when there is no such run
 local out = {}
 
@@ -19,6 +19,6 @@ local function revoke(id, order)
   return before .. ' ' .. r.s
 end
 
-for i = 2, #ARGV do out[#out + 1] = guarded(revoke, ARGV[i], ARGV[1]) or '-' end
+for i = 1, #ARGV, 2 do out[#out + 1] = guarded(revoke, ARGV[i], ARGV[i + 1]) or '-' end
 flush_counts()
 return out
