@@ -8,7 +8,7 @@ from contextlib import suppress
 from jobctl.cli import values
 from jobctl.cli.documents import loads, open_source
 from jobctl.cli.submit import spooled
-from jobctl.client.sending import LostSubmitError, send_many
+from jobctl.client.sending import LostSubmitError, NotReplicatedError, send_many
 from jobctl.client.submit import Wish, own_name, prepare
 from jobctl.errors import ExitCode, JobctlError, NotFoundError, UsageError
 
@@ -87,8 +87,8 @@ def _send(call: Invocation, runs: Iterator[NewRun], *, spool: bool) -> int:
         for receipt in send_many(call.session, runs, spool=spool):
             tally.take(receipt)
     except BaseException as error:
-        if isinstance(error, LostSubmitError):
-            # They may or may not be there, and nothing else knows their ids.
+        if isinstance(error, LostSubmitError | NotReplicatedError):
+            # They may or may not be there for good, and nothing else knows their ids.
             for run_id in error.ids:
                 tally.tell(run_id, answer=error.code)
         if console.json and tally.documents:

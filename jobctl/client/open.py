@@ -73,7 +73,7 @@ class Session:
         """Where the store is; raises ``ConfigError`` for a URL that cannot be used."""
         if self.settings.redis is None:
             return Address.of_embedded(self.settings.state_dir)
-        return Address.parse(self.settings.redis)
+        return Address.parse(self.settings.redis).serving(self.settings.namespace)
 
     @property
     def store(self) -> BlockingStore:

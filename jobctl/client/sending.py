@@ -7,9 +7,10 @@ run ids, made before, let it be repeated either way.
 
 from __future__ import annotations
 
-from jobctl.errors import UnreachableError
+from jobctl.errors import NotAcceptedError, UnreachableError
+from jobctl.model.config import Durability
 from jobctl.store import queries, transitions
-from jobctl.store.failures import LostReplyError, StoreBusyError
+from jobctl.store.failures import LostReplyError, StoreBusyError, first_word
 from jobctl.store.space import room
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from jobctl.client.open import Session
     from jobctl.errors import JobctlError
     from jobctl.model.admission import NewRun
+    from jobctl.model.config import Settings
     from jobctl.store.calls import Call
     from jobctl.store.transitions import Answer
 
@@ -68,6 +70,23 @@ class LostSubmitError(LostReplyError):
         super().__init__(f"{cause}; repeat it with {again}, it cannot run twice")
 
 
+class NotReplicatedError(NotAcceptedError):
+    """Raised when the primary took runs and too few replicas confirmed that they have them."""
+
+    code = "not_replicated"
+
+    def __init__(self, ids: Sequence[str], *, confirmed: int, settings: Settings) -> None:
+        self.ids = list(ids)
+        what = f"run {ids[0]} is" if len(ids) == 1 else f"{len(ids)} runs are"
+        again = f"--id {ids[0]}" if len(ids) == 1 else "the same ids"
+        super().__init__(
+            f"{what} accepted by the primary, not yet replicated: {confirmed} of "
+            f"{settings.durability_replicas} replicas confirmed within "
+            f"{settings.durability_timeout:g} s, and a failover now could lose it; repeat it with "
+            f"{again}, it cannot run twice"
+        )
+
+
 def send_one(session: Session, run: NewRun, *, spool: bool = False) -> tuple[Receipt, bool]:
     """Submit one run; tells also whether any supervisor is known to the store.
 
@@ -114,15 +133,28 @@ def _send(session: Session, calls: Sequence[Call[Any]], runs: Sequence[NewRun]) 
     """
     if session.settings.redis is None:
         _check_room(session.settings.state_dir)
-    patience = session.patience()
+    settings, patience = session.settings, session.patience()
+    sealed = list(calls)
+    if settings.durability == Durability.REPLICATED:
+        sealed += queries.replicated(
+            session.keys,
+            replicas=settings.durability_replicas,
+            timeout=settings.durability_timeout,
+        )
     try:
-        return session.run_many(calls, patience=patience)
+        answers = session.run_many(sealed, patience=patience)
     except AWAY as error:
+        if first_word(error.reply) == "UNBLOCKED":  # by a demotion, while it waited for replicas
+            patience.failed(LostReplyError(str(error)))
         if patience.lost is not None:
             raise LostSubmitError([run.request.id for run in runs], patience.lost) from error
         failure = type(error)(f"not accepted: {error}")
         failure.reply = error.reply
         raise failure from error
+    if len(sealed) > len(calls) and answers[-1] < settings.durability_replicas:
+        ids = [run.request.id for run in runs]
+        raise NotReplicatedError(ids, confirmed=answers[-1], settings=settings)
+    return answers[: len(calls)]
 
 
 def _check_room(state_dir: str) -> None:

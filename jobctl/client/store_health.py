@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobctl.client import topology
 from jobctl.client.doctor import ERROR, MOST_SHOWN, OK, WARNING, Check
 from jobctl.client.supervisors import live_supervisors
 from jobctl.errors import JobctlError
@@ -44,13 +45,14 @@ def store_checks(session: Session) -> Iterator[Check]:
     yield version_check(info)
     yield eviction_check(info, settings)
     yield durability_check(info, settings)
+    yield from topology.topology_checks(session, info, settings)
     yield skew_check(ours - trip / 2 - theirs)
     yield from daemon_checks(session)
 
 
 def _settings(session: Session) -> dict[str, str]:
     """Return the settings that matter; empty where ``CONFIG`` is refused."""
-    names = ("appendonly", "appendfsync", "maxmemory-policy", "save")
+    names = ("appendonly", "appendfsync", "maxmemory-policy", "save", *topology.SETTINGS)
     found = session.try_many([queries.server_settings(session.keys, *names)])[0]
     return {} if isinstance(found, JobctlError) else found
 

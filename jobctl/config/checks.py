@@ -11,6 +11,7 @@ from jobctl.config.explain import other_word
 from jobctl.config.problem import WARNING, Problem
 from jobctl.config.schema import JobTable
 from jobctl.config.values import nearest
+from jobctl.model.config import Durability
 from jobctl.model.job import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
@@ -209,14 +210,13 @@ def _inactive(entry: Entry[JobTable]) -> Iterator[Problem]:
 
 def _settings(draft: Draft) -> Iterator[Problem]:
     entry = draft.settings
-    if entry is None or entry.table is None or entry.table.redis is None:
+    if entry is None or entry.table is None or entry.table.redis is not None:
         return
-    scheme = entry.table.redis.partition("://")[0]
-    if "+" in scheme:
+    if entry.table.durability == Durability.REPLICATED:
         yield entry.problem(
-            "redis", code="inactive", severity=WARNING,
-            message=f"{scheme}:// is not supported by this version",
-            remedy="name one server with redis://, rediss:// or unix://",
+            "durability", code="conflict", message="the embedded store has no replicas",
+            remedy="name a server that has some with redis =, or leave durability out: what the "
+            "embedded store accepts is on disk",
         )  # fmt: skip
 
 

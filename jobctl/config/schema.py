@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, ConfigDict, PlainValidator
 
 from jobctl.config import job_values, tables, values
+from jobctl.model.config import Durability
 from jobctl.model.job import Delivery, Missed, OnLost, Overlap
 
 Text = Annotated[str, PlainValidator(values.text, json_schema_input_type=str)]
@@ -258,6 +259,14 @@ class SettingsTable(Table):
     namespace: Name = "default"
     timezone: Filled | None = None
     state_dir: Filled | None = None
+    durability: Annotated[
+        str,
+        PlainValidator(
+            values.one_of(Durability.PRIMARY, Durability.REPLICATED), json_schema_input_type=str
+        ),
+    ] = Durability.PRIMARY
+    durability_replicas: Positive = 1
+    durability_timeout: Duration | None = None
     store_binary: Filled | None = None
     allow_exec: Flag = False
     drain_timeout: Duration | None = None

@@ -122,6 +122,15 @@ def store_url(value: object) -> str:
     for host in hosts.split(","):
         if not _HOST.fullmatch(host):
             raise Wrong("names no host, or a wrong port", code="url", remedy=remedy)
-    if "+" not in scheme and path and not path.isdecimal():
+    service, _, database = path.partition("/")
+    if scheme.lower().endswith("+sentinel"):
+        if not service:
+            raise Wrong(
+                "names no service for the sentinels", code="url",
+                remedy="write redis+sentinel://host1,host2,host3/NAME, with the NAME of their line "
+                "`sentinel monitor NAME …`",
+            )  # fmt: skip
+        path = database
+    if path and not path.isdecimal():
         raise Wrong("has a path that is no database number", code="url", remedy=remedy)
     return said

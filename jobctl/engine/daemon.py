@@ -86,7 +86,7 @@ async def _load(path: str) -> Config:
 
 def _address(config: Config) -> Address:
     if config.settings.redis is not None:
-        return Address.parse(config.settings.redis)
+        return Address.parse(config.settings.redis).serving(config.settings.namespace)
     return Address.of_embedded(config.settings.state_dir)
 
 

@@ -38,6 +38,7 @@ from jobctl.store import failpoints
 from jobctl.store.address import Address
 from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
+from jobctl.store.watch import watch_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,8 +129,7 @@ class PoolProcess:
 
     def _start(self, message: Message) -> None:
         config = _config(message)
-        address_facts: Mapping[str, object] = message["address"]  # type: ignore[assignment]
-        address = Address(**address_facts)  # type: ignore[arg-type]
+        address = Address.from_facts(message["address"])  # type: ignore[arg-type]
         keys = Keys(config.settings.namespace)
         name = str(message["pool"])
         self._files = files = PoolFiles(Path(config.settings.state_dir), str(message["owner"]))
@@ -143,6 +143,8 @@ class PoolProcess:
         )
         size = config.pools[name].slots
         occupied = {survivor.started.slot for survivor in survivors}
+        store = AsyncStore(address, name=f"jobctl-{name}")
+        ears = AsyncStore(address, name=f"jobctl-{name}-ears")
         self._pool = pool = Pool(
             config=config,
             queues=_queues(message),
@@ -150,8 +152,8 @@ class PoolProcess:
             owner=files.owner,
             host=str(message["host"]),
             timezone=str(message["timezone"]),
-            store=AsyncStore(address, name=f"jobctl-{name}"),
-            ears=AsyncStore(address, name=f"jobctl-{name}-ears"),
+            store=store,
+            ears=ears,
             keys=keys,
             slots=_slots(files, config, place, count=max(size, *(n + 1 for n in occupied), 0), occupied=occupied),
             size=size,
@@ -170,6 +172,8 @@ class PoolProcess:
         pool.start()
         observer = Observer(pool, journal=journal, tidy=place.processes.tidy, clock=SYSTEM_CLOCK)
         pool.care_for(observer.run())
+        if address.group:
+            pool.care_for(watch_group(store, ears))
         self._reports = asyncio.create_task(self._report())
 
     async def _report(self) -> None:

@@ -172,9 +172,7 @@ class PoolHandle:
             "supervisor": identity.supervisor,
             "host": identity.host,
             "timezone": identity.timezone,
-            "address": {
-                name: getattr(identity.address, name) for name in identity.address.__slots__
-            },
+            "address": identity.address.facts(),
             "config": to_plain(config),
             "queues": queues_of(config, self.name),
         }

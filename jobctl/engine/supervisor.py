@@ -31,6 +31,7 @@ from jobctl.model.admission import limit_sizes
 from jobctl.store import membership, transitions
 from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
+from jobctl.store.watch import watch_group
 
 if TYPE_CHECKING:
     import signal
@@ -161,6 +162,8 @@ class Supervisor:
         if self._embedded is not None:
             await self._embedded.start()
             self._tasks.append(asyncio.create_task(self._embedded.watch()))
+        if self._address.group:
+            self._tasks.append(asyncio.create_task(watch_group(self._store, self._ears)))
         await self._patience.wait_ready(shared=self._embedded is None)
 
     def _identity(self) -> Identity:

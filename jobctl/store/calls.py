@@ -29,7 +29,7 @@ class Call(Generic[T_co]):
     words of a plain command. Parts are ``str``, ``bytes`` or ``int``.
     """
 
-    __slots__ = ("blocking", "decode", "idempotent", "parts", "script")
+    __slots__ = ("blocking", "decode", "idempotent", "parts", "script", "seals")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Call(Generic[T_co]):
         blocking: float | None = None,
         *,
         idempotent: bool = True,
+        seals: bool = False,
     ) -> None:
         self.parts = parts
         self.decode = decode
@@ -48,6 +49,9 @@ class Call(Generic[T_co]):
         """Longest time in seconds the server may take to answer on purpose (``BLPOP``)."""
         self.idempotent = idempotent
         """False when repeating a call whose answer was lost could change something twice."""
+        self.seals = seals
+        """True when it is about the calls before it in its batch: should one of them have to be
+        sent again, it goes again behind that one. Only the blocking executor does so."""
 
     def __repr__(self) -> str:
         name = self.script or " ".join(str(part) for part in self.parts[:1])

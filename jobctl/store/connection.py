@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hiredis import HiredisError, Reader, ReplyError
 
 from jobctl.store import failures, sockets
+from jobctl.store.groups import not_in_charge
 from jobctl.store.packing import pack
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Connection(asyncio.BufferedProtocol):
         self._outgoing: list[bytes] = []
         self._watchdog: asyncio.TimerHandle | None = None
         self._farewell: JobctlError | None = None
+        self._retiring = ""
         self.closed = False
         self.gone: asyncio.Future[None] = self._loop.create_future()
         """Done when the transport is closed."""
@@ -67,6 +69,12 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         self._fail(why)
 
+    def retire(self, why: str) -> None:
+        """Close the connection as soon as everything that was asked is answered."""
+        self._retiring = why
+        if not self._waiting:
+            self.drop(why)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the way out (called by asyncio)."""
         self._transport = transport  # type: ignore[assignment]  # always a stream transport here
@@ -84,7 +92,7 @@ class Connection(asyncio.BufferedProtocol):
             while True:
                 reply = reader.gets()
                 if reply is False:
-                    return
+                    break
                 if not waiting or (
                     isinstance(reply, ReplyError) and failures.ends_connection(str(reply))
                 ):
@@ -96,6 +104,9 @@ class Connection(asyncio.BufferedProtocol):
         except HiredisError as error:
             self._farewell = failures.foreign_server(error, self._address)
             self.drop("the answer made no sense")
+            return
+        if self._retiring and not waiting:
+            self.drop(self._retiring)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what is unanswered (called by asyncio)."""
@@ -151,15 +162,19 @@ class Connection(asyncio.BufferedProtocol):
 
 
 async def open_connection(
-    address: Address, *, connect_timeout: float, patience: float, name: str
+    address: Address, *, connect_timeout: float, patience: float, name: str, primary: bool = False
 ) -> Connection:
-    """Return a connection that is logged in; raises UnreachableError or what the server says."""
+    """Return a connection that is logged in; raises UnreachableError or what the server says.
+
+    With ``primary`` the server must call itself one.
+    """
     try:
         async with asyncio.timeout(connect_timeout):
             connection = await _connect(address, patience)
     except (OSError, UnicodeError) as error:  # the latter for what can be no host name
         raise failures.connect_failure(error, address) from error
-    greeting = [connection.send(pack(words), 0.0) for words in sockets.handshake(address, name)]
+    commands = sockets.handshake(address, name) + ([("ROLE",)] if primary else [])
+    greeting = [connection.send(pack(words), 0.0) for words in commands]
     try:
         answers = [await reply for reply in greeting]
     except BaseException:
@@ -169,6 +184,10 @@ async def open_connection(
         if isinstance(answer, ReplyError):
             connection.drop("the login failed")
             raise failures.server_failure(str(answer), address)
+    replica = not_in_charge(answers[-1], address) if primary else None
+    if replica is not None:
+        connection.drop("the server is not in charge")
+        raise replica
     return connection
 
 

@@ -42,8 +42,31 @@ ROLES = ("cli", "supervisor", "pool")
 WHENS = ("before", "after")
 ACTIONS = ("crash", "stop", "drop", "delay")
 COMMANDS = (
-    *("blpop", "config", "exists", "info", "pexpire", "ping", "scan", "time"),
-    *("hget", "hgetall", "hkeys", "hmget", "hvals", "llen", "lpos", "lrange", "rpush"),
+    *(
+        "blpop",
+        "cluster",
+        "config",
+        "exists",
+        "info",
+        "pexpire",
+        "ping",
+        "scan",
+        "sentinel",
+        "time",
+    ),
+    *(
+        "hget",
+        "hgetall",
+        "hincrby",
+        "wait",
+        "hkeys",
+        "hmget",
+        "hvals",
+        "llen",
+        "lpos",
+        "lrange",
+        "rpush",
+    ),
     *("scard", "smembers", "xadd", "xrange", "zcard", "zrange", "zrevrange"),
 )
 """Plain commands that jobctl sends, as names of calls."""

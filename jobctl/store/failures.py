@@ -53,13 +53,15 @@ BUSY = {
     "NOREPLICAS": "the store has too few replicas to accept writes; see min-replicas-to-write",
     "READONLY": "the store is a read-only replica; a failover may be under way, try again",
     "MASTERDOWN": "the store is a replica without its primary; try again after the failover",
-    "CLUSTERDOWN": "the store's cluster is down",
+    "CLUSTERDOWN": "the store's cluster does not serve this now; see its `CLUSTER INFO`",
     "TRYAGAIN": "the store's cluster is moving data; try again in a moment",
+    "ASK": "the store's cluster is moving this namespace to another node; try again when it is done",
+    "UNBLOCKED": "the store gave up its role while we waited; a failover may be under way, try again",
 }
 """First word of a reply → what it means. The connection stays usable."""
 
 REFUSED = frozenset({"NOAUTH", "WRONGPASS", "NOPERM", "DENIED"})
-STALE = frozenset({"READONLY", "UNBLOCKED", "MASTERDOWN"})
+STALE = frozenset({"READONLY", "UNBLOCKED", "MASTERDOWN", "MOVED", "CLUSTERDOWN"})
 """Replies after which the connection leads to the wrong server and must be dropped."""
 
 FINAL_PHRASES = ("max number of clients", "DENIED ", "Protocol error: ")
@@ -106,15 +108,21 @@ def _full(_reply: str, address: Address) -> JobctlError:
     return StoreBusyError(f"{address}: the store has no connection left; raise its maxclients")
 
 
-def _demoted(reply: str, address: Address) -> JobctlError:
-    return LostReplyError(f"{address}: the store gave up its role while we waited ({reply})")
-
-
 def _cluster(reply: str, address: Address) -> JobctlError:
     return ConfigError(
-        f"{address}: this is a node of a cluster, which this version does not support yet; "
-        f"use a single server ({reply})"
+        f"{address}: this is a node of a cluster; name its nodes with "
+        f"redis+cluster://host1:port,host2:port,host3:port ({reply})"
     )
+
+
+def still_moving(reply: str, address: Address) -> JobctlError:
+    """Return the error for a call that the nodes of a cluster send back and forth."""
+    failure = StoreBusyError(
+        f"{address}: the store's cluster disagrees about who serves this namespace; try again in "
+        f"a moment ({reply})"
+    )
+    failure.reply = reply
+    return failure
 
 
 def _no_database(reply: str, address: Address) -> JobctlError:
@@ -141,9 +149,7 @@ PHRASES = {
     "no password is set": _refused,
     "without any password configured": _refused,
     "max number of clients": _full,
-    "UNBLOCKED ": _demoted,
     "MOVED ": _cluster,
-    "ASK ": _cluster,
     "CROSSSLOT ": _cluster,
     "DB index": _no_database,
     "unexpected symbol near '#'": _too_old,

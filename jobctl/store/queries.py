@@ -315,3 +315,16 @@ def duration(keys: Keys, run_id: str) -> Call[float | None]:
         return float(seconds) if letter == b"k" and seconds else None
 
     return Call(("HMGET", keys.run(run_id), "s", "du"), decode)
+
+
+def replicated(keys: Keys, *, replicas: int, timeout: float) -> tuple[Call[int], Call[int]]:
+    """Wait until ``replicas`` have what was written before on this connection, and the primary knows.
+
+    Two calls to send last of a batch; the second answers how many have it within ``timeout``
+    seconds. The first writes something, because the server looks only at what this connection
+    wrote, and a repeated submit writes nothing.
+    """
+    return (
+        Call(("HINCRBY", keys.counters, "submitted", 0), _int, seals=True),
+        Call(("WAIT", replicas, max(1, round(timeout * 1000))), _int, blocking=timeout, seals=True),
+    )

@@ -253,6 +253,34 @@ def test_secrets_are_in_no_text(check: Callable[..., Checked]) -> None:
     assert "hunter2" not in repr(checked.problems)
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis+sentinel://a,b,c/main", None),
+        ("rediss+sentinel://:pw@a:26379/main/3?sentinel_password=x", None),
+        ("redis+cluster://a,b:7001", None),
+        ("redis+sentinel://a,b,c", "names no service for the sentinels"),
+        ("redis+sentinel://a/main/x", "no database number"),
+        ("redis+cluster://a,,b", "names no host"),
+    ],
+)
+def test_groups_of_servers_are_checked_for_their_form(
+    check: Callable[..., Checked], url: str, words: str | None
+) -> None:
+    problems = check(f'[jobctl]\nredis = "{url}"\n').problems
+    if words is None:
+        assert problems == ()
+    else:
+        assert len(problems) == 1
+        assert words in problems[0].message
+
+
+def test_embedded_store_has_no_replicas_to_wait_for(check: Callable[..., Checked]) -> None:
+    (problem,) = check('[jobctl]\ndurability = "replicated"\n').problems
+    assert (problem.line, problem.code) == (2, "conflict")
+    assert check('[jobctl]\nredis = "redis://a"\ndurability = "replicated"\n').problems == ()
+
+
 def test_inactive_keys_are_warned_of_once_where_they_are_set(check: Callable[..., Checked]) -> None:
     checked = check(
         """\

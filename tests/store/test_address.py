@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 from jobctl.errors import ConfigError
 from jobctl.store.address import Address, masked, socket_path
+from jobctl.store.group_address import GroupAddress
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,34 @@ from jobctl.store.address import Address, masked, socket_path
         ("unix:///run/s?db=2", Address(path="/run/s", db=2)),
         ("unix://me:pw@/run/s", Address(path="/run/s", username="me", password="pw")),
         ("unix:///run/s?password=pw", Address(path="/run/s", password="pw")),
+        (
+            "redis+sentinel://a,b:26380,[::1]:1/main/2",
+            GroupAddress(
+                group="sentinel",
+                servers=(("a", 26379), ("b", 26380), ("::1", 1)),
+                service="main",
+                db=2,
+            ),
+        ),
+        (
+            "rediss+sentinel://me:p%40ss@a/main?sentinel_username=s&sentinel_password=t&ssl_ca_certs=c",
+            GroupAddress(
+                group="sentinel",
+                servers=(("a", 26379),),
+                service="main",
+                username="me",
+                password="p@ss",
+                sentinel_username="s",
+                sentinel_password="t",
+                tls=True,
+                ca_certs="c",
+            ),
+        ),
+        (
+            "redis+cluster://:pw@a,b:7001",
+            GroupAddress(group="cluster", servers=(("a", 6379), ("b", 7001)), password="pw"),
+        ),
+        ("redis+cluster://a/0", GroupAddress(group="cluster", servers=(("a", 6379),))),
     ],
 )
 def test_url_becomes_an_address(url: str, expected: Address) -> None:
@@ -44,8 +74,16 @@ def test_url_becomes_an_address(url: str, expected: Address) -> None:
         ("", "not a store address"),
         ("localhost:6379", "redis://host:6379/0"),
         ("http://db", "not a store address"),
-        ("redis+sentinel://a,b/main", "does not support sentinel"),
-        ("redis+cluster://a", "does not support cluster"),
+        ("redis+sentinel://a,b", "the service that the sentinels watch is missing"),
+        ("redis+sentinel://a,,b/main", "a server has no name"),
+        ("redis+sentinel://a,a:26379/main", "named twice"),
+        ("redis+sentinel://a/main/x", "'x' is not a database number"),
+        ("redis+sentinel://a:x/main", "not a port number"),
+        ("redis+sentinel://a/main?ssl_ca_certs=x", "unknown option 'ssl_ca_certs'"),
+        ("redis+cluster://a?sentinel_password=x", "unknown option 'sentinel_password'"),
+        ("redis+cluster://a/1", "no databases"),
+        ("redis+cluster://", "a server has no name"),
+        ("redis+ring://a", "not a store address"),
         ("redis://db/main", "'main' is not a database number"),
         ("redis://db:x", "not a port number"),
         ("redis://db:99999", "not a port number"),
@@ -71,6 +109,8 @@ def test_bad_url_is_refused_with_the_remedy(url: str, words: str) -> None:
         "redis://db?password=hunter2",
         "unix:///run/s?password=hunter2",
         "unix://me:hunter2@/run/s",
+        "redis+cluster://me:hunter2@a,b",
+        "redis+sentinel://me:hunter2@a,b/main?sentinel_password=hunter2",
     ],
 )
 def test_printed_address_hides_the_password(url: str) -> None:
@@ -90,6 +130,7 @@ def test_printed_address_hides_the_password(url: str) -> None:
         "redis://hunter2@db:x",
         "redis://db:x?password=hunter2",
         "me:hunter2@db",
+        "redis+sentinel://a?sentinel_password=hunter2",
     ],
 )
 def test_refused_url_hides_the_password(url: str) -> None:
@@ -106,6 +147,20 @@ def test_address_does_not_change() -> None:
     with pytest.raises(AttributeError):
         del address.host
     assert len({address, Address(host="db"), Address(host="db", db=1)}) == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://me:pw@db:7000/1", "redis+sentinel://:pw@a,b/main/2", "redis+cluster://a,b"],
+)
+def test_address_survives_a_journey_as_json(url: str) -> None:
+    address = Address.parse(url).serving("shop")
+    assert Address.from_facts(json.loads(json.dumps(address.facts()))) == address
+
+
+@pytest.mark.parametrize(("namespace", "slot"), [("x", 16287), ("123456789", 12739)])
+def test_namespace_has_the_slot_that_servers_compute(namespace: str, slot: int) -> None:
+    assert Address.parse("redis+cluster://a").serving(namespace).slot == slot
 
 
 def test_embedded_address_is_below_the_state_directory() -> None:
