@@ -77,6 +77,7 @@ def in_log(world: World) -> list[str]:
     lines = world.executions.lines()
     begun = Counter(line.run for line in lines if line.word == "begin")
     ended = Counter(line.run for line in lines if line.word == "end")
+    done = Counter(line.run for line in lines if (line.word, line.code) == ("end", "0"))
     overlaps = {line.run for line in lines if line.word == "overlap"}
     wrong = []
     for run in sorted(overlaps):
@@ -93,9 +94,8 @@ def in_log(world: World) -> list[str]:
             wrong.append(f"{run} succeeded and never came to its end")
         if world.accepted.get(run) == "once" and begun[run] > 1:
             wrong.append(f"{run} is to run at most once and ran {begun[run]} times")
-        wins = sum(1 for one in lines if one.run == run and (one.word, one.code) == ("end", "0"))
-        if wins > 1 and not world.may_repeat:
-            wrong.append(f"{run} was done {wins} times")
+        if done[run] > 1 and not world.may_repeat:
+            wrong.append(f"{run} was done {done[run]} times")
     world.measured.setdefault("runs", len(world.accepted))
     world.measured.setdefault("executions", sum(begun.values()))
     return wrong

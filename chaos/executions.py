@@ -6,6 +6,7 @@ its run while it lives. A second execution that cannot get the lock says so: an 
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,23 +77,30 @@ class Executions:
         """Prepare ``directory`` for jobs that are to be counted."""
         self.path = directory / "executions"
         self.path.touch()
+        self._lines: list[Line] = []
+        self._offset = 0
+        self._reading = threading.Lock()
         (directory / "locks").mkdir()
         (directory / "work.sh").write_text(WORK)
         (directory / "work.py").write_text(MODULE)
 
     def lines(self, run: str = "", word: str = "") -> list[Line]:
         """Return the lines of a run (default: of all), or only those of one kind."""
-        found = []
-        for text in self.path.read_text().splitlines():
-            parts = text.split()
-            if len(parts) != 7:  # The line that is being written.
-                continue
-            line = Line(
-                parts[0], parts[1], int(parts[2]), int(parts[3]), float(parts[4]), *parts[5:]
-            )
-            if run in ("", line.run) and word in ("", line.word):
-                found.append(line)
-        return found
+        with self._reading:
+            self._read()
+            return [
+                line for line in self._lines if run in ("", line.run) and word in ("", line.word)
+            ]
+
+    def _read(self) -> None:
+        """Take what was appended since the last time, up to the last whole line."""
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._offset += len(whole) + len(newline)
+        for text in whole.decode().splitlines():
+            word, run, attempt, pid, at, host, code = text.split()
+            self._lines.append(Line(word, run, int(attempt), int(pid), float(at), host, code))
 
     def count(self, run: str = "", word: str = "begin") -> int:
         """Return how many executions of ``run`` (default: of all) began, or what ``word`` says."""

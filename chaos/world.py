@@ -19,9 +19,9 @@ from chaos.jobs import jobs_toml
 from chaos.processes import having, is_attempt, kill_all
 from chaos.waits import expect, until
 from jobctl.client.open import Session
+from jobctl.client.sending import send_many
 from jobctl.client.submit import Wish, prepare
 from jobctl.model.run import FINAL_LETTERS
-from jobctl.store import transitions
 from jobctl.store.address import Address
 from jobctl.store.binary import find_binary
 from jobctl.store.blocking import BlockingStore
@@ -197,13 +197,10 @@ class World:
             for job, args in wanted
         ]
         ids = []
-        answers = session.run_many((transitions.submit(session.keys, runs),))[0]
-        for run, answer in zip(runs, answers, strict=True):
-            if answer.kind in ("ok", "dup"):
-                self.accepted[run.request.id] = run.request.job
-                ids.append(run.request.id)
-            elif answer.kind == "unique":
-                ids.append(answer.detail)
+        for receipt in send_many(session, runs):
+            if receipt.accepted:
+                self.accepted[receipt.id] = receipt.job
+                ids.append(receipt.id)
         return ids
 
     def take(self, host: Host, job: str, *words: object) -> str:
