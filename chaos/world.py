@@ -19,7 +19,7 @@ from chaos.jobs import jobs_toml
 from chaos.processes import having, is_attempt, kill_all
 from chaos.waits import expect, until
 from jobctl.client.open import Session
-from jobctl.client.sending import send_many
+from jobctl.client.sending import AWAY, Receipt, send_many
 from jobctl.client.submit import Wish, prepare
 from jobctl.model.run import FINAL_LETTERS
 from jobctl.store.address import Address
@@ -34,6 +34,8 @@ from tests.acceptance.trouble import Server
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from jobctl.model.admission import NewRun
 
 TTL = 30.0
 """Seconds after which a silent supervisor is dead to the others."""
@@ -190,18 +192,26 @@ class World:
         host: Host | None = None,
         **wish: Any,
     ) -> list[str]:
-        """Submit many runs in one call to the store; return the ids of those accepted, in order."""
+        """Submit many runs in one call to the store; return the ids of those accepted, in order.
+
+        Repeated with the same ids until the store has answered, for up to a minute.
+        """
         session = self.session(host or next(iter(self.hosts.values())))
         runs = [
             prepare(session, Wish(job, args=[str(arg) for arg in args], text=True, **wish))
             for job, args in wanted
         ]
-        ids = []
-        for receipt in send_many(session, runs):
-            if receipt.accepted:
-                self.accepted[receipt.id] = receipt.job
-                ids.append(receipt.id)
-        return ids
+        accepted = {one.id: one.job for one in self._insist(session, runs) if one.accepted}
+        self.accepted |= accepted
+        return list(accepted)
+
+    def _insist(self, session: Session, runs: list[NewRun]) -> list[Receipt]:
+        def answered() -> list[Receipt]:
+            with contextlib.suppress(*AWAY):
+                return list(send_many(session, runs))
+            return []
+
+        return until(answered, "the store takes runs") if runs else []
 
     def take(self, host: Host, job: str, *words: object) -> str:
         """Submit by the command line and return the id."""
