@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from chaos.waits import Stopwatch, expect, until
 from chaos.world import TTL, World
 from jobctl.client.sending import send_many
 from jobctl.client.submit import Wish, prepare
+from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
     from tests.acceptance.host import Host
@@ -88,7 +90,7 @@ def store_killed_at_boundaries(world: World) -> None:
     rules = world.directory / "rules"
     world.strangers = True
     a = world.host("a", embedded=True, jobs=SCHEDULES, JOBCTL_FAILPOINTS_FILE=str(rules))
-    worst = 0.0
+    worst = longest = 0.0
     order = world.random.sample(BOUNDARIES, k=len(BOUNDARIES))
     with Load(world, a, rate=6):
         for rule in order:
@@ -104,12 +106,21 @@ def store_killed_at_boundaries(world: World) -> None:
             world.store_process(a).kill()
             for process in frozen:
                 process.resume()
-            watch = Stopwatch()
-            wait_work(world, within=20)
-            worst = max(worst, watch.seconds)
-    world.measured |= {"restarts": len(order), "back after at most s": worst}
+            killed = Stopwatch()
+            # The daemon lets more time pass from restart to restart; that is not what counts here.
+            until(lambda: _answers(world), "the server is there again", within=20)
+            longest = max(longest, killed.seconds)
+            worst = max(worst, wait_work(world, within=20))
+    world.measured |= {"restarts": len(order), "server back after s": longest}
+    world.measured["runs go on after s"] = worst
     expect(worst < BACK_WITHIN, f"runs went on only after {worst} s")
     expect("ended unexpectedly" not in a.log.replace("the store server ended", ""), "a pool died")
+
+
+def _answers(world: World) -> bool:
+    with contextlib.suppress(JobctlError):
+        return bool(world.raw("PING"))
+    return False
 
 
 def _stopped(world: World, host: Host) -> list[psutil.Process]:

@@ -73,6 +73,8 @@ class World:
         """Runs that need not end."""
         self.may_say: list[str] = []
         """Findings about the store that are part of the fault: words they contain."""
+        self.silent: set[str] = set()
+        """Jobs that do not tell of their executions."""
         self.strangers = False
         """Whether runs exist that the world did not submit: schedules, or answers that were lost."""
         self.addresses: Address | None = None
@@ -158,7 +160,7 @@ class World:
         ``settings`` are lines of ``[jobctl]``; ``environment`` is for daemon and commands.
         """
         place = self.directory / name
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         host = Host(directory=place, name=name, redis=None if embedded else self.url)
         host.extra.update(environment)
         self.hosts[name] = host
