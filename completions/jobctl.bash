@@ -35,7 +35,7 @@ _jobctl() {
         return
     fi
     if [[ -z $verb ]]; then
-        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next check init daemon reload drain stop doctor demo completions --config --version --help'
+        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next check init daemon reload drain stop doctor keys demo completions --config --version --help'
         return
     fi
     case $verb in
@@ -246,6 +246,15 @@ _jobctl() {
                 _jobctl_words '--config -c --json --quiet -q --help -h'
             else
                 :
+            fi ;;
+        keys)
+            case $prev in
+                --file|--config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--file --config -c --json --quiet -q --help -h'
+            else
+                _jobctl_words 'init list add use rotate retire'
             fi ;;
         demo)
             case $prev in

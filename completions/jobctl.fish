@@ -1,6 +1,6 @@
 # fish completion for jobctl; made by `jobctl completions fish`.
 complete -c jobctl -f
-set -l verbs submit exec run status inspect list logs result wait revoke retry progress jobs next check init daemon reload drain stop doctor demo completions
+set -l verbs submit exec run status inspect list logs result wait revoke retry progress jobs next check init daemon reload drain stop doctor keys demo completions
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -s c -l config -r -F -d 'Use this jobs.toml'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -l version -d 'Show the version and exit'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a submit -d 'Ask for a run of a job; its id is printed alone on stdout'
@@ -24,6 +24,7 @@ complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'Mak
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a drain -d 'Make the supervisors finish what runs, however long it takes, and end'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a stop -d 'Make the supervisors finish what runs, up to drain_timeout, and end'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a doctor -d 'Check configuration, state directory, store and daemon; exits 1 when something has to be mended'
+complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a keys -d 'The keys that sign runs and orders'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a demo -d 'Show everything once, in a scratch directory daemon, submit, log, result, status, stop'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a completions -d 'Print the completion script of a shell'
 complete -c jobctl -n "__fish_seen_subcommand_from submit" -a '(jobctl __complete jobs (commandline -ct) 2>/dev/null)'
@@ -201,6 +202,12 @@ complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l config -s c -r -F 
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l quiet -s q -d 'No talk on stderr, only errors'
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l help -s h -d 'Show help and exit'
+complete -c jobctl -n "__fish_seen_subcommand_from keys" -a 'init list add use rotate retire'
+complete -c jobctl -n "__fish_seen_subcommand_from keys" -l file -r -F -d 'Another key file than that of jobs.toml'
+complete -c jobctl -n "__fish_seen_subcommand_from keys" -l config -s c -r -F -d 'Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)'
+complete -c jobctl -n "__fish_seen_subcommand_from keys" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
+complete -c jobctl -n "__fish_seen_subcommand_from keys" -l quiet -s q -d 'No talk on stderr, only errors'
+complete -c jobctl -n "__fish_seen_subcommand_from keys" -l help -s h -d 'Show help and exit'
 complete -c jobctl -n "__fish_seen_subcommand_from demo" -l keep -d 'Keep the directory, to look around or go on in it'
 complete -c jobctl -n "__fish_seen_subcommand_from demo" -l config -s c -r -F -d 'Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)'
 complete -c jobctl -n "__fish_seen_subcommand_from demo" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'

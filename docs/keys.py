@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TABLES: dict[str, tuple[type[BaseModel], ModuleType, type]] = {
     "settings": (schema.SettingsTable, config, config.Settings),
+    "security": (schema.SecurityTable, config, config.Security),
     "pool": (schema.PoolTable, job, job.PoolDef),
     "queue": (schema.QueueTable, job, job.QueueDef),
     "limit": (schema.LimitTable, job, job.LimitDef),

@@ -347,6 +347,20 @@ VERBS = (
         examples=("jobctl doctor", "jobctl doctor --json"),
     ),
     Verb(
+        "keys", "keys:keys", panel="Daemon",
+        help="The keys that sign runs and orders.\n\n"
+             "init makes the key file, list shows the ids; add makes a key that is accepted only, use makes one "
+             "sign, rotate does both at once, retire removes one. The secrets stay in the file.",
+        examples=("jobctl keys init", "jobctl keys list", "jobctl keys rotate"),
+        arguments=(
+            Argument("action", help="init, list, add, use, rotate or retire.", complete="init list add use rotate retire"),
+            Argument("key", help="Id of the key to use or to retire.", required=False),
+        ),
+        options=(
+            Option("--file", metavar="FILE", complete="file", help="Another key file than that of jobs.toml."),
+        ),
+    ),
+    Verb(
         "demo", "demo:demo", panel="Daemon",
         help="Show everything once, in a scratch directory: daemon, submit, log, result, status, stop.",
         examples=("jobctl demo",),

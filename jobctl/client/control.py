@@ -62,7 +62,14 @@ def revoke(
     out: list[Revoked] = []
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
-        call = transitions.revoke(session.keys, batch, signal=signal or "-", grace=grace, kill=kill)
+        call = transitions.revoke(
+            session.keys,
+            batch,
+            signal=signal or "-",
+            grace=grace,
+            kill=kill,
+            seal=session.signing.order,
+        )
         for run_id, answer in zip(batch, session.run(call), strict=True):
             before, _, after = answer.partition(" ")
             out.append(Revoked(run_id, LETTERS.get(before), LETTERS.get(after)))
@@ -84,7 +91,8 @@ def send(session: Session, message: str, *, host: str | None = None) -> list[Sup
             "see `jobctl status`"
         )
     for item in found:
-        session.run_many(membership.send(session.keys, supervisor=item.id, message=message))
+        order = session.signing.order(message, item.id)
+        session.run_many(membership.send(session.keys, supervisor=item.id, message=order))
     return found
 
 

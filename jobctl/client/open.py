@@ -12,7 +12,12 @@ from jobctl.client.patience import Patience, usual_wait
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.load import read_plain
 from jobctl.errors import NotFoundError, UnreachableError
-from jobctl.model.config import config_from_plain, job_from_plain, settings_from_plain
+from jobctl.model.config import (
+    config_from_plain,
+    job_from_plain,
+    security_from_plain,
+    settings_from_plain,
+)
 from jobctl.model.job import EXEC_JOB, JobDef, QueueDef
 from jobctl.store.address import Address
 from jobctl.store.blocking import BlockingStore
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from jobctl.errors import ConfigError, JobctlError
     from jobctl.model.config import Config, Settings
     from jobctl.store.calls import Call
+    from jobctl.store.keyring import Signing
 
     T = TypeVar("T")
 
@@ -53,6 +59,7 @@ class Session:
         self._jobs: dict[str, JobDef] = {}
         self._config: Config | None = None
         self._store: BlockingStore | None = None
+        self._signing: Signing | None = None
 
     @classmethod
     def open(
@@ -81,6 +88,18 @@ class Session:
         if self._store is None:
             self._store = BlockingStore(self.address)
         return self._store
+
+    @property
+    def signing(self) -> Signing:
+        """What signs runs and orders; raises as :func:`jobctl.store.keyring.load`."""
+        if self._signing is None:
+            from jobctl.store.keyring import Signing  # noqa: PLC0415 (what only reads needs no key)
+
+            security = security_from_plain(self._plain)
+            self._signing = Signing(
+                security, self.settings, now=self.clock.epoch, on_trouble=lambda _: None
+            )
+        return self._signing
 
     @property
     def config(self) -> Config:

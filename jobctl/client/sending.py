@@ -92,7 +92,10 @@ def send_one(session: Session, run: NewRun, *, spool: bool = False) -> tuple[Rec
 
     With ``spool`` it is left to the supervisor of this host when the store cannot take it now.
     """
-    calls = (transitions.submit(session.keys, [run]), queries.supervisors(session.keys))
+    calls = (
+        transitions.submit(session.keys, [run], seal=session.signing.seal),
+        queries.supervisors(session.keys),
+    )
     try:
         (answer,), supervisors = _send(session, calls, [run])
     except AWAY as error:
@@ -113,7 +116,8 @@ def send_many(
     for batch in batches(runs):
         if away is None:
             try:
-                (answers,) = _send(session, (transitions.submit(session.keys, batch),), batch)
+                call = transitions.submit(session.keys, batch, seal=session.signing.seal)
+                (answers,) = _send(session, (call,), batch)
             except AWAY as error:
                 if not spool:
                     raise

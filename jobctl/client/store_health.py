@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.client import topology
 from jobctl.client.doctor import ERROR, MOST_SHOWN, OK, WARNING, Check
+from jobctl.client.signature_checks import refusal_check
 from jobctl.client.supervisors import live_supervisors
 from jobctl.errors import JobctlError
 from jobctl.store import queries
@@ -47,6 +48,7 @@ def store_checks(session: Session) -> Iterator[Check]:
     yield durability_check(info, settings)
     yield from topology.topology_checks(session, info, settings)
     yield skew_check(ours - trip / 2 - theirs)
+    yield from refusal_check(session)
     yield from daemon_checks(session)
 
 

@@ -15,7 +15,7 @@ from jobctl.model.ids import derived_id, is_id, new_id
 from jobctl.model.params import bind
 from jobctl.model.run import Request
 from jobctl.store import queries
-from jobctl.store.codec import encode_envelope
+from jobctl.store.codec import DEPTH_MOST, ENVELOPE_MOST, check_depth, encode_envelope
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LONGEST_NAME = 200
 """Characters of a queue's name, an idempotency key, or a tag."""
 PRIORITIES = range(10)
+
+ROOM_FOR_SEAL = 4096
+"""Bytes of an envelope that signing may add."""
 
 
 class Wish:
@@ -176,15 +179,17 @@ def _check_size(session: Session, request: Request) -> None:
             for text in _texts((request.args, request.kwargs, request.tags)):
                 text.encode()
         size = len(envelope.encode())
+        if envelope.count("[") + envelope.count("{") > DEPTH_MOST:
+            check_depth((request.args, request.kwargs))
     except UnicodeEncodeError as error:
         bad = error.object[max(0, error.start - 10) : error.start + 10]
         raise UsageError(
             f"job {request.job}: an argument or tag has bytes that are no text, near {bad!r}; "
             "only UTF-8 can be passed, so put other data in a file and pass its name"
         ) from error
-    except RecursionError as error:
+    except (RecursionError, ValueError) as error:
         raise UsageError(f"job {request.job}: the arguments are nested too deeply") from error
-    most = session.settings.max_args
+    most = min(session.settings.max_args, ENVELOPE_MOST - ROOM_FOR_SEAL)
     if size > most:
         raise UsageError(
             f"job {request.job}: the arguments take {size} bytes, the limit is {most}; "

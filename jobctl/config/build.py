@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jobctl.config.paths import default_state_dir
-from jobctl.model.config import Config, Settings
+from jobctl.model.config import Config, Security, Settings
 from jobctl.model.job import (
     Delivery,
     JobDef,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from jobctl.config.schema import JobTable, ParamTable, ScheduleTable, Table
 
 DEFAULT_POOL = "default"
+KEYS_NAME = "signing.keys"
+"""The key file of the embedded store, in the state directory, as the store makes it."""
 
 _RETRY = {
     "retries": "retries", "retry_delay": "delay", "retry_backoff": "backoff",
@@ -176,6 +178,20 @@ def build_settings(draft: Draft) -> Settings:
     return Settings(**data)
 
 
+def build_security(draft: Draft, settings: Settings) -> Security:
+    """Return the ``[security]`` table with its defaults."""
+    data: dict[str, Any] = {}
+    if draft.security is not None and draft.security.table is not None:
+        data = _plainly(draft.security.table)
+    chosen = data.get("key_file")
+    if chosen is not None:
+        folder = os.path.dirname(draft.path)  # noqa: PTH120 (texts)
+        data["key_file"] = absolute(os.path.expanduser(chosen), folder=folder)  # noqa: PTH111 (texts)
+    elif settings.redis is None:
+        data["key_file"] = f"{settings.state_dir}/{KEYS_NAME}"
+    return Security(**data)
+
+
 def build_config(draft: Draft, *, cpus: int, warnings: tuple[str, ...]) -> Config:
     """Return the whole configuration; every table of the draft is without problems.
 
@@ -187,8 +203,10 @@ def build_config(draft: Draft, *, cpus: int, warnings: tuple[str, ...]) -> Confi
     }
     if DEFAULT_POOL not in pools:
         pools = {DEFAULT_POOL: PoolDef(name=DEFAULT_POOL, slots=cpus), **pools}
+    settings = build_settings(draft)
     return Config(
-        settings=build_settings(draft),
+        settings=settings,
+        security=build_security(draft, settings),
         jobs={name: build_job(entry, draft=draft) for name, entry in draft.jobs.items()},
         pools=pools,
         queues={

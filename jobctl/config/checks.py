@@ -35,6 +35,7 @@ def check_draft(draft: Draft) -> list[Problem]:
         if job.table is not None:
             found += _job(job, draft)
     found += _settings(draft)
+    found += _security(draft)
     found += _pools(draft)
     return list(dict.fromkeys(found))
 
@@ -217,6 +218,25 @@ def _settings(draft: Draft) -> Iterator[Problem]:
             "durability", code="conflict", message="the embedded store has no replicas",
             remedy="name a server that has some with redis =, or leave durability out: what the "
             "embedded store accepts is on disk",
+        )  # fmt: skip
+
+
+def _security(draft: Draft) -> Iterator[Problem]:
+    entry, settings = draft.security, draft.settings
+    shared = settings is not None and settings.table is not None and settings.table.redis
+    if entry is None or entry.table is None:
+        if shared and settings is not None:
+            yield settings.problem(
+                "redis", code="unsigned", severity=WARNING,
+                message="whoever can write to this store can submit any job of this file",
+                remedy="sign runs: `jobctl keys init`, see docs/how-to/shared-redis.md; "
+                'or say sign = "none" in [security]',
+            )  # fmt: skip
+        return
+    if shared and entry.table.sign == "hmac" and entry.table.key_file is None:
+        yield entry.source.problem(
+            entry.path, at_key=True, code="missing", message="there is no key to sign with",
+            remedy='make one with `jobctl keys init` and write key_file = "…", or sign = "none"',
         )  # fmt: skip
 
 

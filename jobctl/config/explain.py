@@ -14,6 +14,7 @@ from jobctl.config.schema import (
     PoolTable,
     QueueTable,
     ScheduleTable,
+    SecurityTable,
     SettingsTable,
     Table,
 )
@@ -46,7 +47,7 @@ _OTHER_WORDS = {
 
 _HOMES: tuple[tuple[str, type[Table]], ...] = (
     ("[jobctl]", SettingsTable), ("a job", JobTable), ("a pool", PoolTable),
-    ("a queue", QueueTable), ("a limit", LimitTable),
+    ("a queue", QueueTable), ("a limit", LimitTable), ("[security]", SecurityTable),
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from jobctl.config.schema import (
     LimitTable,
     PoolTable,
     QueueTable,
+    SecurityTable,
     SettingsTable,
     Table,
 )
@@ -35,7 +36,7 @@ _SECTIONS: dict[str, type[Table]] = {
     "queues": QueueTable,
     "limits": LimitTable,
 }
-_MAIN_ONLY = ("jobctl", "include", "defaults")
+_MAIN_ONLY = ("jobctl", "security", "include", "defaults")
 
 
 @dataclass(slots=True)
@@ -64,6 +65,7 @@ class Draft:
     complete: bool = True
     """False when a file could not be parsed, so that a missing name may be in there."""
     settings: Entry[SettingsTable] | None = None
+    security: Entry[SecurityTable] | None = None
     defaults: Entry[JobTable] | None = None
     jobs: dict[str, Entry[JobTable]] = field(default_factory=dict)
     pools: dict[str, Entry[PoolTable]] = field(default_factory=dict)
@@ -87,6 +89,7 @@ def gather(path: str, *, environ: Mapping[str, str]) -> Draft:
     if main is None:
         return draft
     _settings(draft, main, environ=environ)
+    _security(draft, main)
     _defaults(draft, main)
     _sections(draft, main)
     for found in _included(draft, main):
@@ -129,6 +132,14 @@ def _settings(draft: Draft, main: Source, *, environ: Mapping[str, str]) -> None
     )
     draft.problems += problems
     draft.settings = Entry(name="jobctl", source=main, path=("jobctl",), table=table)
+
+
+def _security(draft: Draft, main: Source) -> None:
+    if "security" in main.data:
+        raw = main.data["security"]
+        table, problems = check_table(SecurityTable, raw, source=main, path=("security",))
+        draft.problems += problems
+        draft.security = Entry(name="security", source=main, path=("security",), table=table)
 
 
 def _defaults(draft: Draft, main: Source) -> None:

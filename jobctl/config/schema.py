@@ -275,3 +275,14 @@ class SettingsTable(Table):
     max_args: Size | None = None
     max_result: Size | None = None
     name: Filled | None = None
+
+
+class SecurityTable(Table):
+    """``[security]``."""
+
+    key_file: Filled | None = None
+    sign: Annotated[str, PlainValidator(values.one_of("hmac", "none"))] = "hmac"
+    sign_with: Name | None = None
+    trusted_keys: Names | None = None
+    require: Flag = True
+    valid_for: Span | None = None

@@ -12,6 +12,9 @@ TEMPLATE = """\
 # redis = "redis://localhost:6379/0"  # one store for several hosts; without it an embedded one
 # timezone = "Europe/Berlin"          # of all schedules; without it the zone of this host
 
+# [security]                          # for a store that others can reach: jobctl keys init
+# key_file = "/etc/jobctl/signing.keys"
+
 [defaults]                            # for every job; any key of a job may stand here
 timeout = "1h"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from jobctl.engine.returned import is_same
 from jobctl.store import membership, queries, transitions
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class Accounts:
             self._release(run_id, 0)
             return None
         recent = self._ledger.recent.get(run_id)
-        if recent is not None and int(recent.epoch) == run.epoch:
+        same = recent is not None and is_same(recent, run.submitted_at)
+        if recent is not None and same and int(recent.epoch) == run.epoch:
             _log.warning("run %s: the store has lost its outcome; sending it again", run_id)
             self._ledger.unsettled[run_id] = recent
             return None

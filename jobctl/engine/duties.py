@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jobctl.engine.watchdog import Watchdog
     from jobctl.model.config import Config
     from jobctl.store.aio import AsyncStore
+    from jobctl.store.keyring import Signing
     from jobctl.store.keys import Keys
     from jobctl.store.membership import BeatReply
 
@@ -47,6 +48,7 @@ class Duties:
         on_lost: Callable[[bool], None],
         condition: Condition,
         watchdog: Watchdog,
+        signing: Signing,
         clock: Clock,
     ) -> None:
         """``on_lost`` is told why a beat was refused, see :class:`Heartbeat`."""
@@ -75,7 +77,7 @@ class Duties:
             self._promoter,
             rescuer,
             doorman,
-            Forwarder(store, keys, state_dir=str(state_dir), clock=clock),
+            Forwarder(store, keys, state_dir=str(state_dir), seal=signing.seal, clock=clock),
             self._retention,
         ]
         if scheduling:
@@ -88,6 +90,7 @@ class Duties:
                 boot_id=boot_id,
                 peers=lambda: (supervisor, *rescuer.alive),
                 clock=clock,
+                seal=signing.seal,
             )
             self._services.append(self._scheduler)
 

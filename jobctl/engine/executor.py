@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobctl.engine.lease import Lease
     from jobctl.engine.ledger import Held
     from jobctl.engine.slot import Slot
+    from jobctl.engine.starts import Starts
     from jobctl.engine.survivors import Survivor
     from jobctl.model.config import Config
     from jobctl.model.job import JobDef
@@ -57,6 +58,7 @@ class Executor:
         lease: Lease,
         number: Callable[[Slot], int],
         mark: Callable[[Mark], None],
+        starts: Starts,
         clock: Clock,
     ) -> None:
         self.config = config
@@ -70,6 +72,7 @@ class Executor:
         self._lease = lease
         self._number = number
         self._mark = mark
+        self._starts = starts
         self._clock = clock
 
     async def execute(self, held: Held, slot: Slot) -> tuple[JobDef | None, Outcome]:
@@ -114,6 +117,8 @@ class Executor:
             nonlocal timer
             held.pid, held.started_at = pid, started_at
             self._journal.started(held, born=slot.born)
+            if held.signed is not None:
+                self._starts.began(held.claim.id, signed=held.signed, until=held.last_start)
             if job.strict_single:
                 self._lease.begin(held.claim.id, pid)
             timer = loop.call_later(MARK_AFTER, lambda: self._mark(_mark(held)))

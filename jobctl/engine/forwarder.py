@@ -13,6 +13,7 @@ from jobctl.store.failures import StoreError
 if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.model.admission import NewRun
+    from jobctl.model.sealing import Seal
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
     from jobctl.store.transitions import Answer
@@ -33,11 +34,14 @@ class Forwarder(Service):
 
     name = "forwarder"
 
-    def __init__(self, store: AsyncStore, keys: Keys, *, state_dir: str, clock: Clock) -> None:
+    def __init__(
+        self, store: AsyncStore, keys: Keys, *, state_dir: str, seal: Seal, clock: Clock
+    ) -> None:
         super().__init__(store)
         self._store = store
         self._keys = keys
         self._state_dir = state_dir
+        self._seal = seal
         self._clock = clock
         self._held_up: set[str] = set()
 
@@ -59,7 +63,9 @@ class Forwarder(Service):
         try:
             found = unsent.load(path, now=self._clock.epoch())
             found.check_namespace(self._keys.namespace)
-            answers = await self._store.run(transitions.submit(self._keys, found.runs))
+            answers = await self._store.run(
+                transitions.submit(self._keys, found.runs, seal=self._seal)
+            )
         except (unsent.UnsentError, StoreError) as error:
             place = unsent.set_aside(path)
             log.error("unsent requests in %s were set aside: %s", place, error)  # noqa: TRY400 - the message is the whole story

@@ -2,35 +2,148 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from jobctl.engine.ledger import Held
-from jobctl.model.run import Reason
-from jobctl.store.codec import decode_request
+from jobctl.model.run import LETTERS, Reason
+from jobctl.model.sealing import SKEW, SealError
+from jobctl.store.codec import BadPayloadError, decode_request
+from jobctl.store.keyring import Signing
 from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
-    from jobctl.store.codec import BadPayloadError
+    from jobctl.clock import Clock
+    from jobctl.engine.starts import Known, Starts
+    from jobctl.model.config import Config
+    from jobctl.model.sealing import Ring, Sealed
     from jobctl.store.transitions import Claim
 
+log = logging.getLogger(__name__)
 
-def take_in(claim: Claim, *, now: float) -> Held:
-    """Return what the pool knows of a claimed run; ``now`` is monotonic seconds.
+LOST_MOST = 3
+"""Attempts that may be lost besides those that are signed, as in ``store/lua/rescue.lua``."""
 
-    Raises BadPayloadError when what was submitted cannot be trusted or understood.
-    """
-    request = decode_request(
-        run_id=claim.id,
-        job=claim.job,
-        queue=claim.queue,
-        priority=claim.priority,
-        max_attempts=claim.max_attempts,
-        envelope=claim.envelope,
+
+def signing_of(config: Config, *, clock: Clock) -> Signing:
+    """Return what signs and checks as a configuration says."""
+    return Signing(
+        config.security,
+        config.settings,
+        now=clock.epoch,
+        on_trouble=lambda error: log.error("%s; the keys it had go on", error),
     )
-    return Held(claim=claim, request=request, claimed_at=now, attempt=claim.attempt + 1)
+
+
+class UntrustedError(BadPayloadError):
+    """Raised for what is not signed as it must be, or was run before: somebody made it."""
+
+
+class EndedError(UntrustedError):
+    """Raised for a run that has ended on this host before; ``letter`` says how."""
+
+    def __init__(self, message: str, letter: str) -> None:
+        super().__init__(message)
+        self.letter = letter
+
+
+class Intake:
+    """Lets in what was submitted by somebody who has a key, while it holds, and as often as it may.
+
+    Without signing in the configuration everything that can be understood is let in.
+    """
+
+    def __init__(self, signing: Signing, starts: Starts, *, clock: Clock) -> None:
+        self._signing = signing
+        self._starts = starts
+        self._clock = clock
+
+    def take_in(self, claim: Claim) -> Held:
+        """Return what the pool knows of a claimed run.
+
+        Raises BadPayloadError when what was submitted cannot be trusted or understood.
+        """
+        ring = self._signing.ring
+        sealed = None if ring is None else self._checked(claim, ring)
+        request = decode_request(
+            run_id=claim.id,
+            job=claim.job,
+            queue=claim.queue,
+            priority=claim.priority,
+            max_attempts=claim.max_attempts,
+            envelope=claim.envelope,
+        )
+        return Held(
+            claim=claim,
+            request=request,
+            claimed_at=self._clock.monotonic(),
+            attempt=claim.attempt + 1,
+            signed=None if sealed is None else sealed.signed,
+            last_start=0.0
+            if sealed is None or ring is None
+            else last_start(sealed, ring.valid_for),
+        )
+
+    def _checked(self, claim: Claim, ring: Ring) -> Sealed | None:
+        try:
+            sealed = ring.check(
+                claim.envelope,
+                run_id=claim.id,
+                job=claim.job,
+                queue=claim.queue,
+                priority=claim.priority,
+                attempts=claim.max_attempts,
+            )
+            if sealed is None:
+                log.warning(
+                    "run %s of %s is not signed; it is run nevertheless", claim.id, claim.job
+                )
+            else:
+                _check_time(claim, sealed, ring, now=self._clock.epoch())
+                _check_replay(claim, sealed, self._starts.look(claim.id))
+        except SealError as error:
+            raise UntrustedError(f"run {claim.id} of {claim.job!r} is refused: {error}") from error
+        return sealed
+
+
+def last_start(sealed: Sealed, valid_for: float) -> float:
+    """Return until when a run may be tried again, in epoch seconds."""
+    return max(sealed.until, max(sealed.signed, sealed.not_before or 0) + valid_for)
+
+
+def _check_time(claim: Claim, sealed: Sealed, ring: Ring, *, now: float) -> None:
+    """Raise SealError when a run is not to start now; clocks may differ by SKEW."""
+    if sealed.not_before is not None and now + SKEW < sealed.not_before:
+        raise SealError("it is not due yet, or the clocks of its submitter and of this host differ")
+    until = sealed.until if claim.attempt == 0 else last_start(sealed, ring.valid_for)
+    if now - SKEW > until:
+        raise SealError("it was to start long ago (see valid_for in [security]), or clocks differ")
+
+
+def _check_replay(claim: Claim, sealed: Sealed, known: Known | None) -> None:
+    """Raise SealError for a run that was here before more often than it may, EndedError for one that ended."""
+    if known is None or sealed.signed > known.signed:
+        return
+    if sealed.signed < known.signed:
+        raise SealError("this host has started a newer run of the same id")
+    if known.letter:
+        raise EndedError(
+            f"run {claim.id} of {claim.job!r} is not run again: it has ended on this host before "
+            f"({LETTERS[known.letter].value}), and was put back into the store",
+            known.letter,
+        )
+    most = int(claim.max_attempts)
+    if 0 <= most <= known.starts - LOST_MOST:
+        raise SealError(f"this host has started it {known.starts} times, {most} are allowed")
 
 
 def refusal(claim: Claim, error: BadPayloadError) -> Settlement:
-    """Return how a run ends that was not taken in."""
+    """Say that a run is not taken in, and return how it ends."""
+    log.error("security: %s" if isinstance(error, UntrustedError) else "%s", error)
     fields = ("er", str(error))
-    return Settlement(claim.id, claim.epoch, "x", Reason.BAD_PAYLOAD.value, 0.0, fields)
+    if isinstance(error, EndedError):
+        reason = "" if error.letter == "k" else Reason.REPLAYED.value
+        letter = error.letter
+    else:
+        letter, reason = "x", Reason.BAD_PAYLOAD.value
+    return Settlement(claim.id, claim.epoch, letter, reason, 0.0, fields, claim.submitted_at)

@@ -37,6 +37,10 @@ class Held:
     """True once its process tree was looked at."""
     stop_order: str | None = None
     """``reason signal grace kill`` of a revoke that came before the start."""
+    signed: int | None = None
+    """When it was signed, in epoch seconds; ``None`` when it was not, or nobody knows any more."""
+    last_start: float = 0.0
+    """Until when it may be tried again, in epoch seconds; 0 when it is not signed."""
 
 
 @dataclass(slots=True)

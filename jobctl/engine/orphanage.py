@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from jobctl.engine.host_journal import since_boot
+from jobctl.engine.orders import revocation
 from jobctl.errors import JobctlError
 from jobctl.store import membership
 
@@ -87,5 +88,6 @@ class Orphanage:
         for message in reply.messages:
             word, _, rest = message.partition(" ")
             if word == "revoke":
-                run_id, epoch, order = rest.split(" ", 2)
-                self._pool.revoke(run_id, int(epoch), order)
+                found = revocation(rest)
+                if found is not None:
+                    self._pool.revoke(*found)

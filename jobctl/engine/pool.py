@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine import recovery, runner
 from jobctl.engine.executor import Executor
-from jobctl.engine.intake import refusal, take_in
+from jobctl.engine.gate import Gate
 from jobctl.engine.ledger import Ledger
 from jobctl.engine.listener import LISTEN, listen
 from jobctl.engine.loops import Loops, Turn, give_up, no_silent_death
@@ -26,7 +26,7 @@ from jobctl.engine.watchdog import Watchdog
 from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 from jobctl.store import unrecorded
-from jobctl.store.codec import BadPayloadError
+from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from jobctl.model.config import Config
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
+    from jobctl.store.keyring import Signing
     from jobctl.store.keys import Keys
-    from jobctl.store.transitions import ClaimReply, Settlement
+    from jobctl.store.transitions import ClaimReply
 
     _Ended = tuple[JobDef | None, Outcome]
 
@@ -79,6 +80,7 @@ class Pool:
         size: int,
         journal: HostJournal,
         lease: Lease,
+        signing: Signing,
         clock: Clock,
     ) -> None:
         self.fenced = asyncio.Event()
@@ -93,6 +95,7 @@ class Pool:
         self.ledger = Ledger(slots=size)
         self._store = store
         self.lease = lease
+        self._gate = Gate(config, signing, keys=keys, send=self.send, clock=clock)
         self.pump = Pump(
             store,
             keys,
@@ -105,6 +108,7 @@ class Pool:
             on_claims=self._on_claims,
             on_stale=self._on_stale,
             on_gone=self._on_gone,
+            on_final=self._gate.starts.ended,
             on_fenced=self.fenced.set,
         )
         self._executor = Executor(
@@ -117,6 +121,7 @@ class Pool:
             lease=lease,
             number=self._seats.number,
             mark=self.pump.mark,
+            starts=self._gate.starts,
             clock=clock,
         )
         self._attempts: set[asyncio.Task[None]] = set()
@@ -207,6 +212,7 @@ class Pool:
     def configure(self, config: Config, queues: tuple[str, ...]) -> None:
         """Use new definitions from the next attempt on; running ones keep theirs."""
         self._executor.config = config
+        self._gate.configure(config)
         self.pump.queues = queues
         self._ears.drop()
         self.pump.look()
@@ -216,10 +222,13 @@ class Pool:
         held = self.ledger.find(run_id)
         if held is None or held.claim.epoch != epoch:
             return
-        held.stop_order = order
+        genuine = self._gate.genuine(order, held)
+        if genuine is None:
+            return
+        held.stop_order = genuine
         slot = self.busy.get(run_id)
         if slot is not None:
-            runner.carry_out(order, slot)
+            runner.carry_out(genuine, slot)
         elif held in self.ledger.backlog:
             self.ledger.backlog.remove(held)
             self.pump.release(run_id, epoch)
@@ -253,19 +262,16 @@ class Pool:
         await asyncio.gather(*self._services, return_exceptions=True)
         for slot in self._seats:
             await slot.close()
+        self._gate.close()
 
     def _on_claims(self, reply: ClaimReply) -> None:
-        now = self._clock.monotonic()
         for claim in reply.claims:
             if returned(claim, self.ledger, mark=self.pump.mark, settle=self.pump.settle):
                 continue
-            try:
-                held = take_in(claim, now=now)
-            except BadPayloadError as error:
-                log.error("%s", error)  # noqa: TRY400 - what it says is enough
-                self.pump.settle(refusal(claim, error))
-                continue
-            if self.pump.claiming:
+            held = self._gate.admit(claim)
+            if isinstance(held, Settlement):
+                self.pump.settle(held)
+            elif self.pump.claiming:
                 self.ledger.backlog.append(held)
             else:
                 self.pump.release(claim.id, claim.epoch)
@@ -290,6 +296,8 @@ class Pool:
         """Settle an attempt when it has ended, and take the next."""
         job, outcome = await attempt
         run_id = held.claim.id
+        if outcome.kind is OutcomeKind.INTERRUPTED:
+            self._gate.starts.excuse(run_id)
         if job is not None and self.shipper is not None:
             self.shipper.finish(run_id, held.attempt, slot, outcome)
         del self.ledger.running[run_id]

@@ -21,6 +21,7 @@ from jobctl.engine import journal_content, recovery, rendezvous
 from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.channel import Channel, Message
 from jobctl.engine.host_journal import HostJournal
+from jobctl.engine.intake import signing_of
 from jobctl.engine.journal import configure_logging
 from jobctl.engine.lease import Lease
 from jobctl.engine.observer import Observer
@@ -159,6 +160,7 @@ class PoolProcess:
             size=size,
             journal=journal,
             lease=Lease(files.lease, shared=config.settings.redis is not None),
+            signing=signing_of(config, clock=SYSTEM_CLOCK),
             clock=SYSTEM_CLOCK,
         )  # fmt: skip
         if config.settings.redis is not None:

@@ -18,7 +18,7 @@ from jobctl.engine.batch import Batch, forget
 from jobctl.engine.complaints import Complaints
 from jobctl.engine.loops import Turn
 from jobctl.errors import JobctlError
-from jobctl.model.run import LETTERS
+from jobctl.model.run import FINAL_LETTERS, LETTERS
 from jobctl.store import transitions
 from jobctl.store.aio import Backoff
 
@@ -56,7 +56,7 @@ class Pump:
 
     ``idle`` tells how many slots are free; ``on_claims`` takes what was claimed; ``on_stale`` is
     told of runs that are not ours any more, ``on_gone`` of outcomes of runs that the store has
-    lost, ``on_fenced`` that this owner may not claim any more.
+    lost, ``on_final`` of runs that are final now, and of their letter, ``on_fenced`` that this owner may not claim any more.
     """
 
     def __init__(  # noqa: PLR0913 - the seams of the pool
@@ -73,6 +73,7 @@ class Pump:
         on_claims: Callable[[ClaimReply], None],
         on_stale: Callable[[str, int], None],
         on_gone: Callable[[Settlement], None],
+        on_final: Callable[[str, str], None],
         on_fenced: Callable[[], None],
     ) -> None:
         self.queues = queues
@@ -99,6 +100,7 @@ class Pump:
         self._on_claims = on_claims
         self._on_stale = on_stale
         self._on_gone = on_gone
+        self._on_final = on_final
         self._on_fenced = on_fenced
         self._wake = asyncio.Event()
         self._marks: dict[str, tuple[str, int, int, float, int]] = {}
@@ -292,6 +294,9 @@ class Pump:
                 # Nobody else has it, so it goes on; its end tells what became of it.
                 log.error("run %s runs here, and the store does not know it any more", mark[0])
         for item, answer in zip(batch.settlements.values(), settled, strict=True):
+            letter = item.letter if answer == "already" else answer
+            if letter in FINAL_LETTERS:
+                self._on_final(item.id, letter)
             if item.id in self._replayed:
                 self._replayed.discard(item.id)
             elif answer == "gone":

@@ -2,22 +2,21 @@
 
 A failover can lose the last moments. Then a run that is under way here, or has ended here, waits in
 its queue again as if nobody had ever taken it. Its epoch tells: epochs only grow, so a claim with
-one that we have had comes from the past.
+one that we have had comes from the past, unless its id was submitted anew since.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobctl.engine.batch import Mark
     from jobctl.engine.ledger import Ledger
-    from jobctl.store.transitions import Claim
+    from jobctl.store.transitions import Claim, Settlement
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +44,18 @@ def returned(
             mark((claim.id, claim.epoch, held.attempt, held.started_at, held.pid))
         return True
     item = ledger.unsettled.get(claim.id) or ledger.recent.get(claim.id)
-    if item is not None and claim.epoch <= item.epoch:
+    if item is not None and claim.epoch <= item.epoch and is_same(item, claim.submitted_at):
         log.warning(
             "run %s: the store has lost that it ran here; sending its outcome again", claim.id
         )
-        settle(Settlement(item.id, claim.epoch, item.letter, item.reason, item.delay, item.fields))
+        settle(replace(item, epoch=claim.epoch))
         return True
     return False
+
+
+def is_same(item: Settlement, submitted_at: float) -> bool:
+    """Return whether an outcome is of the run that was submitted then, as far as is known.
+
+    The id of a run that was forgotten may be used again, as an idempotency key.
+    """
+    return item.submitted_at is None or item.submitted_at == submitted_at

@@ -146,6 +146,7 @@ def settlement(
         reason=verdict.reason,
         delay=verdict.delay,
         fields=_fields(held, outcome, verdict, job, host=host, pool=pool),
+        submitted_at=held.claim.submitted_at,
     )
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.model.config import Config
     from jobctl.model.schedule import Due
+    from jobctl.model.sealing import Seal
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
@@ -100,7 +101,7 @@ class Scheduler(Service):
     name = "scheduler"
     longest_wait = LOOK_AGAIN
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the seams of the supervisor
         self,
         store: AsyncStore,
         keys: Keys,
@@ -111,6 +112,7 @@ class Scheduler(Service):
         boot_id: str,
         peers: Callable[[], Iterable[str]],
         clock: Clock,
+        seal: Seal | None = None,
     ) -> None:
         super().__init__(store)
         self._store = store
@@ -121,6 +123,7 @@ class Scheduler(Service):
         self._boot_id = boot_id
         self._peers = peers
         self._clock = clock
+        self._seal = seal
         self._config: Config | None = None
         self._fresh: list[ScheduleEntry] = []
         self._lines: dict[str, _Line] = {}
@@ -248,6 +251,7 @@ class Scheduler(Service):
             who=self._host,
             run=None if item.kind == "missed" else self._new_run(entry, instant, item.kind),
             max_runs=entry.definition.max_runs,
+            seal=self._seal,
         )
 
     def _new_run(self, entry: ScheduleEntry, instant: float, kind: str) -> NewRun:
@@ -289,5 +293,6 @@ class Scheduler(Service):
                 boot_id=token,
                 who=self._host,
                 run=run,
+                seal=self._seal,
             )
         )

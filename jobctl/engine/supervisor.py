@@ -14,9 +14,12 @@ from jobctl.engine import announce, signals, takeover
 from jobctl.engine.burst import wait_idle
 from jobctl.engine.condition import Condition
 from jobctl.engine.duties import Duties
+from jobctl.engine.first_seal import seal_what_waits
 from jobctl.engine.fleet import Fleet
+from jobctl.engine.intake import signing_of
 from jobctl.engine.lock import StateLock, prepare
 from jobctl.engine.notify import Notifier, watchdog_period
+from jobctl.engine.orders import Mail, Refusals, revocation
 from jobctl.engine.orphans import reap_orphans
 from jobctl.engine.pools import Identity
 from jobctl.engine.processes import become_subreaper
@@ -27,6 +30,7 @@ from jobctl.engine.roster import stray_exits
 from jobctl.engine.standing import Standing
 from jobctl.engine.succession import code_version
 from jobctl.engine.watchdog import Watchdog
+from jobctl.errors import JobctlError
 from jobctl.model.admission import limit_sizes
 from jobctl.store import membership, transitions
 from jobctl.store.aio import AsyncStore
@@ -84,10 +88,17 @@ class Supervisor:
         self._scheduling = scheduling
         self._burst = burst
         self._keys = Keys(config.settings.namespace)
+        self._signing = signing_of(config, clock=clock)
         self._store = AsyncStore(address, name="jobctl-supervisor")
         self._ears = AsyncStore(address, name="jobctl-supervisor-ears")
         self._state_dir = Path(config.settings.state_dir)
         self.notifier = Notifier.from_environment()
+        self._mail = Mail(
+            self._signing,
+            state_dir=self._state_dir,
+            refusals=Refusals(self._count_forged, clock=clock),
+            clock=clock,
+        )
         self._condition = Condition(on_change=self._tell_status, unrecorded=self._unrecorded)
         self._watchdog = Watchdog(clock=clock, on_stuck=self._on_bug)
         self._standing = Standing(readmit=self._readmit, renew=self._renew, on_bug=self._on_bug)
@@ -118,6 +129,7 @@ class Supervisor:
     async def run(self) -> int:
         """Run until stopped; return the exit code."""
         prepare(self._state_dir)
+        _ = self._signing.ring  # A key that cannot be used is to be known at once.
         self._lock = StateLock(self._state_dir)
         self._lock.acquire()
         try:
@@ -185,6 +197,8 @@ class Supervisor:
     async def _serve(self, own: list[PoolFiles], living: list[PoolFiles]) -> None:
         await self._patience.insist(self._register)
         self._serving = True
+        if self._embedded is not None:
+            await self._patience.insist(self._seal_what_waits)
         for files in living:
             self._fleet.banish(files)
         await self._fleet.start(self._config, own)
@@ -210,6 +224,11 @@ class Supervisor:
         elif await self._wind_down(self._duties):
             # Nothing is left to take over, and what a job left on purpose is not to be touched.
             self._lock.write_facts({})
+
+    async def _seal_what_waits(self) -> None:
+        await seal_what_waits(
+            self._store, self._keys, self._signing, state_dir=self._state_dir, clock=self._clock
+        )
 
     def _write_facts(self) -> None:
         """Write down what the next supervisor of this state directory must know of this one."""
@@ -250,6 +269,7 @@ class Supervisor:
             on_lost=self._on_lost,
             condition=self._condition,
             watchdog=self._watchdog,
+            signing=self._signing,
             clock=self._clock,
         )
         duties.configure(self._config)
@@ -270,10 +290,15 @@ class Supervisor:
 
     def _on_message(self, message: str) -> None:
         word, _, rest = message.partition(" ")
-        match word:
-            case "revoke":
-                run_id, epoch, order = rest.split(" ", 2)
-                self._fleet.revoke(run_id, int(epoch), order)
+        if word == "revoke":
+            found = revocation(rest)
+            if found is not None:
+                # Its pool knows whether it is genuine.
+                self._fleet.revoke(*found)
+            return
+        match self._mail.genuine(message, self._sid):
+            case None:
+                return
             case "reload":
                 self._on_reload()
             case "replace":
@@ -287,6 +312,15 @@ class Supervisor:
                 self._stop.set()
             case _:
                 log.error("a message that is not known was dropped: %.80r", message)
+
+    def _count_forged(self) -> None:
+        async def count() -> None:
+            with contextlib.suppress(JobctlError):
+                await self._store.run(transitions.count(self._keys, "forged"))
+
+        task = asyncio.create_task(count())
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
 
     def _on_reload(self) -> None:
         if not self._stop.is_set():
@@ -307,6 +341,7 @@ class Supervisor:
         announce.check_unchanged(self._config, config)
         # From here on the new one is in force; a store that is away only delays that.
         old, self._config = self._config, config
+        self._signing.configure(config.security, config.settings)
         removed = dict.fromkeys(limit_sizes(old).keys() - limit_sizes(config).keys(), "")
         if removed:
             await self._patience.insist(

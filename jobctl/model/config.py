@@ -73,10 +73,35 @@ class Settings:
 
 
 @record(frozen=True, slots=True, kw_only=True)
+class Security:
+    """The ``[security]`` table: who may put runs into the store. It never holds a secret."""
+
+    key_file: str | None = None
+    """File with the signing keys, of mode 0600; default: ``signing.keys`` in ``state_dir`` for the
+    embedded store, none for a shared one, where nothing is signed then."""
+    sign: str = "hmac"
+    """``hmac``: runs and orders are signed and checked; ``none``: they are not."""
+    sign_with: str | None = None
+    """Id of the key that signs; default: the last one in the file."""
+    trusted_keys: tuple[str, ...] = ()
+    """Ids of the keys that are accepted; default: all in the file."""
+    require: bool = True
+    """Whether what is not signed is refused. Without, it is executed and warned of."""
+    valid_for: float = 30 * 86_400.0
+    """How long after it was submitted, or was due, a run may first start."""
+
+    @property
+    def signs(self) -> bool:
+        """Whether anything is signed."""
+        return self.sign == "hmac" and self.key_file is not None
+
+
+@record(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything jobs.toml and its includes say."""
 
     settings: Settings
+    security: Security = field(default_factory=Security)
     jobs: dict[str, JobDef] = field(default_factory=dict)
     pools: dict[str, PoolDef] = field(default_factory=dict)
     queues: dict[str, QueueDef] = field(default_factory=dict)
@@ -118,6 +143,7 @@ def config_from_plain(plain: Mapping[str, object]) -> Config:
 
     return Config(
         settings=settings_from_plain(plain),
+        security=security_from_plain(plain),
         jobs={name: job_from_plain(item) for name, item in table("jobs").items()},
         pools={name: pool_from_plain(item) for name, item in table("pools").items()},
         queues={name: QueueDef(**item) for name, item in table("queues").items()},  # type: ignore[arg-type]
@@ -130,6 +156,11 @@ def config_from_plain(plain: Mapping[str, object]) -> Config:
 def settings_from_plain(plain: Mapping[str, object]) -> Settings:
     """Rebuild only the ``[jobctl]`` table of a plain configuration."""
     return Settings(**plain["settings"])  # type: ignore[arg-type]
+
+
+def security_from_plain(plain: Mapping[str, object]) -> Security:
+    """Rebuild only the ``[security]`` table of a plain configuration."""
+    return Security(**_tuples(dict(plain.get("security", {})), Security))  # type: ignore[call-overload, arg-type]
 
 
 def pool_from_plain(plain: Mapping[str, object]) -> PoolDef:

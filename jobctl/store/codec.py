@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from jobctl.model.run import Outcome
 
 ENVELOPE_VERSION = 1
+ENVELOPE_MOST = 64 * 1024 * 1024
+"""Bytes of an envelope that is looked at; ``max_args`` keeps what is submitted far below it."""
+DEPTH_MOST = 100
+"""Lists and tables within each other that are accepted."""
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 """Made once: ``json.dumps`` builds an encoder for every call."""
 
@@ -81,7 +85,7 @@ def decode_request(
     Raises ``BadPayloadError`` when the envelope is not one of ours.
     """
     try:
-        body = json.loads(envelope)  # type: ignore[arg-type]
+        body = _load(envelope)
         if body["v"] != ENVELOPE_VERSION:
             raise BadPayloadError(
                 f"run {run_id}: its record has version {body['v']}, "
@@ -110,6 +114,37 @@ def decode_request(
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadPayloadError(f"run {run_id}: its record cannot be read ({error})") from error
+
+
+def _load(envelope: object) -> Any:  # noqa: ANN401 - the caller looks at what it is
+    """Return what an envelope says; raises ``ValueError`` beyond the limits of size and depth."""
+    if not isinstance(envelope, str | bytes):
+        raise TypeError("it is no text")
+    if len(envelope) > ENVELOPE_MOST:
+        raise ValueError(f"it has more than {ENVELOPE_MOST} bytes")
+    body = json.loads(envelope)
+    if isinstance(envelope, str):
+        openings = envelope.count("[") + envelope.count("{")
+    else:
+        openings = envelope.count(b"[") + envelope.count(b"{")
+    if openings > DEPTH_MOST:
+        check_depth(body)
+    return body
+
+
+def check_depth(value: object, most: int = DEPTH_MOST) -> None:
+    """Raise ``ValueError`` when lists and tables are within each other more than ``most`` deep."""
+    level: list[object] = [value]
+    for _ in range(most + 1):
+        level = [
+            item
+            for part in level
+            if isinstance(part, list | tuple | dict)
+            for item in (part.values() if isinstance(part, dict) else part)
+        ]
+        if not level:
+            return
+    raise ValueError(f"its values are within each other more than {most} deep")
 
 
 def encode_attempt(*, number: int, outcome: Outcome, verdict: str, host: str, pool: str) -> str:

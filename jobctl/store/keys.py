@@ -24,10 +24,11 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     sh:<schedule> LIST    last 200 decisions: instant|kind|answer|run|lag ms|who
     h:<job>       LIST    final run ids, newest first; hf:<job> failed ones when kept apart
     l:<id>        STREAM  shipped output of a run: a attempt, o offset, d data; expires with it
-    bad           LIST    newest 1000 ids whose records could not be understood
+    bad           LIST    newest 1000 ids whose records could not be understood or trusted
     schema        STRING  how the keys are laid out; a jobctl that knows only an older one keeps off
     latest        HASH    job → id of its latest run; @last → the last of all
-    n             HASH    counters: submitted, ticks, rescued, retried, bad, and one a final letter
+    n             HASH    counters: submitted, ticks, rescued, retried, bad, forged, replayed,
+                      and one a final letter
 
 Fields of r:<id> (all optional but s q p j t e): s state letter, q queue, p priority, j job,
 t submitted ms, e envelope, mx attempts allowed (1), nb due ms, xp expiry ms, lm limits, uq unique

@@ -10,9 +10,10 @@ from jobctl.store.codec import encode_envelope, items_of, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from jobctl.model.admission import NewRun
+    from jobctl.model.sealing import Seal
     from jobctl.store.keys import Keys
 
 Part = str | bytes | int
@@ -79,6 +80,9 @@ class Settlement:
     """Seconds until the next attempt, for letter ``d``."""
     fields: tuple[Part, ...]
     """Names and values to set."""
+    submitted_at: float | None = None
+    """As its claim says; ``None`` when nobody knows any more. It tells runs apart that had the
+    same id one after the other. Not sent."""
 
 
 def _texts(reply: object) -> tuple[str, ...]:
@@ -115,25 +119,31 @@ def _header(run: NewRun) -> tuple[Part, ...]:
     )
 
 
-def _body(run: NewRun) -> tuple[Part, ...]:
+def _body(run: NewRun, seal: Seal | None) -> tuple[Part, ...]:
+    envelope = encode_envelope(run.request)
     return (
         run.request.id,
-        encode_envelope(run.request),
+        envelope if seal is None else seal(run, envelope),
         _moment(run.start_at, run.start_in),
         _moment(None, run.expires_in),
         run.unique,
     )
 
 
-def submit(keys: Keys, runs: Sequence[NewRun]) -> Call[tuple[Answer, ...]]:
-    """Accept new runs; answers come in the order of ``runs``. Repeating it is safe."""
+def submit(
+    keys: Keys, runs: Sequence[NewRun], *, seal: Seal | None = None
+) -> Call[tuple[Answer, ...]]:
+    """Accept new runs; answers come in the order of ``runs``. Repeating it is safe.
+
+    ``seal`` signs the envelopes; without it they are not signed.
+    """
     parts: list[Part] = [keys.prefix]
     for header, members in groupby(runs, key=_header):
         group = list(members)
         parts += header
         parts.append(len(group))
         for run in group:
-            parts += _body(run)
+            parts += _body(run, seal)
     return Call(
         tuple(parts),
         lambda reply: tuple(Answer.parse(item) for item in items_of(reply)),
@@ -268,10 +278,28 @@ def revoke(
     signal: str = "-",
     grace: float | None = None,
     kill: bool = True,
+    seal: Callable[[str, str], str] | None = None,
 ) -> Call[tuple[str, ...]]:
-    """Revoke runs; answers "before after" letters each, ``-`` for an unknown run."""
+    """Revoke runs; answers "before after" letters each, ``-`` for an unknown run.
+
+    ``seal`` signs an order for a run; without it orders are not signed.
+    """
     order = f"{reason} {signal} {'-' if grace is None else grace} {1 if kill else 0}"
-    return Call((keys.prefix, order, *ids), _texts, script="revoke")
+    parts: list[Part] = [keys.prefix]
+    for run_id in ids:
+        parts += (run_id, order if seal is None else seal(order, run_id))
+    return Call(tuple(parts), _texts, script="revoke")
+
+
+def seal(keys: Keys, triples: Sequence[tuple[str, bytes, str]]) -> Call[int]:
+    """Give runs that have not ended a signed envelope: (id, the one it has, the new one) each."""
+    parts = [part for triple in triples for part in triple]
+    return Call((keys.prefix, *parts), _int, script="seal")
+
+
+def count(keys: Keys, what: str) -> Call[int]:
+    """Count an order that was not genuine (``forged``) or a run that came back (``replayed``)."""
+    return Call(("HINCRBY", keys.counters, what, 1), _int, idempotent=False)
 
 
 def introduce_schedules(keys: Keys, generations: Mapping[str, str]) -> Call[tuple[float, ...]]:
@@ -304,6 +332,7 @@ def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
     who: str,
     run: NewRun | None,
     max_runs: int | None = None,
+    seal: Seal | None = None,
 ) -> Call[TickReply]:
     """Decide one scheduled instant: with ``run`` it is accepted, without it is recorded as missed.
 
@@ -326,16 +355,23 @@ def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
         "" if max_runs is None else max_runs,
     )
     if run is not None:
-        parts = (*parts, *_header(run), *_body(run))
+        parts = (*parts, *_header(run), *_body(run, seal))
     return Call(parts, decode, script="tick")
 
 
 def boot(
-    keys: Keys, *, schedule: str, host: str, boot_id: str, who: str, run: NewRun
+    keys: Keys,
+    *,
+    schedule: str,
+    host: str,
+    boot_id: str,
+    who: str,
+    run: NewRun,
+    seal: Seal | None = None,
 ) -> Call[Answer]:
     """Fire an ``@reboot`` or ``@start`` schedule once for this host and boot."""
     return Call(
-        (keys.prefix, schedule, host, boot_id, who, *_header(run), *_body(run)),
+        (keys.prefix, schedule, host, boot_id, who, *_header(run), *_body(run, seal)),
         Answer.parse,
         script="boot",
     )

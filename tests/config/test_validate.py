@@ -267,7 +267,7 @@ def test_secrets_are_in_no_text(check: Callable[..., Checked]) -> None:
 def test_groups_of_servers_are_checked_for_their_form(
     check: Callable[..., Checked], url: str, words: str | None
 ) -> None:
-    problems = check(f'[jobctl]\nredis = "{url}"\n').problems
+    problems = check(f'[jobctl]\nredis = "{url}"\n[security]\nsign = "none"\n').problems
     if words is None:
         assert problems == ()
     else:
@@ -278,7 +278,12 @@ def test_groups_of_servers_are_checked_for_their_form(
 def test_embedded_store_has_no_replicas_to_wait_for(check: Callable[..., Checked]) -> None:
     (problem,) = check('[jobctl]\ndurability = "replicated"\n').problems
     assert (problem.line, problem.code) == (2, "conflict")
-    assert check('[jobctl]\nredis = "redis://a"\ndurability = "replicated"\n').problems == ()
+    assert (
+        check(
+            '[jobctl]\nredis = "redis://a"\ndurability = "replicated"\n[security]\nsign = "none"\n'
+        ).problems
+        == ()
+    )
 
 
 def test_inactive_keys_are_warned_of_once_where_they_are_set(check: Callable[..., Checked]) -> None:

@@ -55,6 +55,7 @@ def a_pump(store: AsyncStore, keys: Keys, on_claims: Callable[[ClaimReply], None
         idle=lambda: 2,
         on_claims=on_claims,
         on_stale=lambda _id, _epoch: None,
+        on_final=lambda *_: None,
         on_gone=lambda _item: None,
         on_fenced=lambda: None,
     )

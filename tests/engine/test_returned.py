@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jobctl.engine.ledger import Held, Ledger
 from jobctl.engine.returned import returned
 from jobctl.model.run import Request
@@ -55,6 +57,15 @@ def test_outcome_is_sent_again_when_the_claim_comes_from_the_past() -> None:
         getattr(ledger, place)["a" * 16] = outcome(3)
         assert ask(ledger, 3) == (True, [outcome(3)])
         assert ask(ledger, 2) == (True, [outcome(2)])
+
+
+def test_outcome_of_an_earlier_run_of_the_same_id_is_not_taken_for_this_ones() -> None:
+    for place in ("unsettled", "recent"):
+        ledger = Ledger(slots=1)
+        getattr(ledger, place)["a" * 16] = replace(outcome(3), submitted_at=-60.0)
+        assert ask(ledger, 1) == (False, [])
+        getattr(ledger, place)["a" * 16] = replace(outcome(3), submitted_at=0.0)
+        assert ask(ledger, 1)[0]
 
 
 def test_next_attempt_is_made() -> None:

@@ -166,3 +166,30 @@ def test_ids_are_found_by_their_prefix(world: World) -> None:
         if cursor == "0":
             break
     assert sorted(found) == [run.request.id for run in runs]
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for index in range(depth):
+        value = [value] if index % 2 else {"k": value}
+    return value
+
+
+@pytest.mark.parametrize(("depth", "fine"), [(97, True), (200, False), (900, False)])
+def test_values_too_deep_within_each_other_are_refused(depth: int, fine: object) -> None:
+    request = Request(
+        id="abcdefgh234567ab", job="j", args=(nested(depth),), kwargs={"x": "[" * 300}
+    )
+    if fine:
+        assert there_and_back(request) == request
+    else:
+        with pytest.raises(BadPayloadError, match="within each other"):
+            there_and_back(request)
+
+
+def test_an_envelope_beyond_all_measure_is_refused_unread() -> None:
+    with pytest.raises(BadPayloadError, match="bytes"):
+        decode_request(
+            run_id="a", job="j", queue="q", priority="5", max_attempts="1",
+            envelope=b" " * (64 * 1024 * 1024 + 1),
+        )  # fmt: skip

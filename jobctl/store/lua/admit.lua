@@ -49,7 +49,7 @@ local function admit(g, n, scheduled)
   if later or scheduled then put('nb', due) end
   local watched = g.ov ~= '' and g.ov ~= 'a'
   if watched then put('lv', scheduled and string.upper(g.ov) or g.ov) end
-  local blocker = not later and overlap(g.job, g.ov, scheduled)
+  local blocker = not later and overlap(g.job, g.ov, scheduled, n.e)
   call('HSET', key, unpack(set))
   count('submitted')
   if blocker then

@@ -31,10 +31,13 @@ local let_go
 -- Puts a run aside whose record cannot be understood, so that nobody meets it twice. A hash is
 -- ours and fails; anything else under that name is left as it is.
 local BAD_MOST, BAD_KEEP = 1000, 604800000
-local function quarantine(id, why)
+local function set_aside(id)
   redis.pcall('LPUSH', P .. 'bad', id)
   redis.pcall('LTRIM', P .. 'bad', 0, BAD_MOST - 1)
   count('bad')
+end
+local function quarantine(id, why)
+  set_aside(id)
   local key = record(id)
   if call('TYPE', key).ok == 'hash' then
     call('HSET', key, 's', 'x', 'rs', 'bad_payload', 'er', tostring(why), 'fn', NOW)
@@ -280,8 +283,9 @@ local function finish(r, letter, reason, more)
 end
 
 -- Asks the owner of a running run to stop it; the flag makes whoever settles or rescues it revoke.
+-- What follows the four words of an order is its seal, see model/sealing.py.
 local function ask_to_stop(r, order)
-  call('HSET', record(r.id), 'cx', order)
+  call('HSET', record(r.id), 'cx', string.match(order, '^%S+ %S+ %S+ %S+') or order)
   local supervisor = string.match(r.o or '', '^([^/]+)/')
   if supervisor then
     call('RPUSH', P .. 'mb:' .. supervisor, 'revoke ' .. r.id .. ' ' .. (r.ep or '0') .. ' ' .. order)
@@ -289,12 +293,21 @@ local function ask_to_stop(r, order)
   end
 end
 
+-- Returns the proof in the seal of a run that replaces others, after a blank; "" without.
+local SEAL_MOST = 600
+local function proof(envelope)
+  local tail = string.sub(envelope or '', -SEAL_MOST)
+  local found = string.match(tail, ',"y":"([%w.~-]+)","z":"[^"]*"}$')
+  return found and ' ' .. found or ''
+end
+
 -- Applies an overlap policy to the unfinished runs of a job; returns one that is in the way.
 --
 -- Policies: '' allow, s skip, l queue (keep the latest), a queue-all, r replace, f forced: let
 -- through but seen by later ones. l, a and r also carry the limit o:<job>, which makes them wait.
 -- A run that is due later is not among them: it is judged, and joins them, when it is due.
-local function overlap(job, policy, scheduled)
+-- `envelope` is that of the new run: its seal proves that it may stop the others.
+local function overlap(job, policy, scheduled, envelope)
   if not (policy == 's' or policy == 'l' or policy == 'r') then return nil end
   local key = P .. 'live:' .. job
   local blocker
@@ -308,7 +321,7 @@ local function overlap(job, policy, scheduled)
     elseif policy == 's' then
       blocker = id
     elseif r.s == 'c' or r.s == 'r' then
-      if policy == 'r' then ask_to_stop(r, 'replaced - - 1') end
+      if policy == 'r' then ask_to_stop(r, 'replaced - - 1' .. proof(envelope)) end
     else
       finish(r, policy == 'r' and 'v' or 's', policy == 'r' and 'replaced' or 'overlap')
     end
@@ -331,7 +344,7 @@ local function promote_one(id, marker)
   elseif not marker and r.s == 'd' then
     if r.lv and not r.at then
       local policy = string.lower(r.lv)
-      if overlap(r.j, policy, policy ~= r.lv) then
+      if overlap(r.j, policy, policy ~= r.lv, r.e) then
         r.s = '-' -- its entry is gone already
         finish(r, 's', 'overlap')
         return

@@ -42,6 +42,7 @@ local function settle(id, epoch, letter, reason, delay, fields)
     fields[#fields + 1], fields[#fields + 2] = 'rs', reason
     retry(r, delay, fields)
   else
+    if reason == 'bad_payload' then set_aside(id) end
     finish(r, letter, reason, fields)
   end
   return letter

@@ -1,0 +1,158 @@
+"""What this host has started: a file that all its pools share, against runs that come back.
+
+The store counts attempts too, but its counters can be set back, and a backup of it brings back runs
+that have ended. So whoever claims a run asks here first, and says here what it starts.
+
+The file is a table of buckets with a fixed number of places; a run has its place until nobody may
+start it any more, which its signature says, so nothing has to be tidied. It is not synced: after a
+power failure the newest entries may be missing. When a bucket is full the entry that ends first
+gives way. A write is one ``pwrite`` of a place, so a process that is killed leaves whole ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import struct
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jobctl.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+NAME = "starts"
+"""Below the state directory."""
+BUCKETS = 16384
+PLACES = 32
+"""In a bucket: some 500,000 runs, 10 MiB, sparse at first."""
+_PLACE = struct.Struct("<8sIIHcx")
+_BUCKET = _PLACE.size * PLACES
+_NOTHING = b"\0"
+
+
+class Known(NamedTuple):
+    """What is known of a run: when its signature was made, starts that count, and how it ended."""
+
+    signed: int
+    starts: int
+    letter: str
+    """State letter once it was final; empty before."""
+
+
+class Starts:
+    """The table. Trouble with its file costs the protection, never a run, and is said once.
+
+    ``namespace`` keeps apart what one state directory did for several.
+    """
+
+    def __init__(self, path: Path, *, namespace: str, clock: Clock) -> None:
+        self._path = path
+        self._salt = blake2b(namespace.encode(), digest_size=16).digest()
+        self._clock = clock
+        self._fd = -1
+        self._troubled = False
+        self._crowded = False
+        with self._care():
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._fd = os.open(path, flags, 0o600)
+
+    def look(self, run_id: str) -> Known | None:
+        """Return what is known of a run, ``None`` when it never started here, or too long ago."""
+        with self._care():
+            _, place = self._find(self._key(run_id))
+            if place is not None:
+                _, _, signed, count, letter = place
+                return Known(signed, count, "" if letter == _NOTHING else letter.decode())
+        return None
+
+    def began(self, run_id: str, *, signed: int, until: float) -> None:
+        """Count a start; ``until`` (epoch seconds) nobody forgets it."""
+        key = self._key(run_id)
+        with self._locked():
+            offset, place = self._find(key)
+            count = 0 if place is None or place[2] != signed else place[3]
+            if place is None:
+                offset = self._vacant(key)
+            self._write(offset, key, int(until), signed, min(count + 1, 65535), _NOTHING)
+
+    def excuse(self, run_id: str) -> None:
+        """Take one start off: the attempt was stopped in order, and is no attempt."""
+        with self._locked():
+            offset, place = self._find(self._key(run_id))
+            if place is not None and place[3]:
+                self._write(offset, *place[:3], place[3] - 1, place[4])
+
+    def ended(self, run_id: str, letter: str) -> None:
+        """Note that a run which was started here is final."""
+        with self._locked():
+            offset, place = self._find(self._key(run_id))
+            if place is not None:
+                self._write(offset, *place[:4], letter.encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _key(self, run_id: str) -> bytes:
+        return blake2b(run_id.encode("utf-8", "replace"), digest_size=8, key=self._salt).digest()
+
+    def _bucket(self, key: bytes) -> int:
+        return int.from_bytes(key[:4], "little") % BUCKETS * _BUCKET
+
+    def _find(self, key: bytes) -> tuple[int, tuple[bytes, int, int, int, bytes] | None]:
+        """Return where the entry of a run is, and what it says."""
+        start = self._bucket(key)
+        data = os.pread(self._fd, _BUCKET, start)
+        at = data.find(key)
+        while at >= 0:
+            if at % _PLACE.size == 0 and at + _PLACE.size <= len(data):
+                return start + at, _PLACE.unpack_from(data, at)
+            at = data.find(key, at + 1)
+        return -1, None
+
+    def _vacant(self, key: bytes) -> int:
+        """Return a place for a new entry: one that is free or over, else the one that ends first."""
+        start, now = self._bucket(key), self._clock.epoch()
+        data = os.pread(self._fd, _BUCKET, start).ljust(_BUCKET, b"\0")
+        ends = [place[1] for place in _PLACE.iter_unpack(data)]
+        first = min(range(PLACES), key=ends.__getitem__)
+        if ends[first] >= now and not self._crowded:
+            self._crowded = True
+            _log.warning(
+                "%s is full: runs that ended long ago may not be known any more, should somebody "
+                "put them into the store again; a shorter valid_for in [security] helps", self._path,
+            )  # fmt: skip
+        return start + first * _PLACE.size
+
+    def _write(self, offset: int, *fields: object) -> None:
+        os.pwrite(self._fd, _PLACE.pack(*fields), offset)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._care():
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    @contextlib.contextmanager
+    def _care(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._troubled:
+                _log.error(
+                    "%s cannot be used: %s; until that is mended, runs that come back into the "
+                    "store are started again", self._path, error.strerror,
+                )  # fmt: skip
+            self._troubled = True

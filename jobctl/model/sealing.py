@@ -1,0 +1,228 @@
+"""Signatures of runs and of orders: what is signed, and how it is checked. Pure.
+
+Whoever can write to the store can put anything into it; what a host executes carries an HMAC-SHA256
+made with a key the store never sees. A run's seal is the last member of its envelope,
+``"z":"KEY.SIGNED.NOT_BEFORE.UNTIL.MAC"``, and covers the envelope's other bytes as they are, so no
+two writings of the same value matter. An order's seal is a word after it, ``KEY.TIME.NONCE.MAC``.
+
+Without ``hmac`` and ``hashlib``: their import costs more than all the rest of signing a submit.
+"""
+
+from __future__ import annotations
+
+import os
+from _operator import _compare_digest as same  # what hmac uses
+
+from jobctl.model.records import record
+
+try:
+    from _sha2 import sha256  # type: ignore[import-not-found]  # Python 3.12 and later
+except ImportError:
+    try:
+        from _sha256 import sha256  # type: ignore[import-not-found]  # Python 3.11
+    except ImportError:
+        from hashlib import sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jobctl.model.admission import NewRun
+
+    Seal = Callable[[NewRun, str], str]
+    """Makes a sealed envelope of a run and its envelope."""
+
+VERSION = "1"
+BLOCK = 64
+SKEW = 300.0
+"""Seconds that two hosts' clocks may differ before times in signatures are held against somebody."""
+MARK = b',"z":"'
+SEAL_WORDS = 5
+PROOF = b',"y":"'
+"""Before the proof by which the older runs of a job with ``overlap = "replace"`` are stopped."""
+MACHINES = ("schedule", "catchup")
+"""Triggers of runs that are signed with their instant: decided twice, they are the same run."""
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+
+
+class SealError(ValueError):
+    """Raised when something is not signed as it must be; the message says what is wrong."""
+
+
+class Key:
+    """One key; printing it never shows the secret."""
+
+    __slots__ = ("_inner", "_outer", "id", "secret")
+
+    def __init__(self, key_id: str, secret: bytes) -> None:
+        self.id = key_id
+        self.secret = secret
+        block = secret if len(secret) <= BLOCK else sha256(secret).digest()
+        block = block.ljust(BLOCK, b"\0")
+        self._inner = sha256(block.translate(_INNER))
+        self._outer = sha256(block.translate(_OUTER))
+
+    def mac(self, message: bytes) -> str:
+        """Return the HMAC-SHA256 of ``message`` in hexadecimal."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return str(outer.hexdigest())
+
+    def __repr__(self) -> str:
+        return f"Key({self.id})"
+
+
+@record(frozen=True, slots=True)
+class Sealed:
+    """What a valid seal says. Times are epoch seconds."""
+
+    key: str
+    signed: int
+    not_before: int | None
+    until: int
+    """Latest first start."""
+
+
+class Ring:
+    """The keys of one namespace: ``signer`` signs, all of ``keys`` are accepted.
+
+    ``required`` refuses what is not signed. ``valid_for`` is how many seconds after its time a run
+    may start at the latest.
+    """
+
+    __slots__ = ("_keys", "namespace", "required", "signer", "valid_for")
+
+    def __init__(
+        self,
+        keys: Iterable[Key],
+        *,
+        namespace: str,
+        signer: Key,
+        valid_for: float,
+        required: bool = True,
+    ) -> None:
+        self._keys = {key.id: key for key in keys}
+        self.namespace = namespace
+        self.signer = signer
+        self.valid_for = valid_for
+        self.required = required
+
+    def sealer(self, now: Callable[[], float]) -> Seal:
+        """Return what seals envelopes; ``now`` tells epoch seconds."""
+        return lambda run, envelope: self.seal(run, envelope, now=now())
+
+    def seal(self, run: NewRun, envelope: str, *, now: float) -> str:
+        """Return ``envelope`` with the seal of ``run``; ``now`` is epoch seconds."""
+        request, key = run.request, self.signer
+        signed = int(now)
+        if request.trigger in MACHINES and request.scheduled_at is not None:
+            signed = int(request.scheduled_at)
+        start = run.start_at if run.start_in is None else now + run.start_in
+        until = max(now, start or 0.0) + self.valid_for
+        if run.expires_in is not None:
+            until = min(until, now + run.expires_in)
+        body = envelope[:-1]
+        if run.admission.overlap == "r":
+            proof = key.mac(_lines("replace", self.namespace, request.job, request.id, signed))
+            body += f',"y":"{request.id}.{key.id}.{signed}.{proof}"'
+        not_before = "" if start is None else str(int(start))
+        words = (key.id, str(signed), not_before, str(int(until) + 1))
+        facts = (request.id, request.job, request.queue, request.priority, request.max_attempts)
+        mac = key.mac(_lines("run", self.namespace, *facts, *words) + body.encode())
+        return f'{body},"z":"{".".join(words)}.{mac}"}}'
+
+    def check(
+        self, envelope: bytes, *, run_id: str, job: str, queue: str, priority: str, attempts: str
+    ) -> Sealed | None:
+        """Return what the seal of a record says, ``None`` when it has none and needs none.
+
+        Raises ``SealError`` when it has none and needs one, or does not belong to this record.
+        """
+        body, _, seal = envelope.rpartition(MARK)
+        words = _words(seal)
+        if len(words) != SEAL_WORDS:
+            if self.required:
+                raise SealError("it is not signed")
+            return None
+        key_id, signed, not_before, until, mac = words
+        facts = (run_id, job, queue, priority, attempts, *words[:4])
+        message = _lines("run", self.namespace, *facts) + body
+        if not same(self._key(key_id).mac(message), mac):
+            raise SealError(
+                "its signature does not fit: it was changed, copied, or is of another namespace"
+            )
+        return Sealed(key_id, int(signed), int(not_before) if not_before else None, int(until))
+
+    def order(self, word: str, target: str, *, now: float) -> str:
+        """Return an order with its seal; ``target`` is the run or supervisor it is for."""
+        key, time, nonce = self.signer, int(now), os.urandom(8).hex()
+        mac = key.mac(_lines("order", self.namespace, target, word, key.id, time, nonce))
+        return f"{word} {key.id}.{time}.{nonce}.{mac}"
+
+    def check_order(self, text: str, target: str) -> tuple[str, int, str]:
+        """Return an order's words, the time it was given (epoch seconds) and its nonce.
+
+        Time is 0 and the nonce empty for one that is not signed and need not be. Raises ``SealError``.
+        """
+        word, _, seal = text.rpartition(" ")
+        parts = seal.split(".") if seal.isascii() else []
+        if len(parts) != 4:  # noqa: PLR2004 - see the module
+            if self.required:
+                raise SealError("it is not signed")
+            return text, 0, ""
+        key_id, time, nonce, mac = parts
+        message = _lines("order", self.namespace, target, word, key_id, time, nonce)
+        if not same(self._key(key_id).mac(message), mac):
+            raise SealError("its signature does not fit")
+        return word, int(time), nonce
+
+    def check_proof(self, proof: str, job: str) -> tuple[str, int]:
+        """Return the run that replaces others of ``job``, and when it was signed (epoch seconds).
+
+        Raises ``SealError`` when ``proof`` does not come from such a run.
+        """
+        parts = proof.split(".") if proof.isascii() else []
+        if len(parts) != 4:  # noqa: PLR2004 - as made by seal
+            raise SealError("it is not signed")
+        run_id, key_id, signed, mac = parts
+        message = _lines("replace", self.namespace, job, run_id, signed)
+        if not same(self._key(key_id).mac(message), mac):
+            raise SealError("its signature does not fit")
+        return run_id, int(signed)
+
+    def _key(self, key_id: str) -> Key:
+        found = self._keys.get(key_id)
+        if found is None:
+            raise UnknownKeyError(
+                f"it is signed with key {key_id[:40]!r}, which is not accepted here"
+            )
+        return found
+
+
+class UnknownKeyError(SealError):
+    """Raised for a key id that is not known: the key file may have changed since it was read."""
+
+
+def is_sealed(envelope: bytes) -> bool:
+    """Return whether an envelope ends with a seal, genuine or not."""
+    return len(_words(envelope.rpartition(MARK)[2])) == SEAL_WORDS
+
+
+def _words(seal: bytes) -> list[str]:
+    """Return the words of a run's seal, none when it is something else, as a member of ``kwargs``."""
+    if not seal.endswith(b'"}') or not seal[:-2].isascii():
+        return []
+    words = seal[:-2].decode("ascii").split(".")
+    if any(char in seal[:-2] for char in b'"\\{}'):
+        return []
+    return words
+
+
+def _lines(*facts: object) -> bytes:
+    """Return facts as bytes that no other facts have; raises ``SealError`` for any with a newline."""
+    text = "\n".join((VERSION, *map(str, facts), ""))
+    if text.count("\n") != len(facts) + 1:
+        raise SealError("it has a line break where none can be")
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,119 @@
+"""The table of what a host has started."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobctl.clock import SYSTEM_CLOCK
+from jobctl.engine import starts as module
+from jobctl.engine.starts import Known, Starts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SOON = SYSTEM_CLOCK.epoch() + 1000
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[Starts]:
+    table = Starts(tmp_path / "starts", namespace="ns", clock=SYSTEM_CLOCK)
+    yield table
+    table.close()
+
+
+def test_starts_are_counted_and_the_end_is_kept(table: Starts, tmp_path: Path) -> None:
+    assert table.look("a") is None
+    table.began("a", signed=5, until=SOON)
+    table.began("a", signed=5, until=SOON)
+    table.began("b", signed=6, until=SOON)
+    table.excuse("a")
+    table.ended("a", "k")
+    table.ended("never-started", "k")
+
+    other = Starts(tmp_path / "starts", namespace="ns", clock=SYSTEM_CLOCK)
+    assert other.look("a") == Known(5, 1, "k")
+    assert other.look("b") == Known(6, 1, "")
+    assert other.look("never-started") is None
+    other.close()
+
+
+def test_a_newer_signature_begins_anew(table: Starts) -> None:
+    table.began("a", signed=5, until=SOON)
+    table.ended("a", "x")
+    table.began("a", signed=6, until=SOON)
+
+    assert table.look("a") == Known(6, 1, "")
+
+
+def test_namespaces_are_kept_apart(table: Starts, tmp_path: Path) -> None:
+    table.began("a", signed=5, until=SOON)
+    other = Starts(tmp_path / "starts", namespace="other", clock=SYSTEM_CLOCK)
+
+    assert other.look("a") is None
+    other.close()
+
+
+def test_a_full_bucket_forgets_what_is_over_first(
+    table: Starts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "BUCKETS", 1)
+    table.began("old", signed=1, until=SOON - 2000)
+    for n in range(module.PLACES - 1):
+        table.began(f"r{n}", signed=1, until=SOON + n)
+    assert table.look("old") is not None
+
+    table.began("one-more", signed=1, until=SOON + 100)
+    assert table.look("old") is None
+    assert table.look("r0") is not None
+    assert "is full" not in caplog.text
+    table.began("two-more", signed=1, until=SOON + 500)
+    assert table.look("two-more") is not None
+    assert sum(table.look(f"r{n}") is None for n in range(module.PLACES - 1)) == 1
+    assert caplog.text.count("is full") == 1
+
+
+def test_processes_do_not_lose_each_others_starts(tmp_path: Path) -> None:
+    code = (
+        "import sys; from jobctl.clock import SYSTEM_CLOCK as c; from jobctl.engine.starts import Starts\n"
+        "from pathlib import Path; t = Starts(Path(sys.argv[1]), namespace='ns', clock=c)\n"
+        f"for _ in range(500): t.began('a', signed=1, until={SOON})"
+    )
+    path = str(tmp_path / "starts")
+    children = [subprocess.Popen([sys.executable, "-c", code, path]) for _ in range(3)]
+    assert [child.wait(60) for child in children] == [0, 0, 0]
+
+    table = Starts(tmp_path / "starts", namespace="ns", clock=SYSTEM_CLOCK)
+    assert table.look("a") == Known(1, 1500, "")
+    table.close()
+
+
+def test_a_full_disk_costs_the_table_and_nothing_else(
+    table: Starts, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        table.began("a", signed=1, until=SOON)
+        table.began("a", signed=1, until=SOON)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert table.look("a") is None
+    assert caplog.text.count("cannot be used") == 1
+    table.began("a", signed=1, until=SOON)
+    assert table.look("a") is not None
+
+
+def test_the_file_is_small_and_for_us_alone(table: Starts, tmp_path: Path) -> None:
+    for n in range(200):
+        table.began(f"r{n}", signed=1, until=SOON)
+    info = (tmp_path / "starts").stat()
+
+    assert info.st_mode & 0o777 == 0o600
+    assert info.st_size <= module.BUCKETS * module.PLACES * 20
