@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobctl.model.records import record
+from jobctl.model.run import FINAL_LETTERS
 from jobctl.store.calls import Call
 from jobctl.store.codec import BadPayloadError, decode_run, items_of, text
 
@@ -40,6 +41,42 @@ def run(keys: Keys, run_id: str) -> Call[Run | None]:
         return decode_run(run_id, reply) if reply else None  # type: ignore[arg-type]
 
     return Call(("HGETALL", keys.run(run_id)), decode)
+
+
+@record(frozen=True, slots=True)
+class Submitted:
+    """What was submitted, as it is in the store; times are epoch seconds."""
+
+    id: str
+    queue: str
+    priority: str
+    job: str
+    max_attempts: str
+    envelope: bytes
+    not_before: float | None
+    expires_at: float | None
+    overlap: str
+    """A letter, see ``store/lua/admit.lua``; empty for a policy without one."""
+
+
+def submitted(keys: Keys, run_id: str) -> Call[Submitted | None]:
+    """Read what was submitted of a run; ``None`` when it has ended, or is no run of ours."""
+
+    def decode(reply: object) -> Submitted | None:
+        letter, queue, priority, job, most, envelope, *times, overlap = items_of(reply)
+        if letter is None or text(letter) in FINAL_LETTERS or None in (queue, priority, job):
+            return None
+        try:
+            start, expiry = (float(value) / 1000 if value else None for value in times)
+        except ValueError:
+            return None
+        return Submitted(
+            run_id, text(queue), text(priority), text(job), text(most or "1"),
+            bytes(envelope or b""), start, expiry, text(overlap or ""),
+        )  # fmt: skip
+
+    names = ("s", "q", "p", "j", "mx", "e", "nb", "xp", "lv")
+    return Call(("HMGET", keys.run(run_id), *names), decode)
 
 
 def run_or_broken(keys: Keys, run_id: str) -> Call[Run | None]:
