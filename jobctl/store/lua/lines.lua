@@ -22,15 +22,28 @@ local function turn(id, known, claimed)
   return number
 end
 
+-- True when what is in a list at an index, or the next that still waits, has a lower number.
+-- Entries of runs that ended or never were may be in between; they are dropped when it is their turn.
+local STALE_MOST = 16
+local function ahead(list, index, number)
+  for i = index, index + STALE_MOST do
+    local other = call('LINDEX', list, i)
+    if not other then return false end
+    local v = redis.pcall('HMGET', record(other), 's', 'nr')
+    if v[1] == 'q' or v[1] == 'p' then
+      local theirs = tonumber(v[2] or '')
+      return theirs and theirs <= number
+    end
+  end
+  return true
+end
+
 -- Puts a run into a list whose front is in the order of these numbers, behind all lower ones.
 -- Looks in growing steps and then in shrinking ones, so a long front costs few looks.
 local function in_order(list, id, number)
   local low, step, growing = 0, 1, true
   while step >= 1 do
-    local other = call('LINDEX', list, low + step - 1)
-    local theirs = other and redis.pcall('HGET', record(other), 'nr')
-    theirs = type(theirs) == 'string' and tonumber(theirs)
-    if theirs and theirs <= number then
+    if ahead(list, low + step - 1, number) then
       low = low + step
     else
       growing = false
