@@ -50,8 +50,10 @@ class Noise(Crews):
             if self.world.raw("TYPE", key) == FOREIGN.get(name.partition(":")[0], b"string"):
                 self.world.raw("DEL", key)
             for member in self.world.raw("ZRANGE", self.keys.due, 0, -1):
-                if member.startswith(b"!"):
+                if not member.startswith(b"^"):
                     self.world.raw("ZADD", self.keys.due, "XX", 1, member)
+            if name.startswith("b:") and not self.world.raw("EXISTS", key):
+                self.world.raw("RPUSH", key, 1)
             self.promote()
 
     def mend_all(self) -> None:

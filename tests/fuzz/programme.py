@@ -160,7 +160,8 @@ class Programme(Noise, Timing):
             assert not self.world.run(queries.owned(self.keys, sup.owner))
         self.oracle.look(self.ids)
         bad = {item.decode() for item in self.world.raw("LRANGE", self.keys.prefix + "bad", 0, -1)}
-        assert bad <= self.strays, "a run of ours was set aside"
+        ours = [self.world.record(run_id) for run_id in bad - self.strays]
+        assert not ours, ("set aside", ours)
         for limit in (*LIMITS, "o:latest", "o:every", "o:newest"):
             assert self.world.run(queries.holders(self.keys, limit)) == []
         for name, most in KEPT.items():
