@@ -7,11 +7,11 @@ setup:
     python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e '.[dev]'
 
 format:
-    .venv/bin/ruff format jobctl tests benchmarks docs
+    .venv/bin/ruff format jobctl tests benchmarks chaos docs
 
 lint:
-    .venv/bin/ruff format --check jobctl tests benchmarks docs
-    .venv/bin/ruff check jobctl tests benchmarks docs
+    .venv/bin/ruff format --check jobctl tests benchmarks chaos docs
+    .venv/bin/ruff check jobctl tests benchmarks chaos docs
 
 types:
     .venv/bin/mypy
@@ -29,6 +29,10 @@ test *args:
 # Compare with peers, side by side; see benchmarks/README.md.
 bench *args:
     .venv/bin/python -m benchmarks {{args}}
+
+# Play faults against real daemons; see docs/explanation/chaos.md. For example: just chaos --fault 2 --seed 7
+chaos *args:
+    .venv/bin/python -m chaos {{args}}
 
 completions:
     .venv/bin/jobctl completions bash > completions/jobctl.bash

@@ -18,6 +18,7 @@ import psutil
 
 import jobctl
 from jobctl.model.admission import NewRun, admission_for
+from jobctl.model.config import Security, Settings
 from jobctl.model.ids import new_id
 from jobctl.model.job import JobDef
 from jobctl.model.run import Request
@@ -25,6 +26,7 @@ from jobctl.store import queries, transitions
 from jobctl.store.address import Address
 from jobctl.store.blocking import BlockingStore
 from jobctl.store.calls import Call
+from jobctl.store.keyring import Signing, own_path
 from jobctl.store.keys import Keys
 
 if TYPE_CHECKING:
@@ -82,6 +84,12 @@ class Daemon:
             f"[pools.default]\nslots = {slots}\n\n{jobs}"
         )
         self._process: subprocess.Popen[bytes] | None = None
+        self._signing = Signing(
+            Security(key_file=own_path(str(self.state_dir))),
+            Settings(state_dir=str(self.state_dir)),
+            now=time.time,
+            on_trouble=lambda error: sys.exit(str(error)),
+        )
 
     def __enter__(self) -> Self:
         log = (self.directory / "daemon.log").open("ab")
@@ -172,10 +180,14 @@ class Daemon:
 
     # Runs
 
+    def submission(self, runs: Sequence[NewRun]) -> Call[tuple[transitions.Answer, ...]]:
+        """Return the call that submits runs, signed as commands sign them."""
+        return transitions.submit(self.keys, runs, seal=self._signing.seal)
+
     def submit(self, runs: Sequence[NewRun]) -> None:
         """Submit in batches, all of which must be accepted."""
         for start in range(0, len(runs), BATCH):
-            answers = self.store.run(transitions.submit(self.keys, runs[start : start + BATCH]))
+            answers = self.store.run(self.submission(runs[start : start + BATCH]))
             refused = [answer for answer in answers if answer.kind != "ok"]
             if refused:
                 raise SystemExit(f"a run was not accepted: {refused[0]}")

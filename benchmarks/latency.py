@@ -45,7 +45,7 @@ def measure(scene: Scene) -> list[Row]:
             time.sleep(max(0.0, begin + number * APART - time.monotonic()))
             run = new_run("clock")
             moment = time.time()
-            _submit(daemon.store, transitions.submit(daemon.keys, [run]))
+            _submit(daemon.store, daemon.submission([run]))
             moments.append((run.request.id, moment))
         daemon.wait_ended(count + 1)
         for run_id, moment in moments:

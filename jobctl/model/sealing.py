@@ -37,6 +37,7 @@ BLOCK = 64
 SKEW = 300.0
 """Seconds that two hosts' clocks may differ before times in signatures are held against somebody."""
 MARK = b',"z":"'
+SEAL_WORDS = 5
 PROOF = b',"y":"'
 """Before the proof by which the older runs of a job with ``overlap = "replace"`` are stopped."""
 MACHINES = ("schedule", "catchup")
@@ -141,7 +142,7 @@ class Ring:
         """
         body, _, seal = envelope.rpartition(MARK)
         words = _words(seal)
-        if len(words) != 5:  # noqa: PLR2004 - see the module
+        if len(words) != SEAL_WORDS:
             if self.required:
                 raise SealError("it is not signed")
             return None
@@ -202,6 +203,11 @@ class Ring:
 
 class UnknownKeyError(SealError):
     """Raised for a key id that is not known: the key file may have changed since it was read."""
+
+
+def is_sealed(envelope: bytes) -> bool:
+    """Return whether an envelope ends with a seal, genuine or not."""
+    return len(_words(envelope.rpartition(MARK)[2])) == SEAL_WORDS
 
 
 def _words(seal: bytes) -> list[str]:

@@ -33,6 +33,11 @@ _ID = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _ID_MOST = 32
 
 
+SINCE = "signing.since"
+"""Below the state directory of an embedded store, from the first start on that signed: without a
+key file there, it was lost."""
+
+
 class NoKeysError(ConfigError):
     """Raised when there is no key file."""
 
@@ -225,7 +230,12 @@ class Signing:
         stamp = _stamp(path)
         if self._ring is not None and stamp == self._stamp:
             return self._ring
-        if self._own and not stamp:
+        if self._own and not stamp and self._ring is None:
+            if os.path.exists(f"{os.path.dirname(path)}/{SINCE}"):  # noqa: PTH110, PTH120 (texts)
+                raise NoKeysError(
+                    f"key file {path} is gone, and what waits here is signed with it; put it back, or make "
+                    "a new one with `jobctl keys init` and submit again what is refused then"
+                )
             ensure(path, day=_day(self._now()))
             stamp = _stamp(path)
             if not stamp and not os.path.isdir(os.path.dirname(path)):  # noqa: PTH112, PTH120 (texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobctl.model.records import record
+from jobctl.model.run import FINAL_LETTERS
 from jobctl.store.calls import Call
 from jobctl.store.codec import BadPayloadError, decode_run, items_of, text
 
@@ -42,6 +43,42 @@ def run(keys: Keys, run_id: str) -> Call[Run | None]:
     return Call(("HGETALL", keys.run(run_id)), decode)
 
 
+@record(frozen=True, slots=True)
+class Submitted:
+    """What was submitted, as it is in the store; times are epoch seconds."""
+
+    id: str
+    queue: str
+    priority: str
+    job: str
+    max_attempts: str
+    envelope: bytes
+    not_before: float | None
+    expires_at: float | None
+    overlap: str
+    """A letter, see ``store/lua/admit.lua``; empty for a policy without one."""
+
+
+def submitted(keys: Keys, run_id: str) -> Call[Submitted | None]:
+    """Read what was submitted of a run; ``None`` when it has ended, or is no run of ours."""
+
+    def decode(reply: object) -> Submitted | None:
+        letter, queue, priority, job, most, envelope, *times, overlap = items_of(reply)
+        if letter is None or text(letter) in FINAL_LETTERS or None in (queue, priority, job):
+            return None
+        try:
+            start, expiry = (float(value) / 1000 if value else None for value in times)
+        except ValueError:
+            return None
+        return Submitted(
+            run_id, text(queue), text(priority), text(job), text(most or "1"),
+            bytes(envelope or b""), start, expiry, text(overlap or ""),
+        )  # fmt: skip
+
+    names = ("s", "q", "p", "j", "mx", "e", "nb", "xp", "lv")
+    return Call(("HMGET", keys.run(run_id), *names), decode)
+
+
 def run_or_broken(keys: Keys, run_id: str) -> Call[Run | None]:
     """Read one run for a listing: a broken record counts as none."""
     inner = run(keys, run_id)
@@ -67,6 +104,16 @@ def state(keys: Keys, run_id: str) -> Call[tuple[str | None, str | None, int]]:
         )
 
     return Call(("HMGET", keys.run(run_id), "s", "pg", "at"), decode)
+
+
+def claim_of(keys: Keys, run_id: str) -> Call[tuple[str, str, str]]:
+    """Read a run's state letter, owner and epoch; empty words for what it does not have."""
+
+    def decode(reply: object) -> tuple[str, str, str]:
+        letter, owner, epoch = (text(item) if item else "" for item in items_of(reply))
+        return letter, owner, epoch
+
+    return Call(("HMGET", keys.run(run_id), "s", "o", "ep"), decode)
 
 
 def latest(keys: Keys, job: str) -> Call[str | None]:

@@ -291,6 +291,12 @@ def revoke(
     return Call(tuple(parts), _texts, script="revoke")
 
 
+def seal(keys: Keys, triples: Sequence[tuple[str, bytes, str]]) -> Call[int]:
+    """Give runs that have not ended a signed envelope: (id, the one it has, the new one) each."""
+    parts = [part for triple in triples for part in triple]
+    return Call((keys.prefix, *parts), _int, script="seal")
+
+
 def count(keys: Keys, what: str) -> Call[int]:
     """Count an order that was not genuine (``forged``) or a run that came back (``replayed``)."""
     return Call(("HINCRBY", keys.counters, what, 1), _int, idempotent=False)

@@ -15,7 +15,7 @@ from jobctl.model.sealing import Ring
 from jobctl.store.address import Address
 from jobctl.store.blocking import BlockingStore
 from jobctl.store.calls import Call
-from jobctl.store.keyring import load
+from jobctl.store.keyring import SINCE, load
 from jobctl.store.keys import Keys
 from tests.acceptance.host import Host, wait_until
 
@@ -50,6 +50,10 @@ overlap = "replace"
 slots = 2
 queues = ["longs"]
 """
+
+
+def unsigned(envelope: bytes) -> bytes:
+    return envelope.rpartition(b',"z":"')[0] + b"}"
 
 
 class Forger:
@@ -143,7 +147,7 @@ TAMPERED: dict[str, Callable[[Forger, str], None]] = {
     "expiry": lambda f, i: f.envelope(
         i, lambda e: e.replace(e.split(b".")[-2] + b".", b"9" * 10 + b".")
     ),
-    "no signature": lambda f, i: f.envelope(i, lambda e: e.rpartition(b',"z":"')[0] + b"}"),
+    "no signature": lambda f, i: f.envelope(i, unsigned),
     "garbage": lambda f, i: f.field(i, "e", b"\xff\x00[[[["),
     "depth": lambda f, i: f.field(i, "e", b'{"v":1,"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
 }  # fmt: skip
@@ -441,3 +445,53 @@ def test_a_key_of_a_run_that_is_forgotten_may_be_used_again(written: Host) -> No
     assert again == first
     assert host.wait_state(again)["error"] is None
     assert host.lines("said") == ["one", "two"]
+
+
+def test_what_an_older_version_left_waiting_is_signed_at_the_first_start(written: Host) -> None:
+    host = written
+    host.start()
+    forger = Forger(host)
+    host.wait_state(host.submit("block"), "running")
+    waits = host.submit("say", "waits")
+    later = host.submit("say", "later", "--in", "1s")
+    for run_id in (waits, later):
+        forger.envelope(run_id, unsigned)
+    os.kill(host.daemons[-1].pid, signal.SIGKILL)
+    (host.state / SINCE).unlink()
+    (host.state / "signing.keys").unlink()
+
+    host.start()
+    forged = host.submit("say", "forged")
+    forger.envelope(forged, unsigned)
+    (host.directory / "go").touch()
+
+    assert host.wait_state(waits)["state"] == "succeeded"
+    assert host.wait_state(later)["state"] == "succeeded"
+    assert host.wait_state(forged)["reason"] == "bad_payload"
+    host.stop()
+    assert sorted(host.lines("said")) == ["later", "waits"]
+
+
+def test_a_key_file_that_was_lost_is_not_made_anew(written: Host) -> None:
+    host = written
+    host.start()
+    host.wait_state(host.submit("block"), "running")
+    waits = host.submit("say", "waits")
+    keys = host.state / "signing.keys"
+    kept = keys.read_bytes()
+    keys.unlink()
+
+    refused = host.call("submit", "say", "nobody")
+    assert refused.returncode == 78
+    assert "is gone" in refused.stderr
+    assert not keys.exists()
+    (host.directory / "go").touch()
+    assert host.wait_state(waits)["state"] == "succeeded"
+    host.stop()
+
+    assert host.start(ready=False).wait(30) == 78
+    assert not keys.exists()
+    keys.touch(mode=0o600)
+    keys.write_bytes(kept)
+    host.start()
+    assert host.wait_state(host.submit("say", "again"))["state"] == "succeeded"
