@@ -198,6 +198,7 @@ complete -c jobctl -n "__fish_seen_subcommand_from stop" -l config -s c -r -F -d
 complete -c jobctl -n "__fish_seen_subcommand_from stop" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
 complete -c jobctl -n "__fish_seen_subcommand_from stop" -l quiet -s q -d 'No talk on stderr, only errors'
 complete -c jobctl -n "__fish_seen_subcommand_from stop" -l help -s h -d 'Show help and exit'
+complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l verify -d 'Also read all that the store holds, and name every contradiction in it'
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l config -s c -r -F -d 'Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)'
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l quiet -s q -d 'No talk on stderr, only errors'

@@ -344,7 +344,10 @@ VERBS = (
     Verb(
         "doctor", "doctor:doctor", panel="Daemon",
         help="Check configuration, state directory, store and daemon; exits 1 when something has to be mended.",
-        examples=("jobctl doctor", "jobctl doctor --json"),
+        examples=("jobctl doctor", "jobctl doctor --json", "jobctl doctor --verify"),
+        options=(
+            Option("--verify", help="Also read all that the store holds, and name every contradiction in it."),
+        ),
     ),
     Verb(
         "keys", "keys:keys", panel="Daemon",

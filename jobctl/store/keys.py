@@ -32,11 +32,11 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
 
 Fields of r:<id> (all optional but s q p j t e): s state letter, q queue, p priority, j job,
 t submitted ms, e envelope, mx attempts allowed (1), nb due ms, xp expiry ms, lm limits, uq unique
-digest, lv overlap policy as in common.lua, a capital for scheduled runs, kp "runs:ttl ms:failed",
-ol "f" fail when lost, pl last parked for, ep epoch, o owner, ct claimed ms, fs first start ms, st
-last start ms, at attempts started, pi pid, ls times lost, dr times interrupted, cl claims lost, cx stop order, pg
-progress, fn finished ms, rs reason, rc exit code, sg signal, er error, re result, du seconds,
-a<N> attempt N as JSON.
+digest, lv overlap policy as in moves.lua, a capital for scheduled runs, kp "runs:ttl ms:failed",
+ol "f" fail when lost, pl last parked for, nr ms of its turn when it waits again, ep epoch, o owner,
+ct claimed ms, fs first start ms, st last start ms, at attempts started, pi pid, ls times lost,
+dr times interrupted, cl claims lost, cx stop order, pg progress, fn finished ms, rs reason, rc exit
+code, sg signal, er error, re result, du seconds, a<N> attempt N as JSON.
 """
 
 from __future__ import annotations

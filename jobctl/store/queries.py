@@ -106,6 +106,16 @@ def state(keys: Keys, run_id: str) -> Call[tuple[str | None, str | None, int]]:
     return Call(("HMGET", keys.run(run_id), "s", "pg", "at"), decode)
 
 
+def claim_of(keys: Keys, run_id: str) -> Call[tuple[str, str, str]]:
+    """Read a run's state letter, owner and epoch; empty words for what it does not have."""
+
+    def decode(reply: object) -> tuple[str, str, str]:
+        letter, owner, epoch = (text(item) if item else "" for item in items_of(reply))
+        return letter, owner, epoch
+
+    return Call(("HMGET", keys.run(run_id), "s", "o", "ep"), decode)
+
+
 def latest(keys: Keys, job: str) -> Call[str | None]:
     """Read the id of the latest run of ``job``; ``@last`` for the last of all."""
     return Call(("HGET", keys.latest, job), lambda reply: text(reply) if reply else None)

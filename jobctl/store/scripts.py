@@ -1,12 +1,14 @@
 """The Lua scripts in ``store/lua``, read when first used.
 
 The first line of a file is its shebang (``#!lua`` or ``#!lua flags=allow-oom``); a line
-``--#include common`` is replaced by the text of ``common.lua``, which has no shebang.
+``--#include common`` is replaced by the text of ``common.lua``, a part without a shebang, which may
+include other parts.
 A script's SHA-1 is its version: programs of different versions can share a server.
 """
 
 from __future__ import annotations
 
+SHEBANG = b"#!lua"
 INCLUDE = b"--#include "
 _FOLDER = __file__.rpartition("/")[0] + "/lua/"
 _loaded: dict[str, Script] = {}
@@ -35,22 +37,26 @@ def script(name: str) -> Script:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all scripts, in order; ``common`` is a part of others and none itself."""
+    """Return the names of all scripts, in order; parts of others are none."""
     from pathlib import Path  # noqa: PLC0415  # seldom asked
 
     found = sorted(file.stem for file in Path(_FOLDER).glob("*.lua"))
-    return tuple(name for name in found if name != "common")
+    return tuple(name for name in found if _read(name).startswith(SHEBANG))
 
 
 def _assemble(name: str) -> bytes:
-    lines = _read(name).splitlines(keepends=True)
-    if not lines or not lines[0].startswith(b"#!lua"):
+    text = _read(name)
+    if not text.startswith(SHEBANG):
         raise ValueError(f"{name}.lua does not begin with the line #!lua")
+    return _with_parts(text)
+
+
+def _with_parts(text: bytes) -> bytes:
     return b"".join(
-        _read(line.removeprefix(INCLUDE).strip().decode()).rstrip() + b"\n"
+        _with_parts(_read(line.removeprefix(INCLUDE).strip().decode())).rstrip() + b"\n"
         if line.startswith(INCLUDE)
         else line
-        for line in lines
+        for line in text.splitlines(keepends=True)
     )
 
 

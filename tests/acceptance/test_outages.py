@@ -143,6 +143,45 @@ def test_a_store_at_its_memory_limit_drains(running: Scene) -> None:
     running.assert_once(run_id)
 
 
+def test_a_store_that_cannot_write_its_disk_is_outlasted(scene: Scene) -> None:
+    server, host = scene.server, scene.host
+    server.start("--enable-protected-configs", "local")
+    host.start()
+    run_id = scene.held_run()
+    gone = server.directory / "gone"
+    gone.mkdir()
+    server.raw("CONFIG", "SET", "dir", str(gone), "save", "3600 1")
+    gone.rmdir()
+    server.raw("BGSAVE")
+    scene.manager.wait_status("the store refuses writes: MISCONF")
+
+    refused = host.call("submit", "quick")
+    assert refused.returncode == 75
+    assert (
+        "the store cannot write to its disk; free space or see the server's log" in refused.stderr
+    )
+    scene.let_go()
+    scene.wait_done(run_id)
+    scene.manager.wait_status("1 outcome to be recorded")
+    server.raw("CONFIG", "SET", "dir", str(server.directory), "save", "")
+    scene.assert_once(run_id)
+
+
+def test_a_store_that_is_busy_with_a_script_of_others_is_outlasted(running: Scene) -> None:
+    run_id = running.held_run()
+    running.server.raw("CONFIG", "SET", "busy-reply-threshold", "100")
+    with running.server.sent("EVAL", "while true do end", 0):
+        running.manager.wait_status("BUSY")
+        refused = running.host.call("submit", "quick")
+        assert refused.returncode == 75
+        assert "the store is busy with a long script" in refused.stderr
+        running.let_go()
+        running.wait_done(run_id)
+        running.server.raw("SCRIPT", "KILL")
+
+    running.assert_once(run_id)
+
+
 def test_a_store_out_of_connections_is_outlasted(running: Scene) -> None:
     run_id = running.held_run()
     running.server.raw("CONFIG", "SET", "maxclients", "1")

@@ -58,6 +58,17 @@ class Server:
         with BlockingStore(Address(path=str(self.path), password=password or None)) as store:
             return store.run(Call(words, lambda reply: reply))
 
+    @contextlib.contextmanager
+    def sent(self, *words: str | int) -> Iterator[None]:
+        """Send one command and do not wait for its answer."""
+        with socket.socket(socket.AF_UNIX) as end:
+            end.connect(str(self.path))
+            parts = [str(word).encode() for word in words]
+            end.sendall(b"*%d\r\n" % len(parts))
+            for part in parts:
+                end.sendall(b"$%d\r\n%s\r\n" % (len(part), part))
+            yield
+
     def grow(self, commands: int) -> None:
         """Give the server something to load at its next start."""
         with BlockingStore(Address(path=str(self.path))) as store:

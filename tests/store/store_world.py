@@ -163,4 +163,5 @@ class World:
 
     def check(self) -> None:
         """Fail on any contradiction in the namespace."""
-        assert verify(self.store, self.keys) == []
+        found = verify(self.store, self.keys)
+        assert not found, "\n".join(found)

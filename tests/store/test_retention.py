@@ -14,6 +14,7 @@ DAY = 86_400_000
 def finished(world: World, letter: str = "k", **options: object) -> str:
     run_id = world.running(**options)
     world.raw("XADD", world.keys.log(run_id), "*", "d", "text")
+    world.raw("PEXPIRE", world.keys.log(run_id), DAY)
     world.settle(run_id, letter)
     return run_id
 

@@ -35,6 +35,18 @@ def test_include_is_replaced_by_the_common_text(lua: Path) -> None:
     )
 
 
+def test_part_may_include_other_parts(lua: Path) -> None:
+    (lua / "base.lua").write_text("local a = 1")
+    (lua / "common.lua").write_text("--#include base\nlocal b = a\n")
+    (lua / "submit.lua").write_text("#!lua\n--#include common\nreturn b\n")
+    assert scripts.script("submit").source == b"#!lua\nlocal a = 1\nlocal b = a\nreturn b\n"
+
+
+def test_parts_are_no_scripts() -> None:
+    assert {"common", "moves", "admit"}.isdisjoint(scripts.names())
+    assert {"submit", "claim", "settle"} <= set(scripts.names())
+
+
 def test_changed_common_text_changes_the_hash(lua: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (lua / "submit.lua").write_text("#!lua\n--#include common\nreturn 1\n")
     (lua / "common.lua").write_text("local a = 1\n")

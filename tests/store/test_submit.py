@@ -95,7 +95,9 @@ ENDS: dict[str, Callable[[World, str], object]] = {
     "revoked while running": _revoked_while_running,
     "expired": _expired,
     "poison": _poison,
-    "record gone": lambda world, run_id: world.raw("DEL", world.keys.run(run_id)),
+    "record gone": lambda world, run_id: world.raw(
+        "DEL", world.keys.run(run_id), world.keys.queue("default", 5)
+    ),
 }
 
 

@@ -20,6 +20,13 @@ local function queue_length(g)
   return total
 end
 
+-- Raises, before anything is written, when a key of another type is where the run must go.
+local function fits(g, n, later, expires, watched)
+  if later or expires then call('ZCARD', P .. 'due') end
+  if not later then call('LLEN', P .. 'q:' .. g.queue .. ':' .. g.p) end
+  if watched then call('SCARD', P .. 'live:' .. g.job) end
+end
+
 local function admit(g, n, scheduled)
   local key = record(n.id)
   local known = redis.pcall('HGET', key, 's')
@@ -49,6 +56,7 @@ local function admit(g, n, scheduled)
   if later or scheduled then put('nb', due) end
   local watched = g.ov ~= '' and g.ov ~= 'a'
   if watched then put('lv', scheduled and string.upper(g.ov) or g.ov) end
+  fits(g, n, later, expires, watched)
   local blocker = not later and overlap(g.job, g.ov, scheduled, n.e)
   call('HSET', key, unpack(set))
   count('submitted')

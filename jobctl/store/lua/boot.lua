@@ -13,8 +13,8 @@ local g, i = read_group(5)
 local n = read_new(i)
 local answer = admit(g, n, true)
 call('HSET', key, field, ARGV[3])
-if recorded(answer) then call('HSET', P .. 'latest', g.job, n.id) end
-call('LPUSH', P .. 'sh:' .. ARGV[1], table.concat({ NOW, 'fire', answer, n.id, 0, ARGV[4] }, '|'))
-call('LTRIM', P .. 'sh:' .. ARGV[1], 0, 199)
+if recorded(answer) then redis.pcall('HSET', P .. 'latest', g.job, n.id) end
+redis.pcall('LPUSH', P .. 'sh:' .. ARGV[1], table.concat({ NOW, 'fire', answer, n.id, 0, ARGV[4] }, '|'))
+redis.pcall('LTRIM', P .. 'sh:' .. ARGV[1], 0, 199)
 flush_counts()
 return answer

@@ -14,6 +14,8 @@ if call('HGET', P .. 'sup:' .. supervisor, 'st') ~= 'up'
   or call('SISMEMBER', P .. 'pools:' .. supervisor, owner) == 0 then
   return { -1, NOW, -1 }
 end
+-- Raises before anything is changed when no claim could be recorded.
+call('SCARD', P .. 'own:' .. owner)
 promote(LOOKAHEAD)
 
 local out = { 1, NOW, -1 }
@@ -27,7 +29,7 @@ local function in_the_way(r)
       heal(limit, 1)
       free, again = room(limit)
     end
-    if free < 1 and (is_rate(limit) or call('SISMEMBER', P .. 'c:' .. limit, r.id) == 0) then
+    if free < 1 and (is_rate(limit) or redis.pcall('SISMEMBER', P .. 'c:' .. limit, r.id) ~= 1) then
       return limit, again
     end
   end
@@ -35,12 +37,11 @@ local function in_the_way(r)
 end
 
 local function park(r, limit, again)
-  call('HSET', record(r.id), 's', 'p', 'pl', limit)
-  call(r.pl == limit and 'LPUSH' or 'RPUSH', P .. 'pk:' .. limit, r.id)
-  due_at('!' .. limit, again)
+  local number = turn(r.id, r.nr)
+  if not pcall(wait_for, limit, r.id, number, again) then wait_aside(r.id, r.q, number) end
   -- The slot of another limit that let this run through must not wait for it.
   for _, other in ipairs(words(r.lm)) do
-    if other ~= limit then wake(other) end
+    if other ~= limit then try_wake(other) end
   end
 end
 

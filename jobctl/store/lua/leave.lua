@@ -7,7 +7,8 @@
 -- Returns  how many runs it still owns
 local left = 0
 for _, owner in ipairs(call('SMEMBERS', P .. 'pools:' .. ARGV[1])) do
-  left = left + call('SCARD', P .. 'own:' .. owner)
+  local owned = redis.pcall('SCARD', P .. 'own:' .. owner)
+  if type(owned) == 'number' then left = left + owned end
 end
 if left > 0 then return left end
 call('SREM', P .. 'sups', ARGV[1])

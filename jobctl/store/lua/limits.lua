@@ -11,7 +11,7 @@ for i = 1, #ARGV, 2 do
   if old ~= ARGV[i + 1] then
     changed = changed + 1
     if ARGV[i + 1] == '' then call('HDEL', P .. 'lim', ARGV[i]) else call('HSET', P .. 'lim', ARGV[i], ARGV[i + 1]) end
-    wake(ARGV[i])
+    try_wake(ARGV[i])
   end
 end
 return changed

@@ -7,19 +7,23 @@
 -- Returns  per run: ok, stale
 local owner = ARGV[1]
 local out = {}
--- From the last to the first, so that they are in the same order at the front of their queue.
-for i = #ARGV - 1, 2, -2 do
-  local r = load(ARGV[i])
-  local answer = 'ok'
-  if not r or r.o ~= owner or (r.ep or '') ~= ARGV[i + 1] or r.s ~= 'c' then
-    if not r or r.o ~= owner or (r.s ~= 'c' and r.s ~= 'r') then call('SREM', P .. 'own:' .. owner, ARGV[i]) end
-    answer = 'stale'
-  elseif r.cx then
+
+local function release(id, epoch)
+  local r = load(id)
+  if not r or r.o ~= owner or (r.ep or '') ~= epoch or r.s ~= 'c' then
+    if not r or r.o ~= owner or (r.s ~= 'c' and r.s ~= 'r') then redis.pcall('SREM', P .. 'own:' .. owner, id) end
+    return 'stale'
+  end
+  if r.cx then
     finish(r, 'v', string.match(r.cx, '^%S+'))
   else
     put_back(r)
   end
-  out[i / 2] = answer
+  return 'ok'
+end
+
+for i = 2, #ARGV, 2 do
+  out[#out + 1] = guarded(release, ARGV[i], ARGV[i + 1]) or 'stale'
 end
 flush_counts()
 return out

@@ -72,13 +72,14 @@ end
 for _, owner in ipairs(owners) do
   local own = P .. 'own:' .. owner
   call('SREM', P .. 'pools:' .. supervisor, owner)
-  local ids = call('SRANDMEMBER', own, LOOKAHEAD - moved)
+  local ids = redis.pcall('SRANDMEMBER', own, LOOKAHEAD - moved)
   for _, id in ipairs(ids) do
     guarded(take_back, id, owner)
     call('SREM', own, id)
   end
   moved = moved + #ids
-  local rest = call('SCARD', own)
+  local rest = redis.pcall('SCARD', own)
+  if type(rest) ~= 'number' then rest = 0 end
   if rest > 0 then call('SADD', P .. 'pools:' .. supervisor, owner) end
   left = left + rest
   if moved >= LOOKAHEAD then break end

@@ -14,12 +14,14 @@ local function retry(r, delay, fields)
   disown(r)
   r.s = 'd'
   call('HSET', record(r.id), unpack(fields))
+  -- The next attempt queues up anew.
+  if r.nr then call('HDEL', record(r.id), 'nr') end
   free_limits(r)
   if delay > 0 then
     call('HSET', record(r.id), 's', 'd', 'nb', NOW + delay)
-    due_at(r.id, NOW + delay)
+    -- Without a timetable it cannot wait: better at once than never.
+    if not pcall(due_at, r.id, NOW + delay) then ready(r.id, r.q, r.p, false) end
   else
-    call('HSET', record(r.id), 's', 'q')
     ready(r.id, r.q, r.p, true)
   end
   count('retried')
@@ -28,7 +30,7 @@ end
 local function settle(id, epoch, letter, reason, delay, fields)
   local r = load(id)
   if not r or r.o ~= owner then
-    call('SREM', P .. 'own:' .. owner, id)
+    redis.pcall('SREM', P .. 'own:' .. owner, id)
     return gone(id) and 'gone' or 'stale'
   end
   if r.ep ~= epoch then return 'stale' end

@@ -22,7 +22,7 @@ while i <= #ARGV do
     if recorded(answer) then latest = n.id end
     answers[#answers + 1] = answer
   end
-  if latest then call('HSET', P .. 'latest', g.job, latest, '@last', latest) end
+  if latest then redis.pcall('HSET', P .. 'latest', g.job, latest, '@last', latest) end
 end
 flush_counts()
 return answers

@@ -25,13 +25,13 @@ if kind ~= 'missed' then
     local n = read_new(i)
     id = n.id
     answer = admit(g, n, true)
-    if recorded(answer) then call('HSET', P .. 'latest', g.job, n.id) end
+    if recorded(answer) then redis.pcall('HSET', P .. 'latest', g.job, n.id) end
     if answer == 'ok' then call('HINCRBY', key, 'fired', 1) end
   end
 end
 call('HSET', key, 'last', instant, 'next', ARGV[5])
-call('LPUSH', P .. 'sh:' .. name, table.concat({ instant, kind, answer, id, NOW - instant, ARGV[7] }, '|'))
-call('LTRIM', P .. 'sh:' .. name, 0, 199)
+redis.pcall('LPUSH', P .. 'sh:' .. name, table.concat({ instant, kind, answer, id, NOW - instant, ARGV[7] }, '|'))
+redis.pcall('LTRIM', P .. 'sh:' .. name, 0, 199)
 count('ticks')
 flush_counts()
 return { answer, tostring(instant) }

@@ -1,0 +1,81 @@
+"""What ``jobctl doctor --verify`` makes of all that the store holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobctl.client.doctor import ERROR, OK, WARNING, Check
+from jobctl.store import queries, verify
+from jobctl.store.verify.finding import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from jobctl.client.open import Session
+    from jobctl.store.verify import Audit
+    from jobctl.store.verify.finding import Finding
+
+CHUNK = 500
+"""Runs that are asked for together."""
+
+
+def audit(session: Session) -> Audit:
+    """Read the namespace, twice when there is something to find.
+
+    Raises a branch of :class:`~jobctl.errors.JobctlError` when the store cannot be read.
+    """
+    return verify.audit(session.store, session.keys)
+
+
+def claims(session: Session, run_ids: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """Return letter, owner and epoch of runs, as :func:`jobctl.store.queries.claim_of` does."""
+    ids = list(dict.fromkeys(run_ids))
+    found: dict[str, tuple[str, str, str]] = {}
+    for i in range(0, len(ids), CHUNK):
+        chunk = ids[i : i + CHUNK]
+        calls = [queries.claim_of(session.keys, run_id) for run_id in chunk]
+        found.update(zip(chunk, session.run_many(calls), strict=True))
+    return found
+
+
+def content_checks(found: Audit, more: Sequence[Finding] = ()) -> Iterator[Check]:
+    """Yield what was read and how much is wrong, then one check a finding."""
+    findings = [*found.findings, *more]
+    errors = sum(finding.severity is Severity.ERROR for finding in findings)
+    status = ERROR if errors else WARNING if findings else OK
+    yield Check(
+        name="contents",
+        status=status,
+        detail=f"{found.runs} runs in {found.keys} keys, {_counted(len(findings), errors)}",
+        remedy="see each below" if findings else "",
+    )
+    for finding in findings:
+        yield Check(
+            name=finding.kind.value,
+            status=finding.severity.value,
+            detail=f"{finding.key}: {finding.what}",
+            remedy=finding.remedy,
+        )
+
+
+def _counted(findings: int, errors: int) -> str:
+    if not findings:
+        return "no contradiction"
+    plural = "" if findings == 1 else "s"
+    warnings = findings - errors
+    rest = "" if not warnings else f", {warnings} of them not to be mended in the store"
+    return f"{findings} contradiction{plural}{rest}"
+
+
+def plain(finding: Finding) -> dict[str, object]:
+    """Return the JSON form of a finding."""
+    return {
+        "kind": finding.kind.value,
+        "invariant": finding.kind.invariant or None,
+        "severity": finding.severity.value,
+        "key": finding.key,
+        "run": finding.run or None,
+        "detail": finding.what,
+        "remedy": finding.remedy,
+        "repairable": bool(finding.mend),
+    }

@@ -1,0 +1,87 @@
+-- Where runs wait: queues, lines for a limit, the timetable; and the bells that wake who waits for
+-- them. A part of common.
+
+-- A doorbell holds at most one token, which wakes at most one waiter.
+local function ring(bell)
+  local key = P .. 'b:' .. bell
+  if redis.pcall('LLEN', key) == 0 then call('RPUSH', key, '1') end
+end
+
+-- A run that had its turn and must wait again (parked, put back, tried again at once) keeps as its
+-- number when that was, in ms: whoever had its turn earlier is in front, in its queue and in a line.
+-- Runs parked by one call differ by a fraction that a double still tells apart.
+local parks = 0
+local NOW_EXACTLY = time[1] * 1000 + time[2] / 1000
+local function turn(id, known, claimed)
+  local number = tonumber(known or '') or tonumber(claimed or '')
+  if not number then
+    parks = parks + 1
+    number = NOW_EXACTLY + parks / 4096
+  end
+  if not known then call('HSET', record(id), 'nr', string.format('%.4f', number)) end
+  return number
+end
+
+-- Puts a run into a list whose front is in the order of these numbers, behind all lower ones.
+-- Looks in growing steps and then in shrinking ones, so a long front costs few looks.
+local function in_order(list, id, number)
+  local low, step, growing = 0, 1, true
+  while step >= 1 do
+    local other = call('LINDEX', list, low + step - 1)
+    local theirs = other and redis.pcall('HGET', record(other), 'nr')
+    theirs = type(theirs) == 'string' and tonumber(theirs)
+    if theirs and theirs <= number then
+      low = low + step
+    else
+      growing = false
+    end
+    step = growing and step * 2 or math.floor(step / 2)
+  end
+  if low == 0 then
+    call('LPUSH', list, id)
+  else
+    local pivot = call('LINDEX', list, low)
+    if pivot then call('LINSERT', list, 'BEFORE', pivot, id) else call('RPUSH', list, id) end
+  end
+end
+
+-- Puts a run into its queue, in front when it had its turn before, and rings. Raises when the key
+-- is no list.
+local function push(id, queue, priority, front)
+  local list = P .. 'q:' .. queue .. ':' .. priority
+  if front then
+    local v = call('HMGET', record(id), 'nr', 'ct')
+    in_order(list, id, turn(id, v[1], v[2]))
+  else
+    call('RPUSH', list, id)
+  end
+  call('HSET', record(id), 's', 'q')
+  ring(queue)
+end
+
+-- Adds a member to the timetable, or moves it to an earlier time; wakes a promoter when it became
+-- the earliest.
+local function due_at(member, ms)
+  if call('ZADD', P .. 'due', 'LT', 'CH', ms, member) == 0 then return end
+  local first = call('ZRANGE', P .. 'due', 0, 0)
+  if first[1] == member then ring('@due') end
+end
+
+-- Parks a run for a limit (→ p), and has the limit looked at then.
+local function wait_for(limit, id, number, again)
+  in_order(P .. 'pk:' .. limit, id, number)
+  call('HSET', record(id), 's', 'p', 'pl', limit)
+  pcall(due_at, '!' .. limit, again)
+end
+
+-- Parks a run whose queue or line is a key of another type, as for the size of its queue, until
+-- that is mended.
+local SOON, LATER = 1000, 60000
+local function wait_aside(id, queue, number) wait_for('q:' .. queue, id, number, NOW + LATER) end
+
+-- Makes a run ready (→ q).
+local function ready(id, queue, priority, front)
+  if pcall(push, id, queue, priority, front) then return end
+  local v = call('HMGET', record(id), 'nr', 'ct')
+  wait_aside(id, queue, turn(id, v[1], front and v[2]))
+end

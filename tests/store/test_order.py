@@ -1,0 +1,134 @@
+"""Whoever had to come back keeps its place: among those let through, put back and parked again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from store_world import new_run
+
+from jobctl.store import transitions
+
+if TYPE_CHECKING:
+    from store_world import World
+
+
+def submitted(world: World, count: int, **options: object) -> list[str]:
+    runs = [new_run(**options) for _ in range(count)]
+    world.run(transitions.submit(world.keys, runs))
+    return [run.request.id for run in runs]
+
+
+def ready(world: World, priority: int = 5) -> list[str]:
+    found = world.raw("LRANGE", world.keys.queue("default", priority), 0, -1)
+    return [item.decode() for item in found]
+
+
+def parked(world: World, limit: str = "l:db") -> list[str]:
+    return [item.decode() for item in world.raw("LRANGE", world.keys.parked(limit), 0, -1)]
+
+
+def let_through(world: World, count: int) -> list[str]:
+    """Park ``count`` runs for l:db and let all of them through again, then fill the limit."""
+    world.limits(l_db=0)
+    ids = submitted(world, count, limits="l:db")
+    assert world.claim(count) == []
+    assert parked(world) == ids
+    world.limits(l_db=count)
+    assert ready(world) == ids
+    others = submitted(world, count, limits="l:db", priority=9)
+    for _ in range(count):
+        world.claim(1)
+    assert [world.state(run_id) for run_id in others] == ["c"] * count
+    return ids
+
+
+@pytest.mark.parametrize("want", [1, 100])
+@pytest.mark.parametrize("count", [2, 5, 40])
+def test_runs_whose_slots_others_took_are_parked_in_their_old_order(
+    world: World, count: int, want: int
+) -> None:
+    ids = let_through(world, count)
+    assert world.claim(want) == []
+    world.until(lambda: world.claim(want) == [] and not ready(world))
+    assert parked(world) == ids
+
+
+def test_runs_parked_again_are_ahead_of_those_that_wait_for_the_first_time(world: World) -> None:
+    ids = let_through(world, 3)
+    late = submitted(world, 2, limits="l:db")
+    world.claim(10)
+    assert parked(world) == [*ids, *late]
+
+
+def test_runs_parked_again_one_by_one_come_between_those_that_are_back(world: World) -> None:
+    ids = let_through(world, 4)
+    world.raw("DEL", world.keys.queue("default", 5))
+    for run_id in (ids[3], ids[0], ids[2], ids[1]):
+        world.raw("RPUSH", world.keys.queue("default", 5), run_id)
+        assert world.claim(1) == []
+    assert parked(world) == ids
+
+
+def test_run_parked_for_a_second_limit_is_ahead_of_later_ones(world: World) -> None:
+    world.limits(l_a=0, l_b=0)
+    (both,) = submitted(world, 1, limits="l:a l:b")
+    world.claim()
+    later = submitted(world, 2, limits="l:b")
+    world.claim(5)
+    world.limits(l_a=1)
+    world.claim(5)
+    assert parked(world, "l:b") == [both, *later]
+
+
+def test_hundreds_let_through_one_by_one_stay_in_order(world: World) -> None:
+    world.limits(l_db=0)
+    ids = submitted(world, 70, limits="l:db")
+    world.claim(70)
+    for size in range(1, 71):
+        world.limits(l_db=size)
+        world.raw("ZREM", world.keys.due, "!l:db")
+    assert ready(world) == ids
+    assert world.claim(70) == ids
+
+
+def test_released_run_does_not_part_those_let_through_before_and_after(world: World) -> None:
+    world.limits(l_db=0)
+    ids = submitted(world, 3, limits="l:db")
+    (free,) = submitted(world, 1)
+    assert world.claim(4) == [free]
+    world.limits(l_db=1)
+    world.release((free, 1))
+    world.limits(l_db=3)
+    assert [run_id for run_id in ready(world) if run_id in ids] == ids
+    assert sorted(world.claim(4)) == sorted([free, *ids])
+
+
+def test_released_run_is_in_front_of_what_its_slot_lets_through(world: World) -> None:
+    world.limits(l_db=1)
+    holder, parked_run = submitted(world, 2, limits="l:db")
+    assert world.claim(2) == [holder]
+    world.release((holder, 1))
+    assert ready(world) == [holder, parked_run]
+
+
+def test_released_runs_are_in_front_in_the_order_they_are_named(world: World) -> None:
+    ids = submitted(world, 4)
+    assert world.claim(3) == ids[:3]
+    assert world.release(*((run_id, 1) for run_id in ids[:3])) == ("ok",) * 3
+    assert ready(world) == ids
+
+
+def test_attempt_after_the_first_queues_up_anew(world: World) -> None:
+    world.limits(l_db=1)
+    first, second, third = submitted(world, 3, limits="l:db")
+    world.claim(3)
+    world.settle(first)
+    (claim,) = world.take().claims
+    assert claim.id == second
+    assert world.settle(second, "d", epoch=claim.epoch, delay=0.001) == "d"
+    world.let_pass(0.005)
+    world.promote()
+    assert world.claim(1) == [third]
+    world.claim(1)
+    assert parked(world) == [second]
