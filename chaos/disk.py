@@ -27,7 +27,7 @@ MEGABYTES = 8
     bounded=True,
 )
 def store_disk_full(world: World) -> None:
-    embedded = world.random.random() < 0.5
+    embedded = world.pick("embedded", "shared") == "embedded"
     world.measured["fsync"] = "always, embedded" if embedded else "everysec, shared"
     place = world.directory / ("a/state" if embedded else "disk")
     small_disk(place)
@@ -94,7 +94,7 @@ def state_disk_full(world: World) -> None:
     a = world.host("a", jobs=loud)
     held = world.submit_many([("work", ("x",)), ("work", ("x", 5))])
     world.wait_started(*held)
-    ballast = fill(place, leave=world.random.choice([0, 4096, 65536]))
+    ballast = fill(place, leave=world.pick(0, 4096, 65536))
     noisy = world.submit_many([("loud", ()), ("work", (0.1,)), ("loud", ())])
     for record in world.wait_final(*noisy, within=30):
         expect(record["s"] in "kx", f"ended as {record}")
@@ -116,7 +116,7 @@ def state_disk_full(world: World) -> None:
 def store_memory_full(world: World) -> None:
     a = world.host("a", slots=2)
     runs = world.submit_many([("work", (0.2,)), ("again", (0, "2:5"))] * 10)
-    limit = world.random.choice(["1", "900kb", "1mb"])
+    limit = world.pick("1", "900kb", "1mb")
     world.raw("CONFIG", "SET", "maxmemory", limit)
     for words in (("work", "0"), ("only", "1"), ("again", "0", "--in", "1s")):
         refused = a.call("submit", *words, "--store-wait", "0")
@@ -135,7 +135,7 @@ def store_memory_full(world: World) -> None:
     bounded=True,
 )
 def store_evicts(world: World) -> None:
-    policy = world.random.choice(["allkeys-lru", "allkeys-lfu", "volatile-ttl", "allkeys-random"])
+    policy = world.pick("allkeys-lru", "allkeys-lfu", "volatile-ttl", "allkeys-random")
     world.start_store("--maxmemory", "64mb", "--maxmemory-policy", policy)
     a = world.host("a", start=False)
     daemon = a.start(ready=False)

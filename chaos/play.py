@@ -42,7 +42,7 @@ def play(fault: Fault, seed: int, directory: Path) -> Verdict:
         verdict.verdict, verdict.reason = SKIPPED, "; ".join(reasons)
         return verdict
     watch = Stopwatch()
-    world = World(seed, directory)
+    world = World(seed, directory, number=fault.number)
     try:
         fault.play(world)
         check.after(world)

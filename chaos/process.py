@@ -65,7 +65,7 @@ def restarted_at_once(world: World) -> None:
     world.wait_begun(*runs)
     world.wait_started(*runs)
     pids = {line.run: line.pid for line in world.executions.lines(word="begin")}
-    kinds = world.random.choice(["supervisor", "both", "pools", "keepers too"])
+    kinds = world.pick("supervisor", "both", "pools", "keepers too")
     for _ in range(world.random.randint(1, 3)):
         crash(world, a, kinds)
     world.go("x")
@@ -110,7 +110,7 @@ def taken_over(world: World) -> None:
     world.wait_begun(run, single)
     world.wait_started(run, single)
     victims = [world.supervisor(a), *world.pools(a)]
-    if world.random.random() < 0.5:
+    if world.pick("all", "keepers stay") == "all":
         victims += world.keepers(a)
     kill_all(victims)
     a.daemons[-1].wait()
@@ -163,7 +163,7 @@ def killed_before_answer(world: World) -> None:
     runs = world.submit_many([("again", (0.1, "2:5")), ("work", (0.1, 3))])
     met(a, rule)
     (world.directory / "rules").unlink()
-    if world.random.random() < 0.5:
+    if world.pick("supervisor too", "pool") == "supervisor too":
         crash(world, a, "both")
     world.expect_state(runs[0], "k", at="2")
     world.expect_state(runs[1], "x", rc="3", at="1")

@@ -26,7 +26,7 @@ def told_to_end(world: World) -> None:
     )
     waiting = world.submit_many([("work", (0,))] * 6)
     world.wait_begun(short, long, third, fourth)
-    how = world.random.choice(["once", "twice", "storm"])
+    how = world.pick("once", "twice", "storm")
     daemon = a.daemons[-1]
     watch = Stopwatch()
     for _ in range({"once": 1, "twice": 2, "storm": 40}[how]):
@@ -64,13 +64,12 @@ def stopped_and_continued(world: World) -> None:
     world.wait_begun(plain, strict, single)
     world.wait_started(plain, strict, single)
     frozen = [world.supervisor(a)]
-    pools_too = world.random.random() < 0.7
-    if pools_too:
+    world.measured["stopped"] = what = world.pick("all", "supervisor")
+    if what == "all":
         frozen += world.pools(a)
     b = world.host("b")
     for process in frozen:
         process.suspend()
-    world.measured["stopped"] = "supervisor and pools" if pools_too else "supervisor"
     watch = Stopwatch()
     world.wait_begun(plain, strict, times=2, within=TAKEOVER)
     world.measured["taken over after s"] = watch.seconds

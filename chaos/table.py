@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     Play = Callable[[World], None]
 
-MODULES = ("process", "signals", "store", "disk")
+MODULES = ("process", "signals", "store", "disk", "limits", "hostile")
 """Modules of this package that register faults."""
 PATIENCE = 240.0
 """Seconds after which a play that has not ended counts as failed."""
@@ -105,7 +106,7 @@ def writable_cgroup() -> Path | None:
     if os.geteuid() != 0:
         return None
     for place in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")):
-        probe = place / f"chaos-probe-{os.getpid()}"
+        probe = place / f"chaos-probe-{os.getpid()}-{threading.get_ident()}"
         try:
             probe.mkdir()
         except OSError:

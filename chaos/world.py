@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from jobctl.model.admission import NewRun
 
+T = TypeVar("T")
+
 TTL = 30.0
 """Seconds after which a silent supervisor is dead to the others."""
 TAKEOVER = TTL + 20.0
@@ -46,14 +48,15 @@ TAKEOVER = TTL + 20.0
 class World:
     """What one play of a fault works with; ``seed`` feeds :attr:`random`."""
 
-    def __init__(self, seed: int, directory: Path, *, options: Iterable[str] = ()) -> None:
-        """``options`` are words of the shared store's command line; it starts with the first host."""
+    def __init__(self, seed: int, directory: Path, *, number: int = 0) -> None:
+        """Make it for fault ``number``; the shared store starts with the first host that uses it."""
         self.seed = seed
-        self.random = random.Random(seed)
+        self.random = random.Random(f"{number}.{seed}")
+        self._turn = seed
         self.directory = directory
         self.binary = find_binary(os.environ.get("JOBCTL_TEST_STORE"))
         (directory / "store").mkdir()
-        self.server = Server(self.binary, *options, directory=directory / "store")
+        self.server = Server(self.binary, directory=directory / "store")
         self.url = self.server.url
         """Where hosts look for the store, unless :meth:`host` is told otherwise."""
         self.started = False
@@ -79,6 +82,11 @@ class World:
         """Whether runs exist that the world did not submit: schedules, or answers that were lost."""
         self.addresses: Address | None = None
         self._sessions: dict[str, Session] = {}
+
+    def pick(self, *options: T) -> T:
+        """Return one of ``options``: successive seeds take turns, so that few cover all of them."""
+        self._turn, index = divmod(self._turn, len(options))
+        return options[index]
 
     # --- the store ---
 
