@@ -184,6 +184,8 @@ class Oracle:
     def _counts(self, finding: str) -> bool:
         if any(f"{name} is a " in finding for name in self.foreign):
             return False
+        if finding.endswith("no bell") and any(name.startswith("b:") for name in self.foreign):
+            return False
         if any(stray in finding for stray in self.strays):
             return False
         return not any(finding.startswith(f"limit {limit} of ") for limit in self.lowered)
