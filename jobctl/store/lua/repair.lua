@@ -69,7 +69,7 @@ function CONTAIN.q(r, absent)
   end)
 end
 function CONTAIN.p(r, absent)
-  if not r.pl or not has_limit(r, r.pl) then return requeue(r) end
+  if not r.pl or not (has_limit(r, r.pl) or r.pl == 'q:' .. r.q) then return requeue(r) end
   one_entry(P .. 'pk:' .. r.pl, r.id, absent, function()
     call('RPUSH', P .. 'pk:' .. r.pl, r.id)
     add('parked it again')

@@ -80,7 +80,8 @@ def containers(census: Census) -> Iterator[Finding]:
                 absent=expected not in found,
             )  # fmt: skip
             yield from _elsewhere(run_id, expected, found)
-        if run.s == "p" and run.pl not in run.lm.split():
+        # Under its queue's own name waits what could not be queued, for a key of another type.
+        if run.s == "p" and run.pl not in (*run.lm.split(), f"q:{run.q}"):
             yield _of_run(
                 Kind.CONTAINER,
                 run_id,
