@@ -130,7 +130,8 @@ def _decided(world: World, host: str) -> int:
     found = 0
     for n in range(SCHEDULES):
         entry = world.raw("LRANGE", world.keys.schedule_history(f"s{n}"), 0, 0)[0]
-        found += entry.split(b"|")[5].startswith(host.encode() + b"~")
+        who = entry.split(b"|")[5].decode()
+        found += who == host or who.startswith(f"{host}~")
     return found
 
 
