@@ -76,6 +76,10 @@ class World:
         """Runs that need not end."""
         self.may_say: list[str] = []
         """Findings about the store that are part of the fault: words they contain."""
+        self.set_back = False
+        """Whether records may know of fewer executions than there were: the store is a backup."""
+        self.foreign = False
+        """Whether the store has what is not jobctl's: only findings that name an accepted run count."""
         self.silent: set[str] = set()
         """Jobs that do not tell of their executions."""
         self.strangers = False
@@ -160,19 +164,26 @@ class World:
         settings: str = "",
         slots: int = 4,
         embedded: bool = False,
+        signed: bool = False,
         start: bool = True,
         **environment: str,
     ) -> Host:
         """Return a host with :data:`chaos.jobs.JOBS` and ``jobs`` more, by default with its daemon ready.
 
-        ``settings`` are lines of ``[jobctl]``; ``environment`` is for daemon and commands.
+        ``settings`` are lines of ``[jobctl]``; ``environment`` is for daemon and commands. With
+        ``signed``, all hosts have one key file; an embedded store signs anyway.
         """
         place = self.directory / name
         place.mkdir(exist_ok=True)
         host = Host(directory=place, name=name, redis=None if embedded else self.url)
         host.extra.update(environment)
         self.hosts[name] = host
+        key_file = self.directory / "signing.keys"
+        if signed:
+            jobs += f'\n[security]\nkey_file = "{key_file}"\n'
         self.configure(host, jobs=jobs, settings=settings, slots=slots)
+        if signed and not key_file.exists():
+            host.run("keys", "init", "--file", str(key_file))
         if not embedded and not self.started and self.url == self.server.url and start:
             self.start_store()
         if start:
