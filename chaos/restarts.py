@@ -207,6 +207,7 @@ def options() -> argparse.Namespace:
 def main() -> int:
     """Restart; the exit code is 1 when something broke."""
     chosen = options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it cleans up
     directory = Path(tempfile.mkdtemp(prefix="jcw"))
     os.environ["HOME"] = os.environ["XDG_CACHE_HOME"] = str(directory)
     result = Result()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -183,6 +184,7 @@ def main() -> int:
     """Soak; the exit code is 1 when something broke."""
     chosen = options()
     least, _, most = chosen.every.partition("-")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it cleans up
     directory = Path(tempfile.mkdtemp(prefix="jcw"))
     os.environ["HOME"] = os.environ["XDG_CACHE_HOME"] = str(directory)
     story = Story(chosen.seed, chosen.minutes)
