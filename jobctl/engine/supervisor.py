@@ -30,7 +30,7 @@ from jobctl.engine.roster import stray_exits
 from jobctl.engine.standing import Standing
 from jobctl.engine.succession import code_version
 from jobctl.engine.watchdog import Watchdog
-from jobctl.errors import JobctlError
+from jobctl.errors import ExitCode, JobctlError
 from jobctl.model.admission import limit_sizes
 from jobctl.store import membership, transitions
 from jobctl.store.aio import AsyncStore
@@ -39,7 +39,7 @@ from jobctl.store.watch import watch_group
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from jobctl.clock import Clock
     from jobctl.engine.roster import PoolFiles
@@ -150,9 +150,8 @@ class Supervisor:
             await self._close()
             self._lock.release()
             signals.leave(replaced=self.replaced)
-        if self._bug is not None:
-            raise self._bug
-        return 0
+        # What a bug was is in the log.
+        return ExitCode.OK if self._bug is None else ExitCode.JOB_FAILED
 
     # Start
 
@@ -173,9 +172,9 @@ class Supervisor:
     async def _open_store(self) -> None:
         if self._embedded is not None:
             await self._embedded.start()
-            self._tasks.append(asyncio.create_task(self._embedded.watch()))
+            self._care_for(self._embedded.watch())
         if self._address.group:
-            self._tasks.append(asyncio.create_task(watch_group(self._store, self._ears)))
+            self._care_for(watch_group(self._store, self._ears))
         await self._patience.wait_ready(shared=self._embedded is None)
 
     def _identity(self) -> Identity:
@@ -206,9 +205,9 @@ class Supervisor:
         self._rendezvous.open()
         self._duties = self._start_duties()
         period = watchdog_period(dict(os.environ))
-        self._tasks.append(asyncio.create_task(self._pet_watchdog(period)))
-        self._tasks.append(asyncio.create_task(self._reap()))
-        self._tasks.append(asyncio.create_task(self._fleet.watch()))
+        self._care_for(self._pet_watchdog(period))
+        self._care_for(self._reap())
+        self._care_for(self._fleet.watch())
         log.info(
             "jobctl %s: supervisor %s is ready (%d jobs, %s)",
             jobctl.__version__, self._sid, len(self._config.jobs),
@@ -216,9 +215,9 @@ class Supervisor:
         )  # fmt: skip
         self.notifier.send("READY=1", f"STATUS={self._status()}")
         if self._burst:
-            self._tasks.append(asyncio.create_task(self._stop_when_idle()))
+            self._care_for(self._stop_when_idle())
         await self._stop.wait()
-        if self.replaced:
+        if self._leaves:
             await self._duties.hand_over()
             self._fleet.let_go()
         elif await self._wind_down(self._duties):
@@ -318,9 +317,7 @@ class Supervisor:
             with contextlib.suppress(JobctlError):
                 await self._store.run(transitions.count(self._keys, "forged"))
 
-        task = asyncio.create_task(count())
-        self._tasks.append(task)
-        task.add_done_callback(self._tasks.remove)
+        self._care_for(count())
 
     def _on_reload(self) -> None:
         if not self._stop.is_set():
@@ -329,7 +326,7 @@ class Supervisor:
     def _on_replace(self) -> None:
         """Begin to replace this process by a new one, which may be of another version."""
         if not self._stop.is_set():
-            self._tasks.append(asyncio.create_task(self._replace()))
+            self._care_for(self._replace())
 
     async def _replace(self) -> None:
         if await self._reloads.readable():
@@ -380,9 +377,26 @@ class Supervisor:
         log.info("going on as supervisor %s", self._sid)
 
     def _on_bug(self, error: BaseException) -> None:
-        log.critical("unexpected error; stopping in order", exc_info=error)
+        """End as if killed: what runs is not to suffer, and the next supervisor goes on with it."""
+        log.critical("unexpected error; this supervisor ends, what runs goes on", exc_info=error)
         self._bug = error
         self._stop.set()
+
+    @property
+    def _leaves(self) -> bool:
+        """Whether pools, what they run, and the store are left to the next supervisor."""
+        return self.replaced or self._bug is not None
+
+    def _care_for(self, work: Coroutine[object, object, None]) -> None:
+        """Do something beside the rest; an error in it is a bug, and no silent one."""
+        task = asyncio.create_task(work)
+        self._tasks.append(task)
+        task.add_done_callback(self._on_task_end)
+
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.remove(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_bug(error)
 
     async def _pet_watchdog(self, period: float | None) -> None:
         while True:
@@ -442,5 +456,5 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._store.close()
         await self._ears.close()
-        if self._embedded is not None and not self.replaced:
+        if self._embedded is not None and not self._leaves:
             await self._embedded.stop()

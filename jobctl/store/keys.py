@@ -25,6 +25,7 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     h:<job>       LIST    final run ids, newest first; hf:<job> failed ones when kept apart
     l:<id>        STREAM  shipped output of a run: a attempt, o offset, d data; expires with it
     bad           LIST    newest 1000 ids whose records could not be understood or trusted
+    aside:<ms>:…  ANY     what `doctor --repair` found under a name of ours; expires in a week
     schema        STRING  how the keys are laid out; a jobctl that knows only an older one keeps off
     latest        HASH    job → id of its latest run; @last → the last of all
     n             HASH    counters: submitted, ticks, rescued, retried, bad, forged, replayed,

@@ -372,3 +372,34 @@ def test_nothing_is_left_open_in_keepers_and_attempts(host: Host) -> None:
         ]
     go(host, 0)
     host.wait_state(run_id)
+
+
+SABOTAGE = """
+import os, jobctl.engine.supervisor as module
+def reap_orphans(*_):
+    if os.path.exists("sabotage"):
+        raise RuntimeError("made on purpose")
+module.reap_orphans = reap_orphans
+"""
+
+
+def test_a_bug_in_the_supervisor_is_survived_like_its_death(host: Host) -> None:
+    written(host)
+    (host.directory / "site").mkdir()
+    (host.directory / "site" / "sitecustomize.py").write_text(SABOTAGE)
+    host.extra["PYTHONPATH"] = str(host.directory / "site")
+    daemon = host.start()
+    run_id = host.submit("long", "0")
+    before = host.wait_state(run_id, "running")
+
+    (host.directory / "sabotage").touch()
+    assert daemon.wait(30) == 1
+    assert "what runs goes on" in host.log
+    (host.directory / "sabotage").unlink()
+    assert psutil.pid_exists(before["pid"])
+    host.start()
+    assert host.inspect(run_id)["pid"] == before["pid"]
+    (host.directory / "go.0").touch()
+
+    run = host.wait_state(run_id)
+    assert (run["state"], run["attempt"]) == ("succeeded", 1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobctl.errors import JobctlError
+from jobctl.store import membership
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +81,24 @@ def test_run_that_comes_back_to_a_foreign_queue_waits_until_that_is_mended(
     assert world.state(run_id) == "p"
     mend(world, QUEUE)
     assert world.claim(5) == [run_id]
+
+
+def test_due_run_whose_siblings_cannot_be_known_is_looked_at_again(world: World) -> None:
+    run_id = world.submit(start_in=60, overlap="s")
+    world.raw("ZADD", world.keys.due, 1, run_id)
+    spoil(world, "live:j")
+    world.promote()
+    assert world.state(run_id) == "d"
+    mend(world, "live:j")
+    assert world.claim() == [run_id]
+
+
+def test_beat_counts_in_spite_of_a_foreign_claim_set(world: World) -> None:
+    spoil(world, "own:h1~a/p.1")
+    owners = ["h1~a/p.1", "h1~a/p.2"]
+    reply = world.run(membership.beat(world.keys, supervisor="h1~a", load="", owners=owners))
+    assert (reply.fenced, reply.owned) == (False, (-1, 0))
+    mend(world, "own:h1~a/p.1")
 
 
 def test_many_runs_of_a_foreign_queue_keep_their_order(world: World) -> None:

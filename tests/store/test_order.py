@@ -70,6 +70,18 @@ def test_runs_parked_again_one_by_one_come_between_those_that_are_back(world: Wo
     assert parked(world) == ids
 
 
+def test_strays_in_a_line_do_not_change_its_order(broken_world: World) -> None:
+    world = broken_world
+    world.limits(l_db=0)
+    ids = []
+    for _ in range(6):
+        ids += submitted(world, 1, limits="l:db")
+        world.claim()
+        world.raw("LPUSH", world.keys.parked("l:db"), "stray1")
+        world.raw("RPUSH", world.keys.parked("l:db"), "stray2")
+    assert [run_id for run_id in parked(world) if run_id in ids] == ids
+
+
 def test_run_parked_for_a_second_limit_is_ahead_of_later_ones(world: World) -> None:
     world.limits(l_a=0, l_b=0)
     (both,) = submitted(world, 1, limits="l:a l:b")

@@ -5,7 +5,7 @@
 -- KEYS[1]  prefix
 -- ARGV     supervisor id, its load as text, the last beat whose answer it got ("" = take messages
 --          off at once), then its owner ids …
--- Returns  {status, now, messages, beat, then per owner id the size of its own set}
+-- Returns  {status, now, messages, beat, then per owner id the size of its own set, -1 for no set}
 --          status 1 = up, -1 = fenced: take a new id; -2 = unknown, the store lost its data
 -- Messages stay until the supervisor names the beat that brought them, so a lost answer loses none.
 local key = P .. 'sup:' .. ARGV[1]
@@ -22,5 +22,8 @@ if ARGV[3] == '' then
 end
 call('HSET', key, 'bt', NOW, 'load', ARGV[2], 'told', told)
 local out = { 1, NOW, messages, beat }
-for i = 4, #ARGV do out[#out + 1] = call('SCARD', P .. 'own:' .. ARGV[i]) end
+for i = 4, #ARGV do
+  local size = redis.pcall('SCARD', P .. 'own:' .. ARGV[i])
+  out[#out + 1] = type(size) == 'number' and size or -1
+end
 return out

@@ -22,15 +22,27 @@ local function turn(id, known, claimed)
   return number
 end
 
+-- True when what is in a list at an index, or the next that really waits there, has a lower number.
+-- Entries of runs that ended or never were may be in between; they are dropped when it is their turn.
+-- In a queue whoever has no number had no turn; in a line everybody has one.
+local STALE_MOST = 16
+local function ahead(list, index, number, letter)
+  for i = index, index + STALE_MOST do
+    local other = call('LINDEX', list, i)
+    if not other then return false end
+    local v = redis.pcall('HMGET', record(other), 's', 'nr')
+    local theirs = tonumber(v[2] or '')
+    if v[1] == letter and (theirs or letter == 'q') then return theirs and theirs <= number end
+  end
+  return true
+end
+
 -- Puts a run into a list whose front is in the order of these numbers, behind all lower ones.
 -- Looks in growing steps and then in shrinking ones, so a long front costs few looks.
-local function in_order(list, id, number)
+local function in_order(list, id, number, letter)
   local low, step, growing = 0, 1, true
   while step >= 1 do
-    local other = call('LINDEX', list, low + step - 1)
-    local theirs = other and redis.pcall('HGET', record(other), 'nr')
-    theirs = type(theirs) == 'string' and tonumber(theirs)
-    if theirs and theirs <= number then
+    if ahead(list, low + step - 1, number, letter) then
       low = low + step
     else
       growing = false
@@ -51,7 +63,7 @@ local function push(id, queue, priority, front)
   local list = P .. 'q:' .. queue .. ':' .. priority
   if front then
     local v = call('HMGET', record(id), 'nr', 'ct')
-    in_order(list, id, turn(id, v[1], v[2]))
+    in_order(list, id, turn(id, v[1], v[2]), 'q')
   else
     call('RPUSH', list, id)
   end
@@ -69,7 +81,7 @@ end
 
 -- Parks a run for a limit (→ p), and has the limit looked at then.
 local function wait_for(limit, id, number, again)
-  in_order(P .. 'pk:' .. limit, id, number)
+  in_order(P .. 'pk:' .. limit, id, number, 'p')
   call('HSET', record(id), 's', 'p', 'pl', limit)
   pcall(due_at, '!' .. limit, again)
 end

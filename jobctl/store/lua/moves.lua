@@ -134,6 +134,10 @@ local function promote_one(id, marker)
     finish(r, 'e', 'deadline')
   elseif not marker and r.s == 'd' then
     if r.lv and not r.at then
+      if type(redis.pcall('SCARD', P .. 'live:' .. r.j)) ~= 'number' then
+        due_at(id, NOW + LATER)
+        return
+      end
       local policy = string.lower(r.lv)
       if overlap(r.j, policy, policy ~= r.lv, r.e) then
         r.s = '-' -- its entry is gone already

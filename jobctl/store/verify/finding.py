@@ -109,6 +109,8 @@ class Finding:
     """Id of the run concerned, empty when there is none."""
     mend: tuple[str, ...] = field(default=(), compare=False)
     """What ``repair.lua`` is to look at, see there; empty when nothing can be done in the store."""
+    since: int = field(default=0, compare=False)
+    """When the run was submitted, in epoch ms; 0 when unknown."""
 
     def __str__(self) -> str:
         return self.what

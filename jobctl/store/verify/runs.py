@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobctl.store.verify.census import index, shown
@@ -17,23 +18,27 @@ SHORT = 2000
 """Entries of a list up to which a run that leaves it takes its entry along, see ``common.lua``."""
 
 
-def _of_run(kind: Kind, run_id: str, rest: str) -> Finding:
-    return Finding(
-        kind, f"r:{shown(run_id)}", f"run {shown(run_id)} {rest}", run_id, ("run", run_id)
-    )
+def _of_run(kind: Kind, run_id: str, run: RunFacts, rest: str, *, absent: bool = False) -> Finding:
+    """``absent``: the run was not in its container, so it need not be searched there."""
+    mend = ("run", run_id, "absent") if absent else ("run", run_id)
+    what = f"run {shown(run_id)} {rest}"
+    return Finding(kind, f"r:{shown(run_id)}", what, run_id, mend, _number(run.t))
 
 
 def records(census: Census) -> Iterator[Finding]:
     """Each record is readable, and a claim has an owner and an epoch."""
+    owners = index(census.owned)
     for run_id, run in census.runs.items():
         if not run.known:
-            yield _of_run(Kind.RECORD, run_id, "has no known state")
+            yield _of_run(Kind.RECORD, run_id, run, "has no known state")
         elif not (run.j and run.q and run.p.isdigit() and len(run.p) == 1) and run.s != "x":
-            yield _of_run(Kind.RECORD, run_id, "lacks a job, a queue or a priority")
-        elif run.ep and not run.ep.isdigit():
-            yield _of_run(Kind.RECORD, run_id, "has an epoch that is no number")
+            yield _of_run(Kind.RECORD, run_id, run, "lacks a job, a queue or a priority")
+        elif run.ep and not run.ep.isdigit() and run.s != "x":
+            yield _of_run(Kind.RECORD, run_id, run, "has an epoch that is no number")
         elif run.claimed and not (run.o and _number(run.ep)):
-            yield _of_run(Kind.CLAIM, run_id, "is claimed without an owner or an epoch")
+            finding = _of_run(Kind.CLAIM, run_id, run, "is claimed without an owner or an epoch")
+            # In whose set it still is, that owner has it.
+            yield replace(finding, mend=("run", run_id, "", *owners.get(run_id, ())[:1]))
         else:
             yield from _counts(run_id, run)
 
@@ -64,19 +69,27 @@ def containers(census: Census) -> Iterator[Finding]:
     where = _whereabouts(census)
     for run_id, run in census.unfinished():
         expected, found = container(run), Counter(where.get(run_id, ()))
+        nobody_has_it = run.claimed and not run.o
+        if nobody_has_it:
+            continue
         if expected is not None and found != Counter({expected: 1}):
             places = {shown(place): times for place, times in found.items()}
             yield _of_run(
-                Kind.CONTAINER, run_id,
+                Kind.CONTAINER, run_id, run,
                 f"in state {run.s} is in {places}, must be once in {shown(expected)}",
+                absent=expected not in found,
             )  # fmt: skip
             yield from _elsewhere(run_id, expected, found)
-        if run.s == "p" and run.pl not in run.lm.split():
+        # Under its queue's own name waits what could not be queued, for a key of another type.
+        if run.s == "p" and run.pl not in (*run.lm.split(), f"q:{run.q}"):
             yield _of_run(
-                Kind.CONTAINER, run_id, f"is parked for {run.pl!r}, which it does not need"
+                Kind.CONTAINER,
+                run_id,
+                run,
+                f"is parked for {run.pl!r}, which it does not need",
             )
         if run.xp and not run.at and run.s in "dqpw" and f"^{run_id}" not in census.due:
-            yield _of_run(Kind.EXPIRY, run_id, "has an expiry that nothing would carry out")
+            yield _of_run(Kind.EXPIRY, run_id, run, "has an expiry that nothing would carry out")
     yield from _dangling(census, where)
 
 
@@ -160,7 +173,9 @@ def limits(census: Census) -> Iterator[Finding]:
             what = f"limit {shown(limit)} is held by {shown(run_id)}, which does not run"
             yield Finding(Kind.HOLDER, key, what, run_id, ("c", limit, run_id))
         for run_id in need - held:
-            yield _of_run(Kind.HOLDER, run_id, f"runs without its limit {shown(limit)}")
+            yield _of_run(
+                Kind.HOLDER, run_id, census.runs[run_id], f"runs without its limit {shown(limit)}"
+            )
         size = "1" if limit.startswith("o:") else census.limits.get(limit, "")
         if size.isdigit() and len(held & need) > int(size):
             what = f"limit {shown(limit)} of {size} has {len(held & need)} holders"
@@ -188,11 +203,11 @@ def locks(census: Census) -> Iterator[Finding]:
     for run_id, run in unfinished.items():
         if run.uq and census.unique.get(run.uq) != run_id:
             what = f"is not protected by its unique lock {shown(run.uq)}"
-            yield _of_run(Kind.LOCK, run_id, what)
+            yield _of_run(Kind.LOCK, run_id, run, what)
         due_later = run.s == "d" and not run.at
         if run.lv and not due_later and run_id not in live.get(run.j, ()):
             yield _of_run(
-                Kind.LOCK, run_id, f"is missing among the unfinished runs of {shown(run.j)}"
+                Kind.LOCK, run_id, run, f"is missing among the unfinished runs of {shown(run.j)}"
             )
 
 
@@ -205,15 +220,17 @@ def ends(census: Census) -> Iterator[Finding]:
     for run_id, run in census.runs.items():
         if run.final:
             if run.endless:
-                yield _of_run(Kind.ENDED, run_id, "has ended and its record would stay for ever")
+                yield _of_run(
+                    Kind.ENDED, run_id, run, "has ended and its record would stay for ever"
+                )
             if run_id not in seen and run.rs != "bad_payload":
                 yield Finding(
                     Kind.ENDED, f"r:{run_id}", f"run {run_id} has ended and no history knows it",
-                    run_id, ("h", run_id),
+                    run_id, ("h", run_id), _number(run.t),
                 )  # fmt: skip
         elif run.known:
             if not run.endless:
-                yield _of_run(Kind.ENDED, run_id, "has not ended and its record would expire")
+                yield _of_run(Kind.ENDED, run_id, run, "has not ended and its record would expire")
             if run_id in seen:
                 yield _in_history(run_id, seen[run_id], "is in a history and has not ended")
 

@@ -1,0 +1,96 @@
+"""Schedules: several supervisors decide the same instants, late, twice and with old settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobctl.store import transitions
+from tests.fuzz.cast import JOBS, SCHEDULED, Schedule
+from tests.fuzz.wire import Wire
+from tests.store.store_world import new_run
+
+if TYPE_CHECKING:
+    from jobctl.store.blocking import BlockingStore
+
+EVERY = 0.010
+"""Seconds between a schedule's instants."""
+
+
+class Timing(Wire):
+    def __init__(self, store: BlockingStore, seed: int) -> None:
+        super().__init__(store, seed)
+        self.schedules = [
+            Schedule(f"{job}.1", job, most=5 if job == "plain" else None) for job in SCHEDULED
+        ]
+        self.boots = 0
+        self.booted: set[tuple[str, str]] = set()
+        for schedule in self.schedules:
+            self.introduce(schedule)
+
+    def introduce(self, schedule: Schedule) -> None:
+        names = {schedule.name: schedule.generation}
+        for _ in range(2):
+            (schedule.last,) = self.carry_out(transitions.introduce_schedules(self.keys, names))
+
+    def tick(self) -> None:
+        schedule = self.random.choice(self.schedules)
+        instant = schedule.last + self.random.choice((1, 1, 2)) * EVERY
+        early = self.random.random() < 0.1
+        if early:
+            instant += 60
+        missed = self.random.random() < 0.2
+        options = {"queue": "default", **JOBS[schedule.job]}
+        run = None if missed else new_run(job=schedule.job, **options)
+        if run is not None:
+            self.ids.append(run.request.id)
+        call = transitions.tick(
+            self.keys,
+            schedule=schedule.name,
+            generation=schedule.generation,
+            previous=schedule.last,
+            instant=instant,
+            following=instant + EVERY,
+            kind="missed" if missed else "fire",
+            who="h1",
+            run=run,
+            max_runs=schedule.most,
+        )
+        reply = self.send(call)
+        if early:
+            assert reply is None or reply.answer.kind in ("early", "moved")
+        if reply is not None and reply.answer.kind != "early":
+            assert reply.last is not None
+            schedule.last = reply.last
+        if reply is None:
+            # Whoever does not know reads what was decided.
+            last = self.world.raw("HGET", self.keys.schedule(schedule.name), "last")
+            schedule.last = float(last) / 1000
+
+    def boot(self) -> None:
+        """Each host fires once per boot, however often it says that it booted."""
+        schedule, host = self.random.choice(self.schedules), self.random.choice(("a", "b"))
+        self.boots += self.random.random() < 0.3
+        boot_id = str(self.boots)
+        run = new_run(job=schedule.job, **JOBS[schedule.job])
+        self.ids.append(run.request.id)
+        call = transitions.boot(
+            self.keys, schedule=schedule.name, host=host, boot_id=boot_id, who=host, run=run
+        )
+        reply = self.carry_out(call)
+        if reply is None:
+            return
+        known = (f"{schedule.name} {host}", boot_id)
+        assert (reply.kind == "moved") == (known in self.booted)
+        self.booted.add(known)
+
+    def reload(self) -> None:
+        """The rule of a schedule changes: what was decided by the old one is not decided again."""
+        schedule = self.random.choice(self.schedules)
+        old, schedule.generation = schedule.generation, str(int(schedule.generation) + 1)
+        before = schedule.last
+        self.introduce(schedule)
+        call = transitions.tick(
+            self.keys, schedule=schedule.name, generation=old, previous=before,
+            instant=before + EVERY, following=None, kind="missed", who="h1", run=None,
+        )  # fmt: skip
+        assert self.carry_out(call).answer.kind == "foreign"
