@@ -17,7 +17,7 @@ import psutil
 from chaos.executions import Executions
 from chaos.jobs import jobs_toml
 from chaos.processes import having, is_attempt, kill_all
-from chaos.waits import expect, until
+from chaos.waits import Stopwatch, expect, until
 from jobctl.client.open import Session
 from jobctl.client.sending import AWAY, Receipt, send_many
 from jobctl.client.submit import Wish, prepare
@@ -262,6 +262,13 @@ class World:
                 f"the start of {run} in the store",
                 within=within,
             )
+
+    def wait_work(self, *, within: float) -> float:
+        """Return after how many seconds a new run was executed; fail after ``within``."""
+        watch = Stopwatch()
+        run = self.submit("work", 0)
+        until(lambda: self.executions.count(run, "end") > 0, "a new run is done", within=within)
+        return watch.seconds
 
     def wait_final(self, *runs: str, within: float = 90.0) -> list[dict[str, str]]:
         """Return the raw records of runs once all are final."""
