@@ -68,6 +68,8 @@ def in_store(world: World) -> list[str]:
     """I1, I2, I4 and I5 as the store shows them, twice in a row."""
     with world.connect() as store:
         found = confirmed(store, world.keys)
+    if world.foreign:
+        found = [one for one in found if any(run in one for run in world.accepted)]
     return [one for one in found if not any(words in one for words in world.may_say)]
 
 
@@ -88,7 +90,7 @@ def in_log(world: World) -> list[str]:
         wrong += [f"{run} ran and was never accepted" for run in begun.keys() - world.accepted]
     for run, record in records.items():
         most = int(record.get("at", 0)) + int(record.get("cl", 0))
-        if begun[run] > most:
+        if begun[run] > most and not world.set_back:
             wrong.append(f"{run} ran {begun[run]} times, its record knows of {most}")
         told = record.get("j") not in world.silent
         if record.get("s") == "k" and run in world.accepted and told and not ended[run]:

@@ -54,7 +54,7 @@ def play(fault: Fault, seed: int, directory: Path) -> Verdict:
         verdict.verdict, verdict.reason = BROKEN, traceback.format_exc(limit=-4)
     if verdict.verdict == BROKEN:
         verdict.log = "\n".join(
-            f"--- {host.name}\n{host.log[-3000:]}" for host in world.hosts.values()
+            f"--- {host.name}\n{host.log[-2000:]}" for host in world.hosts.values()
         )
     verdict.measured = world.measured
     verdict.seconds = watch.seconds

@@ -29,8 +29,10 @@ def met(host: Host, rule: str, *, within: float = 30.0) -> None:
     "the run starts elsewhere within TTL + 20 s, its attempt is the first",
 )
 def killed_after_claim(world: World) -> None:
-    rule = "pool:after:claim=stop@1"
-    a = world.host("a", JOBCTL_FAILPOINTS=rule)
+    rule = "pool:after:claim=stop"
+    a = world.host("a", JOBCTL_FAILPOINTS_FILE=str(world.directory / "rules"))
+    world.wait_work(within=10)
+    (world.directory / "rules").write_text(rule)
     jobs = world.random.choices(["work", "again", "once", "pair", "only"], k=3)
     runs = world.submit_many([(job, (f"0.{n}",)) for n, job in enumerate(jobs)])
     met(a, rule)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Play = Callable[[World], None]
 
-MODULES = ("process", "signals", "store", "disk", "limits", "hostile")
+MODULES = ("process", "signals", "store", "disk", "limits", "hostile", "data", "hosts", "security")
 """Modules of this package that register faults."""
 PATIENCE = 240.0
 """Seconds after which a play that has not ended counts as failed."""

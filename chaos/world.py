@@ -17,7 +17,7 @@ import psutil
 from chaos.executions import Executions
 from chaos.jobs import jobs_toml
 from chaos.processes import having, is_attempt, kill_all
-from chaos.waits import expect, until
+from chaos.waits import Stopwatch, expect, until
 from jobctl.client.open import Session
 from jobctl.client.sending import AWAY, Receipt, send_many
 from jobctl.client.submit import Wish, prepare
@@ -76,6 +76,10 @@ class World:
         """Runs that need not end."""
         self.may_say: list[str] = []
         """Findings about the store that are part of the fault: words they contain."""
+        self.set_back = False
+        """Whether records may know of fewer executions than there were: the store is a backup."""
+        self.foreign = False
+        """Whether the store has what is not jobctl's: only findings that name an accepted run count."""
         self.silent: set[str] = set()
         """Jobs that do not tell of their executions."""
         self.strangers = False
@@ -160,19 +164,26 @@ class World:
         settings: str = "",
         slots: int = 4,
         embedded: bool = False,
+        signed: bool = False,
         start: bool = True,
         **environment: str,
     ) -> Host:
         """Return a host with :data:`chaos.jobs.JOBS` and ``jobs`` more, by default with its daemon ready.
 
-        ``settings`` are lines of ``[jobctl]``; ``environment`` is for daemon and commands.
+        ``settings`` are lines of ``[jobctl]``; ``environment`` is for daemon and commands. With
+        ``signed``, all hosts have one key file; an embedded store signs anyway.
         """
         place = self.directory / name
         place.mkdir(exist_ok=True)
         host = Host(directory=place, name=name, redis=None if embedded else self.url)
         host.extra.update(environment)
         self.hosts[name] = host
+        key_file = self.directory / "signing.keys"
+        if signed:
+            jobs += f'\n[security]\nkey_file = "{key_file}"\n'
         self.configure(host, jobs=jobs, settings=settings, slots=slots)
+        if signed and not key_file.exists():
+            host.run("keys", "init", "--file", str(key_file))
         if not embedded and not self.started and self.url == self.server.url and start:
             self.start_store()
         if start:
@@ -251,6 +262,13 @@ class World:
                 f"the start of {run} in the store",
                 within=within,
             )
+
+    def wait_work(self, *, within: float) -> float:
+        """Return after how many seconds a new run was executed; fail after ``within``."""
+        watch = Stopwatch()
+        run = self.submit("work", 0)
+        until(lambda: self.executions.count(run, "end") > 0, "a new run is done", within=within)
+        return watch.seconds
 
     def wait_final(self, *runs: str, within: float = 90.0) -> list[dict[str, str]]:
         """Return the raw records of runs once all are final."""

@@ -243,7 +243,7 @@ _jobctl() {
                 --config|-c) _jobctl_files; return ;;
             esac
             if [[ $cur == -* ]]; then
-                _jobctl_words '--verify --config -c --json --quiet -q --help -h'
+                _jobctl_words '--verify --repair --dry-run --yes -y --config -c --json --quiet -q --help -h'
             else
                 :
             fi ;;

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+WORKERS_MOST = 16
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return twice the processors for ``-n auto``: the suite waits more than it computes."""
+    return min(2 * len(os.sched_getaffinity(0)), WORKERS_MOST)
+
+
 @pytest.fixture(scope="session")
 def server_binary() -> Path:
     """The program that serves the tests; ``JOBCTL_TEST_STORE`` names another one."""

@@ -8,7 +8,7 @@ from itertools import chain
 from jobctl.client.doctor import ERROR, OK, WARNING, Check, local_checks
 from jobctl.client.signature_checks import key_check
 from jobctl.client.store_health import store_checks
-from jobctl.errors import ConfigError, ExitCode, JobctlError
+from jobctl.errors import ConfigError, ExitCode, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,17 +18,22 @@ if TYPE_CHECKING:
     from jobctl.cli.invocation import Invocation
 
 STYLES = {OK: "green", WARNING: "yellow", ERROR: "red"}
-MOST_SHOWN = 200
-"""Findings of ``--verify`` written one by one; ``--json`` has them all."""
 
 
-def doctor(call: Invocation, *, verify: bool) -> int:
-    """Show numbered checks; exit 1 when one of them found an error."""
+def doctor(call: Invocation, *, verify: bool, repair: bool, dry_run: bool, yes: bool) -> int:
+    """Show numbered checks; exit 1 when one of them found an error.
+
+    What ``repair`` mended is no error any more.
+    """
+    if (dry_run or yes) and not repair:
+        raise UsageError("--dry-run and --yes say how to mend: add --repair")
     console = call.console
     body: dict[str, object] = {}
     checks = _checks(call)
-    if verify:
-        checks = chain(checks, _contents(call, body))
+    if verify or repair:
+        from jobctl.cli.verification import content_checks
+
+        checks = chain(checks, content_checks(call, body, repair=repair and not dry_run, yes=yes))
     found = []
     for number, check in enumerate(checks, 1):
         found.append({"number": number, **asdict(check), "remedy": check.remedy or None})
@@ -57,32 +62,6 @@ def _checks(call: Invocation) -> Iterator[Check]:
             detail=first + rest,
             remedy="mend what `jobctl check` shows",
         )
-
-
-def _contents(call: Invocation, body: dict[str, object]) -> Iterator[Check]:
-    """Yield what the store holds that it must not; ``body`` gets it for ``--json``."""
-    from jobctl.cli.verification import examined
-    from jobctl.client.contents import content_checks, plain
-
-    try:
-        audit, processes = examined(call.session)
-    except JobctlError as error:
-        message, _, remedy = str(error).partition("; ")
-        yield Check(name="contents", status=ERROR, detail=message, remedy=remedy)
-        return
-    body["runs_read"], body["keys_read"] = audit.runs, audit.keys
-    body["findings"] = [plain(finding) for finding in (*audit.findings, *processes)]
-    first, *rest = content_checks(audit, processes)
-    yield first
-    if call.console.json:
-        return
-    yield from rest[:MOST_SHOWN]
-    if len(rest) > MOST_SHOWN:
-        yield Check(
-            name="contents", status=first.status,
-            detail=f"{len(rest) - MOST_SHOWN} more are not shown",
-            remedy="jobctl doctor --verify --json has them all",
-        )  # fmt: skip
 
 
 def _show(console: Console, number: int, check: Check) -> None:

@@ -1,11 +1,15 @@
-"""What ``jobctl doctor --verify`` makes of all that the store holds."""
+"""What ``jobctl doctor --verify`` and ``--repair`` make of all that the store holds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from jobctl.client.doctor import ERROR, OK, WARNING, Check
+from jobctl.errors import JobctlError
 from jobctl.store import queries, verify
+from jobctl.store.failures import WRONG_TYPE, first_word
+from jobctl.store.verify import repair as mending
+from jobctl.store.verify.census import shown
 from jobctl.store.verify.finding import Severity
 
 if TYPE_CHECKING:
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from jobctl.client.open import Session
     from jobctl.store.verify import Audit
     from jobctl.store.verify.finding import Finding
+    from jobctl.store.verify.repair import Deed, Repair
 
 CHUNK = 500
 """Runs that are asked for together."""
@@ -27,14 +32,26 @@ def audit(session: Session) -> Audit:
     return verify.audit(session.store, session.keys)
 
 
+def repair(session: Session, found: Audit) -> Repair:
+    """Mend what was found, as far as that can be done in the store; see :func:`audit`."""
+    return mending.repair(session.store, session.keys, found)
+
+
 def claims(session: Session, run_ids: Iterable[str]) -> dict[str, tuple[str, str, str]]:
-    """Return letter, owner and epoch of runs, as :func:`jobctl.store.queries.claim_of` does."""
+    """Return letter, owner and epoch of runs, as :func:`jobctl.store.queries.claim_of` does.
+
+    What has a record that is none counts as unknown.
+    """
     ids = list(dict.fromkeys(run_ids))
     found: dict[str, tuple[str, str, str]] = {}
     for i in range(0, len(ids), CHUNK):
         chunk = ids[i : i + CHUNK]
         calls = [queries.claim_of(session.keys, run_id) for run_id in chunk]
-        found.update(zip(chunk, session.run_many(calls), strict=True))
+        for run_id, reply in zip(chunk, session.try_many(calls), strict=True):
+            if not isinstance(reply, JobctlError):
+                found[run_id] = reply
+            elif first_word(reply.reply) != WRONG_TYPE:
+                raise reply
     return found
 
 
@@ -58,6 +75,23 @@ def content_checks(found: Audit, more: Sequence[Finding] = ()) -> Iterator[Check
         )
 
 
+def repair_checks(done: Repair) -> Iterator[Check]:
+    """Yield how much was mended, then one check a deed."""
+    refused = sum(not deed.done for deed in done.deeds)
+    yield Check(
+        name="repair",
+        status=WARNING if refused else OK,
+        detail=f"{len(done.deeds) - refused} mended, {refused} left alone",
+        remedy="what was left alone mends itself soon: run it again" if refused else "",
+    )
+    for deed in done.deeds:
+        yield Check(
+            name=deed.finding.kind.value,
+            status=OK if deed.done else WARNING,
+            detail=f"{deed.finding.key}: {deed.finding.what}: {deed.done or deed.refused}",
+        )
+
+
 def _counted(findings: int, errors: int) -> str:
     if not findings:
         return "no contradiction"
@@ -67,6 +101,20 @@ def _counted(findings: int, errors: int) -> str:
     return f"{findings} contradiction{plural}{rest}"
 
 
+def body(found: Audit, more: Sequence[Finding] = ()) -> dict[str, object]:
+    """Return the JSON form of an audit."""
+    return {
+        "runs_read": found.runs,
+        "keys_read": found.keys,
+        "findings": [plain(finding) for finding in (*found.findings, *more)],
+    }
+
+
+def plain_deed(deed: Deed) -> dict[str, object]:
+    """Return the JSON form of a deed: the finding, and what was done or why not."""
+    return {**plain(deed.finding), "done": deed.done or None, "refused": deed.refused or None}
+
+
 def plain(finding: Finding) -> dict[str, object]:
     """Return the JSON form of a finding."""
     return {
@@ -74,7 +122,7 @@ def plain(finding: Finding) -> dict[str, object]:
         "invariant": finding.kind.invariant or None,
         "severity": finding.severity.value,
         "key": finding.key,
-        "run": finding.run or None,
+        "run": shown(finding.run) or None,
         "detail": finding.what,
         "remedy": finding.remedy,
         "repairable": bool(finding.mend),

@@ -2,8 +2,8 @@
 
 A supervisor starts this file, and this file starts the pool. It is a child subreaper, so when the
 pool is killed its attempts become children of this process: they go on, and their exit codes are
-kept for whoever takes them over. While the pool lives it waits in one system call; it ends when
-its last child has ended. It knows nothing of runs, and nothing of jobctl: standard library only,
+kept for whoever takes them over. While the pool lives it waits in one system call, and looks
+every two seconds whether a lease has run out; it ends when its last child has ended. It knows nothing of runs, and nothing of jobctl: standard library only,
 for it is started with ``-I -S`` and must be small.
 
 Usage: ``keeper.py EXITS CHANNEL JOURNAL``: the file to write to, and the two descriptors that the
@@ -23,6 +23,9 @@ import time
 SET_CHILD_SUBREAPER = 36
 LOOK_EVERY = 0.25
 """Seconds between two looks at the lease when the pool has died."""
+GUARD_EVERY = 2.0
+"""Seconds between two looks while it lives. Two in a row must find the lease run out: a pool that
+goes on after a stop looks first thing, and it knows better what to write of what it kills."""
 POOL = ("-P", "-m", "jobctl.engine.pool_main")
 
 
@@ -92,17 +95,40 @@ def collect(exits: int, pool: int, lease: str) -> None:
             time.sleep(LOOK_EVERY)
 
 
+def guard(lease: str) -> None:
+    """Enforce the lease also while the pool lives: one that is stopped cannot do it itself."""
+    late = False
+
+    def look(*_: object) -> None:
+        nonlocal late
+        was, late = late, expired(lease)
+        if was and late:
+            enforce(lease)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, GUARD_EVERY, GUARD_EVERY)
+
+
+def expired(lease: str) -> bool:
+    """Return whether there is a lease that nobody has renewed in time."""
+    try:
+        with open(lease, encoding="ascii") as file:
+            return time.clock_gettime(time.CLOCK_BOOTTIME) >= float(file.readline())
+    except (OSError, ValueError):
+        return False
+
+
 def enforce(lease: str) -> None:
     """Kill what must not run on two hosts at once, when nobody has renewed the lease in time.
 
     The file says until when, in seconds since boot, and then the process id and start of each
     leader (:mod:`jobctl.engine.lease`). The pool that follows renews it.
     """
+    if not expired(lease):
+        return
     try:
         with open(lease, encoding="ascii") as file:
-            deadline, *leaders = file.read().split("\n")
-        if time.clock_gettime(time.CLOCK_BOOTTIME) < float(deadline):
-            return
+            _, *leaders = file.read().split("\n")
         for line in leaders:
             pid, start = line.split()
             if start_time(int(pid))[0] == int(start):
@@ -118,7 +144,9 @@ def main(path: str, descriptors: list[int]) -> None:
     ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     exits = os.open(path, flags, 0o600)
-    collect(exits, start_pool(descriptors), path.rpartition(".")[0] + ".lease")
+    pool, lease = start_pool(descriptors), path.rpartition(".")[0] + ".lease"
+    guard(lease)
+    collect(exits, pool, lease)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tests.acceptance.host import Host, wait_until
@@ -24,6 +25,7 @@ def hosts(server: EmbeddedStore) -> Iterator[tuple[Host, Host]]:
             "[pools.default]\nslots = 2\n"
             "[jobs.talk]\ncommand = 'echo one; sleep 2; echo two'\n"
             "[jobs.quick]\ncommand = 'echo quick'\n"
+            "[jobs.strict]\nstrict_single = true\ncommand = 'sleep 60'\n"
             "[jobs.where]\ncommand = 'sleep 0.3; echo here'\n",
             settings=f"namespace = 'ns-{a.directory.name}'",
         )
@@ -85,3 +87,24 @@ def test_submitting_without_any_supervisor_keeps_the_run(hosts: tuple[Host, Host
     a.start()
 
     assert b.wait_state(run_id)["state"] == "succeeded"
+
+
+@pytest.mark.slow
+def test_a_host_without_a_lease_does_not_begin_again_what_it_had_to_kill(
+    hosts: tuple[Host, Host],
+) -> None:
+    """The supervisor stands still, its pool does not: three quick losses would end the run."""
+    a, _ = hosts
+    daemon = a.start()
+    run_id = a.submit("strict")
+    a.wait_state(run_id, "running")
+    psutil.Process(daemon.pid).suspend()
+
+    wait_until(lambda: f"run {run_id} is killed" in a.log, what="it is killed in time")
+    wait_until(lambda: a.inspect(run_id)["state"] == "queued", what="it waits")
+    psutil.Process(daemon.pid).resume()
+
+    wait_until(lambda: a.inspect(run_id)["attempt"] == 2, what="it runs again")
+    a.run("revoke", run_id)
+    assert a.wait_state(run_id)["attempt"] == 2
+    assert a.log.count(f"run {run_id} is killed") == 1

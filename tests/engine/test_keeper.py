@@ -116,6 +116,38 @@ def test_keeper_kills_a_strict_attempt_when_the_lease_has_run_out(kept: Kept) ->
     assert found.status == signal.SIGKILL
 
 
+@pytest.mark.parametrize("kept", ["sleep 60"], indirect=True)
+def test_keeper_kills_a_strict_attempt_of_a_pool_that_was_stopped(kept: Kept) -> None:
+    """A stopped pool keeps no lease, and the others do not know that it is alive."""
+    kept.lease.write_text(f"{since_boot() - 1.0:.3f}\n{kept.job} {kept.start}")
+    os.kill(kept.pool, signal.SIGSTOP)
+
+    deadline = time.monotonic() + 3 * keeper.GUARD_EVERY
+    while read_process(kept.job) is not None and time.monotonic() < deadline:
+        state = Path(f"/proc/{kept.job}/stat").read_text().rpartition(")")[2].split()[0]
+        if state == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the attempt lives")
+
+
+@pytest.mark.parametrize("kept", ["sleep 60"], indirect=True)
+def test_keeper_leaves_a_renewed_lease_alone(kept: Kept) -> None:
+    """At one look it had run out, at the next it had not: the pool was late, and is there."""
+    kept.lease.write_text(f"{since_boot() + keeper.GUARD_EVERY / 2:.3f}\n{kept.job} {kept.start}")
+    renewed = time.monotonic() + 1.25 * keeper.GUARD_EVERY
+    while time.monotonic() < renewed:
+        time.sleep(0.05)
+    kept.lease.write_text(f"{since_boot() + 60:.3f}\n{kept.job} {kept.start}")
+
+    over = time.monotonic() + 1.5 * keeper.GUARD_EVERY
+    while time.monotonic() < over:
+        assert os.waitid(os.P_PID, kept.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        assert Path(f"/proc/{kept.job}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("kept", ["sleep 1; exit 3"], indirect=True)
 def test_lease_of_another_process_with_the_same_number_kills_nobody(kept: Kept) -> None:
     kept.lease.write_text(f"{since_boot() - 5:.3f}\n{kept.job} {kept.start - 1000}")
