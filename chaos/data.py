@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import psutil
 
 from chaos.load import SCHEDULES
-from chaos.store import wait_work
 from chaos.table import fault
 from chaos.waits import Stopwatch, expect, until
 
@@ -175,7 +174,7 @@ def store_emptied(world: World) -> None:
         names = [world.keys.supervisor(world.identity(host)) for host in (a, b)]
         world.raw("DEL", *names, world.keys.supervisors)
         world.may_stay |= set(queued)
-    world.measured["work again after s"] = wait_work(world, within=20)
+    world.measured["work again after s"] = world.wait_work(within=20)
     expect(all(psutil.pid_exists(pid) for pid in pids.values()), "a running job was ended")
     world.go("x")
     until(lambda: world.executions.count(word="end") >= 4, "the running jobs end", within=20)
@@ -244,7 +243,7 @@ def old_backup(world: World) -> None:
         expect(record["s"] in "kx", f"ended as {record}")
     again = {run: world.executions.count(run) - count for run, count in counts.items()}
     expect(not any(again.values()), f"runs that had ended ran again: {again}")
-    wait_work(world, within=10)
+    world.wait_work(within=10)
     twice = [run for run in fired if world.executions.count(run) > 1]
     expect(not twice, f"instants fired again: {twice}")
     world.measured |= {"ended before": len(counts), "instants": len(fired)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from chaos.store import wait_work
 from chaos.table import fault
 from chaos.waits import Stopwatch, expect, until
 from jobctl.errors import JobctlError
@@ -51,7 +50,7 @@ def store_disk_full(world: World) -> None:
     expect(a.daemons[-1].poll() is None, "the daemon ended")
     ballast.unlink()
     watch = Stopwatch()
-    wait_work(world, within=30)
+    world.wait_work(within=30)
     world.measured["back after s"] = watch.seconds
     for record in world.wait_final(held, *waiting):
         expect((record["s"], record["at"]) == ("k", "1"), f"ended as {record}")
@@ -104,7 +103,7 @@ def state_disk_full(world: World) -> None:
     ballast.unlink()
     for record, code in zip(world.wait_final(*held), ("0", "5"), strict=True):
         expect(record.get("rc") == code, f"ended as {record}, must be with {code}")
-    world.measured["back after s"] = wait_work(world, within=20)
+    world.measured["back after s"] = world.wait_work(within=20)
 
 
 @fault(
@@ -125,7 +124,7 @@ def store_memory_full(world: World) -> None:
     for record in world.wait_final(*runs):
         expect(record["s"] == "k", f"ended as {record}")
     world.raw("CONFIG", "SET", "maxmemory", 0)
-    world.measured["back after s"] = wait_work(world, within=10)
+    world.measured["back after s"] = world.wait_work(within=10)
 
 
 @fault(
@@ -145,4 +144,4 @@ def store_evicts(world: World) -> None:
     world.measured["policy"] = policy
     world.raw("CONFIG", "SET", "maxmemory-policy", "noeviction")
     a.start()
-    wait_work(world, within=10)
+    world.wait_work(within=10)

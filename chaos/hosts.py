@@ -9,7 +9,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from chaos.jobs import job_table
-from chaos.store import wait_work
 from chaos.table import fault
 from chaos.waits import Stopwatch, expect, until
 from jobctl.clock import SYSTEM_CLOCK
@@ -159,7 +158,7 @@ def store_last(world: World) -> None:
     until(lambda: " is ready " in a.log and " is ready " in b.log, "both are ready", within=15)
     world.measured["ready after s"] = watch.seconds
     expect(watch.seconds < 7, f"ready only after {watch.seconds} s")
-    wait_work(world, within=10)
+    world.wait_work(within=10)
     for record in world.wait_final(*spooled):
         expect((record["s"], record["at"]) == ("k", "1"), f"ended as {record}")
     expect(all(host.daemons[-1].poll() is None for host in (a, b)), "a daemon ended")
@@ -183,7 +182,7 @@ def reloads(world: World) -> None:
     expect(refused.returncode == 78, f"reload exits with {refused.returncode}")
     expect("Traceback" not in refused.stderr, refused.stderr)
     a.config.write_text(good)
-    wait_work(world, within=10)
+    world.wait_work(within=10)
     # The job goes, and there is room for three of the others.
     world.configure(a, slots=6)
     a.config.write_text(a.config.read_text().replace("slots = 2", "slots = 3"))

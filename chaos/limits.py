@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from chaos.store import wait_work
 from chaos.table import fault
 from chaos.waits import Stopwatch, expect, until
 from tests.acceptance.trouble import descriptors
@@ -99,7 +98,7 @@ def out_of_memory(world: World) -> None:
         world.measured["killed"] = victim
         watch = Stopwatch()
         _starve(world, a, victim, group)
-        wait_work(world, within=40)
+        world.wait_work(within=40)
         world.measured["back after s"] = watch.seconds
         world.go("x")
         world.expect_state(held, "k", at="1")
@@ -193,7 +192,7 @@ def huge_output(world: World) -> None:
     )
     world.silent = set(LOUDS)
     a = world.host("a", slots=2, jobs=tables)
-    wait_work(world, within=10)
+    world.wait_work(within=10)
     here = [world.supervisor(a), *world.pools(a)]
     before = sum(process.memory_info().rss for process in here)
     names = world.random.sample(sorted(LOUDS), k=len(LOUDS))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from chaos.store import wait_work
 from chaos.table import fault
 from chaos.waits import expect, until
 from jobctl.model.ids import new_id
@@ -128,7 +127,7 @@ def replayed_runs(world: World) -> None:
     a.run("revoke", waiting)
     world.set_back = True
     world.may_say += [run, other]
-    wait_work(world, within=10)
+    world.wait_work(within=10)
 
 
 def _put(world: World, key: str, fields: dict[str, str]) -> None:
@@ -162,7 +161,7 @@ def forged_orders(world: World) -> None:
     until(lambda: world.raw("LLEN", world.keys.mailbox(sid)) == 0, "the mail is read", within=15)
     until(lambda: int(world.raw("HGET", world.keys.counters, "forged") or 0) > 0, "it is counted")
     before = a.log.count(" is ready ")
-    wait_work(world, within=10)
+    world.wait_work(within=10)
     expect(a.daemons[-1].poll() is None, "the daemon obeyed")
     expect(a.log.count(" is ready ") == before == 1, "the daemon was replaced")
     expect(not world.executions.count(runs[0], "end"), "a run was stopped")

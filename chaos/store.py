@@ -34,14 +34,6 @@ def nobody_rescued(world: World) -> None:
     expect(not lost, f"runs were lost: {lost}")
 
 
-def wait_work(world: World, *, within: float) -> float:
-    """Return after how many seconds a new run has succeeded."""
-    watch = Stopwatch()
-    run = world.submit("work", 0)
-    until(lambda: world.executions.count(run, "end") > 0, "a new run is executed", within=within)
-    return watch.seconds
-
-
 @fault(
     11,
     "SIGSTOP of the store for 40-60 s",
@@ -60,7 +52,7 @@ def store_stands_still(world: World) -> None:
     expect(not world.executions.lines(runs[0], "end"), "a plain job was ended")
     world.server.go_on()
     watch = Stopwatch()
-    wait_work(world, within=BACK_WITHIN + 5)
+    world.wait_work(within=BACK_WITHIN + 5)
     world.measured |= {"stood still s": round(span, 1), "back after s": watch.seconds}
     expect(watch.seconds < BACK_WITHIN, f"work goes on only after {watch.seconds} s")
     world.go("x")
@@ -110,7 +102,7 @@ def store_killed_at_boundaries(world: World) -> None:
             # The daemon lets more time pass from restart to restart; that is not what counts here.
             until(lambda: _answers(world), "the server is there again", within=20)
             longest = max(longest, killed.seconds)
-            worst = max(worst, wait_work(world, within=20))
+            worst = max(worst, world.wait_work(within=20))
     world.measured |= {"restarts": len(order), "server back after s": longest}
     world.measured["runs go on after s"] = worst
     expect(worst < BACK_WITHIN, f"runs went on only after {worst} s")
@@ -152,13 +144,13 @@ def store_restarts_full(world: World) -> None:
     world.server.kill()
     watch = Stopwatch()
     # The wheel's server loads this in a second: too quick to see. So it loads slowly.
-    world.server.start("--key-load-delay", "40", ready=False)
+    world.server.start("--key-load-delay", "15", ready=False)
     until(lambda: "loading" in a.call("submit", "work", "0", "--store-wait", "0").stderr, "LOADING")
     refused = a.call("submit", "work", "0", "--store-wait", "0")
     expect(refused.returncode in (0, 75), f"submit exits with {refused.returncode}")
-    until(world.server.answers, "the server has loaded", within=60)
+    until(world.server.answers, "the server has loaded", within=120)
     world.measured |= {"queued": QUEUED, "loaded after s": watch.seconds}
-    spent = wait_work(world, within=15)
+    spent = world.wait_work(within=15)
     world.measured["back after s"] = spent
     found = [one.decode() for one in world.raw("LRANGE", world.keys.queue("bulk", 5), 0, -1)]
     expect(found == ids, f"the queue has changed: {len(found)} of {len(ids)} runs")
@@ -180,7 +172,7 @@ def store_sleeps(world: World) -> None:
     for _ in range(2):
         world.submit_many([("work", (0.1,))] * 8)
         world.raw("DEBUG", "SLEEP", f"{world.random.uniform(8, 12):.1f}")
-        spent = wait_work(world, within=15)
+        spent = world.wait_work(within=15)
         world.measured["back after s"] = spent
         expect(spent < BACK_WITHIN, f"work goes on only after {spent} s")
     beats = _beats(world)
@@ -223,7 +215,7 @@ def clients_thrown_out(world: World) -> None:
     done = world.executions.count(word="end")
     world.measured |= {"submitted": load.submitted, "ended meanwhile": done}
     expect(done > 60, f"only {done} executions in a minute")
-    wait_work(world, within=20)
+    world.wait_work(within=20)
     all_final(world)
     after = _descriptors(world, a, b)
     world.measured["descriptors before/after"] = json.dumps([before, after])

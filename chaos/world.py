@@ -17,7 +17,7 @@ import psutil
 from chaos.executions import Executions
 from chaos.jobs import jobs_toml
 from chaos.processes import having, is_attempt, kill_all
-from chaos.waits import expect, until
+from chaos.waits import Stopwatch, expect, until
 from jobctl.client.open import Session
 from jobctl.client.sending import AWAY, Receipt, send_many
 from jobctl.client.submit import Wish, prepare
@@ -263,6 +263,13 @@ class World:
                 within=within,
             )
 
+    def wait_work(self, *, within: float) -> float:
+        """Return after how many seconds a new run was executed; fail after ``within``."""
+        watch = Stopwatch()
+        run = self.submit("work", 0)
+        until(lambda: self.executions.count(run, "end") > 0, "a new run is done", within=within)
+        return watch.seconds
+
     def wait_final(self, *runs: str, within: float = 90.0) -> list[dict[str, str]]:
         """Return the raw records of runs once all are final."""
         found: dict[str, dict[str, str]] = {}
@@ -320,6 +327,17 @@ class World:
         kill_all(found)
         for daemon in host.daemons:
             daemon.wait()
+
+    def close(self) -> None:
+        """Kill the daemons and the shared server; what else is left is for the sweep."""
+        for session in self._sessions.values():
+            session.close()
+        for host in self.hosts.values():
+            for daemon in host.daemons:
+                daemon.kill()
+                daemon.wait()
+        with contextlib.suppress(AssertionError):
+            self.server.kill()
 
     def identity(self, host: Host) -> str:
         """Return the id of a host's supervisor."""

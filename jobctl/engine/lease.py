@@ -53,11 +53,14 @@ class Lease:
         if self._leaders.pop(run_id, None) is not None:
             self._write()
 
+    @property
+    def over(self) -> bool:
+        """Whether others may soon take over what this host runs."""
+        return self._shared and since_boot() >= self._deadline
+
     def expired(self) -> list[str]:
         """Return the runs that must be killed now."""
-        if not self._leaders or since_boot() < self._deadline:
-            return []
-        return list(self._leaders)
+        return list(self._leaders) if self.over else []
 
     def _write(self) -> None:
         draft = self._path.with_suffix(".lease-draft")

@@ -329,7 +329,9 @@ class Pool:
         self.pump.release(held.claim.id, held.claim.epoch)
 
     def obey_lease(self) -> None:
-        """Kill what must not run when others may soon start it."""
+        """When others may soon take over: kill what must not run twice, and begin nothing more."""
+        if self.lease.over != (Hold.LEASE in self.pump.holds):
+            (self.pause if self.lease.over else self.resume)(Hold.LEASE)
         for run_id in self.lease.expired():
             slot = self.busy.get(run_id)
             if slot is not None:

@@ -46,6 +46,7 @@ class Hold(Enum):
     """A reason not to claim; each is lifted by whoever gave it."""
 
     ALONE = "there is no supervisor"
+    LEASE = "others may take over what this host runs"
     FENCED = "the store refuses this pool"
     ROOM = "there is no room for another process"
     ENDING = "the pool is to end"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tests.acceptance.host import Host, wait_until
@@ -22,8 +24,9 @@ def hosts(server: EmbeddedStore) -> Iterator[tuple[Host, Host]]:
         host.redis = f"unix://{server.address.path}"
         host.write(
             "[pools.default]\nslots = 2\n"
-            "[jobs.talk]\ncommand = 'echo one; sleep 2; echo two'\n"
+            f"[jobs.talk]\ncommand = 'echo one; until test -e {host.directory}/go; do sleep 0.05; done; echo two'\n"
             "[jobs.quick]\ncommand = 'echo quick'\n"
+            "[jobs.strict]\nstrict_single = true\ncommand = 'sleep 60'\n"
             "[jobs.where]\ncommand = 'sleep 0.3; echo here'\n",
             settings=f"namespace = 'ns-{a.directory.name}'",
         )
@@ -39,7 +42,8 @@ def test_output_can_be_read_from_the_other_host(hosts: tuple[Host, Host]) -> Non
     a.start()
 
     run_id = b.submit("talk")
-    wait_until(lambda: b.run("logs", run_id) == "one\n", deadline=1.9, what="shipped while it runs")
+    wait_until(lambda: b.run("logs", run_id) == "one\n", what="shipped while it runs")
+    (a.directory / "go").touch()
     b.run("wait", run_id)
 
     assert b.run("logs", run_id) == "one\ntwo\n"
@@ -51,7 +55,12 @@ def test_following_from_the_other_host_ends_with_the_run(hosts: tuple[Host, Host
     a, b = hosts
     a.start()
 
-    assert b.run("logs", "-f", b.submit("talk")) == "one\ntwo\n"
+    run_id = b.submit("talk")
+    with ThreadPoolExecutor() as others:
+        following = others.submit(b.run, "logs", "-f", run_id)
+        wait_until(lambda: b.run("logs", run_id) == "one\n", what="shipped while it runs")
+        (a.directory / "go").touch()
+        assert following.result() == "one\ntwo\n"
 
 
 def test_work_is_shared_by_all_hosts(hosts: tuple[Host, Host]) -> None:
@@ -85,3 +94,24 @@ def test_submitting_without_any_supervisor_keeps_the_run(hosts: tuple[Host, Host
     a.start()
 
     assert b.wait_state(run_id)["state"] == "succeeded"
+
+
+@pytest.mark.slow
+def test_a_host_without_a_lease_does_not_begin_again_what_it_had_to_kill(
+    hosts: tuple[Host, Host],
+) -> None:
+    """The supervisor stands still, its pool does not: three quick losses would end the run."""
+    a, _ = hosts
+    daemon = a.start()
+    run_id = a.submit("strict")
+    a.wait_state(run_id, "running")
+    psutil.Process(daemon.pid).suspend()
+
+    wait_until(lambda: f"run {run_id} is killed" in a.log, what="it is killed in time")
+    wait_until(lambda: a.inspect(run_id)["state"] == "queued", what="it waits")
+    psutil.Process(daemon.pid).resume()
+
+    wait_until(lambda: a.inspect(run_id)["attempt"] == 2, what="it runs again")
+    a.run("revoke", run_id)
+    assert a.wait_state(run_id)["attempt"] == 2
+    assert a.log.count(f"run {run_id} is killed") == 1

@@ -1,0 +1,28 @@
+"""The lease alone: when others may take over what this host runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobctl.engine import lease
+from jobctl.engine.lease import STRICT, Lease
+from jobctl.engine.rescuer import TTL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_lease_of_a_shared_store_runs_out_and_is_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shared: bool
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(lease, "since_boot", lambda: now)
+    found = Lease(tmp_path / "p.lease", shared=shared)
+    assert not found.over
+    now += TTL * STRICT
+    assert found.over is shared
+    found.renew(now)
+    assert not found.over
