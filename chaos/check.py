@@ -136,7 +136,7 @@ def stopped(world: World) -> list[str]:
             wrong.append(f"host {host.name} logged a traceback: {' | '.join(last[-3:])[:300]}")
         if running:
             wrong += _files(host)
-    store = {world.server.directory}
+    store = {world.server.directory, *world.places}
     left: list[psutil.Process] = []
 
     def nothing() -> bool:

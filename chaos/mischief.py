@@ -90,10 +90,13 @@ def all_killed(world: World, host: Host) -> str:
 
 @trouble("kill -9 a job")
 def job_killed(world: World, host: Host) -> str:
-    found = [p for p in host.processes() if is_attempt(p)]
-    with contextlib.suppress(psutil.Error, IndexError):
+    with contextlib.suppress(BrokenError, psutil.Error):
+        found = until(
+            lambda: [p for p in host.processes() if is_attempt(p)], "a job", within=3, every=0.02
+        )
         world.random.choice(found).kill()
-    return f"of {len(found)} processes"
+        return f"of {len(found)} processes"
+    return "found none"
 
 
 @trouble("kill -9 keepers")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MODULES = (
     "process", "signals", "store", "disk", "limits", "hostile", "data", "hosts", "security",
-    "network",
+    "network", "groups",
 )  # fmt: skip
 """Modules of this package that register faults."""
 PATIENCE = 240.0

@@ -84,6 +84,8 @@ class World:
         """Jobs that do not tell of their executions."""
         self.strangers = False
         """Whether runs exist that the world did not submit: schedules, or answers that were lost."""
+        self.places: set[Path] = set()
+        """Working directories of more servers, which may be left when the hosts have ended."""
         self.addresses: Address | None = None
         self._sessions: dict[str, Session] = {}
 
