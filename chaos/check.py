@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from chaos.world import World
     from tests.acceptance.host import Host
 
+ALL_WITHIN = 120.0
+"""Seconds within which all accepted runs have ended, after the fault is over."""
 MOST_DESCRIPTORS = 64
 """Open descriptors of a supervisor or pool of few slots that leaks none; about 25 are usual."""
 LEFT_EMPTY = ("spool", "unsent", "pools/*")
@@ -42,7 +44,7 @@ def after(world: World) -> None:
     expect(not wrong, "; ".join(wrong[:8]))
 
 
-def all_final(world: World, *, within: float = 120.0) -> None:
+def all_final(world: World) -> None:
     """Every accepted run ends (I3)."""
     waiting = world.accepted.keys() - world.lost - world.may_stay
 
@@ -54,7 +56,7 @@ def all_final(world: World, *, within: float = 120.0) -> None:
         return not waiting
 
     try:
-        until(left, "the end of all runs", within=within, every=0.3)
+        until(left, "the end of all runs", within=ALL_WITHIN, every=0.3)
     except BrokenError:
         records = world.records()
         named = ", ".join(

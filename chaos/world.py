@@ -328,6 +328,17 @@ class World:
         for daemon in host.daemons:
             daemon.wait()
 
+    def close(self) -> None:
+        """Kill the daemons and the shared server; what else is left is for the sweep."""
+        for session in self._sessions.values():
+            session.close()
+        for host in self.hosts.values():
+            for daemon in host.daemons:
+                daemon.kill()
+                daemon.wait()
+        with contextlib.suppress(AssertionError):
+            self.server.kill()
+
     def identity(self, host: Host) -> str:
         """Return the id of a host's supervisor."""
         return str(json.loads((host.state / "supervisor.json").read_text())["supervisor"])

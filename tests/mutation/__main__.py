@@ -24,17 +24,20 @@ if TYPE_CHECKING:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--jobs", type=int, default=1, help="how many are tried at a time")
-    parser.add_argument("--only", default="", help="mutants whose name contains this")
+    parser.add_argument("--only", nargs="*", help="mutants whose name contains one of these")
+    parser.add_argument("--no-fuzz", action="store_true", help="without the fuzzer, which is slow")
     parser.add_argument("--same", action="store_true", help="also those known to change nothing")
     parser.add_argument("--table", type=Path, help="write the table to this file, as Markdown")
     options = parser.parse_args()
     wanted = [
         mutant
         for mutant in MUTANTS
-        if options.only in mutant.name and (options.same or not mutant.same)
+        if any(part in mutant.name for part in options.only or [""])
+        and (options.same or not mutant.same)
     ]
     began = time.monotonic()
-    verdicts = list(tried([mutant.name for mutant in wanted], options.jobs))
+    names = [mutant.name for mutant in wanted]
+    verdicts = list(tried(names, jobs=options.jobs, fuzz=not options.no_fuzz))
     survivors = sorted(verdict.name for verdict in verdicts if not verdict.caught_by)
     taken = time.monotonic() - began
     print(f"{len(verdicts)} mutants, {len(survivors)} survived, {taken:.0f} s")
@@ -47,13 +50,13 @@ def main() -> int:
     return 1 if set(survivors) - same else 0
 
 
-def tried(names: list[str], jobs: int) -> Iterable[Verdict]:
+def tried(names: list[str], *, jobs: int, fuzz: bool) -> Iterable[Verdict]:
     """Try the original first: nothing said of a mutant counts when that fails."""
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        original = pool.submit(trial, "").result()
+        original = pool.submit(trial, "", fuzz=fuzz).result()
         if original.caught_by:
             raise SystemExit(f"the original fails {original.caught_by}: mend that first")
-        for future in as_completed([pool.submit(trial, name) for name in names]):
+        for future in as_completed([pool.submit(trial, name, fuzz=fuzz) for name in names]):
             verdict = future.result()
             print(f"{verdict.name} -> {verdict.caught_by or 'SURVIVED'} ({verdict.seconds:.1f} s)")
             sys.stdout.flush()

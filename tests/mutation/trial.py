@@ -43,10 +43,10 @@ FIRST = {
 """Which tests most likely know of a part; the others come after them."""
 TESTS = (
     "submit", "overlap", "rescue", "schedules", "retention", "lost_data", "batches", "order",
-    "foreign_limits", "claim", "foreign_keys", "malformed", "edges", "guards", "limits",
-    "fuzzed_transitions",
+    "foreign_limits", "claim", "guards", "foreign_keys", "malformed", "edges", "limits",
 )  # fmt: skip
 """All tests of what the scripts do, quick ones first."""
+FUZZER = "fuzzed_transitions"
 FUZZ_SECONDS = "8"
 
 
@@ -72,8 +72,8 @@ class _First:
             raise RuntimeError(f"{report.nodeid} cannot be collected: {report.longrepr}")
 
 
-def files_for(part: str) -> list[str]:
-    names = [*FIRST.get(part, ()), *TESTS]
+def files_for(part: str, *, fuzz: bool) -> list[str]:
+    names = [*FIRST.get(part, ()), *TESTS, *([FUZZER] if fuzz else [])]
     paths = [f"tests/store/test_{name}.py" for name in dict.fromkeys(names)]
     return [path for path in paths if Path(path).exists()]
 
@@ -98,7 +98,7 @@ def mutated(mutant: Mutant | None) -> Iterator[None]:
         scripts._loaded.clear()
 
 
-def trial(name: str) -> Verdict:
+def trial(name: str, *, fuzz: bool = True) -> Verdict:
     """Try the mutant of this name; without a name the original, which nothing must catch."""
     os.environ["JOBCTL_FUZZ_SECONDS"] = FUZZ_SECONDS
     mutant = next((one for one in MUTANTS if one.name == name), None)
@@ -106,7 +106,9 @@ def trial(name: str) -> Verdict:
     words = ["-q", "-x", "-n0", "-p", "no:cacheprovider", "--timeout=30"]
     began = time.monotonic()
     with mutated(mutant), contextlib.redirect_stdout(io.StringIO()) as said:
-        code = pytest.main([*words, *files_for(mutant.part if mutant else "")], plugins=[first])
+        code = pytest.main(
+            [*words, *files_for(mutant.part if mutant else "", fuzz=fuzz)], plugins=[first]
+        )
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()}")
     return Verdict(name, first.failed, time.monotonic() - began)

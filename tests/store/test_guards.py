@@ -78,3 +78,15 @@ def test_unique_lock_of_no_living_run_refuses_nobody(broken_world: World, what: 
         world.raw("SET", world.keys.run(holder), "?")
     world.raw("SET", world.keys.prefix + "u:k", holder)
     assert world.answer(unique="k").kind == "ok"
+
+
+@pytest.mark.parametrize("name", ["lim", "c:l:db", "rl:t:j"])
+def test_limit_that_cannot_be_read_lets_nobody_through(world: World, name: str) -> None:
+    world.limits(t_j="5:1000", l_db=5)
+    run_id = world.submit(limits="l:db t:j")
+    key = world.keys.prefix + name
+    world.raw("DEL", key)
+    world.raw("RPUSH", key, "?")
+    assert world.claim() == []
+    assert world.state(run_id) == "p"
+    world.raw("DEL", key)
