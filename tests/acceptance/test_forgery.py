@@ -383,6 +383,7 @@ def test_a_newer_run_proves_that_it_may_replace_an_older_one(written: Host) -> N
 
 def test_a_run_that_has_ended_is_not_run_again_when_it_is_put_back(written: Host) -> None:
     host = written
+    host.tampered = True
     host.start()
     forger = Forger(host)
     host.wait_state(host.submit("block"), "running")
@@ -432,6 +433,7 @@ def test_a_run_is_not_started_more_often_than_was_signed(written: Host) -> None:
 
 def test_a_key_of_a_run_that_is_forgotten_may_be_used_again(written: Host) -> None:
     host = written
+    host.tampered = True
     host.start()
     (host.directory / "go").touch()
     first = host.submit("say", "one", "--id", "daily")
