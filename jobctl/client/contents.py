@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobctl.client.doctor import ERROR, OK, WARNING, Check
+from jobctl.errors import JobctlError
 from jobctl.store import queries, verify
+from jobctl.store.failures import WRONG_TYPE, first_word
 from jobctl.store.verify import repair as mending
 from jobctl.store.verify.census import shown
 from jobctl.store.verify.finding import Severity
@@ -36,13 +38,20 @@ def repair(session: Session, found: Audit) -> Repair:
 
 
 def claims(session: Session, run_ids: Iterable[str]) -> dict[str, tuple[str, str, str]]:
-    """Return letter, owner and epoch of runs, as :func:`jobctl.store.queries.claim_of` does."""
+    """Return letter, owner and epoch of runs, as :func:`jobctl.store.queries.claim_of` does.
+
+    What has a record that is none counts as unknown.
+    """
     ids = list(dict.fromkeys(run_ids))
     found: dict[str, tuple[str, str, str]] = {}
     for i in range(0, len(ids), CHUNK):
         chunk = ids[i : i + CHUNK]
         calls = [queries.claim_of(session.keys, run_id) for run_id in chunk]
-        found.update(zip(chunk, session.run_many(calls), strict=True))
+        for run_id, reply in zip(chunk, session.try_many(calls), strict=True):
+            if not isinstance(reply, JobctlError):
+                found[run_id] = reply
+            elif first_word(reply.reply) != WRONG_TYPE:
+                raise reply
     return found
 
 

@@ -1,4 +1,4 @@
-"""The loops of a pool: begun together, watched, begun anew when one of them is stuck."""
+"""Work in the background: the loops of a pool, begun anew when stuck, and tasks of a supervisor."""
 
 from __future__ import annotations
 
@@ -92,6 +92,35 @@ class Loops:
         task = asyncio.create_task(work(), name=name)
         task.add_done_callback(self._on_end)
         self._tasks[name] = task
+
+
+class Tasks:
+    """What goes on beside the rest; an error in it is a bug, and no silent one.
+
+    ``on_bug`` is called with it.
+    """
+
+    def __init__(self, on_bug: Callable[[BaseException], None]) -> None:
+        self._on_bug = on_bug
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, work: Coroutine[object, object, None]) -> None:
+        """Begin something."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_end)
+
+    async def close(self) -> None:
+        """End all of it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_bug(error)
 
 
 def give_up(error: StuckError) -> None:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import jobctl
 from jobctl.engine import announce, signals, takeover
 from jobctl.engine.burst import wait_idle
-from jobctl.engine.condition import Condition
 from jobctl.engine.duties import Duties
 from jobctl.engine.first_seal import seal_what_waits
 from jobctl.engine.fleet import Fleet
 from jobctl.engine.intake import signing_of
 from jobctl.engine.lock import StateLock, prepare
-from jobctl.engine.notify import Notifier, watchdog_period
-from jobctl.engine.orders import Mail, Refusals, revocation
+from jobctl.engine.loops import Tasks
+from jobctl.engine.mailbox import Mailbox
 from jobctl.engine.orphans import reap_orphans
 from jobctl.engine.pools import Identity
 from jobctl.engine.processes import become_subreaper
@@ -27,9 +26,9 @@ from jobctl.engine.readiness import Patience
 from jobctl.engine.reloads import Reloads
 from jobctl.engine.rendezvous import Rendezvous
 from jobctl.engine.roster import stray_exits
+from jobctl.engine.signs import Signs
 from jobctl.engine.standing import Standing
 from jobctl.engine.succession import code_version
-from jobctl.engine.watchdog import Watchdog
 from jobctl.errors import ExitCode, JobctlError
 from jobctl.model.admission import limit_sizes
 from jobctl.store import membership, transitions
@@ -39,9 +38,10 @@ from jobctl.store.watch import watch_group
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from jobctl.clock import Clock
+    from jobctl.engine.notify import Notifier
     from jobctl.engine.roster import PoolFiles
     from jobctl.model.config import Config
     from jobctl.store.address import Address
@@ -92,20 +92,27 @@ class Supervisor:
         self._store = AsyncStore(address, name="jobctl-supervisor")
         self._ears = AsyncStore(address, name="jobctl-supervisor-ears")
         self._state_dir = Path(config.settings.state_dir)
-        self.notifier = Notifier.from_environment()
-        self._mail = Mail(
+        self._signs = Signs(
+            doing=self._doing, unrecorded=self._unrecorded, on_stuck=self._on_bug, clock=clock
+        )
+        self._mailbox = Mailbox(
             self._signing,
             state_dir=self._state_dir,
-            refusals=Refusals(self._count_forged, clock=clock),
+            orders={
+                "reload": self._on_reload,
+                "replace": self._on_replace,
+                "drain": self._on_drain,
+                "stop": self._on_stop,
+            },
+            revoke=lambda *order: self._fleet.revoke(*order),  # noqa: PLW0108 - there is none yet
+            count_forged=lambda: self._tasks.add(self._count_forged()),
             clock=clock,
         )
-        self._condition = Condition(on_change=self._tell_status, unrecorded=self._unrecorded)
-        self._watchdog = Watchdog(clock=clock, on_stuck=self._on_bug)
         self._standing = Standing(readmit=self._readmit, renew=self._renew, on_bug=self._on_bug)
         self._started_at = clock.epoch()
         self._stop = asyncio.Event()
         self._patience = Patience(
-            self._store, self._keys, condition=self._condition, stop=self._stop
+            self._store, self._keys, condition=self._signs.condition, stop=self._stop
         )
         self._serving = False
         self.replaced = False
@@ -118,13 +125,18 @@ class Supervisor:
             reload,
             apply=self._apply,
             report=self._register,
-            notifier=self.notifier,
-            status=self._status,
+            notifier=self._signs.notifier,
+            status=self._signs.status,
             clock=clock,
         )
         self._duties: Duties | None = None
         self._rendezvous: Rendezvous | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks(self._on_bug)
+
+    @property
+    def notifier(self) -> Notifier:
+        """What tells the service manager."""
+        return self._signs.notifier
 
     async def run(self) -> int:
         """Run until stopped; return the exit code."""
@@ -172,9 +184,9 @@ class Supervisor:
     async def _open_store(self) -> None:
         if self._embedded is not None:
             await self._embedded.start()
-            self._care_for(self._embedded.watch())
+            self._tasks.add(self._embedded.watch())
         if self._address.group:
-            self._care_for(watch_group(self._store, self._ears))
+            self._tasks.add(watch_group(self._store, self._ears))
         await self._patience.wait_ready(shared=self._embedded is None)
 
     def _identity(self) -> Identity:
@@ -204,18 +216,17 @@ class Supervisor:
         assert self._rendezvous is not None  # noqa: S101 - made with the fleet
         self._rendezvous.open()
         self._duties = self._start_duties()
-        period = watchdog_period(dict(os.environ))
-        self._care_for(self._pet_watchdog(period))
-        self._care_for(self._reap())
-        self._care_for(self._fleet.watch())
+        self._tasks.add(self._signs.run())
+        self._tasks.add(self._reap())
+        self._tasks.add(self._fleet.watch())
         log.info(
             "jobctl %s: supervisor %s is ready (%d jobs, %s)",
             jobctl.__version__, self._sid, len(self._config.jobs),
             ", ".join(f"{pool.name}: {pool.slots} slots" for pool in self._config.pools.values()),
         )  # fmt: skip
-        self.notifier.send("READY=1", f"STATUS={self._status()}")
+        self._signs.tell("READY=1")
         if self._burst:
-            self._care_for(self._stop_when_idle())
+            self._tasks.add(self._stop_when_idle())
         await self._stop.wait()
         if self._leaves:
             await self._duties.hand_over()
@@ -264,10 +275,10 @@ class Supervisor:
             keys=self._keys,
             fleet=self._fleet,
             scheduling=self._scheduling,
-            on_message=self._on_message,
+            on_message=lambda message: self._mailbox.deliver(message, to=self._sid),
             on_lost=self._on_lost,
-            condition=self._condition,
-            watchdog=self._watchdog,
+            condition=self._signs.condition,
+            watchdog=self._signs.watchdog,
             signing=self._signing,
             clock=self._clock,
         )
@@ -287,37 +298,18 @@ class Supervisor:
             with contextlib.suppress(AttributeError):
                 self._fleet.hurry()
 
-    def _on_message(self, message: str) -> None:
-        word, _, rest = message.partition(" ")
-        if word == "revoke":
-            found = revocation(rest)
-            if found is not None:
-                # Its pool knows whether it is genuine.
-                self._fleet.revoke(*found)
-            return
-        match self._mail.genuine(message, self._sid):
-            case None:
-                return
-            case "reload":
-                self._on_reload()
-            case "replace":
-                self._on_replace()
-            case "drain":
-                log.info("asked to drain: finishing what runs, however long it takes")
-                self._deadline = None
-                self._stop.set()
-            case "stop":
-                log.info("asked to stop: finishing what runs")
-                self._stop.set()
-            case _:
-                log.error("a message that is not known was dropped: %.80r", message)
+    def _on_drain(self) -> None:
+        log.info("asked to drain: finishing what runs, however long it takes")
+        self._deadline = None
+        self._stop.set()
 
-    def _count_forged(self) -> None:
-        async def count() -> None:
-            with contextlib.suppress(JobctlError):
-                await self._store.run(transitions.count(self._keys, "forged"))
+    def _on_stop(self) -> None:
+        log.info("asked to stop: finishing what runs")
+        self._stop.set()
 
-        self._care_for(count())
+    async def _count_forged(self) -> None:
+        with contextlib.suppress(JobctlError):
+            await self._store.run(transitions.count(self._keys, "forged"))
 
     def _on_reload(self) -> None:
         if not self._stop.is_set():
@@ -326,7 +318,7 @@ class Supervisor:
     def _on_replace(self) -> None:
         """Begin to replace this process by a new one, which may be of another version."""
         if not self._stop.is_set():
-            self._care_for(self._replace())
+            self._tasks.add(self._replace())
 
     async def _replace(self) -> None:
         if await self._reloads.readable():
@@ -387,25 +379,6 @@ class Supervisor:
         """Whether pools, what they run, and the store are left to the next supervisor."""
         return self.replaced or self._bug is not None
 
-    def _care_for(self, work: Coroutine[object, object, None]) -> None:
-        """Do something beside the rest; an error in it is a bug, and no silent one."""
-        task = asyncio.create_task(work)
-        self._tasks.append(task)
-        task.add_done_callback(self._on_task_end)
-
-    def _on_task_end(self, task: asyncio.Task[None]) -> None:
-        self._tasks.remove(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._on_bug(error)
-
-    async def _pet_watchdog(self, period: float | None) -> None:
-        while True:
-            await asyncio.sleep(period or 10.0)
-            self._watchdog.look()
-            if self._watchdog.well:
-                self.notifier.send("WATCHDOG=1")
-            self._tell_status()
-
     async def _reap(self) -> None:
         """Collect orphans: attempts among them whose pool and keeper are dead."""
         while True:
@@ -415,19 +388,14 @@ class Supervisor:
     def _known_children(self) -> set[int]:
         return {self._embedded.pid} if self._embedded is not None else set()
 
-    def _status(self) -> str:
+    def _doing(self) -> list[str]:
         if not self._serving:
-            return "; ".join(("starting", *self._condition.parts))
-        parts = [f"{self._fleet.running} running, {len(self._config.jobs)} jobs"]
-        if self._stop.is_set():
-            parts.insert(0, "finishing what runs")
-        return "; ".join((*parts, *self._condition.parts))
+            return ["starting"]
+        parts = ["finishing what runs"] if self._stop.is_set() else []
+        return [*parts, f"{self._fleet.running} running, {len(self._config.jobs)} jobs"]
 
     def _unrecorded(self) -> int:
         return self._fleet.unrecorded if self._serving else 0
-
-    def _tell_status(self) -> None:
-        self.notifier.send(f"STATUS={self._status()}")
 
     async def _stop_when_idle(self) -> None:
         await wait_idle(self._store, self._keys, self._fleet, self._config)
@@ -441,7 +409,7 @@ class Supervisor:
         Schedules first, so that nothing new comes; then pools; the heartbeat last, for their sake.
         """
         duties.beat()
-        self.notifier.send("STOPPING=1", f"STATUS={self._status()}")
+        self._signs.tell("STOPPING=1")
         await duties.stop_scheduling()
         await self._standing.close()
         await self._fleet.drain(self._deadline)
@@ -451,9 +419,7 @@ class Supervisor:
         return left
 
     async def _close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         await self._store.close()
         await self._ears.close()
         if self._embedded is not None and not self._leaves:

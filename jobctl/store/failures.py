@@ -68,6 +68,10 @@ FINAL_PHRASES = ("max number of clients", "DENIED ", "Protocol error: ")
 """Replies after which the server closes the connection."""
 
 
+WRONG_TYPE = "WRONGTYPE"
+"""First word of the reply to a command that does not fit the type of its key."""
+
+
 def first_word(reply: str) -> str:
     """Return the code of an error reply."""
     return reply.partition(" ")[0]

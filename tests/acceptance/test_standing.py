@@ -113,10 +113,12 @@ def test_a_run_whose_claim_the_store_has_lost_goes_on_and_ends_once(running: Sce
 
     running.assert_once(run_id)
     # No slot is lost: as many as before run side by side.
-    others = [running.host.submit("short") for _ in range(3)]
+    (running.host.directory / "go").unlink()
+    others = [running.host.submit("held") for _ in range(3)]
     wait_until(
         lambda: sum(run["state"] == "running" for run in running.host.runs()) == 3,
         what="three at once",
     )
+    running.let_go()
     for other in others:
         running.host.wait_state(other, "succeeded")

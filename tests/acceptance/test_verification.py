@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -107,17 +108,34 @@ def test_process_whose_claim_the_store_does_not_have_is_named(host: Host) -> Non
     wait_until(lambda: host.inspect(napping)["started_at"], what="the start mark")
     assert verified(host, code=0)["findings"] == []
     # The daemon would notice, and stop the process.
-    os.kill(daemon.pid, 19)
+    os.kill(daemon.pid, signal.SIGSTOP)
     try:
         raw(host, "HINCRBY", KEYS.run(napping), "ep", 1)
         (found,) = verified(host, code=1)["findings"]
     finally:
         raw(host, "HINCRBY", KEYS.run(napping), "ep", -1)
-        os.kill(daemon.pid, 18)
+        os.kill(daemon.pid, signal.SIGCONT)
 
     assert (found["kind"], found["invariant"], found["run"]) == ("process", "I7", napping)
     assert found["key"] == f"pid {pid}"
     assert not found["repairable"]
+
+
+def test_process_whose_record_is_no_record_any_more_is_named(host: Host) -> None:
+    host.write(JOBS)
+    daemon = host.start()
+    napping = host.submit("nap")
+    host.wait_state(napping, "running")
+    wait_until(lambda: host.inspect(napping)["started_at"], what="the start mark")
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        raw(host, "DEL", KEYS.run(napping))
+        raw(host, "SET", KEYS.run(napping), "?")
+        found = verified(host, code=1)["findings"]
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+
+    assert {one["kind"] for one in found} == {"type", "dangling", "process"}
 
 
 def test_contents_of_a_store_that_is_away_are_an_error_of_their_own(host: Host) -> None:

@@ -67,7 +67,7 @@ class Noise(Crews):
         stray = rnd.randbytes(rnd.choice((1, 16))).hex()
         if rnd.random() < 0.5:
             fields = [rnd.choice(("s", "j", "q", "p", "ep", "lm", "xp")) for _ in range(4)]
-            words = [word for name in fields for word in (name, rnd.choice("qpdcx05"))]
+            words = [word for name in fields for word in (name, rnd.choice("qdcx05"))]
             self.world.raw("HSET", self.keys.run(stray), *words)
             self.world.raw("EXPIRE", self.keys.run(stray), 1000)
         self.strays.add(stray)

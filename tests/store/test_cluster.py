@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from store_world import World
 
 from jobctl.errors import ConfigError, JobctlError
 from jobctl.store import queries
@@ -16,6 +17,8 @@ from jobctl.store.blocking import BlockingStore
 from jobctl.store.calls import Call
 from jobctl.store.failures import StoreBusyError
 from jobctl.store.keys import Keys
+from jobctl.store.verify import verify
+from jobctl.store.verify.repair import repair
 from tests.servers import Cluster, Server, wait_for
 
 if TYPE_CHECKING:
@@ -165,3 +168,19 @@ def test_calls_work_again_soon_after_the_node_died(server_binary: Path) -> None:
         asyncio.run(story())
     finally:
         cluster.close()
+
+
+def test_namespace_of_a_cluster_is_verified_and_mended(
+    address: Callable[[str], Address],
+) -> None:
+    for namespace in ("one", "two", "three"):  # on different nodes
+        with BlockingStore(address(namespace)) as store:
+            world = World(store, namespace)
+            ids = [world.submit() for _ in range(3)]
+            assert verify(store, world.keys) == []
+            world.raw("DEL", world.keys.queue("default", 5))
+            done = repair(store, world.keys, pause=0)
+
+            assert len(done.deeds) == 3
+            assert done.left.findings == ()
+            assert sorted(world.claim(3)) == sorted(ids)

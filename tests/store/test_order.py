@@ -144,3 +144,70 @@ def test_attempt_after_the_first_queues_up_anew(world: World) -> None:
     assert world.claim(1) == [third]
     world.claim(1)
     assert parked(world) == [second]
+
+
+def park_again(world: World, run_id: str) -> None:
+    """What has a number comes back to its line."""
+    world.raw("HSET", world.keys.run(run_id), "s", "q")
+    world.raw("RPUSH", world.keys.queue("default", 5), run_id)
+    assert world.claim(1) == []
+
+
+def four_parked(world: World) -> list[str]:
+    world.limits(l_db=0)
+    ids = submitted(world, 4, limits="l:db")
+    assert world.claim(4) == []
+    return ids
+
+
+def line_of(world: World, *ids: str) -> None:
+    world.raw("DEL", world.keys.parked("l:db"))
+    world.raw("RPUSH", world.keys.parked("l:db"), *ids)
+
+
+@pytest.mark.parametrize("stale", ["e" * 16, "ended"])
+def test_stale_entry_in_the_middle_of_a_line_is_passed_over(
+    broken_world: World, stale: str
+) -> None:
+    world = broken_world
+    first, second, third, fourth = four_parked(world)
+    if stale == "ended":
+        stale = world.running()
+        world.settle(stale)
+        world.raw("HSET", world.keys.run(stale), "nr", 1)
+    line_of(world, first, third, stale, fourth)
+    park_again(world, second)
+    assert parked(world) == [first, second, third, stale, fourth]
+
+
+def test_entry_of_an_ended_run_with_a_high_number_holds_nobody_up(broken_world: World) -> None:
+    world = broken_world
+    first, second, _, _ = four_parked(world)
+    ended = world.running()
+    world.settle(ended)
+    world.raw("HSET", world.keys.run(ended), "nr", 9e15)
+    line_of(world, ended, first)
+    park_again(world, second)
+    assert parked(world) == [ended, first, second]
+
+
+def test_whoever_was_parked_without_a_number_is_ahead(world: World) -> None:
+    # As programs before this one parked.
+    first, second, third, fourth = four_parked(world)
+    for run_id in (first, second):
+        world.raw("HDEL", world.keys.run(run_id), "nr")
+    line_of(world, first, second, fourth)
+    park_again(world, third)
+    assert parked(world) == [first, second, third, fourth]
+
+
+def test_line_that_is_to_be_looked_at_soon_is_not_put_off(world: World) -> None:
+    world.limits(l_db=0)
+    submitted(world, 2, limits="l:db")
+    world.claim(1)
+    soon = int((world.now() + 1) * 1000)
+    world.raw("ZADD", world.keys.due, soon, "!l:db")
+    world.raw("DEL", world.keys.bell("@due"))
+    world.claim(1)
+    assert not world.raw("EXISTS", world.keys.bell("@due"))
+    assert float(world.raw("ZSCORE", world.keys.due, "!l:db")) == soon

@@ -24,7 +24,7 @@ end
 
 -- True when what is in a list at an index, or the next that really waits there, has a lower number.
 -- Entries of runs that ended or never were may be in between; they are dropped when it is their turn.
--- In a queue whoever has no number had no turn; in a line everybody has one.
+-- In a queue whoever has no number had no turn; in a line he was parked by an older program.
 local STALE_MOST = 16
 local function ahead(list, index, number, letter)
   for i = index, index + STALE_MOST do
@@ -32,7 +32,10 @@ local function ahead(list, index, number, letter)
     if not other then return false end
     local v = redis.pcall('HMGET', record(other), 's', 'nr')
     local theirs = tonumber(v[2] or '')
-    if v[1] == letter and (theirs or letter == 'q') then return theirs and theirs <= number end
+    if v[1] == letter then
+      if theirs then return theirs <= number end
+      return letter == 'p'
+    end
   end
   return true
 end

@@ -15,7 +15,7 @@ from jobctl.errors import JobctlError
 from jobctl.model.run import FINAL_LETTERS, LETTERS
 from jobctl.store.calls import Call
 from jobctl.store.codec import items_of, text
-from jobctl.store.failures import first_word
+from jobctl.store.failures import WRONG_TYPE, first_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -292,7 +292,7 @@ def _many(store: BlockingStore, commands: list[tuple[str | bytes | int, ...]]) -
     for i in range(0, len(commands), BATCH):
         calls = [Call(words, _as_is) for words in commands[i : i + BATCH]]
         for reply in store.try_many(calls):
-            if isinstance(reply, JobctlError) and first_word(reply.reply) != "WRONGTYPE":
+            if isinstance(reply, JobctlError) and first_word(reply.reply) != WRONG_TYPE:
                 raise reply
             replies.append(reply)
     return replies

@@ -1,0 +1,7 @@
+"""All mutants, in the order in which they are tried."""
+
+from __future__ import annotations
+
+from tests.mutation import moves, parts, rest
+
+MUTANTS = [*parts.MUTANTS, *moves.MUTANTS, *rest.MUTANTS]

@@ -1,0 +1,114 @@
+"""One mutant on trial, in this process: patched Lua, a real server, the store's tests until one fails."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from jobctl.store import scripts
+from tests.mutation.listed import MUTANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.mutation.mutant import Mutant
+
+FIRST = {
+    "admit": ["submit", "overlap", "schedules", "retention"],
+    "beat": ["rescue"],
+    "boot": ["schedules"],
+    "claim": ["claim", "limits", "order"],
+    "common": ["malformed", "foreign_keys"],
+    "leave": ["rescue"],
+    "lines": ["order", "limits", "claim"],
+    "moves": ["retention", "limits", "overlap", "claim"],
+    "note": ["rescue"],
+    "pool": ["rescue"],
+    "register": ["rescue"],
+    "release": ["claim", "rescue"],
+    "rescue": ["rescue", "lost_data"],
+    "revoke": ["claim", "limits"],
+    "schedule": ["schedules"],
+    "settle": ["edges", "rescue", "claim"],
+    "slots": ["limits", "foreign_limits"],
+    "start": ["rescue", "claim"],
+    "tick": ["schedules", "overlap"],
+}
+"""Which tests most likely know of a part; the others come after them."""
+TESTS = (
+    "submit", "overlap", "rescue", "schedules", "retention", "lost_data", "batches", "order",
+    "foreign_limits", "claim", "guards", "foreign_keys", "malformed", "edges", "limits",
+)  # fmt: skip
+"""All tests of what the scripts do, quick ones first."""
+FUZZER = "fuzzed_transitions"
+FUZZ_SECONDS = "8"
+
+
+class Verdict(NamedTuple):
+    name: str
+    caught_by: str
+    """The first test that failed; empty when none did."""
+    seconds: float
+
+
+class _First:
+    """Remembers the first test that fails."""
+
+    def __init__(self) -> None:
+        self.failed = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self.failed:
+            self.failed = report.nodeid.rpartition("/")[2]
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            raise RuntimeError(f"{report.nodeid} cannot be collected: {report.longrepr}")
+
+
+def files_for(part: str, *, fuzz: bool) -> list[str]:
+    names = [*FIRST.get(part, ()), *TESTS, *([FUZZER] if fuzz else [])]
+    paths = [f"tests/store/test_{name}.py" for name in dict.fromkeys(names)]
+    return [path for path in paths if Path(path).exists()]
+
+
+@contextlib.contextmanager
+def mutated(mutant: Mutant | None) -> Iterator[None]:
+    """Every script that is read meanwhile has the mutant's text."""
+    original = scripts._read
+
+    def read(name: str) -> bytes:
+        text = original(name)
+        if mutant is not None and name == mutant.part:
+            return mutant.apply(text.decode()).encode()
+        return text
+
+    scripts._read = read
+    scripts._loaded.clear()
+    try:
+        yield
+    finally:
+        scripts._read = original
+        scripts._loaded.clear()
+
+
+def trial(name: str, *, fuzz: bool = True) -> Verdict:
+    """Try the mutant of this name; without a name the original, which nothing must catch."""
+    os.environ["JOBCTL_FUZZ_SECONDS"] = FUZZ_SECONDS
+    mutant = next((one for one in MUTANTS if one.name == name), None)
+    first = _First()
+    words = ["-q", "-x", "-n0", "-p", "no:cacheprovider", "--timeout=30"]
+    began = time.monotonic()
+    with mutated(mutant), contextlib.redirect_stdout(io.StringIO()) as said:
+        code = pytest.main(
+            [*words, *files_for(mutant.part if mutant else "", fuzz=fuzz)], plugins=[first]
+        )
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()}")
+    return Verdict(name, first.failed, time.monotonic() - began)
