@@ -47,7 +47,7 @@ def after(world: World) -> None:
     expect(not wrong, "; ".join(wrong[:8]))
 
 
-def all_final(world: World) -> None:
+def all_final(world: World, *, within: float = ALL_WITHIN) -> None:
     """Every accepted run ends (I3)."""
     waiting = world.accepted.keys() - world.lost - world.may_stay
 
@@ -59,7 +59,7 @@ def all_final(world: World) -> None:
         return not waiting
 
     try:
-        until(left, "the end of all runs", within=ALL_WITHIN, every=0.3)
+        until(left, "the end of all runs", within=within, every=0.3)
     except BrokenError:
         records = world.records()
         named = ", ".join(

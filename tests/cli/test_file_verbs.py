@@ -171,3 +171,23 @@ def test_progress_is_from_0_to_100(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_progress_outside_a_job_says_so(capsys: pytest.CaptureFixture[str]):
     assert start(["progress", "40"]) == 2
     assert "inside a job" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://u:hush@127.0.0.1:99999", "not a port number"),
+        ("redis://u:hush@h?foo=bar", "unknown option"),
+        ("redis+cluster://u:hush@h/3", "no databases but /0"),
+    ],
+)
+def test_check_refuses_a_url_that_no_connection_would_take(
+    project: Project, url: str, said: str
+) -> None:
+    project.path.write_text(f'[jobctl]\nredis = "{url}"\n[security]\nsign = "none"\n')
+
+    done = project.jobctl("check")
+
+    assert done.code == 78
+    assert said in done.err
+    assert "hush" not in done.err + done.out
