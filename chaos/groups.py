@@ -28,17 +28,16 @@ LAG = 8
 
 def within(world: World) -> Path:
     """Have servers that are made from now on keep their directories in the world's."""
-    place = world.directory / "servers"
+    place = world.directory / world.SERVERS
     place.mkdir()
     tempfile.tempdir = str(place)
     return place
 
 
-def use(world: World, url: str, *servers: Server) -> None:
+def use(world: World, url: str) -> None:
     """Let the hosts of ``world`` and what looks at them use a group of servers."""
     world.url = url
     world.addresses = Address.parse(url).serving("default")
-    world.places |= {server.directory for server in servers}
 
 
 def wait_accepted(world: World, host: Host) -> float:
@@ -52,11 +51,12 @@ def wait_accepted(world: World, host: Host) -> float:
     15,
     "failover by sentinels under load, with and without a lost tail",
     "runs are taken again within 10 s; twice ran only what data was lost of, and that is told",
+    bounded=True,
 )
 def sentinel_failover(world: World) -> None:
     within(world)
     group = SentinelGroup(world.binary, replicas=1).start()
-    use(world, group.url, *group.servers, *group.sentinels)
+    use(world, group.url)
     a, b = world.host("a"), world.host("b")
     tail = world.pick("kept", "lost")
     world.measured["tail"] = tail
@@ -120,7 +120,7 @@ def lose_tail(world: World, group: SentinelGroup, old: Server, host: Host) -> No
 def cluster_changes(world: World) -> None:
     within(world)
     cluster = Cluster(world.binary, replicas=1).start()
-    use(world, cluster.url, *cluster.servers)
+    use(world, cluster.url)
     a, b = world.host("a"), world.host("b")
     held = world.submit_many([("work", ("x",)), ("once", ("x",))])
     world.wait_begun(*held)
@@ -175,7 +175,7 @@ class Split:
         with self.wire.host.inside():
             near.start()
         places = f"{STORE}:7003,{STORE}:7004,{HOST}:7005"
-        use(world, f"redis+sentinel://{places}/main", self.old, self.new, *self.sentinels)
+        use(world, f"redis+sentinel://{places}/main")
 
     def _sentinel(self, place: Path, port: int) -> Server:
         made = Server(self.world.binary, port=port)

@@ -48,6 +48,9 @@ TAKEOVER = TTL + 20.0
 class World:
     """What one play of a fault works with; ``seed`` feeds :attr:`random`."""
 
+    SERVERS = "servers"
+    """Where in its directory servers of groups have theirs, if there are any."""
+
     def __init__(self, seed: int, directory: Path, *, number: int = 0) -> None:
         """Make it for fault ``number``; the shared store starts with the first host that uses it."""
         self.seed = seed
@@ -86,8 +89,6 @@ class World:
         """Jobs that do not tell of their executions."""
         self.strangers = False
         """Whether runs exist that the world did not submit: schedules, or answers that were lost."""
-        self.places: set[Path] = set()
-        """Working directories of more servers, which may be left when the hosts have ended."""
         self.addresses: Address | None = None
         self._sessions: dict[str, Session] = {}
 
