@@ -123,8 +123,14 @@ def error_codes() -> str:
 
 def _branches(root: type[errors.JobctlError]) -> Iterable[type[errors.JobctlError]]:
     yield root
-    for branch in root.__subclasses__():
+    # In the order of the source, whatever was imported first.
+    for branch in sorted(root.__subclasses__(), key=_place):
         yield from _branches(branch)
+
+
+def _place(branch: type[errors.JobctlError]) -> tuple[bool, str, int]:
+    module = branch.__module__
+    return module != errors.__name__, module, inspect.getsourcelines(branch)[1]
 
 
 def _when(branch: type[errors.JobctlError]) -> str:
