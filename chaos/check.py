@@ -150,7 +150,7 @@ def stopped(world: World) -> list[str]:
         left[:] = [
             process
             for process in processes.of(world.directory)
-            if process.name() not in processes.SERVERS or not _in(process, store)
+            if processes.name_of(process) not in processes.SERVERS or not _in(process, store)
         ]
         return not left
 

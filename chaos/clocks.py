@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from chaos.load import SCHEDULES, Load
-from chaos.processes import SERVERS
+from chaos.processes import SERVERS, name_of
 from chaos.shift import ShiftedClock
 from chaos.store import nobody_rescued
 from chaos.table import fault
@@ -147,9 +147,10 @@ def slept(world: World) -> None:
     world.wait_begun(strict, plain)
     world.wait_started(strict, plain)
     b = world.host("b", jobs=BEATING)
-    asleep = [p for p in a.processes() if p.name() not in SERVERS]
+    asleep = [p for p in a.processes() if name_of(p) not in SERVERS]
     for process in asleep:
-        process.suspend()
+        with contextlib.suppress(psutil.Error):
+            process.suspend()
     watch = Stopwatch()
     world.wait_begun(strict, plain, times=2, within=TAKEOVER)
     world.measured["taken over after s"] = watch.seconds
