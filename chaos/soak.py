@@ -44,7 +44,7 @@ class Story:
 
     seed: int
     minutes: float
-    troubles: Counter[str] = field(default_factory=Counter)
+    troubles: dict[str, int] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     """One line for each trouble: when, which, where, how long it took."""
     counts: dict[str, object] = field(default_factory=dict)
@@ -120,7 +120,7 @@ def _trouble(world: World, story: Story, victims: list[Host], every: tuple[float
             story.broken.append(f"{name} at {began:.0f} s: {why}")
             words = "FAILED"
             revive(host)
-        story.troubles[name] += 1
+        story.troubles[name] = story.troubles.get(name, 0) + 1
         line = f"{began:7.1f} s  {host.name}: {name} {words} ({spent.seconds} s)"
         story.log.append(line)
         print(line, file=sys.stderr, flush=True)
