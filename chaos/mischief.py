@@ -99,10 +99,14 @@ def job_killed(world: World, host: Host) -> str:
     return "found none"
 
 
-@trouble("kill -9 keepers")
+@trouble("kill -9 keepers, then pools")
 def keepers_killed(world: World, host: Host) -> str:
     keepers = world.keepers(host)
     kill_all(keepers)
+    time.sleep(world.random.uniform(0, 3))
+    # A keeper comes back with its pool only. Left alone, the next kill of supervisor and pools would
+    # leave attempts to nobody, and how they end could not be known: see fault 2.
+    kill_all(world.pools(host))
     return f"{len(keepers)}"
 
 

@@ -49,6 +49,8 @@ class Story:
     """One line for each trouble: when, which, where, how long it took."""
     counts: dict[str, object] = field(default_factory=dict)
     growth: list[Growth] = field(default_factory=list)
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """By role: seconds and KiB of one process."""
     broken: list[str] = field(default_factory=list)
 
 
@@ -76,7 +78,8 @@ def soak(
         story.broken += check.in_store(world) + check.in_log(world) + check.descriptors(world)
         story.broken += leaks.found()
         story.counts |= leaks.counts
-    story.growth = gauges.growth(warm_up=min(WARM_UP, story.minutes * 20))
+    story.growth = gauges.growth(warm_up=min(WARM_UP, story.minutes * 30))
+    story.curves = gauges.curves()
     story.broken += [
         f"{one.role} grow by {one.slope:.0f} KiB a minute"
         for one in story.growth
