@@ -32,6 +32,7 @@ FIRST = {
     "pool": ["rescue"],
     "register": ["rescue"],
     "release": ["claim", "rescue"],
+    "repair": ["repair"],
     "rescue": ["rescue", "lost_data"],
     "revoke": ["claim", "limits"],
     "schedule": ["schedules"],
@@ -44,6 +45,7 @@ FIRST = {
 TESTS = (
     "submit", "overlap", "rescue", "schedules", "retention", "lost_data", "batches", "order",
     "foreign_limits", "claim", "guards", "foreign_keys", "malformed", "edges", "limits",
+    "repair",
 )  # fmt: skip
 """All tests of what the scripts do, quick ones first."""
 FUZZER = "fuzzed_transitions"
