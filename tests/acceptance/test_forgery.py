@@ -497,3 +497,15 @@ def test_a_key_file_that_was_lost_is_not_made_anew(written: Host) -> None:
     keys.write_bytes(kept)
     host.start()
     assert host.wait_state(host.submit("say", "again"))["state"] == "succeeded"
+
+
+def test_a_mailbox_full_of_rubbish_does_not_hold_up_orders(written: Host) -> None:
+    host = written
+    host.start()
+    forger = Forger(host)
+    (supervisor,) = json.loads(host.run("status", "--json"))["supervisors"]
+    for _ in range(10):
+        forger.do("RPUSH", KEYS.mailbox(supervisor["id"]), *["rubbish"] * 2000)
+
+    host.run("reload")
+    assert "was ignored" in host.log

@@ -31,6 +31,7 @@ class Told:
         self.found: dict[str, dict[str, str]] = {"r1": {"s": "k", "at": "1", "j": "work"}}
         self.measured: dict[str, object] = {}
         self.silent: set[str] = set()
+        self.may_redo: set[str] = set()
         self.may_overlap = self.may_repeat = self.strangers = self.set_back = False
 
     def records(self) -> dict[str, dict[str, str]]:

@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
 FIRST = {
     "admit": ["submit", "overlap", "schedules", "retention"],
-    "beat": ["rescue"],
-    "boot": ["schedules"],
+    "beat": ["rescue", "written_down"],
+    "boot": ["schedules", "written_down"],
     "claim": ["claim", "limits", "order"],
     "common": ["malformed", "foreign_keys"],
-    "leave": ["rescue"],
+    "leave": ["rescue", "written_down"],
     "lines": ["order", "limits", "claim"],
     "moves": ["retention", "limits", "overlap", "claim"],
     "note": ["rescue"],
     "pool": ["rescue"],
-    "register": ["rescue"],
+    "register": ["rescue", "written_down"],
     "release": ["claim", "rescue"],
     "repair": ["repair"],
-    "rescue": ["rescue", "lost_data"],
+    "rescue": ["rescue", "written_down", "lost_data"],
     "revoke": ["claim", "limits"],
     "schedule": ["schedules"],
     "settle": ["edges", "rescue", "claim"],
     "slots": ["limits", "foreign_limits"],
     "start": ["rescue", "claim"],
-    "tick": ["schedules", "overlap"],
+    "tick": ["schedules", "written_down"],
 }
 """Which tests most likely know of a part; the others come after them."""
 TESTS = (
     "submit", "overlap", "rescue", "schedules", "retention", "lost_data", "batches", "order",
-    "foreign_limits", "claim", "guards", "foreign_keys", "malformed", "edges", "limits",
+    "foreign_limits", "claim", "guards", "written_down", "foreign_keys", "malformed", "edges", "limits",
     "repair",
 )  # fmt: skip
 """All tests of what the scripts do, quick ones first."""
