@@ -249,6 +249,24 @@ def test_run_that_ended_and_comes_back_between_two_readings_is_told(
     assert (Kind.CHANGED, run_id) in {(one.kind, one.run) for one in found}
 
 
+def test_run_that_moves_between_two_readings_is_caught_on_its_way(
+    broken_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = broken_world
+    run_id = world.running()
+
+    def claim_again(_: float) -> None:
+        put(world, run_id, "ep", 2)
+
+    # As if the record had been read after the settlement and the owner's set before it.
+    world.raw("SREM", world.keys.own("h1~a/p.1"), run_id)
+    monkeypatch.setattr("time.sleep", claim_again)
+    assert audit(world.store, world.keys).findings == ()
+
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert [one.kind for one in audit(world.store, world.keys).findings] == [Kind.CONTAINER]
+
+
 def test_schedule_that_fired_one_instant_twice_is_told(broken_world: World) -> None:
     world = broken_world
     line = f"1700000000000|fire|ok|{GHOST}|3|h1~a"
