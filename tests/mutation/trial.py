@@ -43,7 +43,7 @@ FIRST = {
 """Which tests most likely know of a part; the others come after them."""
 TESTS = (
     "submit", "overlap", "rescue", "schedules", "retention", "lost_data", "batches", "order",
-    "foreign_limits", "claim", "guards", "written_down", "foreign_keys", "malformed", "edges", "limits",
+    "foreign_limits", "claim", "guards", "guards_of_moves", "written_down", "foreign_keys", "malformed", "edges", "limits",
 )  # fmt: skip
 """All tests of what the scripts do, quick ones first."""
 FUZZER = "fuzzed_transitions"
