@@ -34,6 +34,10 @@ bench *args:
 chaos *args:
     .venv/bin/python -m chaos {{args}}
 
+# Load and random troubles for a long time; also chaos.restarts and chaos.survivors. For example: just soak --minutes 3 --seed 7
+soak *args:
+    .venv/bin/python -m chaos.soak {{args}}
+
 completions:
     .venv/bin/jobctl completions bash > completions/jobctl.bash
     .venv/bin/jobctl completions zsh > completions/_jobctl

@@ -62,6 +62,7 @@ class Load:
         self._rate = rate
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self._own: list[str] = []
         self.submitted = 0
         """Runs that were accepted."""
         self.revoked: set[str] = set()
@@ -127,13 +128,14 @@ class Load:
             for receipt in receipts:
                 if receipt.accepted:
                     self._world.accepted[receipt.id] = receipt.job
+                    self._own.append(receipt.id)
                     self.submitted += 1
             return
 
     def _revoke_some(self) -> None:
-        if self._random.randrange(REVOKED_ONE_IN) or not self._world.accepted:
+        newest = self._own[-20:]
+        if self._random.randrange(REVOKED_ONE_IN) or not newest:
             return
-        newest = list(self._world.accepted)[-20:]
         run = self._random.choice(newest)
         self.revoked.add(run)
         try:

@@ -50,10 +50,12 @@ def play(fault: Fault, seed: int, directory: Path) -> Verdict:
         verdict.verdict, verdict.reason = SKIPPED, str(error)
     except BrokenError as error:
         verdict.verdict, verdict.reason = BROKEN, str(error)
-    except Exception:  # noqa: BLE001 - whatever a play meets belongs into the report
-        verdict.verdict, verdict.reason = BROKEN, traceback.format_exc(limit=-4)
+    except Exception as error:  # noqa: BLE001 - whatever a play meets belongs into the report
+        verdict.verdict, verdict.reason = BROKEN, f"{type(error).__name__}: {error}"
+        verdict.log = traceback.format_exc(limit=-4)
+    world.close()
     if verdict.verdict == BROKEN:
-        verdict.log = "\n".join(
+        verdict.log += "\n".join(
             f"--- {host.name}\n{host.log[-2000:]}" for host in world.hosts.values()
         )
     verdict.measured = world.measured

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 from typing import TYPE_CHECKING
 
 import psutil
 
+from chaos.load import SCHEDULES, Load
 from chaos.processes import kill_all
 from chaos.table import fault
 from chaos.waits import Stopwatch, expect, until
@@ -69,7 +71,14 @@ def restarted_at_once(world: World) -> None:
     pids = {line.run: line.pid for line in world.executions.lines(word="begin")}
     kinds = world.pick("supervisor", "both", "pools", "keepers too")
     for _ in range(world.random.randint(1, 3)):
+        told = a.log.count("going on with attempt")
         crash(world, a, kinds)
+        if kinds == "keepers too":
+            # With nobody left to collect it, an end is known only to a pool that was there.
+            until(
+                lambda told=told: a.log.count("going on with attempt") >= told + len(runs),  # type: ignore[misc]
+                "the attempts are adopted",
+            )
     world.go("x")
     watch = Stopwatch()
     records = world.wait_final(*runs)
@@ -152,15 +161,25 @@ def killed_before_settle(world: World) -> None:
         expect(seen == (str(code), "1", 1), f"{run} with code {code} ended as {seen}")
 
 
+CALLS = (
+    *("pool:claim", "pool:start", "pool:settle"),
+    *("supervisor:beat", "supervisor:promote", "supervisor:tick", "supervisor:register"),
+)
+"""Calls to the store around which a process is killed under load."""
+
+
 @fault(
     5,
-    "kill -9 after the outcome was sent, before the answer",
+    "kill -9 after the outcome was sent, before the answer; then around every call, under load",
     "the repeated outcome changes nothing; one entry in the history",
     bounded=True,
 )
 def killed_before_answer(world: World) -> None:
     rule = "pool:after:settle=crash@1"
-    a = world.host("a", JOBCTL_FAILPOINTS_FILE=str(world.directory / "rules"))
+    a = world.host("a", jobs=SCHEDULES, JOBCTL_FAILPOINTS_FILE=str(world.directory / "rules"))
+    world.strangers = True
+    # A Python function's answer that the pool had read and not yet noted dies with the pool.
+    world.may_redo = {"python"}
     (world.directory / "rules").write_text(rule)
     runs = world.submit_many([("again", (0.1, "2:5")), ("work", (0.1, 3))])
     met(a, rule)
@@ -172,6 +191,33 @@ def killed_before_answer(world: World) -> None:
     for job, run in zip(("again", "work"), runs, strict=True):
         found = [one.decode() for one in world.raw("LRANGE", world.keys.history(job), 0, -1)]
         expect(found == [run], f"the history of {job} is {found}")
+    _crash_everywhere(world, a)
+
+
+def _crash_everywhere(world: World, host: Host) -> None:
+    """Let a process crash before and after every call, one after the other, under load."""
+    rules = world.directory / "rules"
+    places = [f"{one.replace(':', f':{when}:')}" for one in CALLS for when in ("before", "after")]
+    world.random.shuffle(places)
+    with Load(world, host, rate=4):
+        for place in places:
+            rule = f"{place}=crash"
+            before = host.log.count(f"failpoint {rule} met")
+            daemon = host.daemons[-1]
+            rules.write_text(rule)
+            if ":register" in rule:
+                daemon.send_signal(signal.SIGUSR2)
+            until(
+                lambda rule=rule, n=before: host.log.count(f"failpoint {rule} met") > n,  # type: ignore[misc]
+                f"{rule} is met",
+                within=20,
+            )
+            rules.unlink()
+            if place.startswith("supervisor"):
+                daemon.wait(10)
+                host.start()
+            world.wait_work(within=20)
+    world.measured["crashes"] = len(places) + 1
 
 
 @fault(
@@ -183,7 +229,7 @@ def killed_before_answer(world: World) -> None:
 def job_killed(world: World) -> None:
     family = "[jobs.family]\ncommand = 'sh $CHAOS_DIR/work.sh x & sleep 1000 & wait'\n"
     a = world.host("a", jobs=family)
-    runs = world.submit_many([("work", ("x",)), ("family", ())])
+    runs = world.submit_many([("work", ("x",)), ("family", ()), ("python", (100,))])
     world.wait_begun(*runs)
     world.wait_started(*runs)
     leaders = [psutil.Process(int(world.record(run)["pi"])) for run in runs]
@@ -217,6 +263,8 @@ def _alive(process: psutil.Process) -> bool:
     bounded=True,
 )
 def power_failure(world: World) -> None:
+    # A job may just have ended when the power fails, and nobody has noted it.
+    world.may_repeat = True
     a = world.host("a", slots=6)
     runs = world.submit_many(
         [("work", (1,)), ("again", (1,)), ("strict", (1,)), ("once", (1,)), ("python", (1,))]

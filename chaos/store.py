@@ -144,11 +144,11 @@ def store_restarts_full(world: World) -> None:
     world.server.kill()
     watch = Stopwatch()
     # The wheel's server loads this in a second: too quick to see. So it loads slowly.
-    world.server.start("--key-load-delay", "40", ready=False)
+    world.server.start("--key-load-delay", "15", ready=False)
     until(lambda: "loading" in a.call("submit", "work", "0", "--store-wait", "0").stderr, "LOADING")
     refused = a.call("submit", "work", "0", "--store-wait", "0")
     expect(refused.returncode in (0, 75), f"submit exits with {refused.returncode}")
-    until(world.server.answers, "the server has loaded", within=60)
+    until(world.server.answers, "the server has loaded", within=120)
     world.measured |= {"queued": QUEUED, "loaded after s": watch.seconds}
     spent = world.wait_work(within=15)
     world.measured["back after s"] = spent

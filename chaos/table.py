@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     Play = Callable[[World], None]
 
-MODULES = ("process", "signals", "store", "disk", "limits", "hostile", "data", "hosts", "security")
+MODULES = (
+    "process", "signals", "store", "disk", "limits", "hostile", "data", "hosts", "security",
+    "network",
+)  # fmt: skip
 """Modules of this package that register faults."""
 PATIENCE = 240.0
 """Seconds after which a play that has not ended counts as failed."""
@@ -84,20 +87,13 @@ def lacking(need: str) -> str:
         case "root":
             return "" if os.geteuid() == 0 else "needs root"
         case "netns":
-            tools = shutil.which("ip") and shutil.which("unshare")
-            return (
-                ""
-                if tools and os.geteuid() == 0
-                else "needs root and network namespaces (ip, unshare)"
-            )
+            there = os.geteuid() == 0 and shutil.which("ip") and Path("/dev/net/tun").exists()
+            return "" if there else "needs root, network namespaces, ip and /dev/net/tun"
         case "timens":
             there = os.geteuid() == 0 and Path("/proc/self/ns/time").exists()
             return "" if there else "needs root and time namespaces"
         case "cgroup":
             return "" if writable_cgroup() else "needs root and a writable cgroup"
-        case "limits":
-            # Root is not held by RLIMIT_NPROC.
-            return "" if os.geteuid() == 0 and shutil.which("setpriv") else "needs root and setpriv"
     raise ValueError(f"no such need: {need}")
 
 

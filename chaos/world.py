@@ -72,6 +72,8 @@ class World:
         """Whether a plain job may run twice at once: its host was cut off past the TTL."""
         self.may_repeat = False
         """Whether a completed execution may be repeated: its outcome was destroyed."""
+        self.may_redo: set[str] = set()
+        """Jobs of which the same is true."""
         self.may_stay: set[str] = set()
         """Runs that need not end."""
         self.may_say: list[str] = []
@@ -264,9 +266,12 @@ class World:
             )
 
     def wait_work(self, *, within: float) -> float:
-        """Return after how many seconds a new run was executed; fail after ``within``."""
+        """Return after how many seconds a new run was executed; fail after ``within``.
+
+        It overtakes what waits: what counts is that somebody works.
+        """
         watch = Stopwatch()
-        run = self.submit("work", 0)
+        run = self.submit("work", 0, priority=9)
         until(lambda: self.executions.count(run, "end") > 0, "a new run is done", within=within)
         return watch.seconds
 
@@ -327,6 +332,17 @@ class World:
         kill_all(found)
         for daemon in host.daemons:
             daemon.wait()
+
+    def close(self) -> None:
+        """Kill the daemons and the shared server; what else is left is for the sweep."""
+        for session in self._sessions.values():
+            session.close()
+        for host in self.hosts.values():
+            for daemon in host.daemons:
+                daemon.kill()
+                daemon.wait()
+        with contextlib.suppress(AssertionError):
+            self.server.kill()
 
     def identity(self, host: Host) -> str:
         """Return the id of a host's supervisor."""

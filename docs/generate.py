@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docs import command, facts, keys
+from docs import command, facts, faults, keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "everywhere": command.everywhere,
     "verbs": command.verbs,
     "verb-index": command.index,
+    "faults": faults.table,
 }
 
 

@@ -115,7 +115,7 @@ def reload(
     while waiting:
         if session.clock.monotonic() > deadline:
             raise TimedOutError(
-                f"{len(waiting)} supervisors have not reloaded within {timeout:g} s; see their logs"
+                f"{len(waiting)} of {len(told)} supervisors did not reload within {timeout:g} s; see their logs"
             )
         time.sleep(POLL_EVERY)
         for item in _reachable(session):

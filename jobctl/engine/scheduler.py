@@ -142,6 +142,7 @@ class Scheduler(Service):
     async def tick(self) -> float:  # noqa: D102 - as in Service
         if self._config is None:
             return LOOK_AGAIN
+        self.asked = bool(self._fresh)
         if self._fresh:
             await self._introduce()
         await self._decide()
@@ -220,6 +221,7 @@ class Scheduler(Service):
                 previous = item.instant.timestamp()
         if not calls:
             return
+        self.asked = True
         waiting: set[str] = set()
         news = Counter[tuple[str, str]]()
         for (line, item), reply in zip(owners, await self._store.run_many(calls), strict=True):

@@ -47,6 +47,8 @@ class Service:
         self._turned_at = SYSTEM_CLOCK.monotonic()
         self._on_bug: Callable[[BaseException], None] = lambda _error: None
         self._condition: Condition | None = None
+        self.asked = True
+        """Whether the last tick asked the store at all: one that did not says nothing of it."""
 
     async def tick(self) -> float:
         """Do the duty once; return the seconds until the next time."""
@@ -109,7 +111,8 @@ class Service:
             self._wake.clear()
             try:
                 pause = await self.tick()
-                self._worked()
+                if self.asked:
+                    self._worked()
             except JobctlError as error:
                 self._failed(error)
                 pause = self._backoff.next()

@@ -23,6 +23,10 @@ ENVELOPE_MOST = 64 * 1024 * 1024
 """Bytes of an envelope that is looked at; ``max_args`` keeps what is submitted far below it."""
 DEPTH_MOST = 100
 """Lists and tables within each other that are accepted."""
+LAST_MOMENT = 253_402_300_799.0
+"""Epoch seconds of the end of the year 9999, after which there are no dates."""
+LARGEST = 2.0**53
+_MOMENTS = frozenset({"st", "fn", "du"})
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 """Made once: ``json.dumps`` builds an encoder for every call."""
 
@@ -175,6 +179,14 @@ def encode_attempt(*, number: int, outcome: Outcome, verdict: str, host: str, po
     return _dump({key: value for key, value in entry.items() if value not in (None, 0)})
 
 
+def _some(body: Mapping[str, Any], name: str) -> float | None:
+    """Return a number of an attempt, ``None`` when it is not there."""
+    value = body.get(name)
+    return (
+        None if value is None else _sane(value, most=LAST_MOMENT if name in _MOMENTS else LARGEST)
+    )
+
+
 def decode_attempt(entry: str) -> AttemptRecord:
     """Rebuild one attempt of a run's history."""
     body = json.loads(entry)
@@ -187,23 +199,35 @@ def decode_attempt(entry: str) -> AttemptRecord:
         error=body.get("er"),
         host=body.get("ho"),
         pid=body.get("pi"),
-        started_at=body.get("st"),
-        finished_at=body.get("fn"),
-        duration=body.get("du", 0.0),
+        started_at=_some(body, "st"),
+        finished_at=_some(body, "fn"),
+        duration=_some(body, "du") or 0.0,
         usage=Usage(
-            user=body.get("us", 0.0),
-            system=body.get("sy", 0.0),
-            max_rss=body.get("ms", 0),
-            read_blocks=body.get("rb", 0),
-            write_blocks=body.get("wb", 0),
+            user=_some(body, "us") or 0.0,
+            system=_some(body, "sy") or 0.0,
+            max_rss=int(_some(body, "ms") or 0),
+            read_blocks=int(_some(body, "rb") or 0),
+            write_blocks=int(_some(body, "wb") or 0),
         ),
-        log_bytes=body.get("lb", 0),
+        log_bytes=int(_some(body, "lb") or 0),
         log_truncated=bool(body.get("lt")),
     )
 
 
+def moment(value: str) -> float:
+    """Return milliseconds in text as epoch seconds; raises ``ValueError`` for none of our times."""
+    return _sane(float(value) / 1000, most=LAST_MOMENT)
+
+
 def _seconds(value: str | None) -> float | None:
-    return None if value is None else float(value) / 1000
+    return None if value is None else moment(value)
+
+
+def _sane(value: float, *, most: float) -> float:
+    """Return a number; raises ``ValueError`` when it is negative, none, or more than ``most``."""
+    if not 0 <= value <= most:
+        raise ValueError(f"{value:g} is out of range")
+    return value
 
 
 def _number(value: str | None) -> int | None:
@@ -259,13 +283,13 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             owner=f.get("o"),
             exit_code=_number(f.get("rc")),
             signal=_number(f.get("sg")),
-            submitted_at=float(f["t"]) / 1000,
+            submitted_at=moment(f["t"]),
             not_before=_seconds(f.get("nb")),
             expires_at=_seconds(f.get("xp")),
             claimed_at=_seconds(f.get("ct")),
             started_at=started,
             finished_at=_seconds(f.get("fn")),
-            duration=float(f["du"]) if "du" in f else None,
+            duration=_sane(float(f["du"]), most=LAST_MOMENT) if "du" in f else None,
             host=host_of(f.get("o")),
             pid=pid,
             error=f.get("er"),

@@ -24,6 +24,10 @@ def _int(reply: object) -> int:
 UNKNOWN = -2
 
 
+MESSAGES_MOST = 100
+"""Messages that one beat brings, as in ``store/lua/beat.lua``."""
+
+
 @record(frozen=True, slots=True)
 class BeatReply:
     """The answer to a beat."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobctl.model.records import record
 from jobctl.model.run import LETTERS, RunState
 from jobctl.store.calls import Call
-from jobctl.store.codec import items_of, text
+from jobctl.store.codec import items_of, moment, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,12 +35,16 @@ def brief(keys: Keys, run_id: str, *, envelope: bool) -> Call[Brief | None]:
     def decode(reply: object) -> Brief | None:
         letter, submitted, job, queue, attempt, *body = items_of(reply)
         state = LETTERS.get(text(letter)) if letter else None
-        if state is None or not (job and queue and text(submitted).isdecimal()):
+        if state is None or not (job and queue):
+            return None
+        try:
+            submitted_at = moment(text(submitted))
+        except ValueError:
             return None
         if state is RunState.SCHEDULED and attempt:
             state = RunState.RETRYING
         inside = text(body[0] or b"") if body else ""
-        return Brief(run_id, state, float(submitted) / 1000, text(job), text(queue), inside)
+        return Brief(run_id, state, submitted_at, text(job), text(queue), inside)
 
     more = ("e",) if envelope else ()
     return Call(("HMGET", keys.run(run_id), "s", "t", "j", "q", "at", *more), decode)

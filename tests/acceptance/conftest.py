@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """A host with the embedded store; nothing of it is left afterwards."""
+    """A host with the embedded store; what that holds at the end of the story must be sound.
+
+    Nothing of it is left afterwards.
+    """
     host = Host()
     yield host
-    host.close()
+    try:
+        host.check()
+    finally:
+        host.close()

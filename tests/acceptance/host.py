@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+
+from jobctl.errors import NotAcceptedError, UnreachableError
+from jobctl.store.address import Address
+from jobctl.store.blocking import BlockingStore
+from jobctl.store.keys import Keys
+from jobctl.store.verify import confirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +52,8 @@ class Host:
     extra: dict[str, str] = field(default_factory=dict)
     """More of the environment of the daemon and of commands."""
     daemons: list[subprocess.Popen[str]] = field(default_factory=list)
+    tampered: bool = False
+    """The story changed the store by hand, so what that holds in the end proves nothing."""
 
     @property
     def config(self) -> Path:
@@ -165,6 +174,16 @@ class Host:
             except psutil.Error:
                 continue
         return found
+
+    def check(self) -> None:
+        """Fail on what the embedded store contradicts, if a daemon is still there to serve it."""
+        up = any(daemon.poll() is None for daemon in self.daemons)
+        if not up or self.tampered or self.redis is not None:
+            return
+        with contextlib.suppress(UnreachableError, NotAcceptedError):
+            with BlockingStore(Address.of_embedded(self.state)) as store:
+                found = confirmed(store, Keys("default"))
+            assert not found, "\n".join(found)
 
     def close(self) -> None:
         """End everything and remove the directory."""

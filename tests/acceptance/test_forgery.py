@@ -383,6 +383,7 @@ def test_a_newer_run_proves_that_it_may_replace_an_older_one(written: Host) -> N
 
 def test_a_run_that_has_ended_is_not_run_again_when_it_is_put_back(written: Host) -> None:
     host = written
+    host.tampered = True
     host.start()
     forger = Forger(host)
     host.wait_state(host.submit("block"), "running")
@@ -432,6 +433,7 @@ def test_a_run_is_not_started_more_often_than_was_signed(written: Host) -> None:
 
 def test_a_key_of_a_run_that_is_forgotten_may_be_used_again(written: Host) -> None:
     host = written
+    host.tampered = True
     host.start()
     (host.directory / "go").touch()
     first = host.submit("say", "one", "--id", "daily")
@@ -495,3 +497,15 @@ def test_a_key_file_that_was_lost_is_not_made_anew(written: Host) -> None:
     keys.write_bytes(kept)
     host.start()
     assert host.wait_state(host.submit("say", "again"))["state"] == "succeeded"
+
+
+def test_a_mailbox_full_of_rubbish_does_not_hold_up_orders(written: Host) -> None:
+    host = written
+    host.start()
+    forger = Forger(host)
+    (supervisor,) = json.loads(host.run("status", "--json"))["supervisors"]
+    for _ in range(10):
+        forger.do("RPUSH", KEYS.mailbox(supervisor["id"]), *["rubbish"] * 2000)
+
+    host.run("reload")
+    assert "was ignored" in host.log

@@ -104,6 +104,24 @@ def test_a_store_that_stands_still_costs_nothing(running: Scene) -> None:
     running.assert_once(run_id)
 
 
+def test_a_scheduler_that_cannot_ask_the_store_says_so_once(running: Scene) -> None:
+    """Between two tries it looks at its clock, finds nothing to ask, and has not succeeded."""
+    often = "[jobs.often]\ncommand = 'true'\nschedule = '@every 1s'\n"
+    running.host.write(JOBS.format(directory=running.host.directory) + often)
+    running.host.run("reload")
+    wait_until(lambda: running.host.runs("--job", "often"), what="the first instant")
+    running.server.kill()
+    wait_until(lambda: "scheduler: " in running.host.log, what="a complaint")
+    signs = running.manager.lines.count("WATCHDOG=1")
+    wait_until(lambda: running.manager.lines.count("WATCHDOG=1") > signs + 8, what="some seconds")
+    assert "scheduler: works again" not in running.host.log
+    running.server.start()
+
+    wait_until(lambda: "scheduler: works again" in running.host.log, what="it works again")
+    assert running.host.log.count("scheduler: works again") == 1
+    assert running.host.log.count("WARNING scheduler: ") <= 2
+
+
 def test_a_store_without_replicas_is_told_of_and_outlasted(running: Scene) -> None:
     run_id = running.held_run()
     running.server.raw("CONFIG", "SET", "min-replicas-to-write", "1")

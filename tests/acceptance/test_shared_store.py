@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psutil
@@ -23,7 +24,7 @@ def hosts(server: EmbeddedStore) -> Iterator[tuple[Host, Host]]:
         host.redis = f"unix://{server.address.path}"
         host.write(
             "[pools.default]\nslots = 2\n"
-            "[jobs.talk]\ncommand = 'echo one; sleep 2; echo two'\n"
+            f"[jobs.talk]\ncommand = 'echo one; until test -e {host.directory}/go; do sleep 0.05; done; echo two'\n"
             "[jobs.quick]\ncommand = 'echo quick'\n"
             "[jobs.strict]\nstrict_single = true\ncommand = 'sleep 60'\n"
             "[jobs.where]\ncommand = 'sleep 0.3; echo here'\n",
@@ -41,7 +42,8 @@ def test_output_can_be_read_from_the_other_host(hosts: tuple[Host, Host]) -> Non
     a.start()
 
     run_id = b.submit("talk")
-    wait_until(lambda: b.run("logs", run_id) == "one\n", deadline=1.9, what="shipped while it runs")
+    wait_until(lambda: b.run("logs", run_id) == "one\n", what="shipped while it runs")
+    (a.directory / "go").touch()
     b.run("wait", run_id)
 
     assert b.run("logs", run_id) == "one\ntwo\n"
@@ -53,7 +55,12 @@ def test_following_from_the_other_host_ends_with_the_run(hosts: tuple[Host, Host
     a, b = hosts
     a.start()
 
-    assert b.run("logs", "-f", b.submit("talk")) == "one\ntwo\n"
+    run_id = b.submit("talk")
+    with ThreadPoolExecutor() as others:
+        following = others.submit(b.run, "logs", "-f", run_id)
+        wait_until(lambda: b.run("logs", run_id) == "one\n", what="shipped while it runs")
+        (a.directory / "go").touch()
+        assert following.result() == "one\ntwo\n"
 
 
 def test_work_is_shared_by_all_hosts(hosts: tuple[Host, Host]) -> None:

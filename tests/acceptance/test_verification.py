@@ -74,6 +74,7 @@ def test_store_in_use_holds_no_contradiction(host: Host) -> None:
 
 
 def test_contradiction_is_one_line_with_key_and_remedy(host: Host) -> None:
+    host.tampered = True
     host.write(JOBS)
     host.start()
     napping = host.submit("nap")
@@ -122,6 +123,7 @@ def test_process_whose_claim_the_store_does_not_have_is_named(host: Host) -> Non
 
 
 def test_process_whose_record_is_no_record_any_more_is_named(host: Host) -> None:
+    host.tampered = True
     host.write(JOBS)
     daemon = host.start()
     napping = host.submit("nap")

@@ -171,3 +171,35 @@ def test_progress_is_from_0_to_100(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_progress_outside_a_job_says_so(capsys: pytest.CaptureFixture[str]):
     assert start(["progress", "40"]) == 2
     assert "inside a job" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://u:hush@127.0.0.1:99999", "not a port number"),
+        ("redis://u:hush@h?foo=bar", "unknown option"),
+        ("redis+cluster://u:hush@h/3", "no databases but /0"),
+    ],
+)
+def test_check_refuses_a_url_that_no_connection_would_take(
+    project: Project, url: str, said: str
+) -> None:
+    project.path.write_text(f'[jobctl]\nredis = "{url}"\n[security]\nsign = "none"\n')
+
+    done = project.jobctl("check")
+
+    assert done.code == 78
+    assert said in done.err
+    assert "hush" not in done.err + done.out
+
+
+def test_check_warns_of_a_key_file_that_cannot_be_used_here(project: Project, tmp_path: Path):
+    path = tmp_path / "keys"
+    text = f'[jobctl]\nredis = "redis://h"\n[security]\nkey_file = "{path}"\n'
+    project.path.write_text(text)
+    assert "there is no key file" in project.jobctl("check").err
+    path.write_text("")
+    path.chmod(0o644)
+    done = project.jobctl("check")
+    assert (done.code, "chmod 600" in done.err) == (0, True)
+    assert project.jobctl("check", "--strict").code == 78

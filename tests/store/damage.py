@@ -253,6 +253,7 @@ DAMAGE: dict[str, tuple[Kind, Callable[[World], object]]] = {
     "no job": (Kind.RECORD, drop("q", "j")),
     "no priority": (Kind.RECORD, drop("q", "p")),
     "epoch that is no number": (Kind.RECORD, change("c", "ep", "many")),
+    "epoch beyond all numbers": (Kind.RECORD, change("c", "ep", "9" * 23)),
     "record of another type": (Kind.TYPE, _foreign_record),
     "output that stays": (
         Kind.LEFTOVER, lambda world: world.raw("XADD", key(world, f"l:{GHOST}"), "*", "d", "x")),

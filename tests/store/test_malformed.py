@@ -42,12 +42,17 @@ DAMAGE: dict[str, Callable[[World, str], object]] = {
     "no priority": damage_with("HDEL", "p"),
     "priority of words": damage_with("HSET", "p", "high"),
     "epoch of words": damage_with("HSET", "ep", "many"),
+    "epoch beyond all numbers": damage_with("HSET", "ep", "9" * 23),
 }
 HARMLESS: dict[str, Callable[[World, str], object]] = {
     "expiry of words": damage_with("HSET", "xp", "soon"),
     "attempts of words": damage_with("HSET", "at", "two"),
     "attempts that look like a number": damage_with("HSET", "at", "1e5", "fs", "nan", "nb", "0x1"),
     "losses of words": damage_with("HSET", "ls", "two", "cl", "two"),
+    "attempts beyond all numbers": damage_with(
+        "HSET", "at", "9" * 23, "ls", "9" * 23, "dr", "9" * 23
+    ),
+    "times beyond all numbers": damage_with("HSET", "nb", "9" * 23, "t", "9" * 23, "fs", "9" * 23),
     "no time": damage_with("HDEL", "t"),
     "no envelope": damage_with("HDEL", "e"),
     "retention of words": damage_with("HSET", "kp", "for ever"),
@@ -269,6 +274,30 @@ def test_unreadable_record_is_a_bad_payload_to_readers(broken_world: World) -> N
     world.raw("SET", world.keys.run(BAD), "?")
     (answer,) = world.store.try_many([queries.run(world.keys, BAD)])
     assert isinstance(answer, JobctlError)
+
+
+@pytest.mark.parametrize("name", ["t", "nb", "fn", "du"])
+@pytest.mark.parametrize("value", ["9" * 30, "-1", "nan", "1e400", "x"])
+def test_times_that_are_none_are_a_bad_payload_to_readers(
+    broken_world: World, name: str, value: str
+) -> None:
+    world = broken_world
+    run_id = world.submit()
+    world.raw("HSET", world.keys.run(run_id), name, value)
+    with pytest.raises(BadPayloadError):
+        world.run(queries.run(world.keys, run_id))
+    brief = world.run(pages.brief(world.keys, run_id, envelope=False))
+    assert (brief is None) == (name == "t")
+
+
+@pytest.mark.parametrize("entry", ['{"st":1e99}', '{"fn":"x"}', '{"du":-1}', '{"ms":NaN}'])
+def test_attempts_with_numbers_that_are_none_are_a_bad_payload_to_readers(
+    broken_world: World, entry: str
+) -> None:
+    run_id = broken_world.submit()
+    broken_world.raw("HSET", broken_world.keys.run(run_id), "a1", entry)
+    with pytest.raises(BadPayloadError):
+        broken_world.run(queries.run(broken_world.keys, run_id))
 
 
 def test_empty_member_of_the_timetable_is_no_run(broken_world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +12,13 @@ from jobctl.store.verify import audit, confirmed, findings
 from jobctl.store.verify.census import take
 from jobctl.store.verify.finding import Kind, Severity
 from jobctl.store.verify.repair import Repair, mend, repair
+from tests.fuzz.cast import JOBS, LIMITS, QUEUES
+from tests.fuzz.programme import Programme
 
 if TYPE_CHECKING:
     from store_world import World
+
+    from jobctl.store.blocking import BlockingStore
 
 
 def look(world: World) -> list[Kind]:
@@ -234,3 +239,46 @@ def test_more_holders_than_slots_are_a_warning(broken_world: World) -> None:
     (found,) = findings(take(world.store, world.keys))
 
     assert (found.kind, found.severity) == (Kind.CROWDED, Severity.WARNING)
+
+
+class Repairing(Programme):
+    """A programme of faults in which somebody repairs all the time, also late and twice.
+
+    Nothing but the scripts touches the store, so there is never anything to mend.
+    """
+
+    repairs = 0
+
+    def beat(self) -> None:
+        super().beat()
+        items: list[tuple[str, ...]] = []
+        for run_id in self.random.sample(self.ids, k=min(len(self.ids), 8)):
+            place = f"{self.random.choice(QUEUES)}:{self.random.choice('059')}"
+            items += [
+                ("run", run_id), ("run", run_id, "absent"), ("h", run_id), ("log", run_id),
+                ("due", run_id), ("due", "^" + run_id), ("q", place, run_id),
+                ("own", self.random.choice(self.alive).owner, run_id),
+                ("c", self.random.choice(sorted(LIMITS)), run_id),
+                ("live", self.random.choice(sorted(JOBS)), run_id),
+            ]  # fmt: skip
+        answers = self.send(mend(self.keys, items))
+        assert answers is None or not any(answers), list(zip(items, answers, strict=True))
+        self.repairs += len(items)
+
+    def spoil(self) -> None:
+        """Leave the store to the scripts."""
+
+    def litter(self) -> None:
+        """Leave the store to the scripts."""
+
+
+def test_repairs_amid_all_that_may_happen_change_nothing(store: BlockingStore) -> None:
+    seed = random.randrange(10**9)
+    for more in range(3):
+        programme = Repairing(store, seed + more)
+        try:
+            programme.go()
+        except BaseException as error:
+            error.add_note(f"seed {seed + more}")
+            raise
+        assert programme.repairs > 20

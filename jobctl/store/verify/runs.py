@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from jobctl.store.verify.census import Census, RunFacts
 
+EPOCH_DIGITS = 15
+"""As many as ``common.lua`` takes for an epoch."""
 SHORT = 2000
 """Entries of a list up to which a run that leaves it takes its entry along, see ``common.lua``."""
 
@@ -33,7 +35,7 @@ def records(census: Census) -> Iterator[Finding]:
             yield _of_run(Kind.RECORD, run_id, run, "has no known state")
         elif not (run.j and run.q and run.p.isdigit() and len(run.p) == 1) and run.s != "x":
             yield _of_run(Kind.RECORD, run_id, run, "lacks a job, a queue or a priority")
-        elif run.ep and not run.ep.isdigit() and run.s != "x":
+        elif run.ep and not (run.ep.isdigit() and len(run.ep) <= EPOCH_DIGITS) and run.s != "x":
             yield _of_run(Kind.RECORD, run_id, run, "has an epoch that is no number")
         elif run.claimed and not (run.o and _number(run.ep)):
             finding = _of_run(Kind.CLAIM, run_id, run, "is claimed without an owner or an epoch")
