@@ -69,3 +69,46 @@ def test_submit_leaves_nothing_behind_when_its_siblings_cannot_be_known(world: W
         world.answer("a" * 16, overlap="f")
     assert world.record("a" * 16) == {}
     world.raw("DEL", world.keys.live("j"))
+
+
+def test_run_whose_time_has_come_already_is_ready_at_once(world: World) -> None:
+    run_id = world.submit(start_at=world.now() - 5)
+    assert world.state(run_id) == "q"
+    assert not world.raw("EXISTS", world.keys.due)
+
+
+def test_skipped_run_is_kept_as_long_as_its_job_says(world: World) -> None:
+    world.running(overlap="s")
+    skipped = new_run(overlap="s", keep="3:50000:")
+    world.run(transitions.submit(world.keys, [skipped]))
+    assert 0 < world.raw("PTTL", world.keys.run(skipped.request.id)) <= 50000
+
+
+def test_new_run_is_behind_one_that_came_back_without_a_number(world: World) -> None:
+    run_id = world.submit()
+    world.claim()
+    world.settle(run_id, "d", delay=60)
+    world.raw("ZADD", world.keys.due, 1, run_id)
+    world.promote()
+    later = world.submit()
+    assert world.claim(2) == [run_id, later]
+
+
+def test_supervisor_that_is_half_rescued_claims_nothing(world: World) -> None:
+    world.supervisor("h2~b")
+    world.run(transitions.submit(world.keys, [new_run() for _ in range(130)]))
+    assert len(world.claim(130, sid="h2~b")) == 130
+    assert world.rescue("h2~b").left
+    reply = world.take(sid="h2~b")
+    assert (reply.fenced, reply.claims) == (True, ())
+    world.rescue("h2~b")
+
+
+def test_run_that_cannot_even_be_parked_fails_and_the_next_is_claimed(broken_world: World) -> None:
+    world = broken_world
+    world.limits(l_db=0)
+    first, second = world.submit(limits="l:db"), world.submit()
+    for name in ("pk:l:db", "pk:q:default"):
+        world.raw("SET", world.keys.prefix + name, "?")
+    assert world.claim(2) == [second]
+    assert world.state(first) == "x"
