@@ -10,6 +10,7 @@ from store_world import new_run
 from jobctl.errors import JobctlError
 from jobctl.store import transitions
 from jobctl.store.calls import Call
+from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from store_world import World
@@ -112,3 +113,20 @@ def test_run_that_cannot_even_be_parked_fails_and_the_next_is_claimed(broken_wor
         world.raw("SET", world.keys.prefix + name, "?")
     assert world.claim(2) == [second]
     assert world.state(first) == "x"
+
+
+def test_outcome_of_a_run_that_can_be_put_nowhere_stops_no_other(broken_world: World) -> None:
+    world = broken_world
+    first, second = world.submit(), world.submit(queue="other")
+    world.claim(2, queues=["default", "other"])
+    for name in ("q:default:5", "pk:q:default"):
+        world.raw("SET", world.keys.prefix + name, "?")
+    done = ("du", "1")
+    items = [
+        Settlement(first, 1, "d", "exit", 0.0, done),
+        Settlement(second, 1, "k", "", 0.0, done),
+    ]
+
+    answers = world.run(transitions.settle(world.keys, owner="h1~a/p.1", items=items))
+    assert answers == ("x", "k")
+    assert world.states(first, second) == "xk"
