@@ -130,3 +130,18 @@ def test_outcome_of_a_run_that_can_be_put_nowhere_stops_no_other(broken_world: W
     answers = world.run(transitions.settle(world.keys, owner="h1~a/p.1", items=items))
     assert answers == ("x", "k")
     assert world.states(first, second) == "xk"
+
+
+def test_attempt_that_follows_at_once_is_ahead_of_what_waits(world: World) -> None:
+    run_id = world.running()
+    other = world.submit()
+    assert world.settle(run_id, "d") == "d"
+    assert world.claim(2) == [run_id, other]
+
+
+def test_release_of_a_lost_run_is_no_broken_record(world: World) -> None:
+    run_id = world.submit()
+    world.claim()
+    world.raw("DEL", world.keys.run(run_id))
+    assert world.release((run_id, 1)) == ("stale",)
+    assert not world.raw("EXISTS", world.keys.own("h1~a/p.1"))
