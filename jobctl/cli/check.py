@@ -37,7 +37,7 @@ def check(call: Invocation, *, strict: bool) -> int:
         problems += [replace(item, severity=WARNING) for item in host_problems(checked.config)]
     session = None if checked.config is None else Session(to_plain(checked.config))  # type: ignore[arg-type]
     if session is not None:
-        problems += _address_problems(session, path)
+        problems += [*_address_problems(session, path), *_key_problems(session, path)]
     bad = [item for item in problems if strict or item.severity == ERROR]
     if call.console.json:
         _as_json(call, path, problems, session)
@@ -68,6 +68,29 @@ def _address_problems(session: Session, path: str) -> list[Problem]:
             Problem(
                 file=shown_path(path), key="jobctl.redis", code="url",
                 message=message.partition(": ")[2] or message, remedy=remedy,
+            )
+        ]  # fmt: skip
+    return []
+
+
+def _key_problems(session: Session, path: str) -> list[Problem]:
+    """Return what is wrong with the key file here; the file may be meant for another host."""
+    from jobctl.config.paths import shown_path
+    from jobctl.config.problem import WARNING, Problem
+    from jobctl.store import keyring
+
+    settings, security = session.config.settings, session.config.security
+    own = settings.redis is None and security.key_file == keyring.own_path(settings.state_dir)
+    try:
+        keyring.ring(security, namespace=settings.namespace)
+    except JobctlError as error:
+        if own and isinstance(error, keyring.NoKeysError):
+            return []  # The daemon makes it.
+        message, _, remedy = str(error).partition("; ")
+        return [
+            Problem(
+                file=shown_path(path), key="security.key_file", code="key-file",
+                message=message, remedy=remedy, severity=WARNING,
             )
         ]  # fmt: skip
     return []

@@ -71,8 +71,9 @@ def revoke(
             seal=session.signing.order,
         )
         for run_id, answer in zip(batch, session.run(call), strict=True):
-            before, _, after = answer.partition(" ")
-            out.append(Revoked(run_id, LETTERS.get(before), LETTERS.get(after)))
+            before, after, again = [*answer.split(" "), "", ""][:3]
+            state = RunState.RETRYING if again else LETTERS.get(before)
+            out.append(Revoked(run_id, state, LETTERS.get(after)))
     return out
 
 

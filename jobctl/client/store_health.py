@@ -48,8 +48,17 @@ def store_checks(session: Session) -> Iterator[Check]:
     yield durability_check(info, settings)
     yield from topology.topology_checks(session, info, settings)
     yield skew_check(ours - trip / 2 - theirs)
-    yield from refusal_check(session)
-    yield from daemon_checks(session)
+    yield from _as_far_as_possible("signatures", refusal_check(session))
+    yield from _as_far_as_possible("daemon", daemon_checks(session))
+
+
+def _as_far_as_possible(name: str, checks: Iterator[Check]) -> Iterator[Check]:
+    """Yield checks; that the store refuses one of them ends these, and not the others."""
+    try:
+        yield from checks
+    except JobctlError as error:
+        message, _, remedy = str(error).partition("; ")
+        yield Check(name=name, status=ERROR, detail=message, remedy=remedy)
 
 
 def _settings(session: Session) -> dict[str, str]:

@@ -46,12 +46,14 @@ class Duties:
         scheduling: bool,
         on_message: Callable[[str], None],
         on_lost: Callable[[bool], None],
+        on_well: Callable[[], None],
         condition: Condition,
         watchdog: Watchdog,
         signing: Signing,
         clock: Clock,
     ) -> None:
-        """``on_lost`` is told why a beat was refused, see :class:`Heartbeat`."""
+        """``on_lost`` is told why a beat was refused, see :class:`Heartbeat`; ``on_well`` is called for one that was not."""
+        self._on_well = on_well
         self._fleet = fleet
         self._condition = condition
         self._watchdog = watchdog
@@ -130,6 +132,7 @@ class Duties:
     def _on_answer(self, reply: BeatReply, sent: float) -> None:
         self._fleet.check(reply.owned)
         self._fleet.keep_lease(sent)
+        self._on_well()
 
     def _on_bell(self, which: str) -> None:
         if which == "mailbox":

@@ -12,12 +12,16 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from jobctl.engine.complaints import Complaints
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 log = logging.getLogger(__name__)
+
+AGAIN = 5.0
+"""Seconds between two tries, for what is half done would be finished by nobody."""
 
 
 class Standing:
@@ -62,10 +66,23 @@ class Standing:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def doubted(self) -> None:
+        """Note that the store refuses a pool of ours, though it counts us among the living."""
+        if self._task is not None and not self._task.done():
+            return
+        log.error("the store does not know a pool of ours any more; registering again")
+        self._task = asyncio.create_task(self._act(unknown=True), name="standing")
+
     async def _act(self, *, unknown: bool) -> None:
-        try:
-            await (self._readmit() if unknown else self._renew())
-        except JobctlError as error:
-            log.warning("%s; trying again at the next heartbeat", error)
-        except Exception as error:  # noqa: BLE001 - the boundary of a task of its own
-            self._on_bug(error)
+        complaints = Complaints()
+        while True:
+            try:
+                await (self._readmit() if unknown else self._renew())
+            except JobctlError as error:
+                log.log(complaints.failed(error), "%s; trying again every %g s", error, AGAIN)
+                await asyncio.sleep(AGAIN)
+            except Exception as error:  # noqa: BLE001 - the boundary of a task of its own
+                self._on_bug(error)
+                return
+            else:
+                return

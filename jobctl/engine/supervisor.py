@@ -115,6 +115,8 @@ class Supervisor:
             self._store, self._keys, condition=self._signs.condition, stop=self._stop
         )
         self._serving = False
+        self._doubted = False
+        """True from when a pool was refused until a beat has told whether we are."""
         self.replaced = False
         """True after :meth:`run` when this process is to be replaced by a new one of itself."""
         self._bug: BaseException | None = None
@@ -277,6 +279,7 @@ class Supervisor:
             scheduling=self._scheduling,
             on_message=lambda message: self._mailbox.deliver(message, to=self._sid),
             on_lost=self._on_lost,
+            on_well=self._on_well,
             condition=self._signs.condition,
             watchdog=self._signs.watchdog,
             signing=self._signing,
@@ -343,8 +346,15 @@ class Supervisor:
 
     def _ask_how_we_stand(self) -> None:
         """Beat at once: a pool's claim was refused, and the beat tells why."""
+        self._doubted = True
         if self._duties is not None:
             self._duties.beat()
+
+    def _on_well(self) -> None:
+        """Note that the store counts this supervisor among the living; all its pools should be."""
+        if self._doubted and not self._stop.is_set():
+            self._standing.doubted()
+        self._doubted = False
 
     def _on_lost(self, unknown: bool) -> None:  # noqa: FBT001 - the heartbeat's word
         if not self._stop.is_set():

@@ -144,7 +144,15 @@ def _newer(reply: str, address: Address) -> JobctlError:
     )
 
 
+def _foreign(reply: str, address: Address) -> JobctlError:
+    return StoreError(
+        f"{address}: a key among jobctl's has another type than its name says; `jobctl doctor "
+        f"--verify` names it, `jobctl doctor --repair` puts it aside ({reply})"
+    )
+
+
 PHRASES = {
+    WRONG_TYPE: _foreign,
     "SCHEMA ": _newer,
     # Strangers may not even send a call of ours: it is too long for one who has no password.
     "unauthenticated ": _refused,

@@ -58,9 +58,11 @@ def load(path: str) -> list[Key]:
         raise NotPermittedError(
             f"key file {path} cannot be read: {error.strerror}; run this as the user it belongs to"
         ) from error
-    with open(handle, "rb") as file:  # noqa: PTH123 (a descriptor)
+    try:
         _check_rights(path, os.fstat(handle))
-        text = file.read(MOST).decode("ascii", "replace")
+        text = os.read(handle, MOST).decode("ascii", "replace")
+    finally:
+        os.close(handle)
     keys = [_key(path, number, line) for number, line in _lines(text)]
     if not keys:
         raise ConfigError(f"key file {path} has no key; make one with `jobctl keys rotate`")

@@ -282,6 +282,8 @@ def revoke(
 ) -> Call[tuple[str, ...]]:
     """Revoke runs; answers "before after" letters each, ``-`` for an unknown run.
 
+    A third word, ``again``, follows when the run was to be tried again.
+
     ``seal`` signs an order for a run; without it orders are not signed.
     """
     order = f"{reason} {signal} {'-' if grace is None else grace} {1 if kill else 0}"

@@ -122,3 +122,42 @@ def test_a_run_whose_claim_the_store_has_lost_goes_on_and_ends_once(running: Sce
     running.let_go()
     for other in others:
         running.host.wait_state(other, "succeeded")
+
+
+def test_pools_that_the_store_has_forgotten_alone_are_registered_again(running: Scene) -> None:
+    (before,) = supervisors(running)
+    running.server.raw("DEL", KEYS.pools(before))
+
+    assert running.host.run("submit", "quick", "--wait")
+    assert "registering again" in running.host.log
+
+
+def test_a_registration_that_a_foreign_key_stops_is_tried_again_when_it_is_gone(
+    running: Scene,
+) -> None:
+    (before,) = supervisors(running)
+    running.server.raw("FLUSHALL")
+    limits = KEYS.prefix + "lim"
+    running.server.raw("SET", limits, "foreign")
+    wait_until(lambda: "another type than its name says" in running.host.log, what="it is told of")
+    assert "doctor --verify" in running.host.log
+    for words in ("status", "doctor"):
+        refused = running.host.call(words)
+        assert refused.returncode == 1
+        assert "doctor --repair" in refused.stdout + refused.stderr
+    running.host.run("doctor", "--repair", "--yes", code=None)
+    assert running.server.raw("TYPE", limits) != b"string"
+
+    assert running.host.run("submit", "quick", "--wait")
+    assert supervisors(running) == [before]
+
+
+def test_doctor_looks_at_all_it_can_and_mends_where_counters_are_foreign(running: Scene) -> None:
+    running.server.raw("DEL", KEYS.counters)
+    running.server.raw("SET", KEYS.counters, "foreign")
+
+    done = running.host.call("doctor")
+    assert done.returncode == 1
+    assert "served queues" in done.stdout
+    running.host.run("doctor", "--repair", "--yes", code=None)
+    running.host.run("doctor")

@@ -19,6 +19,13 @@ def test_a_queued_run_is_gone_at_once(project: Project, worker: Worker):
     assert project.run(run_id).state == "revoked"
 
 
+def test_a_run_that_was_to_be_tried_again_is_called_so(project: Project, worker: Worker):
+    run_id = project.submit("other")
+    worker.finish("d", reason="exit", rc=1, delay=60.0)
+    assert project.run(run_id).state == "retrying"
+    assert project.jobctl("revoke", run_id).out == f"{run_id} retrying -> revoked\n"
+
+
 def test_the_owner_of_a_running_run_is_asked(project: Project, worker: Worker):
     project.submit("hello")
     claim = worker.start()

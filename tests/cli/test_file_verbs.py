@@ -191,3 +191,15 @@ def test_check_refuses_a_url_that_no_connection_would_take(
     assert done.code == 78
     assert said in done.err
     assert "hush" not in done.err + done.out
+
+
+def test_check_warns_of_a_key_file_that_cannot_be_used_here(project: Project, tmp_path: Path):
+    path = tmp_path / "keys"
+    text = f'[jobctl]\nredis = "redis://h"\n[security]\nkey_file = "{path}"\n'
+    project.path.write_text(text)
+    assert "there is no key file" in project.jobctl("check").err
+    path.write_text("")
+    path.chmod(0o644)
+    done = project.jobctl("check")
+    assert (done.code, "chmod 600" in done.err) == (0, True)
+    assert project.jobctl("check", "--strict").code == 78

@@ -156,7 +156,7 @@ class Oracle:
 
     def _revoke(self, call: Call[Any], reply: Any) -> None:
         for run_id, answer in zip(map(str, call.parts[1::2]), reply, strict=True):
-            before, _, after = answer.partition(" ")
+            before, after, *_ = [*answer.split(" "), ""]
             stays = before in "cr" or before in FINAL_LETTERS
             assert answer == "-" or after == (before if stays else "v")
             if before in ("c", "r"):

@@ -8,6 +8,7 @@ import pytest
 
 from jobctl.errors import JobctlError
 from jobctl.store import queries, transitions
+from jobctl.store.calls import Call
 
 if TYPE_CHECKING:
     from store_world import World
@@ -139,20 +140,24 @@ def test_end_of_a_run_does_not_free_the_lock_of_another(broken_world: World) -> 
     assert world.raw("GET", world.keys.prefix + "u:k") == other.encode()
 
 
+def its_time_passed(world: World, run_id: str) -> None:
+    world.raw("HSET", world.keys.run(run_id), "xp", 1)
+    world.raw("ZADD", world.keys.due, 1, f"^{run_id}")
+    world.promote()
+
+
 def test_run_that_was_started_once_does_not_expire(world: World) -> None:
-    run_id = world.running(expires_in=0.02)
+    run_id = world.running(expires_in=60)
     world.supervisor("h2~b")
     world.rescue()
-    world.let_pass(0.03)
-    world.promote()
+    its_time_passed(world, run_id)
     assert world.claim(sid="h2~b") == [run_id]
 
 
 def test_claimed_run_does_not_expire_and_does_when_it_is_put_back(world: World) -> None:
-    run_id = world.submit(expires_in=0.02)
+    run_id = world.submit(expires_in=60)
     world.claim()
-    world.let_pass(0.03)
-    world.promote()
+    its_time_passed(world, run_id)
     assert world.state(run_id) == "c"
     world.release((run_id, 1))
     world.promote()
@@ -267,3 +272,54 @@ def test_foreign_mailbox_does_not_fail_what_is_to_stop(broken_world: World) -> N
     world.raw("SET", world.keys.mailbox("h1~a"), "?")
     assert world.revoke(run_id) == ("r r",)
     assert world.state(run_id) == "r"
+
+
+@pytest.mark.parametrize("what", ["no queue", "foreign"])
+def test_broken_run_in_a_line_is_set_aside(broken_world: World, what: str) -> None:
+    world = broken_world
+    world.limits(l_db=0)
+    run_id = world.submit(limits="l:db")
+    world.claim()
+    if what == "foreign":
+        world.raw("DEL", world.keys.run(run_id))
+        world.raw("SET", world.keys.run(run_id), "?")
+    else:
+        world.raw("HDEL", world.keys.run(run_id), "q")
+    world.limits(l_db=1)
+    assert world.raw("LRANGE", world.keys.prefix + "bad", 0, -1) == [run_id.encode()]
+    if what != "foreign":
+        assert world.state(run_id) == "x"
+
+
+def test_line_that_cannot_be_read_is_looked_at_again(broken_world: World) -> None:
+    world = broken_world
+    world.limits(l_db=1)
+    run_id = world.running(limits="l:db")
+    world.raw("SET", world.keys.parked("l:db"), "?")
+    world.settle(run_id)
+    assert world.raw("ZSCORE", world.keys.due, "!l:db") is not None
+
+
+def test_ended_run_leaves_no_expiry_behind(world: World) -> None:
+    first, second = world.submit(expires_in=60), world.running(queue="o", expires_in=60)
+    world.revoke(first)
+    world.settle(second)
+    assert not exists(world, "due")
+
+
+def test_history_that_became_far_too_long_shrinks_a_hundred_at_a_time(broken_world: World) -> None:
+    world = broken_world
+    old = [f"{number:016}" for number in range(250)]
+    world.raw("RPUSH", world.keys.history("j"), *old)
+    for left in (151, 52, 3):
+        world.settle(world.running(keep="3:1000000:"))
+        assert world.raw("LLEN", world.keys.history("j")) == left
+
+
+def test_seal_of_an_order_goes_to_the_owner_and_not_into_the_record(world: World) -> None:
+    run_id = world.running()
+    order = "user TERM 5 1 seal.of.it"
+    world.run(Call((world.keys.prefix, run_id, order), lambda reply: reply, script="revoke"))
+    assert world.record(run_id)["cx"] == "user TERM 5 1"
+    (message,) = world.raw("LRANGE", world.keys.mailbox("h1~a"), 0, -1)
+    assert message.decode() == f"revoke {run_id} 1 {order}"

@@ -75,6 +75,8 @@ def test_a_file_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> Non
 def test_other_things_than_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NoKeysError, match="jobctl keys init"):
         keyring.load(str(tmp_path / "absent"))
+    with pytest.raises(ConfigError, match="not a regular file"):
+        keyring.load(str(tmp_path))
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(ConfigError, match="not a regular file"):
         keyring.load(str(tmp_path / "fifo"))
