@@ -122,8 +122,12 @@ def error_codes() -> str:
 
 
 def _branches(root: type[errors.JobctlError]) -> Iterable[type[errors.JobctlError]]:
+    """Yield a class and what is below it, in an order that does not depend on who imported what."""
+    home = errors.JobctlError.__module__
     yield root
-    for branch in root.__subclasses__():
+    for branch in sorted(
+        root.__subclasses__(), key=lambda one: "" if one.__module__ == home else one.__qualname__
+    ):
         yield from _branches(branch)
 
 
