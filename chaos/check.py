@@ -142,7 +142,8 @@ def stopped(world: World) -> list[str]:
             wrong.append(f"host {host.name} logged a traceback: {' | '.join(last[-3:])[:300]}")
         if running:
             wrong += _files(host)
-    store = {world.server.directory}
+    # More servers may be left as well, in places of their own.
+    store = {world.server.directory, *world.directory.glob(f"{world.SERVERS}/*")}
     left: list[psutil.Process] = []
 
     def nothing() -> bool:

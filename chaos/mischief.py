@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from chaos.processes import SERVERS, is_attempt, kill_all
-from chaos.waits import BrokenError, until
+from chaos.processes import SERVERS, is_attempt, kill_all, name_of
+from chaos.waits import BrokenError, Stopwatch, until
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
@@ -90,10 +90,13 @@ def all_killed(world: World, host: Host) -> str:
 
 @trouble("kill -9 a job")
 def job_killed(world: World, host: Host) -> str:
-    found = [p for p in host.processes() if is_attempt(p)]
-    with contextlib.suppress(psutil.Error, IndexError):
+    with contextlib.suppress(BrokenError, psutil.Error):
+        found = until(
+            lambda: [p for p in host.processes() if is_attempt(p)], "a job", within=3, every=0.02
+        )
         world.random.choice(found).kill()
-    return f"of {len(found)} processes"
+        return f"of {len(found)} processes"
+    return "found none"
 
 
 @trouble("kill -9 keepers")
@@ -111,8 +114,8 @@ def store_killed(world: World, host: Host) -> str:
     world.server.kill()
     gap = world.random.choice([0.0, 0.5, 2.0, 5.0])
     time.sleep(gap)
-    world.server.start()
-    return f"for {gap:g} s"
+    world.server.start(ready=False)
+    return f"for {gap:g} s{_answers(world)}"
 
 
 @trouble("end the store in order")
@@ -122,8 +125,8 @@ def store_ended(world: World, host: Host) -> str:
         return _answers(world)
     until(lambda: not _up(world), "the store ends", within=20)
     world.server.kill()
-    world.server.start()
-    return ""
+    world.server.start(ready=False)
+    return _answers(world)
 
 
 @trouble("stop the store, go on")
@@ -143,7 +146,7 @@ def pools_stopped(world: World, host: Host) -> str:
 
 @trouble("stop the whole host, go on")
 def host_stopped(world: World, host: Host) -> str:
-    return _stood_still(world, [p for p in host.processes() if p.name() not in SERVERS])
+    return _stood_still(world, [p for p in host.processes() if name_of(p) not in SERVERS])
 
 
 @trouble("reload --exec", 3)
@@ -221,5 +224,7 @@ def _up(world: World) -> bool:
 
 
 def _answers(world: World) -> str:
-    until(lambda: _up(world), "the store answers again", within=30)
-    return ""
+    # It loads all that there was; that takes its time on a machine that has other things to do.
+    watch = Stopwatch()
+    until(lambda: _up(world), "the store answers again", within=120)
+    return f", answers after {watch.seconds} s"

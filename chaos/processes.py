@@ -57,6 +57,13 @@ def having(host: Host, word: str) -> list[psutil.Process]:
     return found
 
 
+def name_of(process: psutil.Process) -> str:
+    """Return the name of a process, nothing when it has ended."""
+    with contextlib.suppress(psutil.Error):
+        return str(process.name())
+    return ""
+
+
 def is_attempt(process: psutil.Process) -> bool:
     """Whether a process of a host is of a job, not of jobctl."""
     with contextlib.suppress(psutil.Error):

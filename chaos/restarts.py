@@ -84,7 +84,7 @@ def series(world: World, result: Result, *, times: int, rate: float, embedded: b
             if worst > WITHIN:
                 result.broken.append(f"restart {number}: work goes on only after {worst:.1f} s")
     result.counts["submitted"] = load.submitted
-    result.broken += _tried(lambda: check.all_final(world, within=120))
+    result.broken += _tried(lambda: check.all_final(world))
     result.broken += _tried(lambda: nobody_deaf(world))
     result.broken += check.in_store(world) + check.in_log(world) + check.descriptors(world)
     records = world.records()

@@ -123,7 +123,7 @@ def survive(world: World, *, jobs: int, rounds: int, embedded: bool) -> list[Sur
     world.go()
     world.wait_final(*runs)
     for one in made:
-        compare(world, host, one)
+        compare(world, host, one, wrote=_wrote(world, one.run))
     return made
 
 
@@ -145,8 +145,8 @@ def crash(world: World, host: Host) -> None:
     )
 
 
-def compare(world: World, host: Host, one: Survivor) -> None:
-    """Fill in what is on record, and say what is wrong with it."""
+def compare(world: World, host: Host, one: Survivor, *, wrote: int) -> None:
+    """Fill in what is on record, and say what is wrong with it; ``wrote`` lines by its own count."""
     record = world.record(one.run)
     one.on_record, one.attempt = int(record.get("pi", 0)), int(record.get("at", 0))
     one.code = int(record["rc"]) if "rc" in record else (0 if record["s"] == "k" else None)
@@ -154,7 +154,7 @@ def compare(world: World, host: Host, one: Survivor) -> None:
     history = world.raw("LRANGE", world.keys.history(one.job), 0, -1)
     one.finishes = sum(item.decode() == one.run for item in history)
     lines = host.run("logs", one.run).splitlines()
-    one.wrote, one.logged = _wrote(world, one.run), len(lines)
+    one.wrote, one.logged = wrote, len(lines)
     whole = [f"line {number} of {one.run}" for number in range(1, one.wrote + 1)]
     wrong = [
         words

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MODULES = (
     "process", "signals", "store", "disk", "limits", "hostile", "data", "hosts", "security",
-    "network",
+    "network", "groups", "clocks",
 )  # fmt: skip
 """Modules of this package that register faults."""
 PATIENCE = 240.0
@@ -92,9 +92,8 @@ def lacking(need: str) -> str:
         case "netns":
             there = os.geteuid() == 0 and shutil.which("ip") and Path("/dev/net/tun").exists()
             return "" if there else "needs root, network namespaces, ip and /dev/net/tun"
-        case "timens":
-            there = os.geteuid() == 0 and Path("/proc/self/ns/time").exists()
-            return "" if there else "needs root and time namespaces"
+        case "cc":
+            return "" if shutil.which("cc") else "needs a C compiler (cc) for clocks that are moved"
         case "cgroup":
             return "" if writable_cgroup() else "needs root and a writable cgroup"
     raise ValueError(f"no such need: {need}")

@@ -90,7 +90,6 @@ class Namespace:
     """A network namespace, held open by a file descriptor; nothing needs to run in it."""
 
     def __init__(self) -> None:
-        self._own = os.open("/proc/self/ns/net", os.O_RDONLY)
         made: list[int] = []
         maker = threading.Thread(target=lambda: made.append(_new_namespace()))
         maker.start()
@@ -100,16 +99,21 @@ class Namespace:
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """Be in it with this thread; processes that it starts meanwhile are and stay in it."""
+        before = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
         _enter(self._file)
         try:
             yield
         finally:
-            _enter(self._own)
+            _enter(before)
+            os.close(before)
+
+    def enter(self) -> None:
+        """Go there with this thread, for good."""
+        _enter(self._file)
 
     def close(self) -> None:
         """Let go of it; it ends with the last process in it."""
         os.close(self._file)
-        os.close(self._own)
 
 
 class Wire:

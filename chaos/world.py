@@ -16,7 +16,7 @@ import psutil
 
 from chaos.executions import Executions
 from chaos.jobs import jobs_toml
-from chaos.processes import having, is_attempt, kill_all
+from chaos.processes import SERVERS, having, is_attempt, kill_all, name_of
 from chaos.waits import Stopwatch, expect, until
 from jobctl.client.open import Session
 from jobctl.client.sending import AWAY, Receipt, send_many
@@ -47,6 +47,9 @@ TAKEOVER = TTL + 20.0
 
 class World:
     """What one play of a fault works with; ``seed`` feeds :attr:`random`."""
+
+    SERVERS = "servers"
+    """Where in its directory servers of groups have theirs, if there are any."""
 
     def __init__(self, seed: int, directory: Path, *, number: int = 0) -> None:
         """Make it for fault ``number``; the shared store starts with the first host that uses it."""
@@ -318,9 +321,7 @@ class World:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 words = " ".join(process.cmdline())
-                if process.name() in ("valkey-server", "redis-server") and (
-                    place in words or place in process.cwd()
-                ):
+                if process.name() in SERVERS and (place in words or place in process.cwd()):
                     return process
         raise RuntimeError(f"no server of {place}")
 
@@ -328,7 +329,7 @@ class World:
         """End everything of a host at once, as a power failure would."""
         found = [p for p in host.processes() if attempts or not is_attempt(p)]
         if host.redis is None:
-            found = [p for p in found if p.name() not in ("valkey-server", "redis-server")]
+            found = [p for p in found if name_of(p) not in SERVERS]
         kill_all(found)
         for daemon in host.daemons:
             daemon.wait()

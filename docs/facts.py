@@ -123,12 +123,15 @@ def error_codes() -> str:
 
 def _branches(root: type[errors.JobctlError]) -> Iterable[type[errors.JobctlError]]:
     """Yield a class and what is below it, in an order that does not depend on who imported what."""
-    home = errors.JobctlError.__module__
     yield root
-    for branch in sorted(
-        root.__subclasses__(), key=lambda one: "" if one.__module__ == home else one.__qualname__
-    ):
+    # In the order of the source, whatever was imported first.
+    for branch in sorted(root.__subclasses__(), key=_place):
         yield from _branches(branch)
+
+
+def _place(branch: type[errors.JobctlError]) -> tuple[bool, str, int]:
+    module = branch.__module__
+    return module != errors.__name__, module, inspect.getsourcelines(branch)[1]
 
 
 def _when(branch: type[errors.JobctlError]) -> str:

@@ -63,7 +63,7 @@ class Server:
         self.port = port or free_ports(1)[0]
         self.user, self.password = user, password
         self.directory = Path(tempfile.mkdtemp(prefix="jcs"))
-        self._command = [
+        self.command = [
             *(str(binary), "--port", str(self.port), "--bind", HOST, "--save", ""),
             *("--dir", str(self.directory), "--repl-diskless-sync-delay", "0", *options),
         ]
@@ -87,7 +87,7 @@ class Server:
         """Start it and wait until it answers."""
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         wait_for(self._answers, f"server {self.place}")
         return self
@@ -240,7 +240,7 @@ class SentinelGroup:
             lines.append(f"sentinel sentinel-pass {self.sentinel_password}")
         path = made.directory / "sentinel.conf"
         path.write_text("\n".join(lines) + "\n")
-        made._command = [str(binary), str(path), "--sentinel"]
+        made.command = [str(binary), str(path), "--sentinel"]
         return made
 
 
@@ -315,7 +315,8 @@ class Cluster:
         login = ("AUTH", self.password) if self.password else ()
         while keys := source.raw("CLUSTER", "GETKEYSINSLOT", slot, 100):
             source.raw("MIGRATE", HOST, target.port, "", 0, 5000, *login, "KEYS", *keys)
-        for one in (target, source, *(s for s in self.servers[:3] if s not in (target, source))):
+        told = [one for one in self.servers if one.up and one.role == "master"]
+        for one in (target, source, *(s for s in told if s not in (target, source))):
             one.raw("CLUSTER", "SETSLOT", slot, "NODE", self.node_id(target))
 
     def begin_move(self, namespace: str, target: Server) -> None:
