@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,12 @@ def main() -> int:
     seeds = range(chosen.seed, chosen.seed + chosen.times)
     plays = [(known[number], seed) for seed in seeds for number in wanted]
     watch = Stopwatch()
-    verdicts = play_all(plays, jobs=chosen.jobs, told=told, keep=chosen.keep)
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
+    try:
+        verdicts = play_all(plays, jobs=chosen.jobs, told=told, keep=chosen.keep)
+    except KeyboardInterrupt:
+        return 130
     print(report.table(known, verdicts))
     for number, (title, why) in ABSENT.items():
         print(f"not played: fault {number} ({title}): {why}")

@@ -47,8 +47,8 @@ def after(world: World) -> None:
     expect(not wrong, "; ".join(wrong[:8]))
 
 
-def all_final(world: World, *, within: float = ALL_WITHIN) -> None:
-    """Every accepted run ends (I3)."""
+def all_final(world: World, *, within: float | None = None) -> None:
+    """Every accepted run ends (I3), within :data:`ALL_WITHIN` seconds unless told otherwise."""
     waiting = world.accepted.keys() - world.lost - world.may_stay
 
     def left() -> bool:
@@ -59,7 +59,7 @@ def all_final(world: World, *, within: float = ALL_WITHIN) -> None:
         return not waiting
 
     try:
-        until(left, "the end of all runs", within=within, every=0.3)
+        until(left, "the end of all runs", within=within or ALL_WITHIN, every=0.3)
     except BrokenError:
         records = world.records()
         named = ", ".join(
@@ -148,9 +148,7 @@ def stopped(world: World) -> list[str]:
 
     def nothing() -> bool:
         left[:] = [
-            process
-            for process in processes.of(world.directory)
-            if processes.name_of(process) not in processes.SERVERS or not _in(process, store)
+            process for process in processes.of(world.directory) if not _serves(process, store)
         ]
         return not left
 
@@ -183,10 +181,12 @@ def _kept(path: Path) -> bool:
     return path.suffix == ".log" and path.stat().st_size == 0
 
 
-def _in(process: psutil.Process, places: set[Path]) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return Path(process.cwd()) in places
-    return True
+def _serves(process: psutil.Process, places: set[Path]) -> bool:
+    """Whether it is the world's own server, or gone by now."""
+    try:
+        return process.name() in processes.SERVERS and Path(process.cwd()) in places
+    except psutil.Error:
+        return True
 
 
 def _try(wrong: list[str], action: Callable[[], object]) -> None:

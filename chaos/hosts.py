@@ -82,6 +82,7 @@ LAG = 2.0
     "1000 schedules at one instant, five daemons, one of them killed meanwhile",
     "each instant once, decided within 2 s; nothing is missed",
     patience=300,
+    alone=True,
 )
 def many_schedules(world: World) -> None:
     world.strangers = True

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ROOT = Path(__file__).parents[1]
+_playing: set[subprocess.Popen[str]] = set()
+"""What is to be ended when the runner is."""
 
 
 def play_all(
@@ -28,17 +30,27 @@ def play_all(
 ) -> list[Verdict]:
     """Play pairs of fault and seed, ``jobs`` at a time; ``told`` hears each verdict at once.
 
-    With ``keep`` the directory of a broken world stays, without its processes.
+    Faults that measure time are played after the others, alone. With ``keep`` the directory of a broken world stays, without its processes.
     """
     verdicts = []
     with ThreadPoolExecutor(max_workers=jobs) as crew:
-        plays = [crew.submit(play_apart, fault, seed, keep=keep) for fault, seed in wanted]
+        plays = [
+            crew.submit(play_apart, fault, seed, keep=keep)
+            for fault, seed in wanted
+            if not fault.alone
+        ]
         try:
             for one in as_completed(plays):
                 verdicts.append(one.result())
                 told(verdicts[-1])
+            for fault, seed in wanted:
+                if fault.alone:
+                    verdicts.append(crew.submit(play_apart, fault, seed, keep=keep).result())
+                    told(verdicts[-1])
         except BaseException:
             crew.shutdown(wait=False, cancel_futures=True)
+            for process in list(_playing):
+                _end(process)
             raise
     return sorted(verdicts, key=lambda one: (one.fault, one.seed))
 
@@ -61,22 +73,29 @@ def play_apart(fault: Fault, seed: int, *, keep: bool = False) -> Verdict:
             text=True,
             start_new_session=True,
         )
+        _playing.add(process)
         try:
             out, err = process.communicate(timeout=fault.patience)
             verdict = Verdict(**json.loads(out))
         except subprocess.TimeoutExpired:
             verdict.reason = f"no end within {fault.patience:g} s"
             verdict.log = _logs(directory)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _end(process)
             process.communicate()
         except ValueError:
             verdict.reason = f"the play crashed with {process.returncode}: {err[-800:]}"
+        finally:
+            _playing.discard(process)
     finally:
         if keep and verdict.verdict == BROKEN:
             verdict.reason += f" [kept in {_keep(directory)}]"
         sweep(directory)
     return verdict
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _logs(directory: Path) -> str:

@@ -45,6 +45,8 @@ class Fault:
     needs: tuple[str, ...] = ()
     bounded: bool = False
     patience: float = PATIENCE
+    alone: bool = False
+    """Whether it measures time, so that nothing else may be played meanwhile."""
 
 
 ABSENT: dict[int, tuple[str, str]] = {
@@ -62,13 +64,14 @@ def fault(
     needs: tuple[str, ...] = (),
     bounded: bool = False,
     patience: float = PATIENCE,
+    alone: bool = False,
 ) -> Callable[[Play], Play]:
     """Put a function into the table under ``number``; it gets a fresh world."""
 
     def register(play: Play) -> Play:
         if number in _FAULTS:
             raise ValueError(f"fault {number} is there twice")
-        _FAULTS[number] = Fault(number, title, criterion, play, needs, bounded, patience)
+        _FAULTS[number] = Fault(number, title, criterion, play, needs, bounded, patience, alone)
         return play
 
     return register

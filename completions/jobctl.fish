@@ -199,7 +199,7 @@ complete -c jobctl -n "__fish_seen_subcommand_from stop" -l json -d 'Write JSON 
 complete -c jobctl -n "__fish_seen_subcommand_from stop" -l quiet -s q -d 'No talk on stderr, only errors'
 complete -c jobctl -n "__fish_seen_subcommand_from stop" -l help -s h -d 'Show help and exit'
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l verify -d 'Also read all that the store holds, and name every contradiction in it'
-complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l repair -d 'With --verify implied mend what it finds, for example after the store lost data'
+complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l repair -d 'Mend what --verify finds, for example after the store lost data; asks first'
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l dry-run -d 'With --repair only show what is found, as --verify does'
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l yes -s y -d 'With --repair do not ask; needed where nobody can be asked'
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l config -s c -r -F -d 'Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)'

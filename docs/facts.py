@@ -122,6 +122,7 @@ def error_codes() -> str:
 
 
 def _branches(root: type[errors.JobctlError]) -> Iterable[type[errors.JobctlError]]:
+    """Yield a class and what is below it, in an order that does not depend on who imported what."""
     yield root
     # In the order of the source, whatever was imported first.
     for branch in sorted(root.__subclasses__(), key=_place):

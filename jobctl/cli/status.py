@@ -13,11 +13,18 @@ from jobctl.client.overview import overview
 from jobctl.client.references import fetch
 from jobctl.client.views import instant, run_view
 from jobctl.client.waiting import exit_code
-from jobctl.errors import ExitCode, NotFoundError, UsageError
+from jobctl.errors import (
+    ExitCode,
+    NotAcceptedError,
+    NotFoundError,
+    UnreachableError,
+    UsageError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
     from jobctl.cli.invocation import Invocation
     from jobctl.client.overview import Overview
@@ -52,12 +59,24 @@ def status(
 
     if not watch and pause is None:
         return draw()
+    return _again_and_again(call, draw, every=DEFAULT_EVERY if pause is None else pause)
+
+
+def _again_and_again(call: Invocation, draw: Callable[[], int], *, every: float) -> NoReturn:
+    """Draw until somebody interrupts; once it has worked, a store that is away only interrupts it."""
+    drawn = False
     while True:
-        if call.console.on_terminal and not call.console.json:
-            call.console.clear()
-        draw()
+        try:
+            if call.console.on_terminal and not call.console.json:
+                call.console.clear()
+            draw()
+            drawn = True
+        except (UnreachableError, NotAcceptedError) as error:
+            if not drawn:
+                raise
+            call.console.note(f"{error}; trying again")
         call.console.flush()
-        time.sleep(DEFAULT_EVERY if pause is None else pause)
+        time.sleep(every)
 
 
 def _named(call: Invocation, words: Sequence[str]) -> int:

@@ -347,7 +347,7 @@ VERBS = (
         examples=("jobctl doctor", "jobctl doctor --json", "jobctl doctor --verify", "jobctl doctor --repair --yes"),
         options=(
             Option("--verify", help="Also read all that the store holds, and name every contradiction in it."),
-            Option("--repair", help="With --verify implied: mend what it finds, for example after the store lost data."),
+            Option("--repair", help="Mend what --verify finds, for example after the store lost data; asks first."),
             Option("--dry-run", help="With --repair: only show what is found, as --verify does."),
             Option("--yes", "-y", help="With --repair: do not ask; needed where nobody can be asked."),
         ),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -298,3 +301,26 @@ def test_a_daemon_without_descriptors_starts_less_and_recovers(host: Host) -> No
     assert {host.wait_state(run_id)["state"] for run_id in runs} == {"succeeded"}
     assert {run["attempt"] for run in host.runs()} == {1}
     assert host.stop() == 0
+
+
+def test_a_watch_outlasts_a_store_that_is_away(running: Scene) -> None:
+    host = running.host
+    shown, said = host.directory / "shown", host.directory / "said"
+    with shown.open("w") as out, said.open("w") as err:
+        watch = subprocess.Popen(
+            [sys.executable, "-m", "jobctl", "status", "--watch", "--every", "100ms"],
+            env={**host.environment, **host.extra, "JOBCTL_STORE_WAIT": "0"},
+            cwd=host.directory, stdout=out, stderr=err,
+        )  # fmt: skip
+    try:
+        wait_until(lambda: "QUEUE" in shown.read_text(), what="it draws")
+        running.server.kill()
+        wait_until(lambda: "trying again" in said.read_text(), what="it says why it does not")
+        running.server.start()
+        before = shown.read_text().count("QUEUE")
+        wait_until(lambda: shown.read_text().count("QUEUE") > before, what="it draws again")
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(30) == 130
+    finally:
+        watch.kill()
+        watch.wait()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.mutation.listed import MUTANTS
-from tests.mutation.trial import Verdict, trial
+from tests.mutation.trial import EFFORTS, Verdict, trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--jobs", type=int, default=1, help="how many are tried at a time")
     parser.add_argument("--only", nargs="*", help="mutants whose name contains one of these")
-    parser.add_argument("--no-fuzz", action="store_true", help="without the fuzzer, which is slow")
+    parser.add_argument("--effort", choices=EFFORTS, default="full", help="which tests are run")
     parser.add_argument("--same", action="store_true", help="also those known to change nothing")
     parser.add_argument("--table", type=Path, help="write the table to this file, as Markdown")
     options = parser.parse_args()
@@ -37,7 +37,7 @@ def main() -> int:
     ]
     began = time.monotonic()
     names = [mutant.name for mutant in wanted]
-    verdicts = list(tried(names, jobs=options.jobs, fuzz=not options.no_fuzz))
+    verdicts = list(tried(names, jobs=options.jobs, effort=options.effort))
     survivors = sorted(verdict.name for verdict in verdicts if not verdict.caught_by)
     taken = time.monotonic() - began
     print(f"{len(verdicts)} mutants, {len(survivors)} survived, {taken:.0f} s")
@@ -50,13 +50,13 @@ def main() -> int:
     return 1 if set(survivors) - same else 0
 
 
-def tried(names: list[str], *, jobs: int, fuzz: bool) -> Iterable[Verdict]:
+def tried(names: list[str], *, jobs: int, effort: str) -> Iterable[Verdict]:
     """Try the original first: nothing said of a mutant counts when that fails."""
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        original = pool.submit(trial, "", fuzz=fuzz).result()
+        original = pool.submit(trial, "", effort).result()
         if original.caught_by:
             raise SystemExit(f"the original fails {original.caught_by}: mend that first")
-        for future in as_completed([pool.submit(trial, name, fuzz=fuzz) for name in names]):
+        for future in as_completed([pool.submit(trial, name, effort) for name in names]):
             verdict = future.result()
             print(f"{verdict.name} -> {verdict.caught_by or 'SURVIVED'} ({verdict.seconds:.1f} s)")
             sys.stdout.flush()

@@ -132,7 +132,7 @@ MOVES = [
     Mutant("moves", "put back: a started run has no expiry", "if r.xp and not r.at then pcall", "if r.xp then pcall", same="promote_one drops the entry: too_late() is false for a started run."),
     Mutant("moves", "an ended run leaves its queue", "if r.s == 'q' then list = P .. 'q:' .. r.q .. ':' .. r.p end", ""),
     Mutant("moves", "an ended run leaves its line", "if r.s == 'p' and r.pl then list = P .. 'pk:' .. r.pl end", ""),
-    Mutant("moves", "long lists are not searched", "and length <= SHORT then", "then"),
+    Mutant("moves", "long lists are not searched", "and length <= SHORT then", "then", same="It bounds the time of one call: whoever meets a stale entry drops it."),
     Mutant("moves", "a list of a foreign type keeps nobody from its end", "local length = list and redis.pcall('LLEN', list)", "local length = list and call('LLEN', list)"),
     Mutant("moves", "finish: it leaves its owner", "  local key = record(r.id)\n  disown(r)\n", "  local key = record(r.id)\n"),
     Mutant("moves", "finish: it leaves its list", "  unlist(r)\n  if r.s == 'd'", "  if r.s == 'd'"),

@@ -32,6 +32,7 @@ FIRST = {
     "pool": ["rescue"],
     "register": ["rescue", "written_down"],
     "release": ["claim", "rescue"],
+    "repair": ["repair"],
     "rescue": ["rescue", "written_down", "lost_data"],
     "revoke": ["claim", "limits"],
     "schedule": ["schedules"],
@@ -43,9 +44,13 @@ FIRST = {
 """Which tests most likely know of a part; the others come after them."""
 TESTS = (
     "submit", "overlap", "rescue", "schedules", "retention", "lost_data", "batches", "order",
-    "foreign_limits", "claim", "guards", "written_down", "foreign_keys", "malformed", "edges", "limits",
+    "foreign_limits", "claim", "guards", "guards_of_moves", "written_down", "foreign_keys", "malformed", "edges", "limits",
+    "repair",
 )  # fmt: skip
 """All tests of what the scripts do, quick ones first."""
+GUARDS = ("guards", "guards_of_moves", "written_down")
+EFFORTS = ("quick", "tests", "full")
+"""Only the tests that most likely know, all tests, or the fuzzer too."""
 FUZZER = "fuzzed_transitions"
 FUZZ_SECONDS = "8"
 
@@ -72,8 +77,12 @@ class _First:
             raise RuntimeError(f"{report.nodeid} cannot be collected: {report.longrepr}")
 
 
-def files_for(part: str, *, fuzz: bool) -> list[str]:
-    names = [*FIRST.get(part, ()), *TESTS, *([FUZZER] if fuzz else [])]
+def files_for(part: str, effort: str) -> list[str]:
+    names = [*FIRST.get(part, ()), *GUARDS]
+    if effort != "quick":
+        names += TESTS
+    if effort == "full":
+        names.append(FUZZER)
     paths = [f"tests/store/test_{name}.py" for name in dict.fromkeys(names)]
     return [path for path in paths if Path(path).exists()]
 
@@ -98,7 +107,7 @@ def mutated(mutant: Mutant | None) -> Iterator[None]:
         scripts._loaded.clear()
 
 
-def trial(name: str, *, fuzz: bool = True) -> Verdict:
+def trial(name: str, effort: str = "full") -> Verdict:
     """Try the mutant of this name; without a name the original, which nothing must catch."""
     os.environ["JOBCTL_FUZZ_SECONDS"] = FUZZ_SECONDS
     mutant = next((one for one in MUTANTS if one.name == name), None)
@@ -107,7 +116,7 @@ def trial(name: str, *, fuzz: bool = True) -> Verdict:
     began = time.monotonic()
     with mutated(mutant), contextlib.redirect_stdout(io.StringIO()) as said:
         code = pytest.main(
-            [*words, *files_for(mutant.part if mutant else "", fuzz=fuzz)], plugins=[first]
+            [*words, *files_for(mutant.part if mutant else "", effort)], plugins=[first]
         )
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest ended with {code!r}: {said.getvalue()}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobctl.errors import JobctlError
-from jobctl.store import membership
+from jobctl.store import membership, transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +149,16 @@ def test_foreign_claim_set_fails_no_run(world: World) -> None:
     assert world.state(run_id) == "q"
     mend(world, "own:h1~a/p.1")
     assert world.claim() == [run_id]
+
+
+def test_run_under_way_is_claimed_again_whatever_its_limit_is(world: World) -> None:
+    world.limits(l_db=1)
+    run_id = world.submit(limits="l:db")
+    spoil(world, "c:l:db")
+    call = transitions.claim_again(world.keys, supervisor="h1~a", owner="h1~a/p.1", ids=[run_id])
+    assert [claim.id for claim in world.run(call).claims] == [run_id]
+    world.settle(run_id)
+    mend(world, "c:l:db")
 
 
 def test_foreign_claim_set_of_one_pool_does_not_stop_the_rescue_of_others(world: World) -> None:

@@ -138,12 +138,13 @@ def test_attempt_after_the_first_queues_up_anew(world: World) -> None:
     world.settle(first)
     (claim,) = world.take().claims
     assert claim.id == second
-    assert world.settle(second, "d", epoch=claim.epoch, delay=0.001) == "d"
-    world.let_pass(0.005)
-    world.promote()
+    assert world.settle(second, "d", epoch=claim.epoch, delay=60) == "d"
     assert world.claim(1) == [third]
+    (fourth,) = submitted(world, 1, limits="l:db")
     world.claim(1)
-    assert parked(world) == [second]
+    world.raw("ZADD", world.keys.due, 1, second)
+    world.claim(1)
+    assert parked(world) == [fourth, second]
 
 
 def park_again(world: World, run_id: str) -> None:

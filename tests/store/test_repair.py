@@ -75,6 +75,53 @@ def test_repair_of_a_sound_namespace_changes_nothing(world: World) -> None:
     assert [world.record(run_id) for run_id in ids] == before
 
 
+def test_keys_that_are_right_by_now_stay_as_they_are(world: World) -> None:
+    world.raw("RPUSH", world.keys.mailbox("h1~a"), "reload")
+    holder = world.submit(unique="k")
+    items = [
+        ("mailbox", "h1~a"), ("u", world.record(holder)["uq"]), ("bell", "default"),
+        ("type", f"q:{QUEUE}", "list"), ("type", "due", "zset"), ("owner", "h1~a/p.1"),
+        ("supervisor", "h1~a"), ("parked", "l:db"), ("log", holder),
+    ]  # fmt: skip
+
+    assert world.run(mend(world.keys, items)) == [""] * len(items)
+    assert world.raw("LRANGE", world.keys.mailbox("h1~a"), 0, -1) == [b"reload"]
+    assert world.answer(unique="k").kind == "unique"
+
+
+def test_step_that_cannot_be_done_does_not_stop_the_others(broken_world: World) -> None:
+    world = broken_world
+    world.raw("RPUSH", key(world, "u:abc"), "?")
+    damaged(world, "q")
+    world.raw("DEL", world.keys.bell("default"))
+    refused, rang = world.run(mend(world.keys, [("u", "abc"), ("bell", "default")]))
+
+    assert refused.startswith("- ")
+    assert "WRONGTYPE" in refused
+    assert rang == "rang it"
+
+
+def test_owner_is_named_again_only_by_its_own_set(broken_world: World) -> None:
+    world = broken_world
+    run_id = damaged(world, "r")
+    without(world, run_id, "o")
+    world.run(mend(world.keys, [("run", run_id, "", "h9~x/p.1")]))
+
+    assert world.record(run_id)["o"] == "nobody/nobody"
+    assert world.raw("SMEMBERS", world.keys.pools("nobody")) == [b"nobody/nobody"]
+    assert world.raw("SISMEMBER", world.keys.supervisors, "nobody") == 1
+
+
+def test_run_that_is_parked_again_is_looked_at(broken_world: World) -> None:
+    world = broken_world
+    run_id = damaged(world, "p")
+    world.raw("DEL", world.keys.parked("l:gate"), world.keys.due)
+    world.run(mend(world.keys, [("run", run_id, "absent")]))
+
+    assert world.raw("LRANGE", world.keys.parked("l:gate"), 0, -1) == [run_id.encode()]
+    assert world.raw("ZSCORE", world.keys.due, "!l:gate") is not None
+
+
 def test_run_of_a_living_claim_is_never_taken(world: World) -> None:
     run_id = damaged(world, "r")
     world.raw("DEL", world.keys.own("h1~a/p.1"), world.keys.pools("h1~a"), world.keys.supervisors)
@@ -200,6 +247,24 @@ def test_run_that_ended_and_comes_back_between_two_readings_is_told(
     found = audit(world.store, world.keys).findings
 
     assert (Kind.CHANGED, run_id) in {(one.kind, one.run) for one in found}
+
+
+def test_run_that_moves_between_two_readings_is_caught_on_its_way(
+    broken_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = broken_world
+    run_id = world.running()
+
+    def claim_again(_: float) -> None:
+        put(world, run_id, "ep", 2)
+
+    # As if the record had been read after the settlement and the owner's set before it.
+    world.raw("SREM", world.keys.own("h1~a/p.1"), run_id)
+    monkeypatch.setattr("time.sleep", claim_again)
+    assert audit(world.store, world.keys).findings == ()
+
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert [one.kind for one in audit(world.store, world.keys).findings] == [Kind.CONTAINER]
 
 
 def test_schedule_that_fired_one_instant_twice_is_told(broken_world: World) -> None:

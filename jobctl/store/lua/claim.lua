@@ -55,7 +55,8 @@ local function take(r)
         call('SET', P .. 'rl:' .. limit, string.format('%.3f', arrival), 'PX', math.ceil(arrival - NOW) + 1000)
       end
     else
-      call('SADD', P .. 'c:' .. limit, r.id)
+      -- What is under way goes on, whatever is in the place of the holders.
+      redis.pcall('SADD', P .. 'c:' .. limit, r.id)
     end
   end
   local epoch = tonumber(r.ep or '0') + 1

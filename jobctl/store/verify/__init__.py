@@ -66,7 +66,9 @@ def confirmed(store: BlockingStore, keys: Keys, *, pause: float = PAUSE) -> list
 def audit(store: BlockingStore, keys: Keys, *, pause: float = PAUSE) -> Audit:
     """Read the namespace, and once more after ``pause`` seconds when there is something to find.
 
-    What both readings show counts, and what cannot have happened between them.
+    What both readings show counts, and what cannot have happened between them. Of a run it counts
+    only if that did not move meanwhile: one that is tried again and again may be caught on its way
+    in both.
     """
     first = take(store, keys)
     found = set(findings(first, conduct=True))
@@ -74,8 +76,19 @@ def audit(store: BlockingStore, keys: Keys, *, pause: float = PAUSE) -> Audit:
         return Audit((), len(first.runs), first.keys)
     time.sleep(pause)
     second = take(store, keys)
-    both = found & set(findings(second, conduct=True)) | set(changes(first, second))
+    both = {
+        finding
+        for finding in found & set(findings(second, conduct=True))
+        if _stage(first, finding.run) == _stage(second, finding.run)
+    }
+    both |= set(changes(first, second))
     return Audit(tuple(sorted(both)), len(second.runs), second.keys)
+
+
+def _stage(census: Census, run_id: str) -> tuple[str, ...] | None:
+    """Return how far a run has come; ``None`` when there is none."""
+    run = census.runs.get(run_id)
+    return None if run is None else (run.s, run.ep, run.at)
 
 
 def findings(census: Census, *, conduct: bool = False) -> list[Finding]:
