@@ -44,11 +44,13 @@ class Story:
 
     seed: int
     minutes: float
-    troubles: Counter[str] = field(default_factory=Counter)
+    troubles: dict[str, int] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     """One line for each trouble: when, which, where, how long it took."""
     counts: dict[str, object] = field(default_factory=dict)
     growth: list[Growth] = field(default_factory=list)
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """By role: seconds and KiB of one process."""
     broken: list[str] = field(default_factory=list)
 
 
@@ -76,7 +78,8 @@ def soak(
         story.broken += check.in_store(world) + check.in_log(world) + check.descriptors(world)
         story.broken += leaks.found()
         story.counts |= leaks.counts
-    story.growth = gauges.growth(warm_up=min(WARM_UP, story.minutes * 20))
+    story.growth = gauges.growth(warm_up=min(WARM_UP, story.minutes * 30))
+    story.curves = gauges.curves()
     story.broken += [
         f"{one.role} grow by {one.slope:.0f} KiB a minute"
         for one in story.growth
@@ -120,7 +123,7 @@ def _trouble(world: World, story: Story, victims: list[Host], every: tuple[float
             story.broken.append(f"{name} at {began:.0f} s: {why}")
             words = "FAILED"
             revive(host)
-        story.troubles[name] += 1
+        story.troubles[name] = story.troubles.get(name, 0) + 1
         line = f"{began:7.1f} s  {host.name}: {name} {words} ({spent.seconds} s)"
         story.log.append(line)
         print(line, file=sys.stderr, flush=True)
