@@ -77,7 +77,7 @@ def _inspect_job(call: Invocation, job: JobDef) -> int:
         return code
     for name, value in job_view(job).items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        console.data(_field(name, text))
+        console.data(_styled(name, text))
     for index, fire in enumerate(fires):
         console.data(_field("" if index else "next", f"{full_time(fire.start)} {fire.zone.key}"))
     if code != ExitCode.OK:
@@ -103,7 +103,7 @@ def _run_lines(call: Invocation, run: Run, reasons: list[str], job: JobDef | Non
     request = run.request
     yield _field("run", run.id)
     yield _field("job", run.job)
-    yield _field("state", console.style(run.state.value, state_style(run.state.value) or "bold"))
+    yield _styled("state", console.style(run.state.value, state_style(run.state.value) or "bold"))
     for index, reason in enumerate(reasons):
         yield _field("" if index else "why", reason)
     yield _field("queue", f"{request.queue}, priority {request.priority}")
@@ -152,13 +152,13 @@ def _end_lines(run: Run) -> Iterator[str]:
     if isinstance(progress, dict):
         yield _field(
             "progress",
-            f"{progress.get('percent', 0):g}% {clean(str(progress.get('message') or ''))}",
+            f"{progress.get('percent', 0):g}% {progress.get('message') or ''}",
         )
     if run.state.final:
         yield _field("ended", describe_end(run).removeprefix(f"{run.id} "))
     if run.error:
         for index, line in enumerate(run.error.splitlines()[-MOST_ERROR_LINES:]):
-            yield _field("" if index else "error", clean(line))
+            yield _field("" if index else "error", line)
     if run.result is not None:
         yield _field("result", clean(run.result)[:500])
 
@@ -187,4 +187,8 @@ def _attempt(attempt: AttemptRecord, zone: tzinfo | None) -> str:
 
 
 def _field(label: str, text: str) -> str:
+    return _styled(label, clean(text))
+
+
+def _styled(label: str, text: str) -> str:
     return f"{label + ':' if label else '':{LABEL}} {text}".rstrip()

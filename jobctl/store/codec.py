@@ -88,6 +88,11 @@ def decode_request(
 
     Raises ``BadPayloadError`` when the envelope is not one of ours.
     """
+    for name in (run_id, job):
+        if not is_file_name(name):
+            raise BadPayloadError(
+                f"run {_word(run_id)}: its id or its job can be no name of a file"
+            )
     try:
         body = _load(envelope)
         if body["v"] != ENVELOPE_VERSION:
@@ -100,7 +105,7 @@ def decode_request(
             raise BadPayloadError(
                 f"run {run_id}: its record has args, kwargs or tags of another type"
             )
-        timeout, scheduled, origin = body.get("to"), body.get("sa"), body.get("ro")
+        timeout, scheduled = body.get("to"), body.get("sa")
         return Request(
             id=run_id,
             job=job,
@@ -111,13 +116,28 @@ def decode_request(
             priority=int(priority),
             max_attempts=int(max_attempts),
             timeout=None if timeout is None else float(timeout),
-            trigger=str(body.get("tr", "manual")),
+            trigger=_word(body.get("tr", "manual")),
             scheduled_at=None if scheduled is None else float(scheduled),
-            submitter=str(body.get("by", "")),
-            retry_of=None if origin is None else str(origin),
+            submitter=_word(body.get("by", "")),
+            retry_of=_word_or_none(body.get("ro")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadPayloadError(f"run {run_id}: its record cannot be read ({error})") from error
+
+
+def is_file_name(text: str) -> bool:
+    """Return whether an id or the name of a job can be a part of a path, and be shown as it is."""
+    return text.isprintable() and "/" not in text and not text.startswith(".") and text != ""
+
+
+def _word(value: object) -> str:
+    """Return a word to be shown, without what would move the cursor or change the terminal."""
+    said = str(value)
+    return said if said.isprintable() else "".join(c if c.isprintable() else "?" for c in said)
+
+
+def _word_or_none(value: object) -> str | None:
+    return None if value is None else _word(value)
 
 
 def _load(envelope: object) -> Any:  # noqa: ANN401 - the caller looks at what it is
@@ -192,12 +212,12 @@ def decode_attempt(entry: str) -> AttemptRecord:
     body = json.loads(entry)
     return AttemptRecord(
         number=int(body.get("n", 0)),
-        outcome=body.get("o", ""),
-        reason=body.get("rs"),
+        outcome=_word(body.get("o", "")),
+        reason=_word_or_none(body.get("rs")),
         exit_code=body.get("rc", 0 if body.get("o") == "succeeded" else None),
         signal=body.get("sg"),
         error=body.get("er"),
-        host=body.get("ho"),
+        host=_word_or_none(body.get("ho")),
         pid=body.get("pi"),
         started_at=_some(body, "st"),
         finished_at=_some(body, "fn"),
@@ -236,7 +256,7 @@ def _number(value: str | None) -> int | None:
 
 def host_of(owner: str | None) -> str | None:
     """Return the host name in an owner id, ``host~incarnation/pool.n``."""
-    return owner.partition("~")[0] if owner else None
+    return _word(owner.partition("~")[0]) if owner else None
 
 
 def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
@@ -276,7 +296,7 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             request=request,
             state=state,
             letter=letter,
-            reason=f.get("rs"),
+            reason=_word_or_none(f.get("rs")),
             attempt=attempt,
             epoch=int(f.get("ep", "0")),
             lost=int(f.get("ls", "0")),

@@ -41,7 +41,7 @@ RESCUE = [
     Mutant("rescue", "a claim set of another type is empty", "  if type(rest) ~= 'number' then rest = 0 end\n", ""),
     Mutant("rescue", "who has more stays on the list", "if rest > 0 then call('SADD', P .. 'pools:' .. supervisor, owner) end", ""),
     Mutant("rescue", "how many are left", "  left = left + rest\n", ""),
-    Mutant("rescue", "the bound is for all pools", "  if moved >= LOOKAHEAD then break end\n", ""),
+    Mutant("rescue", "the bound is for all pools", "  if moved >= LOOKAHEAD then break end\n", "", same="SRANDMEMBER of none takes nothing: further pools keep what they have, and stay on the list."),
     Mutant("rescue", "how many pools are left", "  left = call('SCARD', P .. 'pools:' .. supervisor)\n", ""),
     Mutant("rescue", "a pool's death leaves its supervisor", "\nif only == '' then\n  left", "\nif true then\n  left"),
     Mutant("rescue", "who has nothing left leaves the list", "    call('SREM', P .. 'sups', supervisor)\n", ""),

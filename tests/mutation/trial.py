@@ -44,11 +44,11 @@ FIRST = {
 """Which tests most likely know of a part; the others come after them."""
 TESTS = (
     "submit", "overlap", "rescue", "schedules", "retention", "lost_data", "batches", "order",
-    "foreign_limits", "claim", "guards", "guards_of_moves", "written_down", "foreign_keys", "malformed", "edges", "limits",
+    "foreign_limits", "claim", "guards", "guards_of_moves", "guards_of_owners", "written_down", "foreign_keys", "malformed", "edges", "limits",
     "repair",
 )  # fmt: skip
 """All tests of what the scripts do, quick ones first."""
-GUARDS = ("guards", "guards_of_moves", "written_down")
+GUARDS = ("guards", "guards_of_moves", "guards_of_owners", "written_down")
 EFFORTS = ("quick", "tests", "full")
 """Only the tests that most likely know, all tests, or the fuzzer too."""
 FUZZER = "fuzzed_transitions"

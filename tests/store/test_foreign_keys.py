@@ -110,6 +110,18 @@ def test_many_runs_of_a_foreign_queue_keep_their_order(world: World) -> None:
     assert world.claim(5) == ids
 
 
+def test_runs_that_wait_aside_are_in_the_order_of_their_claims(world: World) -> None:
+    first, second = world.submit(), world.submit()
+    assert world.claim() == [first]
+    world.let_pass(0.002)
+    assert world.claim() == [second]
+    spoil(world, QUEUE)
+    world.release((second, 1))
+    world.release((first, 1))
+    mend(world, QUEUE)
+    assert world.claim(2) == [first, second]
+
+
 @pytest.mark.parametrize("name", [QUEUE, "due", "live:j", "u:k"])
 def test_submit_that_a_foreign_key_prevents_leaves_nothing_behind(world: World, name: str) -> None:
     spoil(world, name)

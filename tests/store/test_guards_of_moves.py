@@ -145,3 +145,20 @@ def test_release_of_a_lost_run_is_no_broken_record(world: World) -> None:
     world.raw("DEL", world.keys.run(run_id))
     assert world.release((run_id, 1)) == ("stale",)
     assert not world.raw("EXISTS", world.keys.own("h1~a/p.1"))
+
+
+def test_scheduled_run_that_comes_due_takes_the_place_of_a_retry(world: World) -> None:
+    retry = world.running(overlap="s")
+    world.settle(retry, "d", reason="exit", delay=60)
+    (last,) = world.run(transitions.introduce_schedules(world.keys, {"s": "g"}))
+    world.let_pass(0.002)
+    run = new_run(overlap="s", start_in=60)
+    call = transitions.tick(
+        world.keys, schedule="s", generation="g", previous=last, instant=last + 0.001,
+        following=None, kind="fire", who="w", run=run,
+    )  # fmt: skip
+    assert world.run(call).answer.kind == "ok"
+    world.raw("ZADD", world.keys.due, 1, run.request.id)
+    world.promote()
+    assert world.states(retry, run.request.id) == "xq"
+    assert world.reason(retry) == "exit"

@@ -369,3 +369,42 @@ def test_verification_reads_a_large_namespace(broken_world: World) -> None:
         world.submit()
     assert verify(world.store, world.keys) == []
     assert world.run(Call(("DBSIZE",), lambda reply: reply)) > 600
+
+
+@pytest.mark.parametrize("job", ["../../..", "a/b", ".", "", "a\x1b[2Jb", "a\nb"])
+def test_job_that_can_be_no_name_of_a_file_is_a_bad_payload(broken_world: World, job: str) -> None:
+    run_id = broken_world.submit()
+    broken_world.raw("HSET", broken_world.keys.run(run_id), "j", job)
+    with pytest.raises(BadPayloadError, match="no name of a file"):
+        broken_world.run(queries.run(broken_world.keys, run_id))
+
+
+def test_id_that_can_be_no_name_of_a_file_is_a_bad_payload(broken_world: World) -> None:
+    fine = broken_world.submit()
+    record = broken_world.raw("HGETALL", broken_world.keys.run(fine))
+    broken_world.raw("HSET", broken_world.keys.run("../../x"), *record)
+    with pytest.raises(BadPayloadError, match="no name of a file"):
+        broken_world.run(queries.run(broken_world.keys, "../../x"))
+
+
+def test_words_of_a_record_do_not_move_the_cursor(broken_world: World) -> None:
+    run_id = broken_world.submit()
+    entry = '{"n":1,"o":"x\\u001b[1m","rs":"\\u0007","ho":"h\\u001b"}'
+    envelope = '{"v":1,"tr":"\\u001b]0;x","by":"me\\u0007"}'
+    broken_world.raw(
+        "HSET",
+        broken_world.keys.run(run_id),
+        "e",
+        envelope,
+        "rs",
+        "\x1b",
+        "o",
+        "h\x1b~1",
+        "a1",
+        entry,
+    )
+    run = broken_world.run(queries.run(broken_world.keys, run_id))
+    assert run is not None
+    shown = (run.reason, run.host, run.request.trigger, run.request.submitter)
+    shown += (run.attempts[0].outcome, run.attempts[0].reason, run.attempts[0].host)
+    assert all(word and word.isprintable() for word in shown)

@@ -204,9 +204,10 @@ def test_whoever_was_parked_without_a_number_is_ahead(world: World) -> None:
 
 def test_line_that_is_to_be_looked_at_soon_is_not_put_off(world: World) -> None:
     world.limits(l_db=0)
-    submitted(world, 2, limits="l:db")
+    submitted(world, 1, limits="l:db")
     world.claim(1)
-    soon = int((world.now() + 1) * 1000)
+    submitted(world, 1, limits="l:db")
+    soon = int((world.now() + 30) * 1000)
     world.raw("ZADD", world.keys.due, soon, "!l:db")
     world.raw("DEL", world.keys.bell("@due"))
     world.claim(1)

@@ -66,13 +66,15 @@ def test_everything_torn_at_once_is_mended(broken_world: World) -> None:
 
 
 def test_repair_of_a_sound_namespace_changes_nothing(world: World) -> None:
-    ids = [damaged(world, letter, limits="l:db") for letter in "dqcrk"]
+    ids = [damaged(world, letter, limits="l:db") for letter in "dqcrk"] + [damaged(world, "p")]
     before = [world.record(run_id) for run_id in ids]
+    due = world.raw("ZRANGE", world.keys.due, 0, -1, "WITHSCORES")
     items = [finding for run_id in ids for finding in (("run", run_id), ("h", run_id))]
 
     assert world.run(mend(world.keys, items)) == [""] * len(items)
     assert repaired(world).deeds == ()
     assert [world.record(run_id) for run_id in ids] == before
+    assert world.raw("ZRANGE", world.keys.due, 0, -1, "WITHSCORES") == due
 
 
 def test_keys_that_are_right_by_now_stay_as_they_are(world: World) -> None:

@@ -74,7 +74,7 @@ function CONTAIN.p(r, absent)
     call('RPUSH', P .. 'pk:' .. r.pl, r.id)
     add('parked it again')
   end)
-  due_at('!' .. r.pl, NOW)
+  if not call('ZSCORE', P .. 'due', '!' .. r.pl) then due_at('!' .. r.pl, NOW) end
 end
 function CONTAIN.c(r, _, holder)
   if not r.o and holder and call('SISMEMBER', P .. 'own:' .. holder, r.id) == 1 then
