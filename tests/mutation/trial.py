@@ -26,6 +26,8 @@ FIRST = {
     "claim": ["claim", "limits", "order"],
     "common": ["malformed", "foreign_keys"],
     "leave": ["rescue", "written_down"],
+    "limits": ["limits"],
+    "promote": ["limits", "claim"],
     "lines": ["order", "limits", "claim"],
     "moves": ["retention", "limits", "overlap", "claim"],
     "note": ["rescue"],
