@@ -357,6 +357,7 @@ class Supervisor:
         self._doubted = False
 
     def _on_lost(self, unknown: bool) -> None:  # noqa: FBT001 - the heartbeat's word
+        self._doubted = False  # Now we know why.
         if not self._stop.is_set():
             self._standing.lost(unknown=unknown)
 
@@ -366,6 +367,7 @@ class Supervisor:
         await self._patience.insist(self._fleet.readmit)
         if self._duties is not None:
             self._duties.configure(self._config)
+        self._doubted = False
 
     async def _renew(self) -> None:
         """Go on under a new id: the runs of the old one were given to others."""

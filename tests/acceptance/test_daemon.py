@@ -148,8 +148,7 @@ def test_revoke_ends_every_process_of_an_adopted_run(host: Host) -> None:
 def test_a_killed_pool_is_replaced_and_its_runs_go_on(host: Host) -> None:
     traced(host)
     host.start()
-    run_id = host.submit("traced", "1")
-    host.wait_state(run_id, "running")
+    run_id = host.submit("traced", "3")
     wait_until(lambda: host.lines("trace"), what="running")
 
     for pool in _pools(host):

@@ -136,9 +136,8 @@ def test_a_registration_that_a_foreign_key_stops_is_tried_again_when_it_is_gone(
     running: Scene,
 ) -> None:
     (before,) = supervisors(running)
-    running.server.raw("FLUSHALL")
-    limits = KEYS.prefix + "lim"
-    running.server.raw("SET", limits, "foreign")
+    both = "redis.call('FLUSHALL') redis.call('SET', KEYS[1], 'foreign')"
+    running.server.raw("EVAL", both, 1, KEYS.supervisors)
     wait_until(lambda: "another type than its name says" in running.host.log, what="it is told of")
     assert "doctor --verify" in running.host.log
     for words in ("status", "doctor"):
@@ -146,7 +145,7 @@ def test_a_registration_that_a_foreign_key_stops_is_tried_again_when_it_is_gone(
         assert refused.returncode == 1
         assert "doctor --repair" in refused.stdout + refused.stderr
     running.host.run("doctor", "--repair", "--yes", code=None)
-    assert running.server.raw("TYPE", limits) != b"string"
+    assert running.server.raw("TYPE", KEYS.supervisors) != b"string"
 
     assert running.host.run("submit", "quick", "--wait")
     assert supervisors(running) == [before]

@@ -244,6 +244,7 @@ def test_following_a_run_outlasts_a_restart(project_there: Project, troubled: Se
 @pytest.mark.parametrize("verb", ["status", "list", "inspect", "logs", "result", "wait"])
 def test_reading_verbs_outlive_a_broken_configuration(project: Project, worker: Worker, verb: str):
     project.until_cached()
+    project.submit("hello")
     run_id = worker.finish()
     project.path.write_text('[jobs.a]\ncomand = "x"\n')
     result = project.jobctl(verb, *([] if verb in ("status", "list") else [run_id]))

@@ -84,7 +84,7 @@ SLOTS = [
     Mutant("slots", "a mended arrival is written down", "    call('SET', P .. 'rl:' .. limit, arrival, 'PX', period + 1000)\n", ""),
     Mutant("slots", "unused time gives no tokens", "arrival = math.max(NOW, arrival)", ""),
     Mutant("slots", "how many tokens there are", "math.floor((NOW + period - arrival) / step + 0.000001)", "math.huge"),
-    Mutant("slots", "rounding takes no token", " + 0.000001)", ")", same="The arrival is kept to a µs and NOW to a ms: the sum hides only errors of 1e-9, which a step of whole ms cannot show."),
+    Mutant("slots", "rounding takes no token", " + 0.000001)", ")", same="Without it a token may come a ms later, which nothing that reads a clock in ms can tell."),
     Mutant("slots", "when there is one more token", "math.ceil(arrival + (free + 1) * step - period)", "NOW + LATER"),
     Mutant("slots", "taking a token takes time", "arrival + step\n", "arrival\n"),
     Mutant("slots", "holders of a foreign type let nobody through", "type(held) == 'number' and capacity(limit) - held or 0", "capacity(limit) - (tonumber(held) or 0)"),

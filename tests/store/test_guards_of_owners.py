@@ -200,3 +200,20 @@ def test_run_that_expires_when_it_is_due_is_counted(world: World) -> None:
     world.raw("ZADD", world.keys.due, 1, f"^{run_id}")
     world.promote()
     assert world.counters()["e"] == 1
+
+
+def test_run_that_cannot_be_ended_properly_stops_no_other_and_expires(broken_world: World) -> None:
+    world = broken_world
+    first, second = world.submit(keep=f"3:{10**30}:"), world.submit()
+    world.revoke(first, second)
+    assert world.states(first, second) == "vv"
+    for run_id in (first, second):
+        assert world.raw("PTTL", world.keys.run(run_id)) > 0
+
+
+def test_outcome_that_was_recorded_is_answered_though_its_retention_is_nonsense(
+    broken_world: World,
+) -> None:
+    world = broken_world
+    run_id = world.running(keep=f"3:{10**30}:")
+    assert (world.settle(run_id), world.state(run_id)) == ("k", "k")

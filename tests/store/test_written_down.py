@@ -253,3 +253,10 @@ def test_refused_runs_do_not_count_towards_max_runs(world: World) -> None:
         last = reply.last or 0.0
     assert hash_of(world, "s:s")["fired"] == "1"
     assert tick(world, last, run=new_run(), max_runs=2).answer.kind == "ok"
+
+
+def test_instant_is_decided_only_by_who_knows_the_one_before(world: World) -> None:
+    last = introduced(world)
+    newer = tick(world, last).last or 0.0
+    reply = tick(world, last, step=newer - last + 0.002, run=new_run())
+    assert (reply.answer.kind, reply.last) == ("moved", newer)

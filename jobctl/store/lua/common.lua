@@ -45,8 +45,8 @@ local function quarantine(id, why)
     local v = call('HMGET', key, 'lm', 'uq', 'j', 'o', 's')
     if not FINAL[v[5]] then
       call('HSET', key, 's', 'x', 'rs', 'bad_payload', 'er', tostring(why), 'fn', NOW)
-      call('PEXPIRE', key, BAD_KEEP)
     end
+    if call('PTTL', key) == -1 then call('PEXPIRE', key, BAD_KEEP) end
     if v[4] then redis.pcall('SREM', P .. 'own:' .. v[4], id) end
     redis.pcall('ZREM', P .. 'due', id, '^' .. id)
     pcall(let_go, { id = id, lm = v[1], uq = v[2], lv = v[3] and '' or nil, j = v[3] })

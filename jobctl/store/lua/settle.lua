@@ -55,7 +55,10 @@ while i <= #ARGV do
   local size = tonumber(ARGV[i + 5]) * 2
   local fields = {}
   for k = 1, size do fields[k] = ARGV[i + 5 + k] end
-  out[#out + 1] = guarded(settle, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4]), fields) or 'x'
+  local answer = guarded(settle, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4]), fields)
+  -- What raised may have done so when the end was written already.
+  answer = answer or redis.pcall('HGET', record(ARGV[i]), 's')
+  out[#out + 1] = type(answer) == 'string' and answer or 'x'
   i = i + 6 + size
 end
 flush_counts()
