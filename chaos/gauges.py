@@ -35,7 +35,7 @@ class Sample:
     process: tuple[int, float]
     age: float
     kib: float
-    """Proportional set size: shared pages are counted in parts."""
+    """Unique set size: pages that are shared count for more when others end."""
     descriptors: int
 
 
@@ -146,6 +146,6 @@ class Gauges:
             begun = process.create_time()
             # Both clocks are the machine's; only differences count.
             age = time.time() - begun  # noqa: TID251 - the start of a process is told so
-            kib = process.memory_full_info().pss / 1024
+            kib = process.memory_full_info().uss / 1024
             key = (process.pid, begun)
             self._samples[role].append(Sample(key, age, kib, process.num_fds()))
