@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -49,13 +48,14 @@ def test_two_supervisors_fire_each_instant_once(host: Host, server: EmbeddedStor
 
 
 def test_an_instant_missed_while_down_is_made_up_for_once(host: Host) -> None:
+    instant = datetime.now(UTC) + timedelta(seconds=6)
     host.write(
-        f"[jobs.tick]\nschedule = '@at {(datetime.now(UTC) + timedelta(seconds=4)).isoformat()}'\n"
+        f"[jobs.tick]\nschedule = '@at {instant.isoformat()}'\n"
         f"missed = 'once'\ncommand = 'echo $JOBCTL_TRIGGER >> {host.directory}/ticks'\n"
     )
     host.start()
     host.stop()
-    time.sleep(4)  # the wall clock has to pass the instant
+    wait_until(lambda: datetime.now(UTC) > instant, what="the clock to pass the instant")
 
     host.start()
     wait_until(lambda: host.lines("ticks"), what="made up for")
