@@ -21,7 +21,7 @@ from jobctl.model.ids import derived_id
 from jobctl.model.rules import ScheduleEntry, schedule_entries
 from jobctl.model.run import Request
 from jobctl.model.schedule import BootRule, plan_due
-from jobctl.store import transitions
+from jobctl.store import decisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from jobctl.model.sealing import Seal
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
+    from jobctl.store.decisions import TickReply
     from jobctl.store.keys import Keys
-    from jobctl.store.transitions import TickReply
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class Scheduler(Service):
         for start in range(0, len(timed), BATCH):
             batch = timed[start : start + BATCH]
             lasts = await self._store.run(
-                transitions.introduce_schedules(
+                decisions.introduce_schedules(
                     self._keys, {entry.name: entry.generation for entry in batch}
                 )
             )
@@ -242,7 +242,7 @@ class Scheduler(Service):
         self, entry: ScheduleEntry, item: Due, previous: float, following: datetime | None
     ) -> Call[TickReply]:
         instant = item.instant.timestamp()
-        return transitions.tick(
+        return decisions.tick(
             self._keys,
             schedule=entry.name,
             generation=entry.generation,
@@ -288,7 +288,7 @@ class Scheduler(Service):
         run_id = derived_id(self._keys.namespace, entry.name, self._host, token)
         run = replace(run, request=replace(run.request, id=run_id, scheduled_at=None))
         await self._store.run(
-            transitions.boot(
+            decisions.boot(
                 self._keys,
                 schedule=entry.name,
                 host=self._host,

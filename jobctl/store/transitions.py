@@ -1,4 +1,7 @@
-"""Every change of a run, a schedule or a supervisor, as a :class:`Call`: one Lua script each."""
+"""Every change of a run as a :class:`Call`: one Lua script each.
+
+Schedules are in :mod:`jobctl.store.decisions`, supervisors in :mod:`jobctl.store.membership`.
+"""
 
 from __future__ import annotations
 
@@ -93,17 +96,19 @@ def _int(reply: object) -> int:
     return int(reply)  # type: ignore[call-overload, no-any-return]
 
 
-def _ms(value: float) -> int:
+def milliseconds(value: float) -> int:
+    """Return seconds as the scripts take them."""
     return round(value * 1000)
 
 
 def _moment(value: float | None, delay: float | None) -> str:
     if delay is not None:
-        return f"+{_ms(delay)}"
-    return "" if value is None else str(_ms(value))
+        return f"+{milliseconds(delay)}"
+    return "" if value is None else str(milliseconds(value))
 
 
-def _header(run: NewRun) -> tuple[Part, ...]:
+def run_header(run: NewRun) -> tuple[Part, ...]:
+    """Return what runs of one submit may have in common, as ``admit.lua`` reads it."""
     request, rules = run.request, run.admission
     return (
         request.job,
@@ -119,7 +124,8 @@ def _header(run: NewRun) -> tuple[Part, ...]:
     )
 
 
-def _body(run: NewRun, seal: Seal | None) -> tuple[Part, ...]:
+def run_body(run: NewRun, seal: Seal | None) -> tuple[Part, ...]:
+    """Return what is a run's own, as ``admit.lua`` reads it."""
     envelope = encode_envelope(run.request)
     return (
         run.request.id,
@@ -138,12 +144,12 @@ def submit(
     ``seal`` signs the envelopes; without it they are not signed.
     """
     parts: list[Part] = [keys.prefix]
-    for header, members in groupby(runs, key=_header):
+    for header, members in groupby(runs, key=run_header):
         group = list(members)
         parts += header
         parts.append(len(group))
         for run in group:
-            parts += _body(run, seal)
+            parts += run_body(run, seal)
     return Call(
         tuple(parts),
         lambda reply: tuple(Answer.parse(item) for item in items_of(reply)),
@@ -221,7 +227,7 @@ def start(
     """Mark runs as started; ``marks`` are (id, epoch, attempt, started at, pid)."""
     parts: list[Part] = [keys.prefix, owner]
     for run_id, epoch, attempt, started_at, pid in marks:
-        parts += (run_id, epoch, attempt, _ms(started_at), pid)
+        parts += (run_id, epoch, attempt, milliseconds(started_at), pid)
     return Call(tuple(parts), _texts, script="start")
 
 
@@ -229,7 +235,7 @@ def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple
     """Record how attempts ended; answers are the new letters, ``already`` or ``stale``."""
     parts: list[Part] = [keys.prefix, owner]
     for item in items:
-        parts += (item.id, item.epoch, item.letter, item.reason, _ms(item.delay))
+        parts += (item.id, item.epoch, item.letter, item.reason, milliseconds(item.delay))
         parts.append(len(item.fields) // 2)
         parts += item.fields
     return Call(tuple(parts), _texts, script="settle")
@@ -302,81 +308,6 @@ def seal(keys: Keys, triples: Sequence[tuple[str, bytes, str]]) -> Call[int]:
 def count(keys: Keys, what: str) -> Call[int]:
     """Count an order that was not genuine (``forged``) or a run that came back (``replayed``)."""
     return Call(("HINCRBY", keys.counters, what, 1), _int, idempotent=False)
-
-
-def introduce_schedules(keys: Keys, generations: Mapping[str, str]) -> Call[tuple[float, ...]]:
-    """Introduce schedules (name → digest of rule and zone); answers each one's last decided instant."""
-    flat = [part for pair in generations.items() for part in pair]
-    return Call(
-        (keys.prefix, *flat),
-        lambda reply: tuple(float(item) / 1000 for item in items_of(reply)),
-        script="schedule",
-    )
-
-
-@record(frozen=True, slots=True)
-class TickReply:
-    """The answer to a tick: what was decided, and the schedule's last decided instant now."""
-
-    answer: Answer
-    last: float | None
-
-
-def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
-    keys: Keys,
-    *,
-    schedule: str,
-    generation: str,
-    previous: float,
-    instant: float,
-    following: float | None,
-    kind: str,
-    who: str,
-    run: NewRun | None,
-    max_runs: int | None = None,
-    seal: Seal | None = None,
-) -> Call[TickReply]:
-    """Decide one scheduled instant: with ``run`` it is accepted, without it is recorded as missed.
-
-    Instants are epoch seconds; ``previous`` must be the last decided one.
-    """
-
-    def decode(reply: object) -> TickReply:
-        answer, last = items_of(reply)
-        return TickReply(Answer.parse(answer), float(last) / 1000 if last else None)
-
-    parts: tuple[Part, ...] = (
-        keys.prefix,
-        schedule,
-        generation,
-        _ms(previous),
-        _ms(instant),
-        "" if following is None else _ms(following),
-        kind,
-        who,
-        "" if max_runs is None else max_runs,
-    )
-    if run is not None:
-        parts = (*parts, *_header(run), *_body(run, seal))
-    return Call(parts, decode, script="tick")
-
-
-def boot(
-    keys: Keys,
-    *,
-    schedule: str,
-    host: str,
-    boot_id: str,
-    who: str,
-    run: NewRun,
-    seal: Seal | None = None,
-) -> Call[Answer]:
-    """Fire an ``@reboot`` or ``@start`` schedule once for this host and boot."""
-    return Call(
-        (keys.prefix, schedule, host, boot_id, who, *_header(run), *_body(run, seal)),
-        Answer.parse,
-        script="boot",
-    )
 
 
 def set_limits(keys: Keys, sizes: Mapping[str, str]) -> Call[int]:

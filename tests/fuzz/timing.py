@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobctl.store import transitions
+from jobctl.store import decisions
 from tests.fuzz.cast import JOBS, SCHEDULED, Schedule
 from tests.fuzz.wire import Wire
 from tests.store.store_world import new_run
@@ -30,7 +30,7 @@ class Timing(Wire):
     def introduce(self, schedule: Schedule) -> None:
         names = {schedule.name: schedule.generation}
         for _ in range(2):
-            (schedule.last,) = self.carry_out(transitions.introduce_schedules(self.keys, names))
+            (schedule.last,) = self.carry_out(decisions.introduce_schedules(self.keys, names))
 
     def tick(self) -> None:
         schedule = self.random.choice(self.schedules)
@@ -43,7 +43,7 @@ class Timing(Wire):
         run = None if missed else new_run(job=schedule.job, **options)
         if run is not None:
             self.ids.append(run.request.id)
-        call = transitions.tick(
+        call = decisions.tick(
             self.keys,
             schedule=schedule.name,
             generation=schedule.generation,
@@ -73,7 +73,7 @@ class Timing(Wire):
         boot_id = str(self.boots)
         run = new_run(job=schedule.job, **JOBS[schedule.job])
         self.ids.append(run.request.id)
-        call = transitions.boot(
+        call = decisions.boot(
             self.keys, schedule=schedule.name, host=host, boot_id=boot_id, who=host, run=run
         )
         reply = self.carry_out(call)
@@ -89,7 +89,7 @@ class Timing(Wire):
         old, schedule.generation = schedule.generation, str(int(schedule.generation) + 1)
         before = schedule.last
         self.introduce(schedule)
-        call = transitions.tick(
+        call = decisions.tick(
             self.keys, schedule=schedule.name, generation=old, previous=before,
             instant=before + EVERY, following=None, kind="missed", who="h1", run=None,
         )  # fmt: skip

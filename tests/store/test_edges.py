@@ -8,7 +8,7 @@ import pytest
 from store_world import World, new_run
 
 from jobctl.model.run import FINAL_LETTERS, LETTERS, TRANSITIONS
-from jobctl.store import membership, transitions
+from jobctl.store import decisions, membership, transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,15 +30,15 @@ def accept(world: World, script: str, **options: Any) -> str:
         world.run(transitions.submit(world.keys, [run]))
     elif script == "boot":
         world.run(
-            transitions.boot(
+            decisions.boot(
                 world.keys, schedule="s", host="h1", boot_id=run.request.id, who="h1~a", run=run
             )
         )
     else:
-        (last,) = world.run(transitions.introduce_schedules(world.keys, {"s": "g"}))
+        (last,) = world.run(decisions.introduce_schedules(world.keys, {"s": "g"}))
         world.let_pass(0.002)
         reply = world.run(
-            transitions.tick(
+            decisions.tick(
                 world.keys,
                 schedule="s",
                 generation="g",

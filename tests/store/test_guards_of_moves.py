@@ -8,7 +8,7 @@ import pytest
 from store_world import new_run
 
 from jobctl.errors import JobctlError
-from jobctl.store import transitions
+from jobctl.store import decisions, transitions
 from jobctl.store.calls import Call
 from jobctl.store.transitions import Settlement
 
@@ -150,10 +150,10 @@ def test_release_of_a_lost_run_is_no_broken_record(world: World) -> None:
 def test_scheduled_run_that_comes_due_takes_the_place_of_a_retry(world: World) -> None:
     retry = world.running(overlap="s")
     world.settle(retry, "d", reason="exit", delay=60)
-    (last,) = world.run(transitions.introduce_schedules(world.keys, {"s": "g"}))
+    (last,) = world.run(decisions.introduce_schedules(world.keys, {"s": "g"}))
     world.let_pass(0.002)
     run = new_run(overlap="s", start_in=60)
-    call = transitions.tick(
+    call = decisions.tick(
         world.keys, schedule="s", generation="g", previous=last, instant=last + 0.001,
         following=None, kind="fire", who="w", run=run,
     )  # fmt: skip

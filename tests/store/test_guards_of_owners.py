@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from store_world import new_run
 
-from jobctl.store import membership, queries, transitions
+from jobctl.store import decisions, membership, queries, transitions
 from jobctl.store.calls import Call
 
 if TYPE_CHECKING:
@@ -161,17 +161,17 @@ def test_supervisor_with_full_pools_stays_on_the_list_until_all_are_empty(world:
 @pytest.mark.parametrize("script", ["tick", "boot"])
 def test_schedule_fires_in_spite_of_a_foreign_key(world: World, name: str, script: str) -> None:
     world.raw("SET", world.keys.prefix + name, "?")
-    (last,) = world.run(transitions.introduce_schedules(world.keys, {"s": "g"}))
+    (last,) = world.run(decisions.introduce_schedules(world.keys, {"s": "g"}))
     world.let_pass(0.002)
     run = new_run(overlap="s")
     if script == "tick":
-        call = transitions.tick(
+        call = decisions.tick(
             world.keys, schedule="s", generation="g", previous=last, instant=last + 0.001,
             following=None, kind="fire", who="w", run=run,
         )  # fmt: skip
         assert world.run(call).answer.kind == "ok"
     else:
-        again = transitions.boot(world.keys, schedule="s", host="h", boot_id="1", who="w", run=run)
+        again = decisions.boot(world.keys, schedule="s", host="h", boot_id="1", who="w", run=run)
         assert world.run(again).kind == "ok"
     assert world.record(run.request.id)["lv"] == "S"
     world.raw("DEL", world.keys.prefix + name)

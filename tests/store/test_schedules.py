@@ -7,17 +7,17 @@ import pytest
 from store_world import World, new_run
 
 from jobctl.model.ids import derived_id
-from jobctl.store import queries, transitions
+from jobctl.store import decisions, queries
 from jobctl.store.blocking import BlockingStore
 
 if TYPE_CHECKING:
-    from jobctl.store.transitions import TickReply
+    from jobctl.store.decisions import TickReply
 
 
 @pytest.fixture
 def last(world: World) -> float:
     """The last decided instant of the schedule "s", a little in the past."""
-    world.run(transitions.introduce_schedules(world.keys, {"s": "g1"}))
+    world.run(decisions.introduce_schedules(world.keys, {"s": "g1"}))
     past = round(world.now() - 100, 3)
     world.raw("HSET", world.keys.schedule("s"), "last", round(past * 1000))
     return past
@@ -27,7 +27,7 @@ def tick(world: World, previous: float, instant: float, **options: object) -> Ti
     kind = options.pop("kind", "fire")
     run_id = derived_id("t", "s", str(instant))
     missed = kind == "missed"
-    call = transitions.tick(
+    call = decisions.tick(
         world.keys,
         schedule="s",
         generation=options.pop("generation", "g1"),
@@ -42,20 +42,20 @@ def tick(world: World, previous: float, instant: float, **options: object) -> Ti
     return world.run(call)
 
 
-def decisions(world: World) -> list[tuple[str, str]]:
+def decided(world: World) -> list[tuple[str, str]]:
     found = world.run(queries.schedule_history(world.keys, "s", newest=10))
     return [(item.kind, item.answer) for item in found]
 
 
 def test_new_schedule_starts_from_now(world: World) -> None:
-    (first,) = world.run(transitions.introduce_schedules(world.keys, {"s": "g"}))
+    (first,) = world.run(decisions.introduce_schedules(world.keys, {"s": "g"}))
     assert abs(first - world.now()) < 5
-    assert world.run(transitions.introduce_schedules(world.keys, {"s": "g"})) == (first,)
+    assert world.run(decisions.introduce_schedules(world.keys, {"s": "g"})) == (first,)
 
 
 def test_changed_rule_starts_from_now_and_forgets_its_count(world: World, last: float) -> None:
     tick(world, last, last + 10)
-    (now,) = world.run(transitions.introduce_schedules(world.keys, {"s": "g2"}))
+    (now,) = world.run(decisions.introduce_schedules(world.keys, {"s": "g2"}))
     assert now > last + 50
     assert "fired" not in world.run(queries.schedule(world.keys, "s"))
     assert tick(world, now, now + 0.001, generation="g1").answer.kind == "foreign"
@@ -67,7 +67,7 @@ def test_instant_fires_once(world: World, last: float) -> None:
     again = tick(world, last, last + 10)
     assert (again.answer.kind, again.last) == ("moved", pytest.approx(last + 10))
     assert len(world.claim(5)) == 1
-    assert decisions(world) == [("fire", "ok")]
+    assert decided(world) == [("fire", "ok")]
 
 
 def test_no_instant_fires_before_the_last_decided_one(world: World, last: float) -> None:
@@ -78,7 +78,7 @@ def test_no_instant_fires_before_the_last_decided_one(world: World, last: float)
 def test_instant_of_the_future_is_early(world: World, last: float) -> None:
     reply = tick(world, last, world.now() + 5)
     assert (reply.answer.kind, reply.last) == ("early", pytest.approx(last))
-    assert decisions(world) == []
+    assert decided(world) == []
 
 
 def test_concurrent_supervisors_fire_each_instant_once(world: World, last: float) -> None:
@@ -162,7 +162,7 @@ def test_queueing_schedule_keeps_its_retry_in_line(world: World, last: float) ->
 def test_skipped_instant_is_recorded(world: World, last: float) -> None:
     world.submit(overlap="s")
     assert tick(world, last, last + 1, overlap="s").answer.kind == "skip"
-    assert decisions(world)[0][1].startswith("skip ")
+    assert decided(world)[0][1].startswith("skip ")
 
 
 def test_history_holds_two_hundred_decisions(world: World, last: float) -> None:
@@ -172,7 +172,7 @@ def test_history_holds_two_hundred_decisions(world: World, last: float) -> None:
 
 
 def boot(world: World, host: str, boot_id: str) -> str:
-    call = transitions.boot(
+    call = decisions.boot(
         world.keys, schedule="s", host=host, boot_id=boot_id, who="h", run=new_run()
     )
     return world.run(call).kind

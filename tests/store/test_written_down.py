@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from store_world import new_run
 
-from jobctl.store import membership, queries, transitions
+from jobctl.store import decisions, membership, queries, transitions
 
 if TYPE_CHECKING:
     from store_world import World
 
-    from jobctl.store.transitions import TickReply
+    from jobctl.store.decisions import TickReply
 
 
 def hash_of(world: World, name: str) -> dict[str, str]:
@@ -35,11 +35,11 @@ def tick(world: World, last: float, step: float = 0.001, **options: Any) -> Tick
         "following": last + 60, "kind": "fire" if run else "missed", "who": "h1~a",
     }  # fmt: skip
     world.until(lambda: world.now() > last + step)
-    return world.run(transitions.tick(world.keys, run=run, **{**words, **options}))
+    return world.run(decisions.tick(world.keys, run=run, **{**words, **options}))
 
 
 def introduced(world: World, generation: str = "g") -> float:
-    (last,) = world.run(transitions.introduce_schedules(world.keys, {"s": generation}))
+    (last,) = world.run(decisions.introduce_schedules(world.keys, {"s": generation}))
     return last
 
 
@@ -183,7 +183,7 @@ def test_latest_run_is_one_that_was_accepted(world: World, script: str) -> None:
             last = tick(world, last, run=run).last or 0.0
         elif script == "boot":
             words = {"schedule": "s", "host": "h", "boot_id": str(number), "who": "w"}
-            world.run(transitions.boot(world.keys, run=run, **words))
+            world.run(decisions.boot(world.keys, run=run, **words))
         else:
             world.run(transitions.submit(world.keys, [run]))
         return run.request.id
@@ -202,7 +202,7 @@ def test_two_hundred_decisions_of_a_schedule_are_kept(world: World, script: str)
     if script == "tick":
         tick(world, last)
     else:
-        call = transitions.boot(
+        call = decisions.boot(
             world.keys, schedule="s", host="h", boot_id="1", who="w", run=new_run()
         )
         world.run(call)
@@ -233,7 +233,7 @@ def test_instant_that_lies_back_is_not_decided(world: World) -> None:
 def test_store_clock_that_is_a_little_behind_does_not_hold_up_a_tick(world: World) -> None:
     last = introduced(world)
     instant = world.now() + 0.2
-    call = transitions.tick(
+    call = decisions.tick(
         world.keys, schedule="s", generation="g", previous=last, instant=instant,
         following=None, kind="missed", who="w", run=None,
     )  # fmt: skip
