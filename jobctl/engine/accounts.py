@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.returned import is_same
 from jobctl.store import membership, queries, transitions
 
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from jobctl.engine.ledger import Ledger
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
-    from jobctl.store.transitions import ClaimReply
+    from jobctl.store.transitions import ClaimReply, Settlement
 
 _log = logging.getLogger(__name__)
 
+LAG_MOST = 300.0
+"""Seconds by which a server that becomes the primary is behind at the most, we suppose."""
 MOST = 100
 """Runs that one call takes back."""
 
@@ -26,10 +29,11 @@ class Accounts:
     """Compares a pool's own set in the store with its ledger.
 
     ``release`` gives a claim back, ``on_claims`` takes runs of ours that the store took for
-    waiting, ``on_stale`` is told of runs that are not ours any more.
+    waiting, ``on_stale`` is told of runs that are not ours any more, ``on_gone`` of outcomes that
+    the store had taken and has no record of.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the seams of the pump
         self,
         store: AsyncStore,
         keys: Keys,
@@ -40,6 +44,7 @@ class Accounts:
         release: Callable[[str, int], None],
         on_claims: Callable[[ClaimReply], None],
         on_stale: Callable[[str, int], None],
+        on_gone: Callable[[Settlement], None],
     ) -> None:
         self._store = store
         self._keys = keys
@@ -49,14 +54,24 @@ class Accounts:
         self._release = release
         self._on_claims = on_claims
         self._on_stale = on_stale
+        self._on_gone = on_gone
+        self._generation = 0
         self.inherited = False
         """True until what a dead process of this pool had claimed has been looked at."""
+
+    @property
+    def moved(self) -> bool:
+        """Whether the connection is another one than at the last look."""
+        return self._store.generation != self._generation
 
     async def settle(self, releasing: set[str]) -> None:
         """Find claims whose answer was lost, outcomes the store has lost, and runs taken from us.
 
         ``releasing`` are ids on their way back.
         """
+        if self.moved:
+            self._generation = self._store.generation
+            await self._miss_outcomes()
         owned = set(await self._store.run(queries.owned(self._keys, self._owner)))
         unknown = owned - self._ledger.known() - releasing
         lost = [
@@ -84,6 +99,20 @@ class Accounts:
             if known and not await self._taken_again(run_id):
                 self._on_stale(run_id, held.claim.epoch)
 
+    async def _miss_outcomes(self) -> None:
+        """After a new connection, which may lead to another server: look for what it has lost.
+
+        Nobody else would miss a run that had ended.
+        """
+        since = SYSTEM_CLOCK.monotonic() - LAG_MOST
+        recent = [one.item for one in self._ledger.recent.values() if one.at > since]
+        items = [item for item in recent if item.stays]
+        calls = [queries.exists(self._keys, item.id) for item in items]
+        for item, there in zip(items, await self._store.run_many(calls), strict=True):
+            if not there:
+                del self._ledger.recent[item.id]
+                self._on_gone(item)
+
     async def _taken_again(self, run_id: str) -> bool:
         """Claim a run that is under way here if the store has it waiting; tell whether it did."""
         reply = await self._store.run(
@@ -102,10 +131,10 @@ class Accounts:
             self._release(run_id, 0)
             return None
         recent = self._ledger.recent.get(run_id)
-        same = recent is not None and is_same(recent, run.submitted_at)
-        if recent is not None and same and int(recent.epoch) == run.epoch:
+        item = None if recent is None else recent.item
+        if item is not None and item.epoch == run.epoch and is_same(item, run.submitted_at):
             _log.warning("run %s: the store has lost its outcome; sending it again", run_id)
-            self._ledger.unsettled[run_id] = recent
+            self._ledger.unsettled[run_id] = item
             return None
         if run.letter == "c" and not self.inherited:
             _log.info("run %s: its claim was never answered; giving it back", run_id)

@@ -43,6 +43,14 @@ class Held:
     """Until when it may be tried again, in epoch seconds; 0 when it is not signed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """An outcome that the store has taken, and when, by the monotonic clock."""
+
+    item: Settlement
+    at: float
+
+
 @dataclass(slots=True)
 class Ledger:
     """Runs held by this pool, in three places: waiting for a slot, running, waiting to be settled."""
@@ -51,7 +59,7 @@ class Ledger:
     backlog: deque[Held] = field(default_factory=deque)
     running: dict[str, Held] = field(default_factory=dict)
     unsettled: dict[str, Settlement] = field(default_factory=dict)
-    recent: dict[str, Settlement] = field(default_factory=dict)
+    recent: dict[str, Recent] = field(default_factory=dict)
     """Acknowledged outcomes, oldest first."""
     _average: float = 1.0
 
@@ -73,10 +81,10 @@ class Ledger:
         self.backlog.clear()
         return out
 
-    def acknowledged(self, item: Settlement) -> None:
+    def acknowledged(self, item: Settlement, *, now: float) -> None:
         """Remember an outcome that the store has taken, for a while."""
         self.recent.pop(item.id, None)
-        self.recent[item.id] = item
+        self.recent[item.id] = Recent(item, now)
         if len(self.recent) > RECENT_MOST:
             del self.recent[next(iter(self.recent))]
 

@@ -13,6 +13,7 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.accounts import Accounts
 from jobctl.engine.batch import Batch, forget
 from jobctl.engine.complaints import Complaints
@@ -95,6 +96,7 @@ class Pump:
             release=self.release,
             on_claims=on_claims,
             on_stale=on_stale,
+            on_gone=on_gone,
         )
         self._replayed: set[str] = set()
         self._idle = idle
@@ -208,7 +210,7 @@ class Pump:
                 self._wake.set()
 
     async def _turn(self) -> None:
-        if self._reconcile:
+        if self._reconcile or self._accounts.moved:
             await self._accounts.settle(set(self._releases))
             self._reconcile = False
         batch = self._batch()
@@ -288,6 +290,7 @@ class Pump:
     def _acknowledge(self, batch: Batch, replies: list[object]) -> None:
         """Forget what was answered, and act on what is not ours any more."""
         marked, settled = batch.answers(replies)
+        now = SYSTEM_CLOCK.monotonic()
         for mark, answer in zip(batch.marks.values(), marked, strict=True):
             if answer == "stale":
                 self._on_stale(mark[0], mark[1])
@@ -304,13 +307,13 @@ class Pump:
                 self._on_gone(item)
             elif answer == "stale":
                 # Should the store only have lost the claim, the run comes back, and this with it.
-                self._ledger.acknowledged(item)
+                self._ledger.acknowledged(item, now=now)
                 log.error(
                     "run %s: it was taken over while we ran epoch %d; our outcome (%s) is discarded",
                     item.id, item.epoch, LETTERS[item.letter].value,
                 )  # fmt: skip
             else:
-                self._ledger.acknowledged(item)
+                self._ledger.acknowledged(item, now=now)
         forget(self._marks, batch.marks)
         forget(self._notes, batch.notes)
         forget(self._ledger.unsettled, batch.settlements)

@@ -43,7 +43,8 @@ def returned(
         if held.pid:
             mark((claim.id, claim.epoch, held.attempt, held.started_at, held.pid))
         return True
-    item = ledger.unsettled.get(claim.id) or ledger.recent.get(claim.id)
+    recent = ledger.recent.get(claim.id)
+    item = ledger.unsettled.get(claim.id) or (None if recent is None else recent.item)
     if item is not None and claim.epoch <= item.epoch and is_same(item, claim.submitted_at):
         log.warning(
             "run %s: the store has lost that it ran here; sending its outcome again", claim.id

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 POISON_ERROR = "whoever ran it died three times while it ran; it is not run again"
 ERROR_MOST = 2000
+MANY = 1000
+"""Runs whose records a job keeps at least, to count as one that does not forget soon."""
+LONG = 3600.0
+DAY = 86_400.0
 """Characters of an error text kept on a run."""
 
 
@@ -147,7 +151,13 @@ def settlement(
         delay=verdict.delay,
         fields=_fields(held, outcome, verdict, job, host=host, pool=pool),
         submitted_at=held.claim.submitted_at,
+        stays=_stays(job),
     )
+
+
+def _stays(job: JobDef) -> bool:
+    failed = MANY if job.keep_failed is None else job.keep_failed
+    return min(job.keep_runs, failed) >= MANY and job.keep_days * DAY >= LONG
 
 
 def _uncounted(held: Held) -> int:

@@ -86,6 +86,8 @@ class Settlement:
     submitted_at: float | None = None
     """As its claim says; ``None`` when nobody knows any more. It tells runs apart that had the
     same id one after the other. Not sent."""
+    stays: bool = False
+    """Whether its job keeps records for so long that one which is missing soon was lost. Not sent."""
 
 
 def _texts(reply: object) -> tuple[str, ...]:

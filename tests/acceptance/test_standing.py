@@ -160,3 +160,20 @@ def test_doctor_looks_at_all_it_can_and_mends_where_counters_are_foreign(running
     assert "served queues" in done.stdout
     running.host.run("doctor", "--repair", "--yes", code=None)
     running.host.run("doctor")
+
+
+def test_an_outcome_that_the_store_had_taken_and_has_lost_is_told_of(running: Scene) -> None:
+    host, server = running.host, running.server
+    kept, lost = host.submit("quick", "--wait").strip(), host.submit("quick", "--wait").strip()
+    # What a server says that was made primary without having heard the last moments.
+    server.raw("DEL", KEYS.run(lost))
+    server.raw("LREM", KEYS.history("quick"), 0, lost)
+    server.raw("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert host.submit("quick", "--wait")
+
+    wait_until(
+        lambda: f"THE STORE HAS LOST run {lost}: its outcome (succeeded)" in host.log,
+        what="the alarm",
+    )
+    assert f"THE STORE HAS LOST run {kept}" not in host.log
+    assert lost in (host.state / "unrecorded.jsonl").read_text()

@@ -28,6 +28,13 @@ def outcome(epoch: int) -> Settlement:
     return Settlement("a" * 16, epoch, "k", "", 0.0, ("rc", 0))
 
 
+def put(ledger: Ledger, place: str, item: Settlement) -> None:
+    if place == "recent":
+        ledger.acknowledged(item, now=0.0)
+    else:
+        ledger.unsettled[item.id] = item
+
+
 def ask(ledger: Ledger, epoch: int) -> tuple[bool, list[object]]:
     said: list[object] = []
     return returned(claim(epoch), ledger, mark=said.append, settle=said.append), said
@@ -54,7 +61,7 @@ def test_run_that_is_about_to_start_is_marked_when_it_does() -> None:
 def test_outcome_is_sent_again_when_the_claim_comes_from_the_past() -> None:
     for place in ("unsettled", "recent"):
         ledger = Ledger(slots=1)
-        getattr(ledger, place)["a" * 16] = outcome(3)
+        put(ledger, place, outcome(3))
         assert ask(ledger, 3) == (True, [outcome(3)])
         assert ask(ledger, 2) == (True, [outcome(2)])
 
@@ -62,13 +69,13 @@ def test_outcome_is_sent_again_when_the_claim_comes_from_the_past() -> None:
 def test_outcome_of_an_earlier_run_of_the_same_id_is_not_taken_for_this_ones() -> None:
     for place in ("unsettled", "recent"):
         ledger = Ledger(slots=1)
-        getattr(ledger, place)["a" * 16] = replace(outcome(3), submitted_at=-60.0)
+        put(ledger, place, replace(outcome(3), submitted_at=-60.0))
         assert ask(ledger, 1) == (False, [])
-        getattr(ledger, place)["a" * 16] = replace(outcome(3), submitted_at=0.0)
+        put(ledger, place, replace(outcome(3), submitted_at=0.0))
         assert ask(ledger, 1)[0]
 
 
 def test_next_attempt_is_made() -> None:
     ledger = Ledger(slots=1)
-    ledger.recent["a" * 16] = outcome(3)
+    put(ledger, "recent", outcome(3))
     assert ask(ledger, 4) == (False, [])
