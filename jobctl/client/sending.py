@@ -191,7 +191,7 @@ def _spooled(session: Session, runs: Sequence[NewRun], error: JobctlError) -> li
             raise error from cause
         raise type(error)(
             f"{error}; and it cannot be left to the daemon of this host: "
-            f"{settings.state_dir}: {cause.strerror}"
+            f"{settings.state_dir}: {cause.strerror}; the daemon makes that directory when it starts"
         ) from cause
     return [Receipt(run, transitions.Answer("spooled")) for run in runs]
 

@@ -90,5 +90,15 @@ class Forwarder(Service):
                 )
             return False
         unsent.remove(path)
-        log.info("submitted %d runs that were left here while the store was away", len(runs))
+        made = 0
+        for run, answer in zip(runs, answers, strict=True):
+            if answer.kind == "unique":
+                log.warning(
+                    "run %s of %s, left here while the store was away, was not made: run %s of "
+                    "the same is there already", run.request.id, run.request.job, answer.detail,
+                )  # fmt: skip
+            else:
+                made += 1
+        if made:
+            log.info("submitted %d runs that were left here while the store was away", made)
         return True

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from errno import ELOOP
 
 from jobctl.model.admission import Admission, NewRun
 from jobctl.model.records import differing
@@ -92,12 +93,22 @@ def waiting(state_dir: str) -> list[str]:
 
 def load(path: str, *, now: float) -> Unsent:
     """Read one file; ``now`` is epoch seconds. Raises ``OSError``, and ``UnsentError`` when it is not one of ours."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(handle, "rb") as file:  # noqa: PTH123 (a descriptor)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == ELOOP:
+            raise UnsentError("it is a link") from error
+        raise
+    try:
         info = os.fstat(handle)
-        if not stat.S_ISREG(info.st_mode) or info.st_uid not in (0, os.geteuid()):
+        if not stat.S_ISREG(info.st_mode):
+            raise UnsentError("it is no file")
+        if info.st_uid not in (0, os.geteuid()):
             raise UnsentError("it belongs to another user")
-        data = file.read()
+        with open(handle, "rb", closefd=False) as file:
+            data = file.read()
+    finally:
+        os.close(handle)
     try:
         body = json.loads(data)
         if body["v"] != VERSION:

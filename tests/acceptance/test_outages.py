@@ -25,6 +25,9 @@ command = 'echo $JOBCTL_RUN_ID >> done'
 command = 'sleep 1; echo $JOBCTL_RUN_ID >> done'
 [jobs.held]
 command = 'while test ! -e go; do sleep 0.05; done; echo $JOBCTL_RUN_ID >> done'
+[jobs.alone]
+unique = "job"
+command = 'while test ! -e go; do sleep 0.05; done'
 [defaults]
 cwd = "{directory}"
 stop_timeout = "1s"
@@ -93,7 +96,7 @@ def test_outcomes_wait_while_the_store_is_away(running: Scene) -> None:
     running.server.start()
 
     running.assert_once(run_id)
-    wait_until(lambda: running.manager.lines[-1] == "STATUS=0 running, 3 jobs", what="all is well")
+    wait_until(lambda: running.manager.lines[-1] == "STATUS=0 running, 4 jobs", what="all is well")
 
 
 def test_a_store_that_stands_still_costs_nothing(running: Scene) -> None:
@@ -234,8 +237,10 @@ def test_spooled_runs_are_executed_once_when_the_store_is_back(running: Scene) -
     host = running.host
     running.server.kill()
     runs = [host.submit("quick", "--spool", "--store-wait", "0") for _ in range(3)]
-    (host.state / "unsent" / "0-torn.json").write_text('{"v":1,"runs":[')
     twice = max((host.state / "unsent").glob("*.json"))
+    (host.state / "unsent" / "0-torn.json").write_text('{"v":1,"runs":[')
+    (host.state / "unsent" / "1-folder.json").mkdir()
+    (host.state / "unsent" / "2-link.json").symlink_to("/etc/passwd")
     copy = twice.read_bytes()
 
     running.server.start()
@@ -246,10 +251,26 @@ def test_spooled_runs_are_executed_once_when_the_store_is_back(running: Scene) -
     # As if the answer had been lost, or the daemon had died before it removed the file.
     twice.write_bytes(copy)
     wait_until(lambda: not list((host.state / "unsent").glob("*.json")), what="nothing is unsent")
-    assert "0-torn.json were set aside" in host.log
-    assert (host.state / "unsent" / "bad" / "0-torn.json").exists()
+    for name in ("0-torn.json", "1-folder.json", "2-link.json"):
+        assert f"{name} were set aside" in host.log
+        assert (host.state / "unsent" / "bad" / name).exists()
     after = host.submit("quick", "--wait")
     running.assert_once(*runs, after)
+
+
+def test_a_spooled_run_that_is_there_already_is_told_of(running: Scene) -> None:
+    host = running.host
+    there = host.submit("alone")
+    host.wait_state(there, "running")
+    running.server.kill()
+    twice = host.submit("alone", "--spool", "--store-wait", "0")
+
+    running.server.start()
+
+    said = f"run {twice} of alone, left here while the store was away, was not made: run {there}"
+    wait_until(lambda: said in host.log, what="it is told of")
+    running.let_go()
+    host.wait_state(there)
 
 
 def test_what_was_spooled_without_a_daemon_is_run_by_the_next_one(host: Host) -> None:
