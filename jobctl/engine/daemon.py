@@ -19,6 +19,7 @@ from jobctl.engine.notify import Notifier
 from jobctl.engine.succession import replace_process
 from jobctl.engine.supervisor import Supervisor
 from jobctl.host import boot_id, host_name, host_zone
+from jobctl.store import scripts
 from jobctl.store.address import Address
 from jobctl.store.binary import find_binary
 from jobctl.store.embedded import EmbeddedStore
@@ -42,6 +43,7 @@ def run_daemon(
     supervisor uses the state directory, ``NotPermittedError`` for one that cannot be written.
     """
     configure_logging(log_level)
+    scripts.load_all()
     os.umask(0o077)
     ended = asyncio.run(_run(path, burst=burst, scheduling=scheduling))
     if isinstance(ended, Notifier):

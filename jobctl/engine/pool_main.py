@@ -35,7 +35,7 @@ from jobctl.engine.workplace import Workplace
 from jobctl.errors import ConfigError
 from jobctl.model.config import Config, config_from_plain
 from jobctl.model.run import OutcomeKind
-from jobctl.store import failpoints
+from jobctl.store import failpoints, scripts
 from jobctl.store.address import Address
 from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
@@ -285,6 +285,7 @@ def main() -> None:
     configure_logging()
     try:
         failpoints.arm("pool")
+        scripts.load_all()
     except ConfigError as error:
         log.error("pool: %s", error)  # noqa: TRY400 - the message says it all
         raise SystemExit(error.exit_code) from None

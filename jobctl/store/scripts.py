@@ -1,4 +1,4 @@
-"""The Lua scripts in ``store/lua``, read when first used.
+"""The Lua scripts in ``store/lua``, read when first used, or all at once by who lives long.
 
 The first line of a file is its shebang (``#!lua`` or ``#!lua flags=allow-oom``); a line
 ``--#include common`` is replaced by the text of ``common.lua``, a part without a shebang, which may
@@ -34,6 +34,16 @@ def script(name: str) -> Script:
     if found is None:
         found = _loaded[name] = Script(name, _assemble(name))
     return found
+
+
+def load_all() -> None:
+    """Read every script now.
+
+    Whoever lives longer than a command does so: an upgrade replaces the files under a program that
+    runs, and parts of two versions do not make a script.
+    """
+    for name in names():
+        script(name)
 
 
 def names() -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+import jobctl
 from tests.acceptance.host import wait_until
 
 if TYPE_CHECKING:
@@ -403,3 +405,24 @@ def test_a_bug_in_the_supervisor_is_survived_like_its_death(host: Host) -> None:
 
     run = host.wait_state(run_id)
     assert (run["state"], run["attempt"]) == ("succeeded", 1)
+
+
+def test_a_daemon_goes_on_when_an_upgrade_has_replaced_its_files(host: Host) -> None:
+    written(host)
+    site = host.directory / "site"
+    shutil.copytree(Path(jobctl.__file__).parent, site / "jobctl")
+    host.extra["PYTHONPATH"] = str(site)
+    host.start()
+    first = host.submit("long", "0")
+    host.wait_state(first, "running")
+    del host.extra["PYTHONPATH"]
+    for script in (site / "jobctl" / "store" / "lua").iterdir():
+        script.write_text("this is of another version")
+
+    (host.directory / "go.0").touch()
+    assert host.wait_state(first)["state"] == "succeeded"
+    second = host.submit("slow")
+    host.wait_state(second, "running")
+    host.run("revoke", second)
+    assert host.wait_state(second)["reason"] == "user"
+    assert host.run("submit", "quick", "--wait")

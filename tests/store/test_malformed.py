@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobctl.errors import JobctlError
-from jobctl.store import pages, queries
+from jobctl.store import pages, queries, scripts
 from jobctl.store.calls import Call
 from jobctl.store.codec import BadPayloadError, decode_request
 from jobctl.store.transitions import Answer
@@ -408,3 +408,27 @@ def test_words_of_a_record_do_not_move_the_cursor(broken_world: World) -> None:
     shown = (run.reason, run.host, run.request.trigger, run.request.submitter)
     shown += (run.attempts[0].outcome, run.attempts[0].reason, run.attempts[0].host)
     assert all(word and word.isprintable() for word in shown)
+
+
+def test_error_of_a_script_costs_no_run(
+    broken_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when parts of two versions were put together."""
+    world, read = broken_world, scripts._read
+    run_id = world.submit()
+    world.take(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(scripts, "_loaded", {})
+        patch.setattr(scripts, "_read", lambda name: _without_its_parts(name, read(name)))
+        with pytest.raises(JobctlError, match="finish"):
+            world.settle(run_id, "k", epoch=1)
+    assert world.record(run_id)["s"] == "c"
+    assert world.settle(run_id, "k", epoch=1) == "k"
+
+
+def _without_its_parts(name: str, text: bytes) -> bytes:
+    return (
+        text.replace(b"local function finish(", b"local function done(")
+        if name == "moves"
+        else text
+    )

@@ -57,7 +57,10 @@ end
 local function guarded(action, id, ...)
   local ok, answer = pcall(action, id, ...)
   if ok then return answer end
-  quarantine(id, type(answer) == 'table' and answer.err or answer)
+  local why = tostring(type(answer) == 'table' and answer.err or answer)
+  -- That is an error of a script, which must not cost runs.
+  if string.find(why, 'nonexistent global', 1, true) then error(answer, 0) end
+  quarantine(id, why)
   return nil
 end
 
