@@ -68,6 +68,10 @@ class Fleet:
         self._crashes: dict[str, Crashes] = {}
         self._serial = 0
         self._draining = False
+        self._drain_by: float | None = None
+        """When what runs is stopped, by the monotonic clock; ``None``: never."""
+        self._over = False
+        """True once nothing is to be started any more, not even in the place of what has died."""
         self._repairs: set[asyncio.Task[None]] = set()
 
     @property
@@ -242,12 +246,14 @@ class Fleet:
     def hurry(self) -> None:
         """Stop everything that runs."""
         self._draining = True
+        self._drain_by = self._clock.monotonic()
         for pool in self._all():
             pool.send({"do": "hurry"})
 
     async def drain(self, deadline: float | None) -> None:
         """Let what runs finish for ``deadline`` seconds (``None``: for ever), then stop it; wait for the end."""
         self._draining = True
+        self._drain_by = None if deadline is None else self._clock.monotonic() + deadline
         for pool in self._all():
             pool.send({"do": "drain", "deadline": deadline})
         limit = None if deadline is None else deadline + self._longest_grace() + HURRY_EXTRA
@@ -259,12 +265,22 @@ class Fleet:
             await self._break_off()
 
     async def _break_off(self) -> None:
-        """Kill the pools that do not end; their journals tell the next supervisor of them."""
+        """Kill the pools that do not end, and end what they run.
+
+        What cannot be recorded stays in their journals, for the next supervisor.
+        """
+        self._over = True
         for repair in list(self._repairs):
             repair.cancel()
         for pool in self._all():
             log.error("pool %s does not end; killing it", pool.name)
             pool.kill()
+            while pool.files.alive():  # noqa: ASYNC110 - no process tells of its own kill
+                await asyncio.sleep(LOOK_EVERY)
+            try:
+                await abandon(pool.files, store=self._store, keys=self._keys)
+            except (JobctlError, OSError) as error:
+                log.warning("pool %s: %s; its runs are left to the next daemon", pool.name, error)
 
     def _longest_grace(self) -> float:
         assert self._config is not None  # noqa: S101 - set by start
@@ -316,6 +332,8 @@ class Fleet:
                 del self._pools[pool.name]
             self._balance()
             return
+        if self._over:
+            return
         log.error("pool %s (pid %d) ended unexpectedly: %s", pool.name, pool.pid, pool.how())
         repair = asyncio.create_task(self._repair(pool))
         self._repairs.add(repair)
@@ -356,7 +374,8 @@ class Fleet:
             self._leaving.discard(pool)
             self._leaving.add(successor)
         if successor in self._leaving or self._draining:
-            successor.send({"do": "drain", "deadline": None})
+            left = self._drain_by and max(0.0, self._drain_by - self._clock.monotonic())
+            successor.send({"do": "drain", "deadline": left})
 
     async def _give_up(self, pool: PoolHandle) -> None:
         log.error("pool %s does not come back; ending what it left", pool.owner)

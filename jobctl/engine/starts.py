@@ -11,20 +11,20 @@ gives way. A write is one ``pwrite`` of a place, so a process that is killed lea
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import logging
 import os
 import struct
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from jobctl.clock import Clock
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 NAME = "starts"
@@ -59,42 +59,56 @@ class Starts:
         self._fd = -1
         self._troubled = False
         self._crowded = False
-        with self._care():
+        try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._fd = os.open(path, flags, 0o600)
+        except OSError as error:
+            self._complain(error)
 
     def look(self, run_id: str) -> Known | None:
         """Return what is known of a run, ``None`` when it never started here, or too long ago."""
-        with self._care():
+
+        def find() -> Known | None:
             _, place = self._find(self._key(run_id))
-            if place is not None:
-                _, _, signed, count, letter = place
-                return Known(signed, count, "" if letter == _NOTHING else letter.decode())
-        return None
+            if place is None:
+                return None
+            _, _, signed, count, letter = place
+            return Known(signed, count, "" if letter == _NOTHING else letter.decode())
+
+        return self._careful(find)
 
     def began(self, run_id: str, *, signed: int, until: float) -> None:
         """Count a start; ``until`` (epoch seconds) nobody forgets it."""
-        key = self._key(run_id)
-        with self._locked():
+
+        def change() -> None:
+            key = self._key(run_id)
             offset, place = self._find(key)
             count = 0 if place is None or place[2] != signed else place[3]
             if place is None:
                 offset = self._vacant(key)
             self._write(offset, key, int(until), signed, min(count + 1, 65535), _NOTHING)
 
+        self._locked(change)
+
     def excuse(self, run_id: str) -> None:
         """Take one start off: the attempt was stopped in order, and is no attempt."""
-        with self._locked():
+
+        def change() -> None:
             offset, place = self._find(self._key(run_id))
             if place is not None and place[3]:
                 self._write(offset, *place[:3], place[3] - 1, place[4])
 
+        self._locked(change)
+
     def ended(self, run_id: str, letter: str) -> None:
         """Note that a run which was started here is final."""
-        with self._locked():
+
+        def change() -> None:
             offset, place = self._find(self._key(run_id))
             if place is not None:
                 self._write(offset, *place[:4], letter.encode())
+
+        self._locked(change)
 
     def close(self) -> None:
         """Close the file."""
@@ -136,23 +150,32 @@ class Starts:
     def _write(self, offset: int, *fields: object) -> None:
         os.pwrite(self._fd, _PLACE.pack(*fields), offset)
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._care():
+    def _locked(self, change: Callable[[], None]) -> None:
+        """Change the table while nobody else does."""
+
+        def alone() -> None:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
-                yield
+                change()
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
 
-    @contextlib.contextmanager
-    def _care(self) -> Iterator[None]:
+        self._careful(alone)
+
+    def _careful(self, work: Callable[[], T]) -> T | None:
+        """Do something with the file, if that can be done."""
+        if self._fd < 0:
+            return None
         try:
-            yield
+            return work()
         except OSError as error:
-            if not self._troubled:
-                _log.error(
-                    "%s cannot be used: %s; until that is mended, runs that come back into the "
-                    "store are started again", self._path, error.strerror,
-                )  # fmt: skip
-            self._troubled = True
+            self._complain(error)
+            return None
+
+    def _complain(self, error: OSError) -> None:
+        if not self._troubled:
+            _log.error(
+                "%s cannot be used: %s; until that is mended and the daemon is started again, runs "
+                "that come back into the store are started again", self._path, error.strerror,
+            )  # fmt: skip
+        self._troubled = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -224,3 +225,31 @@ def test_a_job_that_signals_its_pool_stops_nobody_else(host: Host, number: str) 
     assert (rude["state"], rude["attempt"]) == ("succeeded", 1)
     assert (host.wait_state(other)["state"], host.inspect(other)["attempt"]) == ("succeeded", 1)
     assert host.wait_state(host.submit("other"))["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_an_ordered_stop_ends_what_a_pool_ran_that_does_not_take_part(
+    host: Host, number: signal.Signals
+) -> None:
+    host.write(
+        "[jobs.j]\nstop_timeout = '1s'\ncommand = 'sleep 303'\n", settings="drain_timeout = '2s'"
+    )
+    host.extra["PYTHONPATH"] = str(host.directory / "site")
+    (host.directory / "site").mkdir()
+    patience = "import jobctl.engine.fleet as module\nmodule.HURRY_EXTRA = 3.0\n"
+    (host.directory / "site" / "sitecustomize.py").write_text(patience)
+    daemon = host.start()
+    run_id = host.submit("j")
+    host.wait_state(run_id, "running")
+    (pool,) = [p for p in host.processes() if "jobctl.engine.pool_main" in p.cmdline()]
+    if number is signal.SIGSTOP:
+        pool.send_signal(number)
+
+    daemon.send_signal(signal.SIGTERM)
+    wait_until(lambda: "finishing what runs" in host.log, what="the stop")
+    if number is signal.SIGKILL:
+        pool.send_signal(number)
+
+    assert daemon.wait(60) == 0
+    assert host.processes() == []
+    assert host.log.count(" ended unexpectedly") == (number is signal.SIGKILL)

@@ -117,3 +117,18 @@ def test_the_file_is_small_and_for_us_alone(table: Starts, tmp_path: Path) -> No
 
     assert info.st_mode & 0o777 == 0o600
     assert info.st_size <= module.BUCKETS * module.PLACES * 20
+
+
+def test_a_table_that_cannot_be_used_costs_the_protection_and_is_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "starts").mkdir()
+    table = Starts(tmp_path / "starts", namespace="ns", clock=SYSTEM_CLOCK)
+    for _ in range(2):
+        table.began("a", signed=5, until=SOON)
+        table.excuse("a")
+        table.ended("a", "k")
+        assert table.look("a") is None
+    table.close()
+
+    assert [record.message.count("cannot be used") for record in caplog.records] == [1]
