@@ -6,7 +6,6 @@ import argparse
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaos import report
@@ -14,20 +13,26 @@ from chaos.play import BROKEN, Verdict
 from chaos.runner import play_all
 from chaos.table import ABSENT, Fault, faults
 from chaos.waits import Stopwatch
+from chaos.words import count, report_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def numbers(words: Sequence[str], known: dict[int, Fault]) -> list[int]:
-    """Return the numbers that words such as ``3``, ``1-14`` and ``2,7`` mean."""
+    """Return the numbers that words such as ``3``, ``1-14`` and ``2,7`` mean.
+
+    Raises ``ValueError`` with what is wrong.
+    """
     found: list[int] = []
     for word in ",".join(words).split(","):
         first, _, last = word.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            raise ValueError(f"{word!r} is no fault; write 3, 1-14, or 2,7")
         span = range(int(first), int(last or first) + 1)
         if not last and int(first) not in known:
             why = ABSENT.get(int(first), ("", "it is not in the table; see --list"))[1]
-            raise SystemExit(f"fault {first} cannot be played: {why}")
+            raise ValueError(f"fault {first} cannot be played: {why}")
         found += [number for number in span if number in known]
     return sorted(set(found))
 
@@ -56,15 +61,23 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("--fault", action="append", metavar="N", help="a number, 1-14, or 2,7")
     parser.add_argument("--seed", type=int, default=1, help="the first seed (default 1)")
-    parser.add_argument("--times", type=int, default=1, help="seeds for each fault (default 1)")
+    parser.add_argument("--times", type=count, default=1, help="seeds for each fault (default 1)")
     parser.add_argument("--bounded", action="store_true", help="only those quick enough for CI")
     parser.add_argument("--list", action="store_true", help="show the table and end")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts there too")
     parser.add_argument(
-        "--jobs", type=int, default=3 * (os.cpu_count() or 1), metavar="N", help="plays at once"
+        "--json", type=report_file, metavar="FILE", help="write the verdicts there too"
+    )
+    parser.add_argument(
+        "--jobs", type=count, default=3 * (os.cpu_count() or 1), metavar="N", help="plays at once"
     )
     parser.add_argument("--keep", action="store_true", help="keep the directories of broken worlds")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    known = faults()
+    try:
+        chosen.numbers = numbers(chosen.fault, known) if chosen.fault else list(known)
+    except ValueError as error:
+        parser.error(str(error))
+    return chosen
 
 
 def main() -> int:
@@ -74,7 +87,7 @@ def main() -> int:
     if chosen.list:
         print(listing(known))
         return 0
-    wanted = numbers(chosen.fault, known) if chosen.fault else list(known)
+    wanted: list[int] = chosen.numbers
     if chosen.bounded:
         wanted = [number for number in wanted if known[number].bounded]
     seeds = range(chosen.seed, chosen.seed + chosen.times)

@@ -25,6 +25,7 @@ from chaos import check
 from chaos.load import SCHEDULES, Load
 from chaos.processes import sweep
 from chaos.waits import BrokenError, Stopwatch, expect, until
+from chaos.words import count, report_file
 from chaos.world import World
 from jobctl.errors import JobctlError
 
@@ -196,11 +197,13 @@ def report(result: Result) -> str:
 def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m chaos.restarts", description=__doc__)
-    parser.add_argument("--times", type=int, default=50, help="restarts in a row (default 50)")
+    parser.add_argument("--times", type=count, default=50, help="restarts in a row (default 50)")
     parser.add_argument("--seed", type=int, default=1, help="what is drawn from (default 1)")
     parser.add_argument("--rate", type=float, default=12.0, help="runs a second (default 12)")
     parser.add_argument("--embedded", action="store_true", help="one host with its own store")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--json", type=report_file, metavar="FILE", help="write the figures there too"
+    )
     return parser.parse_args()
 
 

@@ -27,6 +27,7 @@ from chaos.load import SCHEDULES, Load
 from chaos.mischief import TROUBLES, revive
 from chaos.processes import sweep
 from chaos.waits import BrokenError, Stopwatch, expect
+from chaos.words import report_file
 from chaos.world import World
 
 if TYPE_CHECKING:
@@ -178,7 +179,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--every", default="5-20", metavar="A-B", help="seconds between troubles")
     parser.add_argument("--rate", type=float, default=6.0, help="runs a second (default 6)")
     parser.add_argument("--embedded", action="store_true", help="one host with its own store")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the story there too")
+    parser.add_argument(
+        "--json", type=report_file, metavar="FILE", help="write the story there too"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the directory when it broke")
     return parser.parse_args()
 

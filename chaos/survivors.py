@@ -24,6 +24,7 @@ import psutil
 from chaos import check
 from chaos.processes import kill_all, sweep
 from chaos.waits import BrokenError, Stopwatch, expect, until
+from chaos.words import count, report_file
 from chaos.world import World
 
 if TYPE_CHECKING:
@@ -203,11 +204,13 @@ def report(made: Sequence[Survivor], world: World, broken: Sequence[str]) -> str
 def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m chaos.survivors", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=20, help="that run (default 20)")
-    parser.add_argument("--rounds", type=int, default=1, help="kills in a row (default 1)")
+    parser.add_argument("--jobs", type=count, default=20, help="that run (default 20)")
+    parser.add_argument("--rounds", type=count, default=1, help="kills in a row (default 1)")
     parser.add_argument("--seed", type=int, default=random.randrange(1000), help="default: any")
     parser.add_argument("--shared", action="store_true", help="a shared store, not an embedded one")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too")
+    parser.add_argument(
+        "--json", type=report_file, metavar="FILE", help="write the table there too"
+    )
     return parser.parse_args()
 
 
