@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobctl.engine import recovery, runner, survivors
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     from jobctl.store.keys import Keys
 
 log = logging.getLogger(__name__)
+
+CUT_OFF = (
+    "it was killed because this host had shown no life, so that it would not run on two at once"
+)
 
 MARK_AFTER = 0.02
 """Seconds an attempt runs before its start mark is sent on its own; shorter ones are settled only."""
@@ -98,7 +104,9 @@ class Executor:
             self._catch_up(held, slot)
 
         try:
-            return job, await slot.resume(spec, survivor, on_start=on_start)
+            return job, self._blamed(
+                held, job, await slot.resume(spec, survivor, on_start=on_start)
+            )
         finally:
             self._lease.end(held.claim.id)
 
@@ -125,11 +133,20 @@ class Executor:
             self._catch_up(held, slot)
 
         try:
-            return await slot.execute(spec, on_launch=on_launch, on_start=on_start)
+            outcome = await slot.execute(spec, on_launch=on_launch, on_start=on_start)
+            return self._blamed(held, job, outcome)
         finally:
             if timer is not None:
                 timer.cancel()
             self._lease.end(held.claim.id)
+
+    def _blamed(self, held: Held, job: JobDef, outcome: Outcome) -> Outcome:
+        """Return how an attempt ended, were it not for a keeper that killed it for the lease."""
+        killed = outcome.kind is OutcomeKind.FAILED and outcome.signal == signal.SIGKILL
+        if not (killed and job.strict_single and self._lease.took(held.pid)):
+            return outcome
+        log.error("run %s was killed: this host was cut off, others may start it", held.claim.id)
+        return replace(outcome, kind=OutcomeKind.LOST, reason=Reason.LOST, error=CUT_OFF)
 
     def _spec(self, held: Held, slot: Slot, job: JobDef, *, now: float) -> AttemptSpec:
         return runner.attempt_spec(

@@ -91,11 +91,11 @@ def collect(exits: int, pool: int, lease: str) -> None:
             if found.si_pid == pool and os.path.exists(lease):
                 options |= os.WNOHANG
         else:
-            enforce(lease)
+            enforce(lease, exits)
             time.sleep(LOOK_EVERY)
 
 
-def guard(lease: str) -> None:
+def guard(lease: str, exits: int) -> None:
     """Enforce the lease also while the pool lives: one that is stopped cannot do it itself."""
     late = False
 
@@ -103,7 +103,7 @@ def guard(lease: str) -> None:
         nonlocal late
         was, late = late, expired(lease)
         if was and late:
-            enforce(lease)
+            enforce(lease, exits)
 
     signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, GUARD_EVERY, GUARD_EVERY)
@@ -118,11 +118,12 @@ def expired(lease: str) -> bool:
         return False
 
 
-def enforce(lease: str) -> None:
+def enforce(lease: str, exits: int) -> None:
     """Kill what must not run on two hosts at once, when nobody has renewed the lease in time.
 
     The file says until when, in seconds since boot, and then the process id and start of each
-    leader (:mod:`jobctl.engine.lease`). The pool that follows renews it.
+    leader (:mod:`jobctl.engine.lease`). The pool that follows renews it. A line ``lease pid start``
+    among the exits says who was killed for it, and did not just fail.
     """
     if not expired(lease):
         return
@@ -132,6 +133,7 @@ def enforce(lease: str) -> None:
         for line in leaders:
             pid, start = line.split()
             if start_time(int(pid))[0] == int(start):
+                os.write(exits, f"lease {pid} {start}\n".encode())
                 os.killpg(int(pid), signal.SIGKILL)
     except (OSError, ValueError):
         return
@@ -145,7 +147,7 @@ def main(path: str, descriptors: list[int]) -> None:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     exits = os.open(path, flags, 0o600)
     pool, lease = start_pool(descriptors), path.rpartition(".")[0] + ".lease"
-    guard(lease)
+    guard(lease, exits)
     collect(exits, pool, lease)
 
 

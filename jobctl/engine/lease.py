@@ -53,6 +53,14 @@ class Lease:
         if self._leaders.pop(run_id, None) is not None:
             self._write()
 
+    def took(self, pid: int) -> bool:
+        """Return whether the keeper killed an attempt's leader because the lease had run out."""
+        try:
+            lines = self._path.with_suffix(".exits").read_text(encoding="ascii").splitlines()
+        except (OSError, ValueError):
+            return False
+        return any(line.startswith(f"lease {pid} ") for line in lines)
+
     @property
     def over(self) -> bool:
         """Whether others may soon take over what this host runs."""

@@ -115,3 +115,25 @@ def test_a_host_without_a_lease_does_not_begin_again_what_it_had_to_kill(
     a.run("revoke", run_id)
     assert a.wait_state(run_id)["attempt"] == 2
     assert a.log.count(f"run {run_id} is killed") == 1
+
+
+@pytest.mark.slow
+def test_a_strict_run_that_was_killed_for_the_lease_is_lost_and_not_failed(
+    hosts: tuple[Host, Host],
+) -> None:
+    a, _ = hosts
+    daemon = a.start()
+    run_id = a.submit("strict")
+    pid = a.wait_state(run_id, "running")["pid"]
+    pools = [p for p in a.processes() if "jobctl.engine.pool_main" in p.cmdline()]
+    for process in (psutil.Process(daemon.pid), *pools):
+        process.kill()
+    daemon.wait()
+
+    wait_until(lambda: not psutil.pid_exists(pid), what="its keeper kills it")
+    a.start()
+    wait_until(lambda: a.inspect(run_id)["attempt"] == 2, what="it runs again")
+    first = a.inspect(run_id)["attempts"][0]
+    assert (first["outcome"], first["reason"]) == ("lost", "lost")
+    a.run("revoke", run_id)
+    a.wait_state(run_id)
