@@ -167,7 +167,7 @@ MOVES = [
     Mutant("moves", "overlap: a retry gives way", "elseif r.s == 'd' and scheduled and policy ~= 'l' then", "elseif false then"),
     Mutant("moves", "overlap: to scheduled runs only", "elseif r.s == 'd' and scheduled and", "elseif r.s == 'd' and"),
     Mutant("moves", "overlap: not with queue", "scheduled and policy ~= 'l' then", "scheduled then"),
-    Mutant("moves", "overlap: a retry that gives way fails for its own reason", "finish(r, 'x', call('HGET', record(id), 'rs'))", "finish(r, 'x', '')"),
+    Mutant("moves", "overlap: a retry that gives way fails for its own reason", "finish(r, 'x', call('HGET', record(id), 'rs'))", "finish(r, 'x', 'overlap')"),
     Mutant("moves", "overlap: skip", "    elseif policy == 's' then\n      blocker = id\n", ""),
     Mutant("moves", "overlap: what runs is replaced", "if policy == 'r' then ask_to_stop", "if false then ask_to_stop"),
     Mutant("moves", "overlap: what runs is not stopped by queue", "if policy == 'r' then ask_to_stop", "if true then ask_to_stop"),

@@ -217,3 +217,26 @@ def test_outcome_that_was_recorded_is_answered_though_its_retention_is_nonsense(
     world = broken_world
     run_id = world.running(keep=f"3:{10**30}:")
     assert (world.settle(run_id), world.state(run_id)) == ("k", "k")
+
+
+def test_settling_what_is_not_ours_takes_it_out_of_our_claims(world: World) -> None:
+    other = world.running()
+    world.raw("SADD", world.keys.own("h2~b/p.1"), other, "a" * 16)
+    assert world.settle(other, sid="h2~b") == "stale"
+    assert world.settle("a" * 16, sid="h2~b") == "gone"
+    assert world.raw("SMEMBERS", world.keys.own("h2~b/p.1")) == []
+    assert world.state(other) == "r"
+
+
+def test_run_that_its_owner_refuses_is_on_the_list_of_the_bad(broken_world: World) -> None:
+    world = broken_world
+    run_id, fine = world.running(), world.running()
+    world.settle(fine, "x", reason="exit")
+    world.settle(run_id, "x", reason="bad_payload")
+    assert world.raw("LRANGE", world.keys.prefix + "bad", 0, -1) == [run_id.encode()]
+
+
+def test_what_runs_is_not_stopped_by_what_queues_behind_it(world: World) -> None:
+    first = world.running(overlap="l", limits="o:j")
+    world.submit(overlap="l", limits="o:j")
+    assert "cx" not in world.record(first)
