@@ -70,8 +70,10 @@ class Accounts:
         ``releasing`` are ids on their way back.
         """
         if self.moved:
-            self._generation = self._store.generation
+            # Noted afterwards: what was refused, as by a store that loads, is asked again.
+            generation = self._store.generation
             await self._miss_outcomes()
+            self._generation = generation
         owned = set(await self._store.run(queries.owned(self._keys, self._owner)))
         unknown = owned - self._ledger.known() - releasing
         lost = [

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 0.01
 ASK_EVERY = 10.0
 """Seconds between two questions to a pool whether it lives."""
+KILLED_WITHIN = 10.0
+"""Seconds a process may take to be gone after KILL; one that the kernel holds on to is not waited for."""
 HURRY_EXTRA = 30.0
 """Seconds beyond every grace after which a pool that does not end is killed."""
 
@@ -275,10 +277,13 @@ class Fleet:
         for pool in self._all():
             log.error("pool %s does not end; killing it", pool.name)
             pool.kill()
-            while pool.files.alive():  # noqa: ASYNC110 - no process tells of its own kill
-                await asyncio.sleep(LOOK_EVERY)
             try:
+                async with asyncio.timeout(KILLED_WITHIN):
+                    while pool.files.alive():  # noqa: ASYNC110 - nobody tells of it
+                        await asyncio.sleep(LOOK_EVERY)
                 await abandon(pool.files, store=self._store, keys=self._keys)
+            except TimeoutError:
+                log.error("pool %s cannot be killed; it is left behind", pool.name)  # noqa: TRY400 - said whole
             except (JobctlError, OSError) as error:
                 log.warning("pool %s: %s; its runs are left to the next daemon", pool.name, error)
 

@@ -193,5 +193,6 @@ class Host:
                 daemon.wait()
         for process in self.processes():
             if process.pid != os.getpid():
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
