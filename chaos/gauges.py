@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Self
 
 import psutil
@@ -15,17 +16,11 @@ from chaos.processes import SERVERS
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from chaos.world import World
     from tests.acceptance.host import Host
 
 EVERY = 5.0
 """Seconds between two samples."""
-WARM_UP = 720.0
-"""Seconds of a process's life that do not count: it imports, and fills what it keeps.
-
-A pool keeps its last thousand outcomes; at two runs a second it has them after eight minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +42,17 @@ class Growth:
     processes: int
     samples: int
     minutes: float
-    """The longest time one process was watched, without its warm-up."""
-    low: float
+    """The longest time one process was watched."""
     high: float
-    """KiB, of all samples after the warm-up."""
-    slope: float
-    """KiB a minute within the life of a process, all processes together."""
+    """The most of any process at any age, in KiB."""
+    middle: float
+    last: float
+    """Medians of the middle and of the last third of what was seen of the longest life, in KiB.
+
+    In the first third a process imports, and fills what it keeps: a pool has its thousand recent
+    outcomes after eight minutes at two runs a second."""
     descriptors: int
     """Most at a time."""
-
-
-def slope(series: Sequence[Sequence[tuple[float, float]]]) -> float:
-    """Return the common slope of several lines, each with a height of its own.
-
-    ``series`` are points (x, y) of each; the result is in y a unit of x, 0 without two points.
-    """
-    above = below = 0.0
-    for points in series:
-        if len(points) < 2:
-            continue
-        middle = sum(x for x, _ in points) / len(points)
-        height = sum(y for _, y in points) / len(points)
-        above += sum((x - middle) * (y - height) for x, y in points)
-        below += sum((x - middle) ** 2 for x, _ in points)
-    return above / below if below else 0.0
 
 
 class Gauges:
@@ -101,28 +83,26 @@ class Gauges:
             ]
         return found
 
-    def growth(self, *, warm_up: float = WARM_UP) -> list[Growth]:
-        """Return one row for each role that was seen; ``warm_up`` in seconds."""
-        return [
-            self._of(role, [one for one in samples if one.age > warm_up])
-            for role, samples in sorted(self._samples.items())
-        ]
+    def growth(self) -> list[Growth]:
+        """Return one row for each role that was seen."""
+        return [self._of(role, samples) for role, samples in sorted(self._samples.items())]
 
     @staticmethod
     def _of(role: str, samples: list[Sample]) -> Growth:
         lives: dict[tuple[int, float], list[Sample]] = defaultdict(list)
         for one in samples:
             lives[one.process].append(one)
-        lines = [[(one.age / 60, one.kib) for one in life] for life in lives.values()]
+        longest = max(lives.values(), key=lambda life: life[-1].age - life[0].age)
+        third = max(len(longest) // 3, 1)
         return Growth(
             role=role,
             processes=len(lives),
             samples=len(samples),
-            minutes=max((line[-1][0] - line[0][0] for line in lines), default=0.0),
-            low=min((one.kib for one in samples), default=0.0),
-            high=max((one.kib for one in samples), default=0.0),
-            slope=slope(lines),
-            descriptors=max((one.descriptors for one in samples), default=0),
+            minutes=(longest[-1].age - longest[0].age) / 60,
+            high=max(one.kib for one in samples),
+            middle=median(one.kib for one in longest[third : 2 * third] or longest),
+            last=median(one.kib for one in longest[-third:]),
+            descriptors=max(one.descriptors for one in samples),
         )
 
     def _run(self) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaos import check
-from chaos.gauges import WARM_UP, Gauges, Growth
+from chaos.gauges import Gauges, Growth
 from chaos.leaks import Leaks
 from chaos.load import SCHEDULES, Load
 from chaos.mischief import TROUBLES, revive
@@ -33,10 +33,12 @@ from chaos.world import World
 if TYPE_CHECKING:
     from tests.acceptance.host import Host
 
-FLAT = 48.0
-"""KiB a minute a process may grow on the whole: 2.8 MiB an hour, less than noise in ten minutes."""
-ENOUGH = 8.0
-"""Minutes one process must have been watched for its slope to count."""
+FLAT = 1.05
+"""What the last third of a long life may hold, as a part of what its middle third held."""
+SPREAD = 1.25
+"""What a host that troubles meet may hold at most, as a part of the most of the calm one."""
+ENOUGH = 15.0
+"""Minutes one process must have been watched for its thirds to count."""
 
 
 @dataclass(slots=True)
@@ -79,15 +81,26 @@ def soak(
         story.broken += check.in_store(world) + check.in_log(world) + check.descriptors(world)
         story.broken += leaks.found()
         story.counts |= leaks.counts
-    story.growth = gauges.growth(warm_up=min(WARM_UP, story.minutes * 30))
+    story.growth = gauges.growth()
     story.curves = gauges.curves()
-    story.broken += [
-        f"{one.role} grow by {one.slope:.0f} KiB a minute"
-        for one in story.growth
-        if one.minutes >= ENOUGH and one.slope > FLAT
-    ]
+    story.broken += grown(story.growth)
     _count(world, story)
     story.broken += check.stopped(world)
+
+
+def grown(rows: list[Growth]) -> list[str]:
+    """Return what is not flat: within one long life, and against the same role of the calm host."""
+    found = [
+        f"{one.role} went from {one.middle:.0f} to {one.last:.0f} KiB"
+        for one in rows
+        if one.minutes >= ENOUGH and one.last > FLAT * one.middle
+    ]
+    most = {one.role.split()[0]: one.high for one in rows if one.role.endswith(" calm")}
+    return found + [
+        f"{one.role} had {one.high:.0f} KiB"
+        for one in rows
+        if one.high > SPREAD * most.get(one.role.split()[0], one.high)
+    ]
 
 
 def _hosts(world: World, *, embedded: bool) -> tuple[list[Host], Host | None]:
@@ -159,11 +172,13 @@ def report(story: Story) -> str:
     lines += [f"  {name:32} {count:5}" for name, count in sorted(story.troubles.items())]
     lines += [f"  {'all':32} {sum(story.troubles.values()):5}", "", "books"]
     lines += [f"  {name:32} {value}" for name, value in story.counts.items()]
-    head = f"  {'memory of':22} {'lives':>5} {'samples':>7} {'longest':>8} {'least':>8} {'most':>8}"
-    lines += ["", head + "     slope  descriptors"]
+    head = (
+        f"  {'memory of':22} {'lives':>5} {'samples':>7} {'longest':>9} {'middle':>10} {'last':>10}"
+    )
+    lines += ["", head + "       most  descriptors"]
     lines += [
         f"  {one.role:22} {one.processes:5} {one.samples:7} {one.minutes:5.1f} min"
-        f" {one.low:4.0f} KiB {one.high:4.0f} KiB {one.slope:+6.1f} KiB/min {one.descriptors:4}"
+        f" {one.middle:6.0f} KiB {one.last:6.0f} KiB {one.high:6.0f} KiB {one.descriptors:5}"
         for one in story.growth
     ]
     lines += ["", *(f"BROKEN: {what}" for what in story.broken)]

@@ -1,4 +1,4 @@
-"""What the soak and the wire measure with: a slope that cannot rise would call every leak flat."""
+"""What the soak and the wire measure with: a bound that cannot be met would call every leak flat."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaos import wire
-from chaos.gauges import Gauges, Sample, slope
+from chaos.gauges import Gauges, Growth, Sample
 from chaos.leaks import Leaks
+from chaos.soak import grown
 from chaos.survivors import Survivor, compare
 from chaos.table import lacking
 from chaos.wire import Direction, Packet, Wire, parse
@@ -19,29 +20,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_the_slope_of_one_line_is_its_rise() -> None:
-    assert slope([[(0, 10), (1, 12), (2, 14)]]) == pytest.approx(2)
-
-
-def test_lines_of_different_heights_have_a_common_slope() -> None:
-    """A new process begins anew; that a later one is smaller must not hide that both grow."""
-    assert slope([[(0, 100), (1, 103)], [(0, 10), (1, 13)]]) == pytest.approx(3)
-
-
-def test_without_two_points_nothing_rises() -> None:
-    assert slope([]) == slope([[(1, 5)], [(2, 9)]]) == 0
-
-
-def test_growth_leaves_out_the_warm_up() -> None:
+def growth_of(**lives: list[float]) -> dict[str, Growth]:
+    """Return the rows of roles whose one process held so many KiB, one value a minute."""
     gauges = Gauges(None)  # type: ignore[arg-type]  # nothing is sampled here
-    gauges._samples["pools of a"] = [
-        Sample((7, 1.0), age, kib, 20 + int(age / 60))
-        for age, kib in ((1, 1000.0), (30, 5000.0), (60, 6000.0), (120, 6010.0), (180, 6020.0))
-    ]
-    (grown,) = gauges.growth(warm_up=50)
-    assert (grown.processes, grown.samples, grown.descriptors) == (1, 3, 23)
-    assert (grown.low, grown.high, grown.minutes) == (6000, 6020, 2)
-    assert grown.slope == pytest.approx(10)
+    for role, kibs in lives.items():
+        gauges._samples[role.replace("_", " ")] = [
+            Sample((7, 1.0), age * 60.0, kib, 20 + age) for age, kib in enumerate(kibs)
+        ]
+    return {row.role: row for row in gauges.growth()}
+
+
+def test_what_a_process_takes_at_first_is_no_leak() -> None:
+    rows = growth_of(pools_calm=[1000.0, 4000, 5000, 5900, 6000] + [6000.0] * 13)
+    row = rows["pools calm"]
+    assert (row.minutes, row.middle, row.last) == (17, 6000, 6000)
+    assert (row.processes, row.samples, row.high, row.descriptors) == (1, 18, 6000, 37)
+    assert grown([row]) == []
+
+
+def test_a_process_that_goes_on_growing_leaks() -> None:
+    rows = growth_of(pools_calm=[5000.0 + 100 * minute for minute in range(18)])
+    assert grown([*rows.values()]) == ["pools calm went from 5850 to 6450 KiB"]
+
+
+def test_a_host_whose_processes_end_early_is_held_against_the_calm_one() -> None:
+    rows = growth_of(pools_calm=[6000.0] * 18, pools_a=[6000.0, 7600], pools_b=[6000.0, 7400])
+    assert grown([*rows.values()]) == ["pools a had 7600 KiB"]
 
 
 def test_a_key_that_no_run_needs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
