@@ -13,6 +13,7 @@ import time
 
 from jobctl.errors import ConfigError, NotPermittedError
 from jobctl.model.sealing import Key, Ring
+from jobctl.store import whole_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,32 +125,11 @@ def write(path: str, keys: Sequence[Key], *, fresh: bool = False) -> None:
     a new one that root makes gets the owner of its directory.
     """
     text = HEAD + "".join(f"{key.id} {key.secret.hex()}\n" for key in keys)
-    draft = f"{path}.{os.getpid()}"
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(handle, "w", encoding="ascii") as file:  # noqa: PTH123 (a descriptor)
-            file.write(text)
-            file.flush()
-            os.fsync(handle)
-        _give(draft, path)
-        if fresh:
-            os.link(draft, path)
-            os.unlink(draft)  # noqa: PTH108 (texts)
-        else:
-            os.rename(draft, path)  # noqa: PTH104 (texts)
-    except BaseException:
-        os.unlink(draft)  # noqa: PTH108 (texts)
-        raise
-
-
-def _give(draft: str, path: str) -> None:
-    if os.geteuid() != 0:
-        return
     try:
         owner = os.stat(path)  # noqa: PTH116 (texts)
     except FileNotFoundError:
         owner = os.stat(os.path.dirname(path) or ".")  # noqa: PTH116, PTH120 (texts)
-    os.chown(draft, owner.st_uid, owner.st_gid)
+    whole_file.write(path, text, owner=owner, fresh=fresh)
 
 
 def ring(security: Security, *, namespace: str) -> Ring | None:

@@ -16,6 +16,7 @@ from errno import ELOOP
 from jobctl.model.admission import Admission, NewRun
 from jobctl.model.records import differing
 from jobctl.model.run import Request
+from jobctl.store import whole_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,25 +60,13 @@ def put(state_dir: str, *, namespace: str, runs: Sequence[NewRun], now: float) -
     owner = os.stat(state_dir)  # noqa: PTH116 (pathlib costs 10 ms)
     if not os.path.isdir(folder):  # noqa: PTH112 (texts)
         os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103 (texts)
-        _give(folder, owner)
+        whole_file.give(folder, owner)
     text = json.dumps(
         {"v": VERSION, "namespace": namespace, "runs": [_plain(run, now) for run in runs]},
         separators=(",", ":"),
     )
     path = f"{folder}/{int(now * 1e6):020d}-{runs[0].request.id}{ENDING}"
-    draft = f"{path}.{os.getpid()}"
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(handle, "w", encoding="ascii") as file:  # noqa: PTH123 (a descriptor)
-            file.write(text)
-            file.flush()
-            os.fsync(handle)
-        _give(draft, owner)
-        os.rename(draft, path)  # noqa: PTH104 (texts)
-    except BaseException:
-        os.unlink(draft)  # noqa: PTH108 (texts)
-        raise
-    _sync(folder)
+    whole_file.write(path, text, owner=owner)
     return path
 
 
@@ -126,7 +115,7 @@ def remove(path: str) -> None:
         os.unlink(path)  # noqa: PTH108 (texts)
     except FileNotFoundError:
         return
-    _sync(os.path.dirname(path))  # noqa: PTH120 (texts)
+    whole_file.sync_folder(os.path.dirname(path))  # noqa: PTH120 (texts)
 
 
 def set_aside(path: str) -> str:
@@ -164,17 +153,3 @@ def _run(body: Mapping[str, Any], now: float) -> NewRun:
         expires_in=None if expires is None else max(SOON, float(expires) - now),
         unique=str(body.get("unique", "")),
     )
-
-
-def _give(path: str, owner: os.stat_result) -> None:
-    """Let the owner of the state directory have what root has made there."""
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.chown(path, owner.st_uid, owner.st_gid)
-
-
-def _sync(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
