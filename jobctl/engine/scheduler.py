@@ -7,27 +7,27 @@ at once, the others a moment later, and find the instant decided.
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import logging
 from collections import Counter
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobctl.engine.service import Service
+from jobctl.engine.timetable import Line, Timetable
 from jobctl.model.admission import NewRun, admission_for, unique_digest
 from jobctl.model.ids import derived_id
-from jobctl.model.rules import ScheduleEntry, schedule_entries
+from jobctl.model.rules import schedule_entries
 from jobctl.model.run import Request
-from jobctl.model.schedule import BootRule, plan_due
+from jobctl.model.schedule import BootRule
 from jobctl.store import decisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from jobctl.clock import Clock
     from jobctl.model.config import Config
+    from jobctl.model.rules import ScheduleEntry
     from jobctl.model.schedule import Due
     from jobctl.model.sealing import Seal
     from jobctl.store.aio import AsyncStore
@@ -42,8 +42,6 @@ LOOK_AGAIN = 60.0
 BATCH = 100
 ASK_AGAIN = 0.05
 """Seconds before an instant that could not be decided is tried again."""
-TAKEOVER_LEAST, TAKEOVER_MOST = 0.3, 1.0
-"""Seconds after an instant at which supervisors that are not first for a schedule ask."""
 
 
 NEWS = {
@@ -52,36 +50,6 @@ NEWS = {
     "full": "were not accepted: the queue is full",
     "unique": "were not accepted: a run with the same unique key has not ended",
 }
-
-
-@dataclass(slots=True)
-class _Line:
-    """One schedule and how far it is decided. Times are epoch seconds."""
-
-    entry: ScheduleEntry
-    last: float
-    delay: float = 0.0
-
-    def plan(self, now: float) -> tuple[tuple[Due, ...], int, datetime | None]:
-        entry = self.entry
-        moment = datetime.fromtimestamp(now, UTC)
-        last = datetime.fromtimestamp(self.last, UTC)
-        plan = plan_due(
-            entry.rule,
-            last=last,
-            now=moment,
-            missed=entry.missed.value,
-            catchup_window=entry.job.catchup_window,
-            catchup_max=entry.job.catchup_max,
-        )
-        due = tuple(item for item in plan.due if _inside(entry, item.instant.timestamp()))
-        return due, plan.unlisted, entry.next_after(moment, anchor=due[-1].instant if due else last)
-
-
-def _inside(entry: ScheduleEntry, instant: float) -> bool:
-    return (entry.not_before is None or instant >= entry.not_before) and (
-        entry.not_after is None or instant <= entry.not_after
-    )
 
 
 def _decided(item: Due, reply: TickReply) -> float:
@@ -126,8 +94,7 @@ class Scheduler(Service):
         self._seal = seal
         self._config: Config | None = None
         self._fresh: list[ScheduleEntry] = []
-        self._lines: dict[str, _Line] = {}
-        self._heap: list[tuple[float, str]] = []
+        self._timetable = Timetable(supervisor=supervisor)
 
     def configure(self, config: Config) -> None:
         """Take over a configuration; unchanged schedules go on where they are."""
@@ -146,14 +113,15 @@ class Scheduler(Service):
         if self._fresh:
             await self._introduce()
         await self._decide()
-        if not self._heap:
+        first = self._timetable.first
+        if first is None:
             return LOOK_AGAIN
-        return min(LOOK_AGAIN, max(0.0, self._heap[0][0] - self._clock.epoch()))
+        return min(LOOK_AGAIN, max(0.0, first - self._clock.epoch()))
 
     async def _introduce(self) -> None:
         boots = [entry for entry in self._fresh if isinstance(entry.rule, BootRule)]
         timed = [entry for entry in self._fresh if not isinstance(entry.rule, BootRule)]
-        lines: dict[str, _Line] = {}
+        lines: dict[str, Line] = {}
         for start in range(0, len(timed), BATCH):
             batch = timed[start : start + BATCH]
             lasts = await self._store.run(
@@ -162,50 +130,27 @@ class Scheduler(Service):
                 )
             )
             for entry, last in zip(batch, lasts, strict=True):
-                lines[entry.name] = _Line(entry, last)
+                lines[entry.name] = Line(entry, last)
         for entry in boots:
             await self._fire_boot(entry)
-        self._lines = lines
-        self._heap = []
-        now = self._clock.epoch()
-        for name, line in lines.items():
-            self._push(name, line, now, least=0.0)
+        self._timetable.fill(lines, now=self._clock.epoch(), peers=self._peers())
         self._fresh = []
-
-    def _push(self, name: str, line: _Line, now: float, *, least: float) -> None:
-        """Put a schedule where its next undecided instant is due, not before ``least``."""
-        anchor = datetime.fromtimestamp(line.last, UTC)
-        found = line.entry.next_after(anchor, anchor=anchor)
-        if found is not None:
-            line.delay = self._delay(name)
-            moment = found.timestamp()
-            # What is overdue is decided at once, whoever is first.
-            at = moment + line.delay if moment > now else moment
-            heapq.heappush(self._heap, (max(at, least), name))
-
-    def _delay(self, schedule: str) -> float:
-        peers = sorted(
-            self._peers(), key=lambda sid: hashlib.sha256(f"{schedule}\0{sid}".encode()).digest()
-        )
-        if not peers or peers[0] == self._supervisor or self._supervisor not in peers:
-            return 0.0
-        rank = peers.index(self._supervisor)
-        return TAKEOVER_LEAST + (TAKEOVER_MOST - TAKEOVER_LEAST) * rank / len(peers)
 
     async def _decide(self) -> None:
         """Decide everything that is due, many schedules in a call."""
-        while self._heap and self._heap[0][0] <= self._clock.epoch():
+        while True:
             now = self._clock.epoch()
-            batch: list[_Line] = []
-            while self._heap and self._heap[0][0] <= now and len(batch) < BATCH:
-                batch.append(self._lines[heapq.heappop(self._heap)[1]])
+            batch = self._timetable.take(now, most=BATCH)
+            if not batch:
+                return
             try:
                 await self._decide_batch(batch, now)
             finally:
+                peers = tuple(self._peers())
                 for line in batch:
-                    self._push(line.entry.name, line, now, least=now + ASK_AGAIN)
+                    self._timetable.put(line, now=now, peers=peers, least=now + ASK_AGAIN)
 
-    async def _decide_batch(self, batch: list[_Line], now: float) -> None:
+    async def _decide_batch(self, batch: list[Line], now: float) -> None:
         calls, owners = [], []
         for line in batch:
             due, unlisted, upcoming = line.plan(now)
