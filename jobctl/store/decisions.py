@@ -142,15 +142,15 @@ def skip_to(
 
 
 def change_live(
-    keys: Keys, name: str, *, before: str, after: str, forget: bool = False, who: str
+    keys: Keys, name: str, *, what: str, before: str, after: str, who: str
 ) -> Call[bool]:
     """Replace the record of a live schedule (``""`` is none); supervisors learn of it at once.
 
-    Answers False when it is not ``before`` any more: somebody else was first. With ``forget`` all
-    that is known of a removed schedule goes with it.
+    ``what`` is ``add``, ``set``, ``unset``, or ``rm``: then all that is known of the schedule goes
+    with its record. Answers False when that is not ``before`` any more: somebody else was first.
     """
     return Call(
-        (keys.prefix, name, before, after, "all" if forget else "", who),
+        (keys.prefix, name, before, after, what, who),
         lambda reply: text(items_of(reply)[0]) == "ok",
         script="overlay",
         idempotent=False,

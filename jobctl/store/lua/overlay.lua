@@ -5,7 +5,7 @@
 --
 -- KEYS[1]  prefix
 -- ARGV     name, the record that the caller has read ("" = none), the new one ("" = remove it),
---          "all" when all that is known of a removed schedule is to go, who
+--          what is done (add, set, unset; or rm: all that is known of the schedule goes too), who
 -- Returns  {answer, version}: ok, or changed (somebody else was first); the version counts changes
 local LIVE, VERSION = P .. 'ls', P .. 'lsv'
 local name = ARGV[1]
@@ -17,14 +17,14 @@ version = version + 1
 call('SET', VERSION, version)
 if ARGV[3] ~= '' then
   call('HSET', LIVE, name, ARGV[3])
-  note_decision(name, NOW, record and 'set' or 'add', '', '', 0, ARGV[5])
+  note_decision(name, NOW, ARGV[4], '', '', 0, ARGV[5])
 else
   call('HDEL', LIVE, name)
-  if ARGV[4] == 'all' then
+  if ARGV[4] == 'rm' then
     if before == 'hash' then call('UNLINK', P .. 's:' .. name) end
     if call('TYPE', P .. 'sh:' .. name).ok == 'list' then call('UNLINK', P .. 'sh:' .. name) end
   else
-    note_decision(name, NOW, 'unset', '', '', 0, ARGV[5])
+    note_decision(name, NOW, ARGV[4], '', '', 0, ARGV[5])
   end
 end
 -- Every supervisor learns of it with its next beat, and now is the time for one.

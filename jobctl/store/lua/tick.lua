@@ -53,7 +53,7 @@ if not answer then
   if answer == 'ok' then call('HINCRBY', key, 'fired', 1) end
 end
 call('HSET', key, 'last', instant, 'next', ARGV[5])
-if ARGV[9] ~= '' then note_decision(name, last, 'missed', 'more ' .. ARGV[9], '', 0, ARGV[7]) end
+if ARGV[9] ~= '' then call('HINCRBY', key, 'cut', ARGV[9]) end
 note_decision(name, instant, kind, answer, id, NOW - instant, ARGV[7])
 count('ticks')
 flush_counts()
