@@ -80,6 +80,11 @@ def test_what_was_missed_before_it_was_switched_on_is_not_made_up_for(world: Wor
     assert tick(world, last + 15, last + 20, "catchup").answer.kind == "ok"
 
 
+def test_instant_from_before_it_was_off_that_is_only_late_fires(world: World, last: float):
+    off_since(world, last + 10, until=last + 20)
+    assert tick(world, last, last + 5, "late").answer.kind == "ok"
+
+
 def test_nothing_is_made_up_for_while_it_is_off(world: World, last: float):
     off_since(world, last + 50)
     assert tick(world, last, last + 1, "catchup").answer.kind == "disabled"
