@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 from datetime import UTC, datetime
 
 from jobctl.client.open import hint, shown
-from jobctl.client.schedules import own_host
+from jobctl.client.schedules import Fire, own_host
 from jobctl.errors import NotFoundError, UsageError
 from jobctl.host import host_zone
 from jobctl.model.overlay import overlaid
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from jobctl.store.queries import Decision
 
 BATCH = 500
+AMONG = 100
+"""Schedules looked at, beyond those that are wanted, for some that are not switched off."""
 LAGS = 20
 """Newest decisions whose lag is shown."""
 
@@ -163,6 +166,33 @@ def standings(
             for entry, one, lines in zip(batch, facts, told, strict=True)
         ]
     return out
+
+
+def outlook(session: Session, entries: Sequence[ScheduleEntry]) -> list[Fire]:
+    """Return the next instant of each schedule that is to make a run, by when that starts."""
+    keys, now = session.keys, session.clock.epoch()
+    fires: list[Fire] = []
+    for start in range(0, len(entries), BATCH):
+        batch = entries[start : start + BATCH]
+        facts = session.run_many([queries.schedule(keys, entry.name) for entry in batch])
+        for entry, one in zip(batch, facts, strict=True):
+            at = Standing(entry, one, (), now=now).next
+            if at is not None:
+                fires.append(Fire(entry, datetime.fromtimestamp(at, UTC)))
+    return sorted(fires, key=lambda fire: fire.start)
+
+
+def coming(session: Session, *, most: int) -> list[Fire]:
+    """Return the next ``most`` instants, at most one of each schedule, that are to make a run.
+
+    Of many schedules only the first ones are asked after: those that are switched off are left out.
+    """
+    now = session.clock.now()
+    active = [entry for entry in Catalogue(session).entries() if entry.active]
+    first = ((entry.next_after(now, anchor=now), entry) for entry in active)
+    ahead = [(at, entry.name, entry) for at, entry in first if at is not None]
+    nearest = heapq.nsmallest(AMONG + most, ahead)
+    return outlook(session, [entry for *_, entry in nearest])[:most]
 
 
 def _seconds(text: str | None) -> float | None:

@@ -438,3 +438,18 @@ def test_live_schedule_is_signed_where_runs_are_and_a_forged_one_is_shown_and_re
     assert project.session.run(queries.schedule(project.keys, "evil")) == {}
     assert project.jobctl("schedule", "rm", "evil").code == 0
     assert project.jobctl("schedule", "--json").json["not_used"] == []
+
+
+def test_status_and_jobs_show_what_is_really_to_come(project: Project, worker: Worker):
+    decide(project)
+    project.jobctl("schedule", "add", "soon", "--job", "hello", "--schedule", "* * * * * *")
+    project.jobctl("schedule", "disable", "often")
+    project.jobctl("schedule", "disable", "hourly", "--until", "3h")
+    shown = project.jobctl("status", "--json").json["next"]
+    assert {one["job"] for one in shown} >= {"hello", "nightly"}
+    assert "often" not in {one["job"] for one in shown}
+    jobs = {row["job"]: row for row in project.jobctl("jobs", "--json").json["jobs"]}
+    assert jobs["often"]["next"] is None
+    assert jobs["hello"]["schedules"] == ["* * * * * *"]
+    later = datetime.now(UTC) + timedelta(hours=2, minutes=50)
+    assert datetime.fromisoformat(jobs["hourly"]["next"]) > later
