@@ -98,6 +98,8 @@ class Scheduler(Service):
         self._seal = seal
         self._config: Config | None = None
         self._overlay = Overlay(store, keys, ring=ring, timezone=timezone)
+        self._begun = False
+        """True once the schedules of the start are introduced."""
         self._stale = False
         """True when all schedules are to be introduced anew."""
         self._gone: set[str] = set()
@@ -180,7 +182,7 @@ class Scheduler(Service):
         now, peers = self._clock.epoch(), tuple(self._peers())
         if whole:
             self._timetable.fill(lines, now=now, peers=peers)
-            self._stale = False
+            self._stale, self._begun = False, True
         else:
             self._timetable.change(old, lines, now=now, peers=peers)
         self._gone -= gone
@@ -312,6 +314,7 @@ class Scheduler(Service):
                 boot_id=token,
                 who=self._host,
                 run=run,
+                late=self._begun,
                 seal=self._seal,
             )
         )

@@ -285,6 +285,30 @@ def test_store_that_forgot_a_schedule_loses_no_instant_of_it(clockwork: Make):
 # Boots
 
 
+@pytest.mark.parametrize("rule", ["@reboot", "@start"])
+def test_one_that_is_added_by_a_reload_waits_for_the_next(clockwork: Make, rule: str):
+    here = clockwork(free())
+    here.tick(NOON)
+    here.reload(free(), free(rule, name="r"))
+    here.tick(NOON)
+    assert here.decisions("r") == []
+    here.restart()
+    here.tick(NOON)
+    here.restart()
+    here.boot_id = "another"
+    here.tick(NOON, "s2")
+    assert len(here.decisions("r")) == 1
+
+
+def test_store_that_lost_its_data_repeats_no_boot(clockwork: Make):
+    here = clockwork(free("@reboot", name="r"))
+    here.tick(NOON)
+    here.raw("DEL", here.keys.schedule("r"))
+    here.scheduler().configure(here.config)
+    here.tick(NOON)
+    assert len(here.decisions("r")) == 1
+
+
 def test_reboot_fires_once_a_boot_and_start_once_a_start(clockwork: Make):
     here = clockwork(free("@reboot", name="r"), free("@start", name="s"))
     here.tick(NOON, "s1")

@@ -147,6 +147,8 @@ SCHEDULES = [
     Mutant("overlay", "a schedule of the file stays known", "if ARGV[4] == 'rm' then", "if true then"),
     Mutant("overlay", "all are woken", "pcall(ring, '@' .. id)", "tostring(id)"),
     Mutant("beat", "the version of live schedules", "type(version) == 'string' and tonumber(version) or 0 }", "0 }"),
+    Mutant("boot", "late makes no run", "if ARGV[5] == 'late' then", "if false then"),
+    Mutant("boot", "late is for one boot", "  call('HSET', key, field, ARGV[3])\n  lasts(ARGV[1], BOOT_FORGOTTEN)\n  return 'late'", "  return 'late'"),
     Mutant("boot", "off makes no run", "if is_off or v[4] then", "if v[4] then"),
     Mutant("boot", "on again it does", "local is_off = v[2] and (not on or NOW < on)", "local is_off = v[2]"),
     Mutant("boot", "once lets one go", "if is_off or v[4] then", "if is_off then"),

@@ -183,6 +183,19 @@ def test_boot_while_off_is_over_when_it_is_switched_on(world: World):
     assert boot(world, "b2") == "ok"
 
 
+def test_boot_that_a_schedule_came_too_late_for_makes_no_run(world: World):
+    def late(boot_id: str) -> str:
+        call = decisions.boot(
+            world.keys, schedule="s", host="h", boot_id=boot_id, who="h", run=new_run(), late=True
+        )
+        return world.run(call).kind
+
+    assert [late("b1"), late("b1"), boot(world, "b1"), boot(world, "b2")] == [
+        "late", "moved", "moved", "ok",
+    ]  # fmt: skip
+    assert world.raw("TTL", world.keys.schedule("s")) > 3000 * DAY
+
+
 def test_once_lets_one_boot_go(world: World):
     switch(world, "once")
     assert [boot(world, "b1"), boot(world, "b2")] == ["disabled", "ok"]
