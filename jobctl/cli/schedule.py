@@ -109,7 +109,7 @@ def _list(call: Invocation, name: str | None) -> int:
                 "-" if last is None else outcome(last)[0].replace("_", " "),
                 str(row.fired),
                 short(row.lag),
-                _origin(row, catalogue),
+                _origin(row, catalogue, zone),
             )
         )
     for line in columns(head, cells, right=(7, 8), paint=_bold_head(call)):
@@ -127,14 +127,14 @@ def _state(row: Standing, zone: tzinfo | None) -> str:
     return row.state
 
 
-def _origin(row: Standing, catalogue: Catalogue) -> str:
+def _origin(row: Standing, catalogue: Catalogue, zone: tzinfo | None) -> str:
     name = row.entry.name
-    live = catalogue.lives.get(name)
-    used = live is not None and name not in catalogue.unused
-    if used and live is not None and live.own:
-        return f"live, by {live.by}"
     where = row.entry.job.source or "jobs.toml"
-    return f"{where}, changed by {live.by}" if used and live is not None else where
+    live = None if name in catalogue.unused else catalogue.lives.get(name)
+    if live is None:
+        return where
+    by = f"by {live.by} at {clock_time(live.at, zone=zone)}"
+    return f"live, {by}" if live.own else f"{where}, {', '.join(sorted(live.keys))} changed {by}"
 
 
 def _view(row: Standing, catalogue: Catalogue) -> dict[str, object]:
@@ -238,7 +238,7 @@ def _tell(
         if row.lag is not None
         else "-",
         "jitter": f"+ {short(entry.jitter)} on this host" if entry.jitter else "-",
-        "from": _origin(row, catalogue),
+        "from": _origin(row, catalogue, zone),
     }
     for key, value in facts.items():
         console.data(f"{key + ':':12}{clean(value)}")

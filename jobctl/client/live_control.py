@@ -10,7 +10,7 @@ from jobctl.errors import NotAcceptedError, NotFoundError, UsageError
 from jobctl.host import host_zone
 from jobctl.model.firing import queue_of, run_of
 from jobctl.model.ids import new_id
-from jobctl.model.overlay import LiveError, LiveSchedule, definition_of
+from jobctl.model.overlay import LiveError, LiveSchedule, definition_of, encode_live
 from jobctl.model.params import bind
 from jobctl.model.schedule import BootRule, EveryRule, parse_rule
 from jobctl.store import decisions, queries
@@ -104,7 +104,8 @@ def add(
 ) -> LiveSchedule:
     """Keep a new schedule in the store; supervisors follow it at once."""
     _check_name(catalogue, name)
-    session.job(job)
+    if job not in catalogue.config.jobs:
+        raise NotFoundError(session.unknown_job(job))
     if name in catalogue.records:
         raise UsageError(
             f"there is a live schedule {name} already; change it with `jobctl schedule set {name}`, "
@@ -186,6 +187,12 @@ def _record(
         made = definition_of(live, definition, timezone=zone)
     except LiveError as error:
         raise UsageError(f"schedule {name}: {error}") from error
+    size, most = len(encode_live(live)), session.settings.max_args
+    if size > most:
+        raise UsageError(
+            f"schedule {name}: its arguments take {size} bytes, the limit is {most}; put the data in "
+            "a file and pass its name, or raise max_args in [jobctl]"
+        )
     if "rule" in keys:
         rule = parse_rule(
             made.rule, timezone=made.timezone or definition.timezone or zone, hash_key=name

@@ -332,6 +332,7 @@ def test_live_schedule_fires_and_is_listed_with_who_added_it(project: Project, w
     decide(project)
     at = since(project, "extra", 2)
     decide(project, at=at + 1)
+    assert "live, by " in project.jobctl("schedule", "show", "extra").out
     row = rows(project, "list", "extra")["extra"]
     assert (row["job"], row["live"]["own"], "rule" in row["live"]["changed"]) == (
         "hello",
@@ -375,6 +376,7 @@ def test_set_changes_a_schedule_of_the_file_until_it_is_taken_back(project: Proj
     [
         (["add", "extra"], 2, "--job"),
         (["add", "extra", "--job", "nosuch", "--schedule", "@daily"], 66, "nosuch"),
+        (["add", "extra", "--job", "@exec", "--schedule", "@daily", "rm"], 66, "@exec"),
         (["add", "extra", "--job", "hello", "--schedule", "61 * * * *"], 2, "minute"),
         (["add", "extra", "--job", "hello", "--schedule", "@at 2020-01-01T00:00:00Z"], 2, "no further"),
         (["add", "extra", "--job", "hello", "--schedule", "@hourly", "--jitter", "2h"], 2, "jitter"),
@@ -453,3 +455,14 @@ def test_status_and_jobs_show_what_is_really_to_come(project: Project, worker: W
     assert jobs["hello"]["schedules"] == ["* * * * * *"]
     later = datetime.now(UTC) + timedelta(hours=2, minutes=50)
     assert datetime.fromisoformat(jobs["hourly"]["next"]) > later
+
+
+def test_arguments_of_a_live_schedule_are_limited_as_those_of_runs(
+    make_project: Callable[..., Project],
+):
+    project = make_project(settings="max_args = 1000")
+    words = ("schedule", "add", "extra", "--job", "hello", "--schedule", "@daily")
+    result = project.jobctl(*words, "x" * 2000)
+    assert result.code == 2
+    assert "max_args" in result.err
+    assert project.jobctl(*words, "x" * 500).code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import TYPE_CHECKING
 
@@ -319,3 +320,34 @@ def test_reboot_fires_once_a_boot_and_start_once_a_start(clockwork: Make):
     here.tick(NOON, "s3")
     assert len(here.decisions("r")) == 2
     assert len(here.decisions("s")) == 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_each_instant_is_decided_once(clockwork: Make, seed: int):
+    """Outages, kills, reloads and switches, seen by three supervisors."""
+    rnd = random.Random(seed)
+    policies = (Missed.SKIP, Missed.ONCE, Missed.ALL)
+    here = clockwork(free("*/5 * * * *", missed=rnd.choice(policies)))
+    now = (int(time.time()) // 300 - 170) * 300.0
+    here.decided(now)
+    first = now
+    while now < first + 140 * 300:
+        now += rnd.choice((1, 60, 299, 300, 301, 900, 4000))
+        act = rnd.random()
+        if act < 0.1:
+            here.restart()
+        elif act < 0.2:
+            here.reload(free("*/5 * * * *", missed=rnd.choice(policies)), names=("s1", "s3"))
+        elif act < 0.4:
+            what = rnd.choice(("off", "on", "once"))
+            here.store.run(decisions.switch(here.keys, ["j"], what=what, who="me"))
+        here.tick(now, *rnd.sample(("s1", "s2", "s3"), k=rnd.choice((1, 2, 3))))
+    here.tick(now)
+
+    assert "cut" not in here.store.run(queries.schedule(here.keys, "j"))
+    kinds = ("fire", "late", "catchup", "missed")
+    found = [one for one in here.decisions() if one.kind in kinds]
+    wanted = [first + 300 * n for n in range(1, int((now - first) // 300) + 1)]
+    assert [one.instant for one in found] == wanted
+    made = [one.run_id for one in found if one.answer == "ok"]
+    assert len(set(made)) == len(made) <= len(here.runs())
