@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from jobctl.model.schedule import plan_due
+from jobctl.model.catchup import CORRECTION, plan_due
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from jobctl.model.rules import ScheduleEntry
     from jobctl.model.schedule import Due
@@ -29,28 +29,36 @@ class Line:
 
     entry: ScheduleEntry
     last: float
+    believed: float | None = None
+    """When a clock that was hours ahead was found to be right again; see :meth:`since`."""
+
+    def since(self, now: float) -> float:
+        """Return after when something may be due.
+
+        That is the last decided instant. But what was decided by a clock that was hours ahead is
+        not waited for: then it is the moment at which that was noticed.
+        """
+        if self.last - now <= CORRECTION:
+            self.believed = None
+        elif self.believed is None or self.believed > now:
+            self.believed = now
+        return self.last if self.believed is None else self.believed
 
     def plan(self, now: float) -> tuple[tuple[Due, ...], int, datetime | None]:
         """Return what is due, how many missed instants are only counted, and the next instant."""
         entry = self.entry
         moment = datetime.fromtimestamp(now, UTC)
-        last = datetime.fromtimestamp(self.last, UTC)
+        last = datetime.fromtimestamp(self.since(now), UTC)
         plan = plan_due(
-            entry.rule,
+            entry,
             last=last,
             now=moment,
             missed=entry.missed.value,
             catchup_window=entry.job.catchup_window,
             catchup_max=entry.job.catchup_max,
         )
-        due = tuple(item for item in plan.due if _inside(entry, item.instant.timestamp()))
+        due = plan.due
         return due, plan.unlisted, entry.next_after(moment, anchor=due[-1].instant if due else last)
-
-
-def _inside(entry: ScheduleEntry, instant: float) -> bool:
-    return (entry.not_before is None or instant >= entry.not_before) and (
-        entry.not_after is None or instant <= entry.not_after
-    )
 
 
 def takeover_delay(schedule: str, *, supervisor: str, peers: Iterable[str]) -> float:
@@ -89,14 +97,45 @@ class Timetable:
     def fill(self, lines: dict[str, Line], *, now: float, peers: Iterable[str]) -> None:
         """Begin anew with these schedules, by name."""
         self._lines = lines
+        self.rearrange(now=now, peers=peers)
+
+    def rearrange(self, *, now: float, peers: Iterable[str]) -> None:
+        """Begin anew with the same schedules: the clock was set back."""
         self._heap = []
+        known = tuple(peers)
+        for line in self._lines.values():
+            self.put(line, now=now, peers=known)
+
+    def change(
+        self,
+        removed: Iterable[str],
+        lines: dict[str, Line],
+        *,
+        now: float,
+        peers: Iterable[str],
+    ) -> None:
+        """Take schedules out, and put others in or in place of those of the same name."""
+        gone = {*removed, *lines}
+        for name in gone:
+            self._lines.pop(name, None)
+        self._heap = [place for place in self._heap if place[1] not in gone]
+        heapq.heapify(self._heap)
+        self._lines |= lines
         known = tuple(peers)
         for line in lines.values():
             self.put(line, now=now, peers=known)
 
+    def line(self, name: str) -> Line | None:
+        """Return what is known of a schedule."""
+        return self._lines.get(name)
+
+    def of_jobs(self, jobs: Container[str]) -> dict[str, Line]:
+        """Return the schedules of some jobs, by name."""
+        return {name: line for name, line in self._lines.items() if line.entry.job.name in jobs}
+
     def put(self, line: Line, *, now: float, peers: Iterable[str], least: float = 0.0) -> None:
         """Put a schedule where its next undecided instant is due, not before ``least``."""
-        anchor = datetime.fromtimestamp(line.last, UTC)
+        anchor = datetime.fromtimestamp(line.since(now), UTC)
         found = line.entry.next_after(anchor, anchor=anchor)
         if found is None:
             return
