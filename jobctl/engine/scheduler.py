@@ -7,6 +7,7 @@ at once, the others a moment later, and find the instant decided.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from dataclasses import replace
@@ -18,7 +19,7 @@ from jobctl.engine.timetable import Line, Timetable
 from jobctl.model.catchup import CORRECTION
 from jobctl.model.firing import queue_of, scheduled_run
 from jobctl.model.ids import derived_id
-from jobctl.model.rules import schedule_entries
+from jobctl.model.rules import each_entry
 from jobctl.model.schedule import BootRule
 from jobctl.store import decisions
 
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 LOOK_AGAIN = 60.0
 """Longest wait in seconds: the wall clock may have been set."""
 BATCH = 100
+TURN = 100
+"""Schedules that are worked out before other duties get their turn."""
 ASK_AGAIN = 0.05
 """Seconds before an instant that could not be decided is tried again."""
 
@@ -142,32 +145,34 @@ class Scheduler(Service):
 
     async def _take_over(self) -> None:
         """Introduce what is new: everything after a reload, else only the schedules of some jobs."""
-        whole, gone = self._stale, set(self._gone)
+        # Another configuration may come meanwhile, and is then the next.
+        whole, self._stale = self._stale, False
+        try:
+            await self._bring_in(whole=whole)
+        except BaseException:
+            self._stale |= whole
+            raise
+
+    async def _bring_in(self, *, whole: bool) -> None:
+        gone = set(self._gone)
         config, touched = await self._overlay.read()
         self._config = config
-        old = self._timetable.of_jobs(
-            set(config.jobs) | touched if whole else touched | self._jobs_of(gone)
+        some = touched | self._jobs_of(gone)
+        old = self._timetable.of_jobs(set(config.jobs) | touched if whole else some)
+        entries = await self._entries(
+            config, [None] if whole else [name for name in some if name in config.jobs]
         )
-        jobs = (
-            [None]
-            if whole
-            else [name for name in touched | self._jobs_of(gone) if name in config.jobs]
-        )
-        entries = [
-            entry
-            for job in jobs
-            for entry in schedule_entries(config, host=self._host, timezone=self._timezone, job=job)
-        ]
-        timed = [entry for entry in entries if not isinstance(entry.rule, BootRule)]
         lines: dict[str, Line] = {}
         asked = []
-        for entry in timed:
+        for entry in entries:
             line = old.get(entry.name)
+            if isinstance(entry.rule, BootRule):
+                continue
             if (
                 whole
                 or line is None
-                or line.entry.generation != entry.generation
                 or entry.name in gone
+                or line.entry.generation != entry.generation
             ):
                 asked.append(entry)
             else:
@@ -177,13 +182,37 @@ class Scheduler(Service):
         for entry in entries:
             if isinstance(entry.rule, BootRule) and entry.active:
                 await self._fire_boot(entry)
-        now, peers = self._clock.epoch(), tuple(self._peers())
         if whole:
-            self._timetable.fill(lines, now=now, peers=peers)
-            self._stale = False
+            await self._begin_anew(lines)
         else:
+            now, peers = self._clock.epoch(), tuple(self._peers())
             self._timetable.change(old, lines, now=now, peers=peers)
         self._gone -= gone
+
+    async def _entries(self, config: Config, jobs: Iterable[str | None]) -> list[ScheduleEntry]:
+        """Return the schedules of some jobs, or of all of them (None)."""
+        entries: list[ScheduleEntry] = []
+        for job in jobs:
+            for entry in each_entry(config, host=self._host, timezone=self._timezone, job=job):
+                entries.append(entry)
+                if len(entries) % TURN == 0:
+                    await self._give_turn()
+        return entries
+
+    async def _begin_anew(self, lines: dict[str, Line]) -> None:
+        """Put these schedules in place of all that were there."""
+        now, peers = self._clock.epoch(), tuple(self._peers())
+        self._timetable.clear()
+        for number, line in enumerate(lines.values(), 1):
+            self._timetable.add(line, now=now, peers=peers)
+            if number % TURN == 0:
+                await self._give_turn()
+
+    async def _give_turn(self) -> None:
+        """Let other duties run while many schedules are introduced, and decide what is due."""
+        self.turned()
+        await asyncio.sleep(0)
+        await self._decide()
 
     def _jobs_of(self, schedules: Iterable[str]) -> set[str]:
         lines = (self._timetable.line(name) for name in schedules)
@@ -204,6 +233,7 @@ class Scheduler(Service):
             for entry, last in zip(batch, lasts, strict=True):
                 if entry.active:
                     lines[entry.name] = Line(entry, last)
+            await self._give_turn()
         return lines
 
     async def _decide(self) -> None:
@@ -220,7 +250,20 @@ class Scheduler(Service):
                 for line in batch:
                     self._timetable.put(line, now=now, peers=peers, least=now + ASK_AGAIN)
 
+    async def _look(self, batch: list[Line]) -> None:
+        """See what others have decided of what they were expected to: that costs a tenth."""
+        others = {line.entry.name: line for line in batch if line.second}
+        if not others:
+            return
+        self.asked = True
+        generations = {name: line.entry.generation for name, line in others.items()}
+        lasts = await self._store.run(decisions.peek(self._keys, generations))
+        for line, last in zip(others.values(), lasts, strict=True):
+            if last is not None:
+                line.last = last
+
     async def _decide_batch(self, batch: list[Line], now: float) -> None:
+        await self._look(batch)
         calls, owners = [], []
         for line in batch:
             due, unlisted, upcoming = line.plan(now)
