@@ -120,6 +120,8 @@ SCHEDULES = [
     Mutant("tick", "a clock set back a little is not", "and last <= NOW + CORRECTION then", "and last <= NOW then"),
     Mutant("tick", "what is not listed is counted", "if ARGV[9] ~= '' then call", "if false then call"),
     Mutant("tick", "one that is gone is called so", "v[1] and 'foreign' or 'gone'", "'foreign'"),
+    Mutant("peek", "of this rule only", "v[1] == ARGV[i + 1] and v[2] or ''", "v[2] or ''"),
+    Mutant("peek", "how far it is", "v[1] == ARGV[i + 1] and v[2] or ''", "''"),
     Mutant("switch", "off from now", "if not is_off then call('HSET', key, 'off', NOW) end", ""),
     Mutant("switch", "off goes on as it began", "if not is_off then call('HSET', key, 'off'", "if true then call('HSET', key, 'off'"),
     Mutant("switch", "an earlier off has ended", "v[1] and (not on or NOW < on)", "v[1]"),

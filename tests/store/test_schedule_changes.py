@@ -331,3 +331,9 @@ def test_schedule_that_nobody_decides_any_more_is_forgotten_some_day(world: Worl
 def test_boot_is_remembered_for_longer_than_a_host_is_up(world: World):
     boot(world, "b1")
     assert world.raw("TTL", world.keys.schedule("s")) > 3000 * DAY
+
+
+def test_look_tells_how_far_a_schedule_of_this_rule_is_decided(world: World, last: float):
+    call = decisions.peek(world.keys, {"s": "g1", "nosuch": "g1"})
+    assert world.run(call) == (last, None)
+    assert world.run(decisions.peek(world.keys, {"s": "g2"})) == (None,)
