@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import heapq
+from itertools import islice
+
 from jobctl.cli import schedule_orders, values
-from jobctl.cli.render import clock_time, short, state_style, zone_of
+from jobctl.cli.render import clock_time, full_time, short, state_style, zone_of
 from jobctl.cli.table import clean, columns
 from jobctl.client.decision_words import is_event, outcome
 from jobctl.client.known_schedules import Catalogue, standings
+from jobctl.client.schedules import Fire
 from jobctl.client.views import instant
 from jobctl.errors import ExitCode, UsageError
 from jobctl.store import queries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import tzinfo
 
     from jobctl.cli.invocation import Invocation
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from jobctl.store.queries import Decision
 
 SHOWN = 20
+UPCOMING = 10
 HISTORY = 200
 ORDERS: dict[str, Callable[..., int]] = {
     "enable": schedule_orders.enable,
@@ -38,7 +43,7 @@ KEYS = (
 )  # fmt: skip
 """Options that say what a live schedule is like."""
 TAKES: dict[str, tuple[str, ...]] = {
-    "list": (), "show": ("number",), "enable": (), "disable": ("until", "once"),
+    "list": (), "show": ("number",), "next": ("number",), "enable": (), "disable": ("until", "once"),
     "trigger": ("force",), "skip-to": (), "backfill": ("from_", "to", "max", "dry_run", "force"),
     "add": ("job", *KEYS), "set": KEYS, "rm": (),
 }  # fmt: skip
@@ -70,6 +75,8 @@ def schedule(
     catalogue = Catalogue(call.session)
     if what == "show":
         return _show(call, catalogue, name, number=options["number"])
+    if what == "next":
+        return _next(call, catalogue, name, number=options["number"])
     taken = {option: options[option] for option in TAKES[what]}
     if what in WORDY:
         taken["words"] = words
@@ -187,6 +194,38 @@ def _show(call: Invocation, catalogue: Catalogue, name: str, *, number: object) 
             )
     if call.console.json:
         call.console.document({"schedules": documents})
+    return ExitCode.OK
+
+
+def _next(call: Invocation, catalogue: Catalogue, name: str, *, number: object) -> int:
+    """Show the next instants that are to make runs: what is off, spent or changed live considered."""
+    most = values.number(None if number is None else str(number), default=UPCOMING)
+    now = call.session.clock.epoch()
+    rows = standings(call.session, catalogue.find(name), newest=1)
+
+    def fires_of(row: Standing) -> Iterator[Fire]:
+        return (Fire(row.entry, at) for at in row.coming(now))
+
+    streams = map(fires_of, rows)
+    fires = list(islice(heapq.merge(*streams, key=lambda fire: fire.start), most))
+    if call.console.json:
+        call.console.document(
+            {
+                "next": [fire.start.isoformat(timespec="seconds") for fire in fires],
+                "schedules": [fire.schedule for fire in fires],
+                "scheduled_at": [fire.instant.isoformat(timespec="seconds") for fire in fires],
+            }
+        )
+        return ExitCode.OK
+    cells = [
+        (full_time(fire.start), short(fire.start.timestamp() - now), fire.schedule, fire.zone.key)
+        for fire in fires
+    ]
+    for line in columns(("NEXT", "IN", "SCHEDULE", "ZONE"), cells, right=(1,)) if cells else ():
+        call.console.data(line)
+    if not cells:
+        states = ", ".join(f"{row.entry.name} is {row.state}" for row in rows)
+        call.console.note(f"no run is to come: {states}")
     return ExitCode.OK
 
 

@@ -303,7 +303,7 @@ VERBS = (
         "schedule", "schedule:schedule", panel="Jobs",
         help="How schedules stand, what became of their instants, and orders to them.\n\n"
              "list (the default) shows all; show the decided instants of one, newest first: fired, late, caught up, "
-             "skipped, missed, disabled, and why. enable and disable work at once, on every host; what is let go "
+             "skipped, missed, disabled, and why; next, when it runs. enable and disable work at once, on every host; what is let go "
              "meanwhile is never made up for. trigger makes a run now as the schedule would. skip-to lets go what is "
              "still to be decided up to a time. backfill makes a run for each instant of a range in the past that has "
              "none. add keeps a new schedule in the store, set changes one (also of jobs.toml), rm takes either back.",
@@ -317,15 +317,15 @@ VERBS = (
         ),
         arguments=(
             Argument("action", required=False,
-                     complete="list show enable disable trigger skip-to backfill add set rm",
-                     help="list, show, enable, disable, trigger, skip-to, backfill, add, set or rm; default: list."),
+                     complete="list show next enable disable trigger skip-to backfill add set rm",
+                     help="list, show, next, enable, disable, trigger, skip-to, backfill, add, set or rm; default: list."),
             Argument("name", required=False,
                      help="A schedule, or a job: all its schedules. JOB#1 is the first of several."),
             Argument("words", required=False, many=True,
                      help="add, set: arguments of its runs, as for submit. skip-to: now, or a time."),
         ),
         options=(
-            Option("--number", "-n", metavar="N", help="show: so many decisions; default 20."),
+            Option("--number", "-n", metavar="N", help="show: so many decisions, default 20; next: so many instants, default 10."),
             Option("--until", metavar="DURATION|TIME", help="disable: switch it on again then: 2h, or ISO 8601."),
             Option("--once", help="disable: only for the next instant."),
             Option("--force", help="trigger, backfill: let runs overlap with others of the job."),

@@ -17,7 +17,7 @@ from jobctl.store.live import opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from jobctl.client.open import Session
     from jobctl.model.config import Config
@@ -134,19 +134,29 @@ class Standing:
 
     def _next(self, now: float) -> float | None:
         """Return the next instant that is to make a run."""
+        found = next(self.coming(now), None)
+        return None if found is None else found.timestamp()
+
+    def coming(self, after: float) -> Iterator[datetime]:
+        """Yield the instants after a time that are to make runs, as things are."""
         entry = self.entry
         if not entry.active or self.spent or isinstance(entry.rule, BootRule):
-            return None
+            return
         if self.off and self.off_until is None:
-            return None
-        anchor = datetime.fromtimestamp(self.last if self.last is not None else now, UTC)
-        after = datetime.fromtimestamp(now, UTC)
+            return
+        begin = datetime.fromtimestamp(after, UTC)
         if self.off_until is not None:
-            after = max(after, datetime.fromtimestamp(self.off_until - 0.001, UTC))
-        found = entry.next_after(after, anchor=anchor)
-        if found is not None and self.once and not self.off:
-            found = entry.next_after(found, anchor=found)
-        return None if found is None else found.timestamp()
+            begin = max(begin, datetime.fromtimestamp(self.off_until - 0.001, UTC))
+        anchor = datetime.fromtimestamp(after if self.last is None else self.last, UTC)
+        most = entry.definition.max_runs
+        left = None if most is None else most - self.fired
+        at = entry.next_after(begin, anchor=anchor)
+        if at is not None and self.once and not self.off:
+            at = entry.next_after(at, anchor=anchor)
+        while at is not None and left != 0:
+            yield at
+            left = None if left is None else left - 1
+            at = entry.next_after(at, anchor=anchor)
 
 
 def standings(

@@ -104,8 +104,10 @@ class Scheduler(Service):
         self._gone: set[str] = set()
         """Schedules that the store does not know any more."""
         self._timetable = Timetable(supervisor=supervisor)
-        self._latest = 0.0
-        """The latest that the clock has said."""
+        self._seen: tuple[float, float] | None = None
+        """What the clock said last, and how long the host was up then."""
+        self._believed = 0.0
+        """Where a clock that was set forward has arrived: what lies before is not made up for."""
 
     def configure(self, config: Config) -> None:
         """Take over a configuration; unchanged schedules go on where they are."""
@@ -133,13 +135,17 @@ class Scheduler(Service):
         return min(LOOK_AGAIN, max(0.0, first - self._clock.epoch()))
 
     def _watch_clock(self) -> None:
-        """Look at all schedules anew when the clock was set back so far that it is believed."""
-        now = self._clock.epoch()
-        if self._latest - now > CORRECTION:
-            log.warning("this host's clock was set back by %.0f s", self._latest - now)
-            self._timetable.rearrange(now=now, peers=self._peers())
-            self._latest = now
-        self._latest = max(self._latest, now)
+        """Believe a clock that was set by hours, as cron(8) does; a host that slept is no such case."""
+        wall, up = self._clock.epoch(), self._clock.boottime()
+        step = 0.0 if self._seen is None else wall - self._seen[0] - (up - self._seen[1])
+        self._seen = wall, up
+        if step > CORRECTION:
+            log.warning("this host's clock was set forward by %.0f s: nothing is made up for", step)
+            self._believed = wall
+        elif step < -CORRECTION:
+            log.warning("this host's clock was set back by %.0f s", -step)
+            self._believed = 0.0
+            self._timetable.rearrange(now=wall, peers=self._peers())
 
     async def _take_over(self) -> None:
         """Introduce what is new: everything after a reload, else only the schedules of some jobs."""
@@ -273,7 +279,7 @@ class Scheduler(Service):
         await self._look(batch)
         calls, owners = [], []
         for line in batch:
-            due, unlisted, upcoming = line.plan(now)
+            due, unlisted, upcoming = line.plan(now, believed=self._believed)
             if unlisted:
                 log.warning(
                     "%s: %d more instants were missed than are listed", line.entry.name, unlisted

@@ -90,6 +90,12 @@ def decide(project: Project, *, at: float | None = None) -> None:
     asyncio.run(once())
 
 
+def finish_all(project: Project, worker: Worker) -> None:
+    """Let everything that waits run and succeed."""
+    while project.session.run(queries.ready_length(project.keys, "default", 5)):
+        worker.finish()
+
+
 def since(project: Project, name: str, seconds: float) -> float:
     """Let a schedule have been decided up to so long ago; return when that was."""
     at = int(project.session.clock.epoch() - seconds) + 0.0
@@ -124,6 +130,7 @@ def test_list_shows_every_schedule_and_where_it_is_from(project: Project):
 
 def test_show_tells_what_became_of_each_instant_and_of_its_run(project: Project, worker: Worker):
     decide(project)
+    finish_all(project, worker)
     at = since(project, "often", 4)
     decide(project, at=at + 2.5)
     row = rows(project, "show", "often")["often"]
@@ -167,6 +174,25 @@ def test_disabled_once_lets_the_next_instant_go(project: Project):
     row = rows(project, "list", "hourly")["hourly"]
     assert row["state"] == "once"
     assert datetime.fromisoformat(row["next"]) - before == timedelta(hours=1)
+
+
+def test_next_tells_when_it_is_to_run_as_things_are(project: Project):
+    decide(project)
+
+    def coming(*words: str) -> list[datetime]:
+        found = project.jobctl("schedule", "next", *words, "--json").json["next"]
+        return [datetime.fromisoformat(one) for one in found]
+
+    before = coming("hourly", "-n", "3")
+    project.jobctl("schedule", "disable", "hourly", "--once")
+    assert coming("hourly", "-n", "2") == before[1:]
+    project.jobctl("schedule", "set", "hourly", "--max-runs", "2")
+    assert coming("hourly") == [before[1], before[2]]
+    project.jobctl("schedule", "disable", "hourly")
+    assert coming("hourly") == []
+    assert "hourly is off" in project.jobctl("schedule", "next", "hourly").err
+    both = project.jobctl("schedule", "next", "twice", "-n", "2", "--json").json
+    assert sorted(both["schedules"]) == ["twice", "twice#2"]
 
 
 def test_job_stands_for_all_its_schedules_and_number_one_for_the_first(project: Project):
@@ -253,9 +279,9 @@ def test_backfill_leaves_what_has_run_and_repeats_what_was_skipped(
     project: Project, worker: Worker
 ):
     decide(project)
+    finish_all(project, worker)
     at = since(project, "often", 5)
     decide(project, at=at + 2)
-    worker.finish()  # That of the boot.
     ran = worker.finish()
     begin = datetime.fromtimestamp(at + 1, UTC).isoformat()
     end = datetime.fromtimestamp(at + 3, UTC).isoformat()

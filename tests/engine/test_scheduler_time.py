@@ -69,11 +69,32 @@ def test_supervisors_agree_after_a_clock_was_set_back_by_hours(clockwork: Make):
         (28 * HOUR, ["missed missed"] * 167 + ["fire ok"]),
     ],
 )
-def test_clock_set_forward_is_downtime(clockwork: Make, step: float, kinds: list[str]):
+def test_time_without_a_daemon_is_missed(clockwork: Make, step: float, kinds: list[str]):
     here = clockwork(free())
     here.decided(NOON)
     here.tick(NOON + step)
     assert [line.partition(" ")[2] for line in here.story()] == kinds
+
+
+def test_clock_set_forward_by_hours_makes_up_for_nothing(clockwork: Make):
+    """It was wrong before; the instants that it jumped over never were."""
+    here = clockwork(free(missed=Missed.ALL))
+    here.decided(NOON)
+    here.tick(NOON)
+    here.clock.at = NOON + 4 * HOUR
+    here.tick()
+    here.tick(NOON + 5 * HOUR)
+    kinds = [one.kind for one in here.decisions()]
+    assert kinds == ["missed"] * 23 + ["fire"] + ["catchup"] * 5 + ["fire"]
+
+
+def test_clock_set_forward_by_less_is_downtime(clockwork: Make):
+    here = clockwork(free(missed=Missed.ALL))
+    here.decided(NOON)
+    here.tick(NOON)
+    here.clock.at = NOON + HOUR
+    here.tick()
+    assert [one.kind for one in here.decisions()] == ["catchup"] * 5 + ["fire"]
 
 
 def test_sleep_of_28_hours_makes_up_once_within_the_window(clockwork: Make):
