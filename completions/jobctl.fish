@@ -1,6 +1,6 @@
 # fish completion for jobctl; made by `jobctl completions fish`.
 complete -c jobctl -f
-set -l verbs submit exec run status inspect list logs result wait revoke retry progress jobs next check init daemon reload drain stop doctor keys demo completions
+set -l verbs submit exec run status inspect list logs result wait revoke retry progress jobs next check init import daemon reload drain stop doctor keys demo completions
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -s c -l config -r -F -d 'Use this jobs.toml'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -l version -d 'Show the version and exit'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a submit -d 'Ask for a run of a job; its id is printed alone on stdout'
@@ -19,6 +19,7 @@ complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a jobs -d 'The j
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a next -d 'When jobs run next, or what an expression means'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a check -d 'Check jobs.toml all its problems at once, or what will run'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a init -d 'Write a first jobs.toml into this directory'
+complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a import -d 'Write the jobs of cron, systemd timers or celery beat as a jobs.toml'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a daemon -d 'Schedule and run jobs, in the foreground, until stopped'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'Make the running supervisors read jobs.toml again'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a drain -d 'Make the supervisors finish what runs, however long it takes, and end'
@@ -169,6 +170,20 @@ complete -c jobctl -n "__fish_seen_subcommand_from init" -l config -s c -r -F -d
 complete -c jobctl -n "__fish_seen_subcommand_from init" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
 complete -c jobctl -n "__fish_seen_subcommand_from init" -l quiet -s q -d 'No talk on stderr, only errors'
 complete -c jobctl -n "__fish_seen_subcommand_from init" -l help -s h -d 'Show help and exit'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -a 'crontab systemd-timers celery-beat'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l system -d 'The crontabs have a user column, as /etc/crontab and /etc/cron.d'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l user -d 'They have none, as what crontab -l shows'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l anacron -d 'They are anacrontabs'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l owner -r -d 'With --user whose crontab it is; default by its path, else yours'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l native -d 'Use keys of jobs.toml for what lines do with flock, timeout, nice, sleep, test'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l expand-run-parts -d 'One job for each script of the directory of a run-parts line'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l interpreter -r -F -d 'celery-beat the virtual environment or Python of the application'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l output -s o -r -F -d 'Write this file instead of stdout'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l force -d 'Replace the file of --output if it is there'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l config -s c -r -F -d 'Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l quiet -s q -d 'No talk on stderr, only errors'
+complete -c jobctl -n "__fish_seen_subcommand_from import" -l help -s h -d 'Show help and exit'
 complete -c jobctl -n "__fish_seen_subcommand_from daemon" -l burst -d 'Run what there is to run, then stop'
 complete -c jobctl -n "__fish_seen_subcommand_from daemon" -l no-scheduler -d 'Leave the schedules to other supervisors'
 complete -c jobctl -n "__fish_seen_subcommand_from daemon" -l log-level -r -a 'debug info warning error' -d 'debug, info, warning or error; default JOBCTL_LOG_LEVEL, else info'
