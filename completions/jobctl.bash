@@ -176,7 +176,7 @@ _jobctl() {
                 --config|-c) _jobctl_files; return ;;
             esac
             if [[ $cur == -* ]]; then
-                _jobctl_words '--number -n --from --schedule --timezone --config -c --json --quiet -q --help -h'
+                _jobctl_words '--number -n --from --schedule --timezone --explain --config -c --json --quiet -q --help -h'
             else
                 _jobctl_ask jobs
             fi ;;

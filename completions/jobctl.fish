@@ -156,6 +156,7 @@ complete -c jobctl -n "__fish_seen_subcommand_from next" -l number -s n -r -d 'S
 complete -c jobctl -n "__fish_seen_subcommand_from next" -l from -r -d 'After this instant, ISO 8601; default now'
 complete -c jobctl -n "__fish_seen_subcommand_from next" -l schedule -r -d 'Instead of the jobs any schedule, as in jobs.toml'
 complete -c jobctl -n "__fish_seen_subcommand_from next" -l timezone -r -d 'The zone of --schedule and of times without an offset'
+complete -c jobctl -n "__fish_seen_subcommand_from next" -l explain -d 'With --json also what each schedule means, and what changes of the clock do to it'
 complete -c jobctl -n "__fish_seen_subcommand_from next" -l config -s c -r -F -d 'Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)'
 complete -c jobctl -n "__fish_seen_subcommand_from next" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
 complete -c jobctl -n "__fish_seen_subcommand_from next" -l quiet -s q -d 'No talk on stderr, only errors'

@@ -287,7 +287,7 @@ VERBS = (
         examples=("jobctl jobs",),
     ),
     Verb(
-        "next", "jobs:upcoming", panel="Jobs", help="When jobs run next, or what an expression means.",
+        "next", "next:upcoming", panel="Jobs", help="When jobs run next, or what an expression means.",
         examples=("jobctl next -n 5", "jobctl next backup",
                   "jobctl next --schedule '30 2 * * 1-5' --timezone Europe/Berlin"),
         arguments=(Argument("job", help="Only this job.", required=False, complete="jobs"),),
@@ -296,6 +296,7 @@ VERBS = (
             Option("--from", metavar="TIME", help="After this instant, ISO 8601; default: now."),
             Option("--schedule", metavar="EXPR", help="Instead of the jobs: any schedule, as in jobs.toml."),
             Option("--timezone", metavar="ZONE", help="The zone of --schedule and of times without an offset."),
+            Option("--explain", help="With --json: also what each schedule means, and what changes of the clock do to it."),
         ),
     ),
     Verb(
