@@ -12,6 +12,7 @@ from jobctl.client.migrate.anacrontab import import_anacrontab
 from jobctl.client.migrate.crontab_jobs import Wishes, import_crontab
 from jobctl.client.migrate.crontab_lines import ANACRON, SYSTEM, USER
 from jobctl.client.migrate.draft import NOTE, Findings
+from jobctl.client.migrate.timers import import_timers
 from jobctl.errors import JobctlError, NotFoundError, NotPermittedError, UsageError
 
 STDIN = "-"
@@ -65,7 +66,10 @@ def read_sources(asked: Asked) -> Findings:
         raise UsageError(
             f"jobctl import {asked.source} needs something to read; - is standard input"
         )
-    _read_crontabs(asked, found)
+    if asked.source == "crontab":
+        _read_crontabs(asked, found)
+    else:
+        import_timers(list(asked.files), found)
     return found
 
 
