@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from jobctl.client.migrate.anacrontab import import_anacrontab
+from jobctl.client.migrate.beat import import_beat
 from jobctl.client.migrate.crontab_jobs import Wishes, import_crontab
 from jobctl.client.migrate.crontab_lines import ANACRON, SYSTEM, USER
 from jobctl.client.migrate.draft import NOTE, Findings
@@ -68,8 +69,11 @@ def read_sources(asked: Asked) -> Findings:
         )
     if asked.source == "crontab":
         _read_crontabs(asked, found)
-    else:
+    elif asked.source == "systemd-timers":
         import_timers(list(asked.files), found)
+    else:
+        for spec in asked.files:
+            import_beat(spec, interpreter=asked.interpreter, found=found)
     return found
 
 
