@@ -43,7 +43,7 @@ KEYS = (
 )  # fmt: skip
 """Options that say what a live schedule is like."""
 TAKES: dict[str, tuple[str, ...]] = {
-    "list": (), "show": ("number",), "next": ("number",), "enable": (), "disable": ("until", "once"),
+    "list": (), "show": ("number",), "next": ("number",), "enable": ("all_",), "disable": ("until", "once", "all_"),
     "trigger": ("force",), "skip-to": (), "backfill": ("from_", "to", "max", "dry_run", "force"),
     "add": ("job", *KEYS), "set": KEYS, "rm": (),
 }  # fmt: skip
@@ -68,15 +68,14 @@ def schedule(
         raise UsageError(f"schedule {what} takes one name, not {words[0][:40]!r} as well")
     if what == "list":
         return _list(call, name)
-    if name is None:
+    if name is None and "all_" not in TAKES[what]:
         raise UsageError(
             f"schedule {what} needs the name of a schedule or job; see `jobctl schedule list`"
         )
     catalogue = Catalogue(call.session)
-    if what == "show":
-        return _show(call, catalogue, name, number=options["number"])
-    if what == "next":
-        return _next(call, catalogue, name, number=options["number"])
+    if what in ("show", "next") and name is not None:
+        tell = _show if what == "show" else _next
+        return tell(call, catalogue, name, number=options["number"])
     taken = {option: options[option] for option in TAKES[what]}
     if what in WORDY:
         taken["words"] = words

@@ -205,6 +205,17 @@ def test_job_stands_for_all_its_schedules_and_number_one_for_the_first(project: 
     assert project.jobctl("schedule", "trigger", "twice").code == 2
 
 
+def test_all_schedules_are_switched_off_and_on_for_maintenance(project: Project):
+    project.jobctl("schedule", "disable", "--all", "--until", "2h")
+    states = {row["schedule"]: row["state"] for row in rows(project).values()}
+    assert states.pop("asleep") == "off in file"
+    assert set(states.values()) == {"off"}
+    assert project.jobctl("schedule", "enable", "--all").code == 0
+    assert {row["state"] for row in rows(project).values()} == {"on", "off in file"}
+    assert project.jobctl("schedule", "enable", "--all", "hourly").code == 2
+    assert project.jobctl("schedule", "disable").code == 2
+
+
 def test_what_is_off_in_the_file_is_switched_on_there(project: Project):
     result = project.jobctl("schedule", "enable", "asleep")
     assert result.code == 75
