@@ -125,6 +125,8 @@ def test_list_shows_every_schedule_and_where_it_is_from(project: Project):
     }  # fmt: skip
     assert "jobs.toml:" in lines["hourly"]
     assert "off in file" in lines["asleep"]
+    assert "Europe/Berlin" in lines["nightly"]
+    assert " 02:30:00 + " in lines["nightly"]
     assert rows(project)["booted"]["next"] is None
 
 
