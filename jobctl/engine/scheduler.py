@@ -12,14 +12,17 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from jobctl.engine.aside import Aside
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
 from jobctl.engine.tick_desk import TickDesk
 from jobctl.engine.timetable import Line, Timetable
+from jobctl.errors import JobctlError
 from jobctl.model.catchup import CORRECTION
 from jobctl.model.rules import each_entry
 from jobctl.model.schedule import BootRule
 from jobctl.store import decisions
+from jobctl.store.failures import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,6 +53,9 @@ NEWS = {
     "full": "were not accepted: the queue is full",
     "unique": "were not accepted: a run with the same unique key has not ended",
 }
+UNDECIDED = ("early", "gone", "off")
+"""Answers: the store's clock is behind; the schedule was removed or forgotten; a host where it is
+switched off has introduced it."""
 
 
 def _decided(item: Due, reply: TickReply) -> float:
@@ -101,6 +107,7 @@ class Scheduler(Service):
         """True when all schedules are to be introduced anew."""
         self._touched: set[str] = set()
         """Jobs whose live schedules have changed."""
+        self._aside = Aside(clock)
         self._gone: set[str] = set()
         """Schedules that the store does not know any more."""
         self._timetable = Timetable(supervisor=supervisor)
@@ -125,14 +132,14 @@ class Scheduler(Service):
             return LOOK_AGAIN
         self.asked = False
         self._watch_clock()
+        self._touched |= self._aside.take()
         if self._stale or self._overlay.stale or self._gone or self._touched:
             self.asked = True
             await self._take_over()
         await self._decide()
+        pause = min(LOOK_AGAIN, self._aside.pause)
         first = self._timetable.first
-        if first is None:
-            return LOOK_AGAIN
-        return min(LOOK_AGAIN, max(0.0, first - self._clock.epoch()))
+        return pause if first is None else min(pause, max(0.0, first - self._clock.epoch()))
 
     def _watch_clock(self) -> None:
         """Believe a clock that was set by hours, as cron(8) does; a host that slept is no such case."""
@@ -244,7 +251,9 @@ class Scheduler(Service):
                 )
             )
             for entry, last in zip(batch, lasts, strict=True):
-                if entry.active:
+                if last is None:
+                    self._aside.put(entry, "a key of another type is in its place")
+                elif entry.active:
                     lines[entry.name] = Line(entry, last)
             await self._give_turn()
         return lines
@@ -261,7 +270,8 @@ class Scheduler(Service):
             finally:
                 peers = tuple(self._peers())
                 for line in batch:
-                    self._timetable.put(line, now=now, peers=peers, least=now + ASK_AGAIN)
+                    if line.entry.name not in self._aside:
+                        self._timetable.put(line, now=now, peers=peers, least=now + ASK_AGAIN)
 
     async def _look(self, batch: list[Line]) -> None:
         """See what others have decided of what they were expected to: that costs a tenth."""
@@ -295,29 +305,42 @@ class Scheduler(Service):
                 previous = item.instant.timestamp()
         if calls:
             self.asked = True
-            self._note(owners, await self._store.run_many(calls))
+            self._note(owners, await self._store.try_many(calls))
 
-    def _note(self, owners: list[tuple[Line, Due]], replies: list[TickReply]) -> None:
-        """Take note of what was decided, and say what made no run."""
+    def _note(self, owners: list[tuple[Line, Due]], replies: list[TickReply | JobctlError]) -> None:
+        """Take note of what was decided, and say what made no run.
+
+        Raises the first error that is not about one schedule.
+        """
         waiting: set[str] = set()
+        failures: list[JobctlError] = []
         news = Counter[tuple[str, str]]()
         for (line, item), reply in zip(owners, replies, strict=True):
-            name, answer = line.entry.name, reply.answer.kind
+            name = line.entry.name
             if name in waiting:
                 continue
-            if answer in ("early", "gone", "off"):
-                # The store's clock is behind, or the schedule was removed, forgotten, or introduced
-                # by a host where it is off: this instant, and what follows it, is asked again if
-                # it still is one.
+            if isinstance(reply, JobctlError):
                 waiting.add(name)
-                if answer != "early":
-                    self._gone.add(name)
-                if answer == "off":
-                    log.warning("%s: is off in jobs.toml of another host, and on here", name)
-                continue
-            line.last = _decided(item, reply)
-            what = "missed" if item.kind == "missed" else answer
-            if what in NEWS:
-                news[name, what] += 1
+                if isinstance(reply, StoreError):
+                    self._aside.put(line.entry, reply)
+                else:
+                    failures.append(reply)
+            elif reply.answer.kind in UNDECIDED:
+                # This instant, and what follows it, is asked again if it still is one.
+                waiting.add(name)
+                self._undecided(name, reply.answer.kind)
+            else:
+                self._aside.worked(name)
+                line.last = _decided(item, reply)
+                news[name, "missed" if item.kind == "missed" else reply.answer.kind] += 1
         for (name, what), count in news.items():
-            log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
+            if what in NEWS:
+                log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
+        if failures:
+            raise failures[0]
+
+    def _undecided(self, name: str, answer: str) -> None:
+        if answer != "early":
+            self._gone.add(name)
+        if answer == "off":
+            log.warning("%s: is off in jobs.toml of another host, and on here", name)

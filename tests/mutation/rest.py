@@ -90,8 +90,8 @@ SUPERVISORS = [
 ]  # fmt: skip
 
 SCHEDULES = [
-    Mutant("schedule", "a known rule goes on", "if v[1] == generation and v[2] then", "if false then"),
-    Mutant("schedule", "another rule starts from now", "if v[1] == generation and v[2] then", "if v[2] then"),
+    Mutant("schedule", "a known rule goes on", "elseif v[1] == generation and v[2] then", "elseif false then"),
+    Mutant("schedule", "another rule starts from now", "elseif v[1] == generation and v[2] then", "elseif v[2] then"),
     Mutant("schedule", "no instant yet", "v[1] == generation and v[2] then", "v[1] == generation then"),
     Mutant("schedule", "its rule is written down", "'gen', generation, 'last', last)", "'last', last)"),
     Mutant("schedule", "from when", "'gen', generation, 'last', last)", "'gen', generation)"),
@@ -120,6 +120,8 @@ SCHEDULES = [
     Mutant("tick", "a clock set back a little is not", "and last <= NOW + CORRECTION then", "and last <= NOW then"),
     Mutant("tick", "what is not listed is counted", "if ARGV[9] ~= '' then call", "if false then call"),
     Mutant("tick", "one that is gone is called so", "not v[1] and 'gone' or", ""),
+    Mutant("schedule", "a foreign key stops no others", "redis.pcall('HMGET', key, 'gen', 'last')", "call('HMGET', key, 'gen', 'last')"),
+    Mutant("peek", "a foreign key stops no others", "redis.pcall('HMGET',", "redis.call('HMGET',"),
     Mutant("peek", "of this rule only", "v[1] == ARGV[i + 1] and v[2] or ''", "v[2] or ''"),
     Mutant("peek", "how far it is", "v[1] == ARGV[i + 1] and v[2] or ''", "''"),
     Mutant("switch", "off from now", "if not is_off then call('HSET', key, 'off', NOW) end", ""),

@@ -302,6 +302,14 @@ def test_one_whose_file_has_it_off_stops_it_for_who_has_introduced_it_before(
     assert tick(world, last, last + 1).answer.kind == "foreign"
 
 
+def test_foreign_key_in_the_place_of_one_schedule_stops_no_other(world: World, last: float):
+    world.raw("SET", world.keys.schedule("t"), "x")
+    both = {"t": "g1", "s": "g1"}
+    assert world.run(decisions.introduce_schedules(world.keys, both)) == (None, last)
+    assert world.run(decisions.peek(world.keys, both)) == (None, last)
+    world.raw("DEL", world.keys.schedule("t"))
+
+
 def test_clock_that_was_hours_ahead_does_not_stop_a_schedule(world: World):
     """What was decided by a wrong clock is not waited for; see cron(8) on corrections."""
     world.run(decisions.introduce_schedules(world.keys, {"s": "g1"}))
