@@ -25,7 +25,7 @@ from jobctl.store import decisions
 from jobctl.store.failures import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from jobctl.clock import Clock
     from jobctl.model.config import Config
@@ -45,7 +45,6 @@ TURN = 100
 """Schedules that are worked out before other duties get their turn."""
 ASK_AGAIN = 0.05
 """Seconds before an instant that could not be decided is tried again."""
-
 
 NEWS = {
     "missed": "were missed (missed = skip, or beyond catchup_window and catchup_max)",
@@ -171,11 +170,13 @@ class Scheduler(Service):
         # Remembered until it is done: what fails on the way is begun again.
         self._touched |= changed
         touched = set(self._touched)
-        some = touched | self._jobs_of(gone)
+        some = touched | self._timetable.jobs_of(gone)
         old = self._timetable.of_jobs(None if whole else some)
         entries = await self._entries(
             config, [None] if whole else [name for name in some if name in config.jobs]
         )
+        if whole:
+            await self._retire(old.keys() - {entry.name for entry in entries}, old)
         # What is not a schedule any more decides nothing while the others are introduced.
         fresh = {entry.name: entry.generation for entry in entries if entry.active}
         over = [name for name, line in old.items() if fresh.get(name) != line.entry.generation]
@@ -209,6 +210,13 @@ class Scheduler(Service):
         self._gone -= gone
         self._touched -= touched
 
+    async def _retire(self, names: Iterable[str], lines: Mapping[str, Line]) -> None:
+        """Take note of what has left jobs.toml: should it come back, it replays nothing."""
+        left = sorted(names)
+        for start in range(0, len(left), BATCH):
+            batch = {name: lines[name].entry.generation for name in left[start : start + BATCH]}
+            await self._store.run(decisions.retire(self._keys, batch))
+
     async def _entries(self, config: Config, jobs: Iterable[str | None]) -> list[ScheduleEntry]:
         """Return the schedules of some jobs, or of all of them (None)."""
         entries: list[ScheduleEntry] = []
@@ -233,10 +241,6 @@ class Scheduler(Service):
         self.turned()
         await asyncio.sleep(0)
         await self._decide()
-
-    def _jobs_of(self, schedules: Iterable[str]) -> set[str]:
-        lines = (self._timetable.line(name) for name in schedules)
-        return {line.entry.job.name for line in lines if line is not None}
 
     async def _introduce(
         self, entries: list[ScheduleEntry], known: dict[str, float]
@@ -343,4 +347,4 @@ class Scheduler(Service):
         if answer != "early":
             self._gone.add(name)
         if answer == "off":
-            log.warning("%s: is off in jobs.toml of another host, and on here", name)
+            log.warning("%s: is off in jobs.toml of another host, or not in it, and on here", name)

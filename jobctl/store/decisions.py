@@ -37,6 +37,12 @@ def introduce_schedules(
     )
 
 
+def retire(keys: Keys, generations: Mapping[str, str]) -> Call[int]:
+    """Take note that schedules (name → generation) have left jobs.toml; answers how many were known."""
+    flat = [part for pair in generations.items() for part in pair]
+    return Call((keys.prefix, *flat), int, script="retire")  # type: ignore[arg-type]  # a number
+
+
 def peek(keys: Keys, generations: Mapping[str, str]) -> Call[tuple[float | None, ...]]:
     """Read the last decided instant of schedules (name → digest of rule and zone).
 

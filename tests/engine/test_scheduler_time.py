@@ -237,7 +237,33 @@ def test_removed_schedule_decides_nothing_more(clockwork: Make):
     here.tick(NOON + 10 * MINUTE)
     here.reload(free(name="k"))
     here.tick(NOON + 20 * MINUTE)
-    assert here.story() == ["12:10 fire ok"]
+    assert [line.split()[1] for line in here.story()] == ["fire", "removed"]
+
+
+def test_schedule_that_comes_back_replays_nothing_and_counts_anew(clockwork: Make):
+    here = clockwork(free(missed=Missed.ALL, max_runs=9), free(name="k"))
+    here.decided(NOON)
+    here.tick(NOON + 10 * MINUTE)
+    here.reload(free(name="k"))
+    here.tick(NOON + 20 * MINUTE)
+    here.restart()
+    here.reload(free(missed=Missed.ALL, max_runs=9), free(name="k"))
+    here.tick(NOON + 3 * HOUR)
+    assert [line.split()[1] for line in here.story()] == ["fire", "removed", "changed"]
+    assert "fired" not in here.store.run(queries.schedule(here.keys, "j"))
+
+
+def test_schedule_that_is_removed_on_one_host_goes_on_where_it_is(clockwork: Make):
+    here = clockwork(free("* * * * * *"))
+    now = int(time.time()) - 10.0
+    here.decided(now)
+    here.tick(now + 1, "s1", "s2")
+    here.reload(free(name="k"), names=("s2",))
+    here.tick(now + 1, "s2")
+    here.tick(now + 2, "s1")
+    here.tick(now + 2, "s1")
+    kinds = [line.split()[1] for line in here.story()]
+    assert kinds == ["fire", "removed", "changed"]
 
 
 # Off in the file
