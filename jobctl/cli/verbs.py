@@ -340,6 +340,20 @@ VERBS = (
         ),
     ),
     Verb(
+        "export", "migration:export", panel="Jobs",
+        help="Write the jobs of jobs.toml for cron or systemd, the way back.\n\n"
+             "What the other has no word for is a warning and a comment.",
+        examples=("jobctl export crontab", "jobctl export systemd --output units"),
+        arguments=(Argument("target", help="crontab or systemd.", complete="crontab systemd"),),
+        options=(
+            Option("--system", help="crontab: with a user column; default: if a job names a user."),
+            Option("--user", help="crontab: without a user column."),
+            Option("--output", "-o", metavar="PATH", complete="file",
+                   help="Write this crontab, or units into this directory, instead of stdout."),
+            Option("--force", help="Replace files that are there."),
+        ),
+    ),
+    Verb(
         "daemon", "daemon:daemon", panel="Daemon",
         help="Schedule and run jobs, in the foreground, until stopped.\n\n"
              "Without redis in jobs.toml it starts and keeps its own private store. SIGTERM or Ctrl-C stops it in "

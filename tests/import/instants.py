@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -61,3 +64,18 @@ def merged(rules: Iterable[Any], count: int) -> list[datetime]:
         at = min(following)
         found.append(at)
     return found
+
+
+def by_systemd(expression: str, count: int = 25) -> list[datetime]:
+    """Return the instants after START that ``systemd-analyze`` prints."""
+    done = subprocess.run(
+        ["systemd-analyze", "calendar", f"--iterations={count}", f"--base-time={START:%F %T} UTC", expression],
+        capture_output=True, text=True, check=True, timeout=30,
+        env={"TZ": "UTC", "LC_ALL": "C", "PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    found = re.findall(
+        r"(?:Next elapse|Iter(?:ation|\.) #\d+|\(in UTC\)): \w+ (\S+ \S+) (\w+)", done.stdout
+    )
+    return [
+        datetime.fromisoformat(text).replace(tzinfo=UTC) for text, zone in found if zone == "UTC"
+    ]
