@@ -35,7 +35,7 @@ _jobctl() {
         return
     fi
     if [[ -z $verb ]]; then
-        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next schedule check init import daemon reload drain stop doctor keys demo completions --config --version --help'
+        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next schedule check init import export daemon reload drain stop doctor keys demo completions --config --version --help'
         return
     fi
     case $verb in
@@ -220,6 +220,15 @@ _jobctl() {
                 _jobctl_words '--system --user --anacron --owner --native --expand-run-parts --interpreter --output -o --force --config -c --json --quiet -q --help -h'
             else
                 _jobctl_words 'crontab systemd-timers celery-beat'
+            fi ;;
+        export)
+            case $prev in
+                --output|-o|--config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--system --user --output -o --force --config -c --json --quiet -q --help -h'
+            else
+                _jobctl_words 'crontab systemd'
             fi ;;
         daemon)
             case $prev in

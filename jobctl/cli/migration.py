@@ -66,11 +66,9 @@ def import_(  # noqa: PLR0913 (one per option)
             call.console.data(output)
         _sum_up(call, found)
     if found.lost:
-        lost = (
-            f"{counted(len(found.lost), 'entry')} of {', '.join(files)} could not be carried over"
-        )
+        lost = counted(len(found.lost), "job")
         call.console.report(
-            "config", f"{lost}; each stands as a comment at the end of what was written"
+            "config", f"{lost} could not be carried over; see the end of what was written"
         )
         return ExitCode.CONFIG
     return ExitCode.OK

@@ -205,10 +205,11 @@ def test_names_come_from_programs_and_are_distinct(crontab: Callable):
     assert list(done.jobs) == ["backup", "backup-2", "report", "thing"]
 
 
-def test_cron_starts_a_job_over_itself_and_ends_no_leftovers(crontab: Callable):
+def test_cron_starts_a_job_over_itself_repeats_nothing_and_ends_no_leftovers(crontab: Callable):
     job = crontab("0 1 * * * root a\n").job
     assert job["overlap"] == "allow"
     assert job["leftovers"] == "keep"
+    assert job["on_lost"] == "fail"
 
 
 def test_undecodable_bytes_lose_the_line_and_no_other(jobctl: Callable):

@@ -167,7 +167,7 @@ def test_a_timer_and_its_service_become_a_job(units: Callable):
             "catchup_window": "366d", "jitter": "10m", "user": "www-data", "group": "adm", "cwd": "/srv",
             "env": {"A": "1", "B": "two words"}, "env_file": ["/etc/default/x"],
             "command": ["/usr/bin/x", "--flag", "a b", "c"], "timeout": "1h30m", "stop_timeout": "20s",
-            "stop_signal": "INT", "nice": 5, "umask": "027", "success_codes": [0, 3, 75], "overlap": "skip",
+            "stop_signal": "INT", "nice": 5, "umask": "027", "success_codes": [0, 3, 75], "overlap": "skip", "on_lost": "fail",
         }
     }  # fmt: skip
 

@@ -204,6 +204,7 @@ class _Maker:
             keys["stdin"] = entry.stdin
         keys |= self._mail()
         keys["overlap"] = "skip" if "s" in entry.flags else "allow"
+        keys["on_lost"] = "fail"
         keys["leftovers"] = "keep"
         return keys
 

@@ -34,6 +34,7 @@ _NOT_TABLES = (
 _CRONTAB_PREAMBLE = [
     "Made by `jobctl import crontab`. Every job does what cron does with the line above it:",
     '  overlap = "allow"    cron starts a job although its last run goes on; "skip" leaves that start out',
+    '  on_lost = "fail"     cron starts nothing again after a crash of the host; "retry" does',
     '  leftovers = "keep"   cron does not end what a command leaves behind; "kill" does',
     '  mail_on = "output"   cron mails whatever a job prints; "failure" mails only when it fails',
     "  PATH                 cron's own where the table sets none; without it, /usr/local and sbin come first",
