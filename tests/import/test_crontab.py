@@ -118,6 +118,8 @@ def test_blanks_comments_and_tabs_are_as_in_cron(crontab: Callable):
         ("0 4 * * * root", "the command is missing"),
         ("61 * * * * root x", "minute: 61 is not between 0 and 59"),
         ("* * * * * * root x", "user: found '*', so there is one field too many"),
+        ("* 24/5 * * * root x", "hour: 24 is not between 0 and 23"),
+        ("0 0 1 13-3 * root x", "month: 13 is not between 1 and 12"),
         ("@Daily root x", "@Daily is no nickname"),
         ("*/0 * * * * root x", "minute: a step of 0"),
         ("0 0 L * * root x", "day-of-month: 'L' is not a number"),
