@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -31,14 +32,20 @@ def of_the_line(expression: str, zone: str, count: int) -> list[datetime]:
     found: list[datetime] = []
     while len(found) < count:
         if reference.day(day):
-            begin = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=15)
-            walls = walls_of(where, begin, begin + timedelta(hours=54), MINUTE)
+            begin, walls = around(day, where)
             instants = [
                 begin + at * MINUTE for at in reference.fires(walls) if walls[at].date() == day
             ]
             found += [instant for instant in instants if instant > START]
         day += DAY
     return found[:count]
+
+
+@cache
+def around(day: date, zone: ZoneInfo) -> tuple[datetime, list[datetime]]:
+    """Return the wall times of a day with some before and after, and when the first of them is."""
+    begin = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=15)
+    return begin, walls_of(zone, begin, begin + timedelta(hours=54), MINUTE)
 
 
 def of_the_job(job: dict[str, Any], zone: str, count: int, *, name: str = "") -> list[datetime]:
