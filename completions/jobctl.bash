@@ -189,7 +189,7 @@ _jobctl() {
                 --args-json|--config|-c) _jobctl_files; return ;;
             esac
             if [[ $cur == -* ]]; then
-                _jobctl_words '--number -n --until --once --force --from --to --max --dry-run --job --schedule --timezone --jitter --missed --queue --priority --expires --not-before --not-after --max-runs --args-json --config -c --json --quiet -q --help -h'
+                _jobctl_words '--number -n --until --once --all --force --from --to --max --dry-run --job --schedule --timezone --jitter --missed --queue --priority --expires --not-before --not-after --max-runs --args-json --config -c --json --quiet -q --help -h'
             else
                 _jobctl_words 'list show next enable disable trigger skip-to backfill add set rm'
             fi ;;

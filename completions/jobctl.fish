@@ -167,6 +167,7 @@ complete -c jobctl -n "__fish_seen_subcommand_from schedule" -a 'list show next 
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l number -s n -r -d 'show so many decisions, default 20; next so many instants, default 10'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l until -r -d 'disable switch it on again then 2h, or ISO 8601'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l once -d 'disable only for the next instant'
+complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l all -d 'enable, disable all schedules'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l force -d 'trigger, backfill let runs overlap with others of the job'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l from -r -d 'backfill from this instant on, ISO 8601'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l to -r -d 'backfill before this instant; default now'

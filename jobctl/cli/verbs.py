@@ -328,6 +328,7 @@ VERBS = (
             Option("--number", "-n", metavar="N", help="show: so many decisions, default 20; next: so many instants, default 10."),
             Option("--until", metavar="DURATION|TIME", help="disable: switch it on again then: 2h, or ISO 8601."),
             Option("--once", help="disable: only for the next instant."),
+            Option("--all", help="enable, disable: all schedules."),
             Option("--force", help="trigger, backfill: let runs overlap with others of the job."),
             Option("--from", metavar="TIME", help="backfill: from this instant on, ISO 8601."),
             Option("--to", metavar="TIME", help="backfill: before this instant; default: now."),
