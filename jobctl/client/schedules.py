@@ -55,12 +55,8 @@ def next_fires(
     most: int,
     after: datetime,
     job: str | None = None,
-    one_each: bool = False,
 ) -> list[Fire]:
-    """Return the next ``most`` instants of all jobs, or of one, in order.
-
-    With ``one_each`` only the next instant of each schedule.
-    """
+    """Return the next ``most`` instants of all jobs, or of one, in order."""
     if job is not None:
         session.job(job)
     firsts = (
@@ -70,8 +66,6 @@ def next_fires(
     )
     # What is among the next `most` comes from one of the `most` whose first instant is the nearest.
     nearest = heapq.nsmallest(most, firsts, key=lambda first: first[:2])
-    if one_each:
-        return [Fire(entry, at) for _, _, entry, at in nearest]
     streams = [_fires(entry, at) for _, _, entry, at in sorted(nearest, key=lambda one: one[1])]
     merged = heapq.merge(*streams, key=lambda fire: fire.start)
     return [fire for fire, _ in zip(merged, range(most), strict=False)]

@@ -11,31 +11,26 @@ import asyncio
 import gc
 import logging
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
+from jobctl.engine.tick_desk import TickDesk
 from jobctl.engine.timetable import Line, Timetable
 from jobctl.model.catchup import CORRECTION
-from jobctl.model.firing import queue_of, scheduled_run
-from jobctl.model.ids import derived_id
 from jobctl.model.rules import each_entry
 from jobctl.model.schedule import BootRule
 from jobctl.store import decisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
     from jobctl.clock import Clock
-    from jobctl.model.admission import NewRun
     from jobctl.model.config import Config
     from jobctl.model.rules import ScheduleEntry
     from jobctl.model.schedule import Due
     from jobctl.model.sealing import Ring, Seal
     from jobctl.store.aio import AsyncStore
-    from jobctl.store.calls import Call
     from jobctl.store.decisions import TickReply
     from jobctl.store.keys import Keys
 
@@ -95,22 +90,27 @@ class Scheduler(Service):
         super().__init__(store)
         self._store = store
         self._keys = keys
-        self._supervisor = supervisor
         self._host = host
         self._timezone = timezone
-        self._boot_id = boot_id
         self._peers = peers
         self._clock = clock
-        self._seal = seal
-        self._config: Config | None = None
+        self._desk = TickDesk(
+            keys, supervisor=supervisor, host=host, boot_id=boot_id, clock=clock, seal=seal
+        )
         self._overlay = Overlay(store, keys, ring=ring, timezone=timezone)
+        self._begun = False
+        """True once the schedules of the start are introduced."""
         self._stale = False
         """True when all schedules are to be introduced anew."""
+        self._touched: set[str] = set()
+        """Jobs whose live schedules have changed."""
         self._gone: set[str] = set()
         """Schedules that the store does not know any more."""
         self._timetable = Timetable(supervisor=supervisor)
-        self._latest = 0.0
-        """The latest that the clock has said."""
+        self._seen: tuple[float, float] | None = None
+        """What the clock said last, and how long the host was up then."""
+        self._believed = 0.0
+        """Where a clock that was set forward has arrived: what lies before is not made up for."""
 
     def configure(self, config: Config) -> None:
         """Take over a configuration; unchanged schedules go on where they are."""
@@ -128,7 +128,7 @@ class Scheduler(Service):
             return LOOK_AGAIN
         self.asked = False
         self._watch_clock()
-        if self._stale or self._overlay.stale or self._gone:
+        if self._stale or self._overlay.stale or self._gone or self._touched:
             self.asked = True
             await self._take_over()
         await self._decide()
@@ -138,13 +138,17 @@ class Scheduler(Service):
         return min(LOOK_AGAIN, max(0.0, first - self._clock.epoch()))
 
     def _watch_clock(self) -> None:
-        """Look at all schedules anew when the clock was set back so far that it is believed."""
-        now = self._clock.epoch()
-        if self._latest - now > CORRECTION:
-            log.warning("this host's clock was set back by %.0f s", self._latest - now)
-            self._timetable.rearrange(now=now, peers=self._peers())
-            self._latest = now
-        self._latest = max(self._latest, now)
+        """Believe a clock that was set by hours, as cron(8) does; a host that slept is no such case."""
+        wall, up = self._clock.epoch(), self._clock.boottime()
+        step = 0.0 if self._seen is None else wall - self._seen[0] - (up - self._seen[1])
+        self._seen = wall, up
+        if step > CORRECTION:
+            log.warning("this host's clock was set forward by %.0f s: nothing is made up for", step)
+            self._believed = wall
+        elif step < -CORRECTION:
+            log.warning("this host's clock was set back by %.0f s", -step)
+            self._believed = 0.0
+            self._timetable.rearrange(now=wall, peers=self._peers())
 
     async def _take_over(self) -> None:
         """Introduce what is new: everything after a reload, else only the schedules of some jobs."""
@@ -158,13 +162,20 @@ class Scheduler(Service):
 
     async def _bring_in(self, *, whole: bool) -> None:
         gone = set(self._gone)
-        config, touched = await self._overlay.read()
-        self._config = config
+        config, changed = await self._overlay.read()
+        self._desk.queues = config.queues
+        # Remembered until it is done: what fails on the way is begun again.
+        self._touched |= changed
+        touched = set(self._touched)
         some = touched | self._jobs_of(gone)
-        old = self._timetable.of_jobs(set(config.jobs) | touched if whole else some)
+        old = self._timetable.of_jobs(None if whole else some)
         entries = await self._entries(
             config, [None] if whole else [name for name in some if name in config.jobs]
         )
+        # What is not a schedule any more decides nothing while the others are introduced.
+        fresh = {entry.name: entry.generation for entry in entries if entry.active}
+        over = [name for name, line in old.items() if fresh.get(name) != line.entry.generation]
+        self._timetable.change(over, {}, now=self._clock.epoch(), peers=())
         lines: dict[str, Line] = {}
         asked = []
         for entry in entries:
@@ -184,13 +195,15 @@ class Scheduler(Service):
         lines |= await self._introduce(asked, known)
         for entry in entries:
             if isinstance(entry.rule, BootRule) and entry.active:
-                await self._fire_boot(entry)
+                await self._store.run(self._desk.boot(entry, late=self._begun))
         if whole:
             await self._begin_anew(lines)
+            self._begun = True
         else:
             now, peers = self._clock.epoch(), tuple(self._peers())
             self._timetable.change(old, lines, now=now, peers=peers)
         self._gone -= gone
+        self._touched -= touched
 
     async def _entries(self, config: Config, jobs: Iterable[str | None]) -> list[ScheduleEntry]:
         """Return the schedules of some jobs, or of all of them (None)."""
@@ -272,7 +285,7 @@ class Scheduler(Service):
         await self._look(batch)
         calls, owners = [], []
         for line in batch:
-            due, unlisted, upcoming = line.plan(now)
+            due, unlisted, upcoming = line.plan(now, believed=self._believed)
             if unlisted:
                 log.warning(
                     "%s: %d more instants were missed than are listed", line.entry.name, unlisted
@@ -281,7 +294,9 @@ class Scheduler(Service):
             for index, item in enumerate(due):
                 following = due[index + 1].instant if index + 1 < len(due) else upcoming
                 older = 0 if index else unlisted
-                calls.append(self._tick_call(line.entry, item, previous, following, now, older))
+                calls.append(
+                    self._desk.tick(line.entry, item, previous, following, now=now, unlisted=older)
+                )
                 owners.append((line, item))
                 previous = item.instant.timestamp()
         if calls:
@@ -309,58 +324,3 @@ class Scheduler(Service):
                 news[name, what] += 1
         for (name, what), count in news.items():
             log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
-
-    def _tick_call(
-        self,
-        entry: ScheduleEntry,
-        item: Due,
-        previous: float,
-        following: datetime | None,
-        now: float,
-        unlisted: int,
-    ) -> Call[TickReply]:
-        instant = item.instant.timestamp()
-        return decisions.tick(
-            self._keys,
-            schedule=entry.name,
-            generation=entry.generation,
-            previous=previous,
-            instant=instant,
-            following=None if following is None else following.timestamp(),
-            kind=item.kind,
-            who=self._host,
-            run=None if item.kind == "missed" else self._new_run(entry, instant, item.kind, now),
-            max_runs=entry.definition.max_runs,
-            unlisted=unlisted,
-            seal=self._seal,
-        )
-
-    def _new_run(self, entry: ScheduleEntry, instant: float, kind: str, now: float) -> NewRun:
-        assert self._config is not None  # noqa: S101 - tick returns before there is one
-        return scheduled_run(
-            entry,
-            namespace=self._keys.namespace,
-            instant=instant,
-            kind=kind,
-            now=now,
-            host=self._host,
-            queue=self._config.queues.get(queue_of(entry)),
-        )
-
-    async def _fire_boot(self, entry: ScheduleEntry) -> None:
-        token = self._boot_id if entry.rule.kind == "@reboot" else self._supervisor
-        now = self._clock.epoch()
-        run = self._new_run(entry, now, "fire", now)
-        run_id = derived_id(self._keys.namespace, entry.name, self._host, token)
-        run = replace(run, request=replace(run.request, id=run_id, scheduled_at=None))
-        await self._store.run(
-            decisions.boot(
-                self._keys,
-                schedule=entry.name,
-                host=self._host,
-                boot_id=token,
-                who=self._host,
-                run=run,
-                seal=self._seal,
-            )
-        )

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from jobctl.model.catchup import CORRECTION, plan_due
+from jobctl.model.catchup import CORRECTION, Due, plan_due
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
     from jobctl.model.rules import ScheduleEntry
-    from jobctl.model.schedule import Due
 
 TAKEOVER_LEAST, TAKEOVER_MOST = 0.3, 1.0
 """Seconds after an instant at which supervisors that are not first for a schedule ask."""
@@ -46,8 +45,13 @@ class Line:
             self.believed = now
         return self.last if self.believed is None else self.believed
 
-    def plan(self, now: float) -> tuple[tuple[Due, ...], int, datetime | None]:
-        """Return what is due, how many missed instants are only counted, and the next instant."""
+    def plan(
+        self, now: float, *, believed: float = 0.0
+    ) -> tuple[tuple[Due, ...], int, datetime | None]:
+        """Return what is due, how many missed instants are only counted, and the next instant.
+
+        A clock that was set forward to ``believed`` passed over what lies before: that is missed.
+        """
         entry = self.entry
         moment = datetime.fromtimestamp(now, UTC)
         last = datetime.fromtimestamp(self.since(now), UTC)
@@ -59,7 +63,15 @@ class Line:
             catchup_window=entry.job.catchup_window,
             catchup_max=entry.job.catchup_max,
         )
-        return plan.due, plan.unlisted, plan.upcoming
+        due = plan.due
+        if self.last < believed:
+            due = tuple(
+                Due(one.instant, "missed")
+                if one.kind == "catchup" and one.instant.timestamp() <= believed
+                else one
+                for one in due
+            )
+        return due, plan.unlisted, plan.upcoming
 
 
 def takeover_delay(schedule: str, *, supervisor: str, peers: Iterable[str]) -> float:
@@ -135,8 +147,10 @@ class Timetable:
         """Return what is known of a schedule."""
         return self._lines.get(name)
 
-    def of_jobs(self, jobs: Container[str]) -> dict[str, Line]:
-        """Return the schedules of some jobs, by name."""
+    def of_jobs(self, jobs: Container[str] | None) -> dict[str, Line]:
+        """Return the schedules of some jobs, or of all (None), by name."""
+        if jobs is None:
+            return dict(self._lines)
         return {name: line for name, line in self._lines.items() if line.entry.job.name in jobs}
 
     def put(self, line: Line, *, now: float, peers: Iterable[str], least: float = 0.0) -> None:

@@ -216,7 +216,7 @@ def _tuples(data: dict[str, object], kind: type) -> dict[str, object]:
     lists = [name for name, item in data.items() if isinstance(item, list)]
     for name in lists:
         if "tuple" in kind.__annotations__.get(name, ""):
-            data[name] = tuple(data[name])  # type: ignore[call-overload]
+            data[name] = tuple(data[name])  # type: ignore[arg-type]
     return data
 
 

@@ -108,11 +108,16 @@ def boot(
     boot_id: str,
     who: str,
     run: NewRun,
+    late: bool = False,
     seal: Seal | None = None,
 ) -> Call[Answer]:
-    """Fire an ``@reboot`` or ``@start`` schedule once for this host and boot."""
+    """Fire an ``@reboot`` or ``@start`` schedule once for this host and boot.
+
+    One that came ``late``, when that was over, waits for the next.
+    """
+    head = (keys.prefix, schedule, host, boot_id, who, "late" if late else "")
     return Call(
-        (keys.prefix, schedule, host, boot_id, who, *run_header(run), *run_body(run, seal)),
+        (*head, *run_header(run), *run_body(run, seal)),
         Answer.parse,
         script="boot",
     )

@@ -33,6 +33,7 @@ FIRST = {
     "moves": ["retention", "limits", "overlap", "claim", "foreign_keys"],
     "note": ["rescue"],
     "overlay": ["schedule_changes"],
+    "peek": ["schedule_changes"],
     "pool": ["rescue"],
     "register": ["rescue", "written_down"],
     "release": ["claim", "rescue"],
