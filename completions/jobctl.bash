@@ -35,7 +35,7 @@ _jobctl() {
         return
     fi
     if [[ -z $verb ]]; then
-        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next check init daemon reload drain stop doctor keys demo completions --config --version --help'
+        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next calendar check init daemon reload drain stop doctor keys demo completions --config --version --help'
         return
     fi
     case $verb in
@@ -179,6 +179,17 @@ _jobctl() {
                 _jobctl_words '--number -n --from --schedule --timezone --explain --config -c --json --quiet -q --help -h'
             else
                 _jobctl_ask jobs
+            fi ;;
+        calendar)
+            case $prev in
+                --days|--from|--timezone) return ;;
+                --job) _jobctl_ask jobs; return ;;
+                --config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--days --job --from --timezone --config -c --json --quiet -q --help -h'
+            else
+                :
             fi ;;
         check)
             case $prev in
