@@ -35,7 +35,7 @@ _jobctl() {
         return
     fi
     if [[ -z $verb ]]; then
-        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next calendar check init daemon reload drain stop doctor keys demo completions --config --version --help'
+        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next calendar schedule check init import daemon reload drain stop doctor keys demo completions --config --version --help'
         return
     fi
     case $verb in
@@ -191,6 +191,19 @@ _jobctl() {
             else
                 :
             fi ;;
+        schedule)
+            case $prev in
+                --number|-n|--until|--from|--to|--max|--schedule|--timezone|--jitter|--priority|--expires|--not-before|--not-after|--max-runs) return ;;
+                --job) _jobctl_ask jobs; return ;;
+                --missed) _jobctl_words 'skip once all'; return ;;
+                --queue) _jobctl_ask queues; return ;;
+                --args-json|--config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--number -n --until --once --force --from --to --max --dry-run --job --schedule --timezone --jitter --missed --queue --priority --expires --not-before --not-after --max-runs --args-json --config -c --json --quiet -q --help -h'
+            else
+                _jobctl_words 'list show next enable disable trigger skip-to backfill add set rm'
+            fi ;;
         check)
             case $prev in
                 --config|-c) _jobctl_files; return ;;
@@ -208,6 +221,16 @@ _jobctl() {
                 _jobctl_words '--force --config -c --json --quiet -q --help -h'
             else
                 :
+            fi ;;
+        import)
+            case $prev in
+                --owner) return ;;
+                --interpreter|--output|-o|--config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--system --user --anacron --owner --native --expand-run-parts --interpreter --output -o --force --config -c --json --quiet -q --help -h'
+            else
+                _jobctl_words 'crontab systemd-timers celery-beat'
             fi ;;
         daemon)
             case $prev in

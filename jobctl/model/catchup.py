@@ -13,8 +13,17 @@ from jobctl.model.frozen import Frozen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Protocol
 
-    from jobctl.model.schedule import Rule
+    class Instants(Protocol):
+        """A rule, or a schedule with its window."""
+
+        def next_after(self, after: datetime, *, anchor: datetime) -> datetime | None:
+            """Return the first instant strictly after ``after``."""
+
+        def count(self, after: datetime, until: datetime, *, anchor: datetime) -> int:
+            """Return how many instants lie in (after, until]."""
+
 
 TOLERANCE = 300.0
 """Seconds; a fire no later than this simply happens, a later one was missed."""
@@ -61,7 +70,7 @@ class Plan(Frozen):
 
 
 def plan_due(
-    rule: Rule,
+    rule: Instants,
     *,
     last: datetime,
     now: datetime,
@@ -83,13 +92,21 @@ def plan_due(
     """
     if (last - now).total_seconds() > CORRECTION:
         last = now
-    upcoming = rule.next_after(max(last, now), anchor=last)
-    if last >= now:
-        return Plan((), unlisted=0, upcoming=upcoming)
+    first = rule.next_after(last, anchor=last)
+    if first is None or first > now or last >= now:
+        return Plan((), unlisted=0, upcoming=first)
     # An instant exactly as old as the tolerance still fires.
     edge = max(last, now - timedelta(seconds=tolerance) - _TICK)
-    recent = _instants(rule, after=edge, until=now, anchor=last)
+    recent, upcoming = _instants(
+        rule,
+        first if first > edge else rule.next_after(edge, anchor=last),
+        until=now,
+        anchor=last,
+    )
     fires = [Due(at, "late" if (now - at).total_seconds() > grace else "fire") for at in recent]
+    if first > edge:
+        # As nearly always: nothing is overdue, and counting it would cost more than all the rest.
+        return Plan(tuple(fires), unlisted=0, upcoming=upcoming)
     older_until = fires[0].instant - _TICK if fires else now
     older, unlisted = _newest(
         rule, after=last, until=older_until, wanted=LISTED + max(catchup_max, 1), anchor=last
@@ -104,17 +121,19 @@ def plan_due(
     return Plan(tuple(due + fires), unlisted=unlisted, upcoming=upcoming)
 
 
-def _instants(rule: Rule, *, after: datetime, until: datetime, anchor: datetime) -> list[datetime]:
+def _instants(
+    rule: Instants, at: datetime | None, *, until: datetime, anchor: datetime
+) -> tuple[list[datetime], datetime | None]:
+    """Return the instants from ``at`` to ``until``, and the one after that."""
     found: list[datetime] = []
-    at = rule.next_after(after, anchor=anchor)
     while at is not None and at <= until:
         found.append(at)
         at = rule.next_after(at, anchor=anchor)
-    return found
+    return found, at
 
 
 def _newest(
-    rule: Rule, *, after: datetime, until: datetime, wanted: int, anchor: datetime
+    rule: Instants, *, after: datetime, until: datetime, wanted: int, anchor: datetime
 ) -> tuple[list[datetime], int]:
     """Return the newest ``wanted`` instants of (after, until], ascending, and how many more there are."""
     total = rule.count(after, until, anchor=anchor) if after < until else 0
@@ -122,11 +141,12 @@ def _newest(
         return [], 0
     if total > wanted:
         after = _start_of_newest(rule, after=after, until=until, wanted=wanted, anchor=anchor)
-    return _instants(rule, after=after, until=until, anchor=anchor), max(total - wanted, 0)
+    found, _ = _instants(rule, rule.next_after(after, anchor=anchor), until=until, anchor=anchor)
+    return found, max(total - wanted, 0)
 
 
 def _start_of_newest(
-    rule: Rule, *, after: datetime, until: datetime, wanted: int, anchor: datetime
+    rule: Instants, *, after: datetime, until: datetime, wanted: int, anchor: datetime
 ) -> datetime:
     """Return a moment after which exactly ``wanted`` instants follow until ``until``.
 

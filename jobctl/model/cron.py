@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from jobctl.model import cron_fields as grammar
 from jobctl.model.cron_days import MONTH_DAYS, least_days_apart, month_length, month_shapes
-from jobctl.model.cron_fields import CronError, FieldReader, FieldValues
+from jobctl.model.cron_fields import CronError, FieldValues, read_field
 from jobctl.model.frozen import Frozen
 from jobctl.model.zones import DAY, EPOCH, piece_at
 
@@ -109,12 +109,12 @@ class CronExpression(Frozen):
         words = _split(_expand(text))
         if len(words) == _FIVE:
             words.insert(0, (words[0][0], "0"))
-        readers = [
-            FieldReader(field, word, column=column, hash_key=hash_key)
+        read = [
+            read_field(field, word, column=column, hash_key=hash_key)
             for field, (column, word) in zip(_FIELDS, words, strict=True)
         ]
-        fields = tuple(reader.read() for reader in readers)
-        warnings = [warning for reader in readers for warning in reader.warnings]
+        fields = tuple(values for values, _ in read)
+        warnings = [warning for _, said in read for warning in said]
         warnings += _either_day_warning(fields[3], fields[5])
         expression = cls(text.strip(), fields, warnings=tuple(warnings))
         if not expression._can_match():

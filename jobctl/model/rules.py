@@ -16,9 +16,14 @@ from jobctl.model.job import Missed
 from jobctl.model.schedule import jitter_offset, parse_rule
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jobctl.model.config import Config
     from jobctl.model.job import JobDef, ScheduleDef
     from jobctl.model.schedule import Rule
+
+OFF = "!off"
+"""Ends the generation of a schedule that is switched off in jobs.toml, see ``store/lua/schedule.lua``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,8 @@ class ScheduleEntry:
     rule: Rule
     timezone: str
     generation: str
-    """Digest of rule and zone: when it changes, the schedule starts anew."""
+    """Digest of rule and zone, with ``!off`` while it is switched off: when it changes, the schedule
+    starts anew, so that nothing is made up for which lies before."""
     jitter: float
     """Seconds added to every instant on this host."""
     missed: Missed
@@ -53,6 +59,14 @@ class ScheduleEntry:
             return None
         return found
 
+    def count(self, after: datetime, until: datetime, *, anchor: datetime) -> int:
+        """Return how many instants of (after, until] lie within the schedule's window."""
+        if self.not_before is not None and after.timestamp() < self.not_before:
+            after = datetime.fromtimestamp(self.not_before - 0.001, after.tzinfo)
+        if self.not_after is not None and until.timestamp() > self.not_after:
+            until = datetime.fromtimestamp(self.not_after, until.tzinfo)
+        return self.rule.count(after, until, anchor=anchor) if after < until else 0
+
 
 def schedule_entries(
     config: Config, *, host: str, timezone: str, job: str | None = None
@@ -61,13 +75,18 @@ def schedule_entries(
 
     Raises ``ScheduleError`` only for a configuration that was never checked.
     """
+    return list(each_entry(config, host=host, timezone=timezone, job=job))
+
+
+def each_entry(
+    config: Config, *, host: str, timezone: str, job: str | None = None
+) -> Iterator[ScheduleEntry]:
+    """Yield what :func:`schedule_entries` returns, for who has others to give a turn meanwhile."""
     jobs = config.jobs.values() if job is None else [config.jobs[job]]
     shared = config.settings.redis is not None
-    return [
-        _entry(config, item, definition, host=host, timezone=timezone, shared=shared)
-        for item in jobs
-        for definition in item.schedules
-    ]
+    for item in jobs:
+        for definition in item.schedules:
+            yield _entry(config, item, definition, host=host, timezone=timezone, shared=shared)
 
 
 def _entry(
@@ -88,7 +107,7 @@ def _entry(
         definition=definition,
         rule=rule,
         timezone=zone,
-        generation=digest,
+        generation=digest if job.enabled and definition.enabled else digest + OFF,
         jitter=jitter_offset(spread, key=f"{definition.name}@{host}") if spread else 0.0,
         missed=missed,
         not_before=_epoch(definition.not_before),

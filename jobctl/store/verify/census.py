@@ -32,10 +32,10 @@ FAMILIES = {
     "sups": "set", "b": "list", "mb": "list", "lim": "hash", "c": "set", "pk": "list",
     "rl": "string", "u": "string", "live": "set", "s": "hash", "sh": "list", "h": "list",
     "hf": "list", "l": "stream", "bad": "list", "schema": "string", "latest": "hash", "n": "hash",
-    "aside": ANY,
+    "ls": "hash", "lsv": "string", "aside": ANY,
 }  # fmt: skip
 """Type of every key, by the first word of its name; see :mod:`jobctl.store.keys`."""
-ALONE = frozenset({"due", "sups", "lim", "bad", "schema", "latest", "n"})
+ALONE = frozenset({"due", "sups", "lim", "bad", "schema", "latest", "n", "ls", "lsv"})
 """Names that stand for themselves; all others are followed by a colon and a name."""
 
 RUN_FIELDS = (
