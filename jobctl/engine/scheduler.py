@@ -8,6 +8,7 @@ at once, the others a moment later, and find the instant decided.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ LOOK_AGAIN = 60.0
 BATCH = 100
 TURN = 100
 """Schedules that are worked out before other duties get their turn."""
+MANY = 10_000
+"""So many schedules live long and are not to be looked through for garbage again and again."""
 ASK_AGAIN = 0.05
 """Seconds before an instant that could not be decided is tried again."""
 
@@ -235,6 +238,9 @@ class Scheduler(Service):
             self._timetable.add(line, now=now, peers=peers)
             if number % TURN == 0:
                 await self._give_turn()
+        if len(lines) >= MANY:
+            gc.collect()
+            gc.freeze()
 
     async def _give_turn(self) -> None:
         """Let other duties run while many schedules are introduced, and decide what is due."""
