@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from jobctl.engine.aside import Aside
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
-from jobctl.engine.tick_desk import TickDesk
+from jobctl.engine.tick_desk import NEWS, UNDECIDED, TickDesk, decided
 from jobctl.engine.timetable import Line, Timetable
 from jobctl.errors import JobctlError
 from jobctl.model.catchup import CORRECTION
@@ -48,24 +48,6 @@ MANY = 10_000
 """So many schedules live long and are not to be looked through for garbage again and again."""
 ASK_AGAIN = 0.05
 """Seconds before an instant that could not be decided is tried again."""
-
-NEWS = {
-    "missed": "were missed (missed = skip, or beyond catchup_window and catchup_max)",
-    "skip": "were skipped: an earlier run has not ended (overlap = skip)",
-    "full": "were not accepted: the queue is full",
-    "unique": "were not accepted: a run with the same unique key has not ended",
-}
-UNDECIDED = ("early", "gone", "off")
-"""Answers: the store's clock is behind; the schedule was removed or forgotten; a host where it is
-switched off has introduced it."""
-
-
-def _decided(item: Due, reply: TickReply) -> float:
-    """Return the last decided instant after an answer."""
-    if reply.answer.kind == "moved" and reply.last is not None:
-        return reply.last
-    # Also when another generation is in force: then this instant is not ours to decide.
-    return item.instant.timestamp()
 
 
 class Scheduler(Service):
@@ -201,6 +183,7 @@ class Scheduler(Service):
                 lines[entry.name] = Line(entry, line.last)
         known = {name: old[name].last for name in gone if name in old}
         lines |= await self._introduce(asked, known)
+        self._aside.forget(lines)
         for entry in entries:
             if isinstance(entry.rule, BootRule) and entry.active:
                 await self._store.run(self._desk.boot(entry, late=self._begun))
@@ -341,7 +324,7 @@ class Scheduler(Service):
                 self._undecided(name, reply.answer.kind)
             else:
                 self._aside.worked(name)
-                line.last = _decided(item, reply)
+                line.last = decided(item, reply)
                 news[name, "missed" if item.kind == "missed" else reply.answer.kind] += 1
         for (name, what), count in news.items():
             if what in NEWS:
