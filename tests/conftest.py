@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jobctl.store.binary import find_binary
 from jobctl.store.blocking import BlockingStore
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 
 WORKERS_MOST = 16
+# How quickly a busy machine makes examples says nothing about what is tested.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def pytest_xdist_auto_num_workers() -> int:
