@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def introduce_schedules(
     keys: Keys, generations: Mapping[str, str], *, known: Mapping[str, float] | None = None
-) -> Call[tuple[float, ...]]:
+) -> Call[tuple[float | None, ...]]:
     """Introduce schedules (name → digest of rule and zone); answers each one's last decided instant.
 
-    ``known`` has last decided instants, for a store that has forgotten the schedule.
+    None where a key of another type is in its place. ``known`` has last decided instants, for a store that has forgotten the schedule.
     """
     lasts = known or {}
     flat = [
@@ -32,9 +32,15 @@ def introduce_schedules(
     ]
     return Call(
         (keys.prefix, *flat),
-        lambda reply: tuple(float(item) / 1000 for item in items_of(reply)),
+        lambda reply: tuple(float(item) / 1000 if item else None for item in items_of(reply)),
         script="schedule",
     )
+
+
+def retire(keys: Keys, generations: Mapping[str, str]) -> Call[int]:
+    """Take note that schedules (name → generation) have left jobs.toml; answers how many were known."""
+    flat = [part for pair in generations.items() for part in pair]
+    return Call((keys.prefix, *flat), int, script="retire")  # type: ignore[arg-type]  # a number
 
 
 def peek(keys: Keys, generations: Mapping[str, str]) -> Call[tuple[float | None, ...]]:

@@ -36,6 +36,7 @@ FIRST = {
     "peek": ["schedule_changes"],
     "pool": ["rescue"],
     "register": ["rescue", "written_down"],
+    "retire": ["schedule_changes"],
     "release": ["claim", "rescue"],
     "repair": ["repair"],
     "rescue": ["rescue", "written_down", "lost_data"],
