@@ -13,6 +13,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from jobctl.engine.lags import Lags
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
 from jobctl.engine.tick_desk import TickDesk
@@ -53,6 +54,10 @@ NEWS = {
     "full": "were not accepted: the queue is full",
     "unique": "were not accepted: a run with the same unique key has not ended",
 }
+
+
+IN_TIME = ("fire", "late")
+NOT_OURS = ("moved", "foreign")
 
 
 def _decided(item: Due, reply: TickReply) -> float:
@@ -107,6 +112,7 @@ class Scheduler(Service):
         self._gone: set[str] = set()
         """Schedules that the store does not know any more."""
         self._timetable = Timetable(supervisor=supervisor)
+        self._lags = Lags()
         self._seen: tuple[float, float] | None = None
         """What the clock said last, and how long the host was up then."""
         self._believed = 0.0
@@ -117,6 +123,11 @@ class Scheduler(Service):
         self._overlay.configure(config)
         self._stale = True
         self.wake()
+
+    def facts(self) -> dict[str, object]:
+        """Return what the store is told: schedules known, and how late their instants are decided."""
+        lag = self._lags.facts(self._clock.epoch())
+        return {"known": len(self._timetable)} | ({"lag": lag} if lag else {})
 
     def note_live(self, version: int) -> None:
         """Take note of how often the schedules kept in the store were changed."""
@@ -318,6 +329,8 @@ class Scheduler(Service):
                 if answer == "gone":
                     self._gone.add(name)
                 continue
+            if item.kind in IN_TIME and answer not in NOT_OURS:
+                self._lags.note(item.instant.timestamp(), now=self._clock.epoch())
             line.last = _decided(item, reply)
             what = "missed" if item.kind == "missed" else answer
             if what in NEWS:
