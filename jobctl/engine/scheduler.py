@@ -322,12 +322,15 @@ class Scheduler(Service):
             name, answer = line.entry.name, reply.answer.kind
             if name in waiting:
                 continue
-            if answer in ("early", "gone"):
-                # The store's clock is behind, or the schedule was removed or forgotten: this
-                # instant, and what follows it, is asked again if it still is one.
+            if answer in ("early", "gone", "off"):
+                # The store's clock is behind, or the schedule was removed, forgotten, or introduced
+                # by a host where it is off: this instant, and what follows it, is asked again if
+                # it still is one.
                 waiting.add(name)
-                if answer == "gone":
+                if answer != "early":
                     self._gone.add(name)
+                if answer == "off":
+                    log.warning("%s: is off in jobs.toml of another host, and on here", name)
                 continue
             if item.kind in IN_TIME and answer not in NOT_OURS:
                 self._lags.note(item.instant.timestamp(), now=self._clock.epoch())
