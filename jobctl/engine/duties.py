@@ -61,7 +61,7 @@ class Duties:
             store,
             keys,
             supervisor=supervisor,
-            load=fleet.load,
+            load=self._load,
             owners=fleet.owners,
             on_message=on_message,
             on_answer=self._on_answer,
@@ -96,6 +96,12 @@ class Duties:
                 ring=lambda: signing.ring,
             )
             self._services.append(self._scheduler)
+
+    def _load(self) -> dict[str, object]:
+        """Return what pools do and how schedules go, for the heartbeat."""
+        if self._scheduler is None:
+            return self._fleet.load()
+        return self._fleet.load() | {"schedules": self._scheduler.facts()}
 
     def configure(self, config: Config) -> None:
         """Use a configuration from now on."""

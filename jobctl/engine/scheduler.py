@@ -14,6 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from jobctl.engine.aside import Aside
+from jobctl.engine.lags import Lags
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
 from jobctl.engine.tick_desk import TickDesk
@@ -58,6 +59,10 @@ NEWS = {
 UNDECIDED = ("early", "gone", "off")
 """Answers: the store's clock is behind; the schedule was removed or forgotten; a host where it is
 switched off has introduced it."""
+
+
+IN_TIME = ("fire", "late")
+NOT_OURS = ("moved", "foreign")
 
 
 def _decided(item: Due, reply: TickReply) -> float:
@@ -113,6 +118,7 @@ class Scheduler(Service):
         self._gone: set[str] = set()
         """Schedules that the store does not know any more."""
         self._timetable = Timetable(supervisor=supervisor)
+        self._lags = Lags()
         self._seen: tuple[float, float] | None = None
         """What the clock said last, and how long the host was up then."""
         self._believed = 0.0
@@ -123,6 +129,11 @@ class Scheduler(Service):
         self._overlay.configure(config)
         self._stale = True
         self.wake()
+
+    def facts(self) -> dict[str, object]:
+        """Return what the store is told: schedules known, and how late their instants are decided."""
+        lag = self._lags.facts(self._clock.epoch())
+        return {"known": len(self._timetable)} | ({"lag": lag} if lag else {})
 
     def note_live(self, version: int) -> None:
         """Take note of how often the schedules kept in the store were changed."""
@@ -341,6 +352,8 @@ class Scheduler(Service):
                 self._undecided(name, reply.answer.kind)
             else:
                 self._aside.worked(name)
+                if item.kind in IN_TIME and reply.answer.kind not in NOT_OURS:
+                    self._lags.note(item.instant.timestamp(), now=self._clock.epoch())
                 line.last = _decided(item, reply)
                 news[name, "missed" if item.kind == "missed" else reply.answer.kind] += 1
         for (name, what), count in news.items():
