@@ -1,6 +1,6 @@
 # fish completion for jobctl; made by `jobctl completions fish`.
 complete -c jobctl -f
-set -l verbs submit exec run status inspect list logs result wait revoke retry progress jobs next schedule check init import export daemon reload drain stop doctor keys demo completions
+set -l verbs submit exec run status inspect list logs result wait revoke retry progress jobs next calendar schedule check init import export daemon reload drain stop doctor keys demo completions
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -s c -l config -r -F -d 'Use this jobs.toml'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -l version -d 'Show the version and exit'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a submit -d 'Ask for a run of a job; its id is printed alone on stdout'
@@ -17,6 +17,7 @@ complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a retry -d 'Subm
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a progress -d 'Inside a job tell how far it is'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a jobs -d 'The jobs of jobs.toml schedule, next and last run'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a next -d 'When jobs run next, or what an expression means'
+complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a calendar -d 'Draw when runs start, minute by minute, so that crowds at full hours are seen'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a schedule -d 'How schedules stand, what became of their instants, and orders to them'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a check -d 'Check jobs.toml all its problems at once, or what will run'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a init -d 'Write a first jobs.toml into this directory'
@@ -163,10 +164,19 @@ complete -c jobctl -n "__fish_seen_subcommand_from next" -l config -s c -r -F -d
 complete -c jobctl -n "__fish_seen_subcommand_from next" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
 complete -c jobctl -n "__fish_seen_subcommand_from next" -l quiet -s q -d 'No talk on stderr, only errors'
 complete -c jobctl -n "__fish_seen_subcommand_from next" -l help -s h -d 'Show help and exit'
+complete -c jobctl -n "__fish_seen_subcommand_from calendar" -l days -r -d 'So many days, added up by the hour of the day; default 1'
+complete -c jobctl -n "__fish_seen_subcommand_from calendar" -l job -r -a '(jobctl __complete jobs (commandline -ct) 2>/dev/null)' -d 'Only this job; repeatable'
+complete -c jobctl -n "__fish_seen_subcommand_from calendar" -l from -r -d 'From the hour of this instant on, ISO 8601; default now'
+complete -c jobctl -n "__fish_seen_subcommand_from calendar" -l timezone -r -d 'The zone of the drawing and of times without an offset'
+complete -c jobctl -n "__fish_seen_subcommand_from calendar" -l config -s c -r -F -d 'Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)'
+complete -c jobctl -n "__fish_seen_subcommand_from calendar" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
+complete -c jobctl -n "__fish_seen_subcommand_from calendar" -l quiet -s q -d 'No talk on stderr, only errors'
+complete -c jobctl -n "__fish_seen_subcommand_from calendar" -l help -s h -d 'Show help and exit'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -a 'list show next enable disable trigger skip-to backfill add set rm'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l number -s n -r -d 'show so many decisions, default 20; next so many instants, default 10'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l until -r -d 'disable switch it on again then 2h, or ISO 8601'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l once -d 'disable only for the next instant'
+complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l all -d 'enable, disable all schedules'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l force -d 'trigger, backfill let runs overlap with others of the job'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l from -r -d 'backfill from this instant on, ISO 8601'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l to -r -d 'backfill before this instant; default now'
