@@ -1,6 +1,6 @@
 # fish completion for jobctl; made by `jobctl completions fish`.
 complete -c jobctl -f
-set -l verbs submit exec run status inspect list logs result wait revoke retry progress jobs next calendar schedule check init import daemon reload drain stop doctor keys demo completions
+set -l verbs submit exec run status inspect list logs result wait revoke retry progress jobs next calendar schedule check init import export daemon reload drain stop doctor keys demo completions
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -s c -l config -r -F -d 'Use this jobs.toml'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -l version -d 'Show the version and exit'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a submit -d 'Ask for a run of a job; its id is printed alone on stdout'
@@ -22,6 +22,7 @@ complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a schedule -d 'H
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a check -d 'Check jobs.toml all its problems at once, or what will run'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a init -d 'Write a first jobs.toml into this directory'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a import -d 'Write the jobs of cron, systemd timers or celery beat as a jobs.toml'
+complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a export -d 'Write the jobs of jobs.toml for cron or systemd, the way back'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a daemon -d 'Schedule and run jobs, in the foreground, until stopped'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'Make the running supervisors read jobs.toml again'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a drain -d 'Make the supervisors finish what runs, however long it takes, and end'
@@ -175,6 +176,7 @@ complete -c jobctl -n "__fish_seen_subcommand_from schedule" -a 'list show next 
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l number -s n -r -d 'show so many decisions, default 20; next so many instants, default 10'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l until -r -d 'disable switch it on again then 2h, or ISO 8601'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l once -d 'disable only for the next instant'
+complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l all -d 'enable, disable all schedules'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l force -d 'trigger, backfill let runs overlap with others of the job'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l from -r -d 'backfill from this instant on, ISO 8601'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l to -r -d 'backfill before this instant; default now'
@@ -220,6 +222,15 @@ complete -c jobctl -n "__fish_seen_subcommand_from import" -l config -s c -r -F 
 complete -c jobctl -n "__fish_seen_subcommand_from import" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
 complete -c jobctl -n "__fish_seen_subcommand_from import" -l quiet -s q -d 'No talk on stderr, only errors'
 complete -c jobctl -n "__fish_seen_subcommand_from import" -l help -s h -d 'Show help and exit'
+complete -c jobctl -n "__fish_seen_subcommand_from export" -a 'crontab systemd'
+complete -c jobctl -n "__fish_seen_subcommand_from export" -l system -d 'crontab with a user column; default if a job names a user'
+complete -c jobctl -n "__fish_seen_subcommand_from export" -l user -d 'crontab without a user column'
+complete -c jobctl -n "__fish_seen_subcommand_from export" -l output -s o -r -F -d 'Write this crontab, or units into this directory, instead of stdout'
+complete -c jobctl -n "__fish_seen_subcommand_from export" -l force -d 'Replace files that are there'
+complete -c jobctl -n "__fish_seen_subcommand_from export" -l config -s c -r -F -d 'Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)'
+complete -c jobctl -n "__fish_seen_subcommand_from export" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
+complete -c jobctl -n "__fish_seen_subcommand_from export" -l quiet -s q -d 'No talk on stderr, only errors'
+complete -c jobctl -n "__fish_seen_subcommand_from export" -l help -s h -d 'Show help and exit'
 complete -c jobctl -n "__fish_seen_subcommand_from daemon" -l burst -d 'Run what there is to run, then stop'
 complete -c jobctl -n "__fish_seen_subcommand_from daemon" -l no-scheduler -d 'Leave the schedules to other supervisors'
 complete -c jobctl -n "__fish_seen_subcommand_from daemon" -l log-level -r -a 'debug info warning error' -d 'debug, info, warning or error; default JOBCTL_LOG_LEVEL, else info'
