@@ -19,6 +19,7 @@ from jobctl.client.open import shown
 from jobctl.client.references import fetch
 from jobctl.client.schedules import next_fires
 from jobctl.client.views import job_view, loads, run_view, visible_arguments
+from jobctl.client.zone_data import zone_data
 from jobctl.errors import ExitCode, NotFoundError, UnreachableError
 from jobctl.model.units import format_size
 from jobctl.store import queries
@@ -72,6 +73,7 @@ def _inspect_job(call: Invocation, job: JobDef) -> int:
                 "job": job_view(job),
                 "run": None if run is None else run_view(run, job),
                 "next": [fire.start.isoformat(timespec="seconds") for fire in fires],
+                "zone_data": zone_data() if job.schedules else None,
             }
         )
         return code
@@ -80,6 +82,8 @@ def _inspect_job(call: Invocation, job: JobDef) -> int:
         console.data(_styled(name, text))
     for index, fire in enumerate(fires):
         console.data(_field("" if index else "next", f"{full_time(fire.start)} {fire.zone.key}"))
+    if fires:
+        console.data(_field("", f"by {zone_data()}"))
     if code != ExitCode.OK:
         return code
     console.data("")

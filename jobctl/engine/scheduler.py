@@ -22,7 +22,7 @@ from jobctl.engine.timetable import Line, Timetable
 from jobctl.errors import JobctlError
 from jobctl.model.catchup import CORRECTION
 from jobctl.model.rules import each_entry
-from jobctl.model.schedule import BootRule
+from jobctl.model.schedule import BootRule, forget_zones
 from jobctl.store import decisions
 from jobctl.store.failures import StoreError
 
@@ -125,7 +125,11 @@ class Scheduler(Service):
         """Where a clock that was set forward has arrived: what lies before is not made up for."""
 
     def configure(self, config: Config) -> None:
-        """Take over a configuration; unchanged schedules go on where they are."""
+        """Take over a configuration; unchanged schedules go on where they are.
+
+        Zone data is read anew, which may have been updated since the start.
+        """
+        forget_zones()
         self._overlay.configure(config)
         self._stale = True
         self.wake()
