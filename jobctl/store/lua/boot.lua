@@ -4,7 +4,7 @@
 -- Fires @reboot and @start schedules once per host and boot id (or start).
 --
 -- KEYS[1]  prefix
--- ARGV     schedule, host, boot id, who, then the ten fields of GROUP and the five of a run
+-- ARGV     schedule, host, boot id, who, then the eleven fields of GROUP and the five of a run
 -- Returns  the answer of admit, or "moved" when this boot was seen before
 local key = P .. 's:' .. ARGV[1]
 local field = 'boot:' .. ARGV[2]

@@ -43,6 +43,7 @@ local function settle(id, epoch, letter, reason, delay, fields)
   if letter == 'd' then
     fields[#fields + 1], fields[#fields + 2] = 'rs', reason
     retry(r, delay, fields)
+    if r.nt then tell(tell_retry, r, fields) end
   else
     if reason == 'bad_payload' then set_aside(id) end
     finish(r, letter, reason, fields)

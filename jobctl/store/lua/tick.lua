@@ -6,7 +6,7 @@
 -- KEYS[1]  prefix
 -- ARGV     schedule, generation, previous instant ms, this instant ms, next instant ms or "",
 --          kind (fire, late, catchup, missed), who, max runs or "", and for all kinds but missed:
---          the ten fields of GROUP and the five of a run
+--          the eleven fields of GROUP and the five of a run
 -- Returns  {answer, last}: ok, skip …, dup …, unique …, full, missed; or moved (another
 --          supervisor decided it), foreign (another generation of the schedule is in force), early (the store's clock is behind), spent (max runs reached)
 local EARLY = 250
