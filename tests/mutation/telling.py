@@ -37,7 +37,7 @@ NOTICES = [
     Mutant("notices", "a started run is not late", "if setting(r, 'l') then call('ZREM', P .. 'due', '?' .. r.id) end\nend\n\nlocal function tell_retry", "end\n\nlocal function tell_retry"),
     Mutant("notices", "another attempt is told", "if wanted(r, 'd') then post", "if false then post"),
     Mutant("notices", "nothing was held back", "if quiet == 0 or not v[2] then return end", ""),
-    Mutant("notices", "the dead hand their notices on", "if type(redis.pcall('LMOVE', from, P .. 'out', 'LEFT', 'RIGHT')) ~= 'string' then break end", "break"),
+    Mutant("notices", "the dead hand their notices on", "if type(redis.pcall('LMOVE', from, P .. 'out', 'LEFT', 'RIGHT')) ~= 'string' then break end", "if true then break end"),
     Mutant("notices", "handing on is bounded", "while moved < most do", "while true do"),
     Mutant("notices", "handing on rings", "if moved > 0 then ring('@out') end", ""),
     Mutant("notices", "what is left is told", "return call('LLEN', from)\n", "return 0\n"),

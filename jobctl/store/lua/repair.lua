@@ -275,8 +275,8 @@ function MEND.mailbox(sid)
 end
 
 function MEND.outbox(sid)
-  if call('EXISTS', P .. 'sup:' .. sid) == 1 or call('SISMEMBER', P .. 'sups', sid) == 1 then return '' end
-  if call('EXISTS', P .. 'out:' .. sid) == 0 then return '' end
+  local known = call('EXISTS', P .. 'sup:' .. sid) + call('SISMEMBER', P .. 'sups', sid)
+  if known > 0 or call('EXISTS', P .. 'out:' .. sid) == 0 then return '' end
   give_notices(sid, LONG)
   return 'gave them to whoever delivers them'
 end
