@@ -42,7 +42,7 @@ def _env_entry(name: str, value: object) -> str:
             code="name",
             remedy="names hold neither '=' nor NUL",
         ).within(name)
-    if name in _RESERVED or name.startswith("JOBCTL_ARG_"):
+    if name in _RESERVED or name.startswith(("JOBCTL_ARG_", "JOBCTL_PARENT_")):
         raise Wrong(
             "would hide what jobctl tells the job", code="name", remedy="take another name"
         ).within(name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine.forwarder import Forwarder
 from jobctl.engine.heart import Doorman, Heartbeat
+from jobctl.engine.postman import Postman
 from jobctl.engine.rescuer import Promoter, Rescuer
 from jobctl.engine.retention import Retention
 from jobctl.engine.scheduler import Scheduler
@@ -72,6 +73,16 @@ class Duties:
         rescuer = Rescuer(store, keys, supervisor=supervisor, clock=clock)
         doorman = Doorman(ears, keys, supervisor=supervisor, on_bell=self._on_bell)
         self._retention = Retention(state_dir, clock=clock)
+        self._postman = Postman(
+            store,
+            keys,
+            supervisor=supervisor,
+            host=host,
+            timezone=timezone,
+            state_dir=state_dir,
+            seal=signing.seal,
+            clock=clock,
+        )
         self._scheduler: Scheduler | None = None
         # The heartbeat first, for without it everything else is refused.
         self._services: list[Service] = [
@@ -81,6 +92,7 @@ class Duties:
             doorman,
             Forwarder(store, keys, state_dir=str(state_dir), seal=signing.seal, clock=clock),
             self._retention,
+            self._postman,
         ]
         if scheduling:
             self._scheduler = Scheduler(
@@ -99,6 +111,7 @@ class Duties:
     def configure(self, config: Config) -> None:
         """Use a configuration from now on."""
         self._retention.configure(config)
+        self._postman.configure(config)
         if self._scheduler is not None:
             self._scheduler.configure(config)
 
@@ -116,6 +129,15 @@ class Duties:
         if self._scheduler is not None:
             self._watchdog.forget(self._scheduler.name)
             await self._scheduler.stop()
+
+    @property
+    def children(self) -> set[int]:
+        """Processes that duties started and wait for."""
+        return self._postman.children
+
+    async def finish_notices(self) -> None:
+        """Tell what can be told at once."""
+        await self._postman.finish()
 
     async def hand_over(self) -> None:
         """End all of them, for a successor under the same id."""
@@ -137,5 +159,7 @@ class Duties:
     def _on_bell(self, which: str) -> None:
         if which == "mailbox":
             self._heart.wake()
+        elif which == "notices":
+            self._postman.wake()
         else:
             self._promoter.wake()

@@ -31,6 +31,8 @@ FIRST = {
     "lines": ["order", "limits", "claim", "foreign_keys"],
     "moves": ["retention", "limits", "overlap", "claim", "foreign_keys"],
     "note": ["rescue"],
+    "notices": ["notices"],
+    "outbox": ["notices"],
     "pool": ["rescue"],
     "register": ["rescue", "written_down"],
     "release": ["claim", "rescue"],
@@ -47,7 +49,7 @@ FIRST = {
 TESTS = (
     "submit", "overlap", "rescue", "schedules", "retention", "lost_data", "batches", "order",
     "foreign_limits", "claim", "guards", "guards_of_moves", "guards_of_owners", "written_down", "foreign_keys", "malformed", "edges", "limits",
-    "repair",
+    "notices", "repair",
 )  # fmt: skip
 """All tests of what the scripts do, quick ones first."""
 GUARDS = ("guards", "guards_of_moves", "guards_of_owners", "written_down")

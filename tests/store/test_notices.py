@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from store_world import World
-
 from jobctl.model.notices import parse_notice
-from jobctl.store import membership, outbox
+from jobctl.store import membership, outbox, transitions
 from jobctl.store.transitions import Settlement
+from jobctl.store.verify import audit
+from jobctl.store.verify.repair import repair
 
 if TYPE_CHECKING:
+    from store_world import World
+
     from jobctl.model.notices import Notice
 
 A, B = "h1~a", "h2~b"
@@ -322,9 +324,6 @@ def test_outbox_of_another_type_keeps_no_run_from_ending(world: World) -> None:
 
 
 def test_outbox_of_a_supervisor_that_nobody_knows_is_found_and_mended(world: World) -> None:
-    from jobctl.store.verify import audit
-    from jobctl.store.verify.repair import repair
-
     world.raw("RPUSH", world.keys.outbox("nobody~x"), '{"no":1}')
     (finding,) = audit(world.store, world.keys, pause=0).findings
     assert "nobody~x" in finding.what
@@ -336,8 +335,6 @@ def test_outbox_of_a_supervisor_that_nobody_knows_is_found_and_mended(world: Wor
 def test_batch_of_settlements_tells_all_of_them(world: World) -> None:
     ids = [world.submit(notices="k") for _ in range(3)]
     world.claim(3)
-    from jobctl.store import transitions
-
     items = [Settlement(run_id, 1, "k", "", 0.0, ()) for run_id in ids]
     world.run(transitions.settle(world.keys, owner=f"{A}/p.1", items=items))
     assert [notice.run for notice in taken(world)] == ids
