@@ -74,6 +74,14 @@ def test_first_start_is_told_once(world: World) -> None:
     assert events(world) == "r"
 
 
+def test_start_of_a_run_that_ends_before_it_is_recorded_is_told_with_its_end(world: World) -> None:
+    run_id = world.submit(notices="rk")
+    claim = world.claim_one(run_id)
+    fields = ("at", "1", "fs", "1700000000000", "du", "0.1")
+    world.settle(run_id, "k", epoch=claim.epoch, fields=fields)
+    assert [(notice.event, notice.attempt) for notice in taken(world)] == [("r", 1), ("k", 1)]
+
+
 def test_another_attempt_is_told_with_what_became_of_the_last(world: World) -> None:
     run_id = world.running(notices="d")
     world.settle(run_id, "d", reason="exit", delay=60, fields=("rc", "7"))

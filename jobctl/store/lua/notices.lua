@@ -22,14 +22,14 @@ local function post(event, r, more)
     return
   end
   more.ev, more.id, more.j, more.t = event, r.id, r.j, NOW
-  more.at, more.h = tonumber(r.at or '0'), setting(r, 'h')
+  more.at, more.h = tonumber(more.at or r.at or '0'), setting(r, 'h')
   more.no = call('HINCRBY', P .. 'n', 'notices', 1)
   call('RPUSH', P .. place, cjson.encode(more))
   ring('@' .. place)
 end
 
 -- Picks what a notice says of an outcome from a flat list of fields.
-local SAID = { rs = true, rc = true, sg = true, er = true }
+local SAID = { at = true, rs = true, rc = true, sg = true, er = true }
 local ERROR_MOST = 300
 local function said(fields, reason)
   local more = {}
@@ -101,6 +101,13 @@ end
 local function tell_start(r, first)
   if first and wanted(r, 'r') then post('r', r, {}) end
   if setting(r, 'l') then call('ZREM', P .. 'due', '?' .. r.id) end
+end
+
+-- The start of a short run is not recorded before its end.
+local function tell_short(r, fields)
+  for i = 1, #fields, 2 do
+    if fields[i] == 'fs' and wanted(r, 'r') then post('r', r, said({ 'at', '1' })) end
+  end
 end
 
 local function tell_retry(r, fields)

@@ -1,0 +1,218 @@
+"""Stories about being told: mails, calls and hooks, with real servers and a real daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from tests.acceptance.host import Host, wait_until
+from tests.listeners import MailServer, WebServer, free_port, wait_for
+
+if TYPE_CHECKING:
+    from jobctl.store.embedded import EmbeddedStore
+
+
+def mail_table(server: MailServer) -> str:
+    return f'[mail]\nsmtp = "{server.url}"\nsender = "jobctl@test.example"\n'
+
+
+def test_a_failure_is_mailed_with_what_is_known_and_its_output(host: Host) -> None:
+    with MailServer() as post:
+        host.write(
+            mail_table(post)
+            + '[jobs.backup]\nmail_to = ["ops@test.example", "root"]\n'
+            + "command = \"printf 'one\\\\ntw\\\\303\\\\266\\\\n'; exit 3\"\n"
+        )
+        host.start()
+        run_id = host.submit("backup")
+
+        (mail,) = post.wait()
+
+    assert mail.to == ["ops@test.example", "root"]
+    assert mail.sender == "jobctl@test.example"
+    assert mail.subject == "[jobctl] backup on host-a: failed (exit 3)"
+    assert mail.message["Auto-Submitted"] == "auto-generated"
+    assert run_id in str(mail.message["Message-ID"])
+    assert "exit code:  3" in mail.text
+    assert run_id in mail.text
+    assert "  twö\n" in mail.text
+    assert mail.attachments == ["one\ntwö\n"]
+
+
+def test_success_is_not_mailed_but_recovery_is(host: Host) -> None:
+    with MailServer() as post:
+        host.write(
+            mail_table(post)
+            + f'[jobs.flaky]\nmail_to = "root"\ncommand = "test -e {host.directory}/well"\n'
+        )
+        host.start()
+        first = host.submit("flaky")
+        host.wait_state(first, "failed")
+        post.wait()
+        (host.directory / "well").touch()
+        for _ in range(2):
+            host.wait_state(host.submit("flaky"), "succeeded")
+        post.wait(2)
+        host.stop()
+
+        assert [mail.subject for mail in post.mails] == [
+            "[jobctl] flaky on host-a: failed (exit 1)",
+            "[jobctl] flaky on host-a: recovered (after 1 failure)",
+        ]
+
+
+def test_any_output_is_mailed_in_the_way_of_cron(host: Host) -> None:
+    with MailServer() as post:
+        host.write(
+            mail_table(post)
+            + '[defaults]\nmail_to = "root"\nmail_on = "output"\n'
+            + '[jobs.silent]\ncommand = "true"\n[jobs.loud]\ncommand = "echo hello"\n'
+        )
+        host.start()
+        host.wait_state(host.submit("silent"))
+        host.wait_state(host.submit("loud"))
+        post.wait()
+        host.stop()
+
+        assert [mail.subject for mail in post.mails] == ["[jobctl] loud on host-a: succeeded"]
+        assert post.mails[0].attachments == ["hello\n"]
+
+
+def test_a_job_is_pinged_at_start_and_end(host: Host) -> None:
+    with WebServer() as web:
+        host.write(
+            f'[jobs.good]\nping_url = "{web.url}/good"\ncommand = "echo done"\n'
+            f'[jobs.bad]\nping_url = "{web.url}/bad/?a=b"\ncommand = "echo oh; exit 4"\n'
+        )
+        host.start()
+        host.wait_state(host.submit("good"))
+        host.wait_state(host.submit("bad"))
+        calls = web.wait(4)
+
+    assert web.paths == ["/good/start", "/good", "/bad/start", "/bad/4"]
+    assert [call.body for call in calls] == [b"", b"done\n", b"", b"oh\n"]
+    assert calls[0].query == calls[1].query
+    assert calls[0].query.startswith("rid=")
+    assert calls[2].query.startswith("a=b&rid=")
+    assert {call.method for call in calls} == {"POST"}
+
+
+def test_hooks_run_and_are_told_about_what(host: Host) -> None:
+    told = f"echo $JOBCTL_TRIGGER $JOBCTL_PARENT_JOB $JOBCTL_PARENT_STATE $JOBCTL_PARENT_REASON $JOBCTL_PARENT_EXIT_CODE $JOBCTL_PARENT_ATTEMPT $JOBCTL_PARENT_RUN_ID >> {host.directory}"
+    host.write(
+        "[jobs.work]\nretries = 1\nretry_delay = '0s'\non_failure = 'failed'\non_retry = 'again'\n"
+        "on_success = 'well'\ncommand = 'exit $0'\n"
+        f"[jobs.failed]\ncommand = '{told}/failed'\n"
+        f"[jobs.again]\ncommand = '{told}/again'\n"
+        f"[jobs.well]\ncommand = '{told}/well'\n"
+    )
+    host.config.write_text(host.config.read_text().replace("'exit $0'", "'exit $1'"))
+    host.start()
+    bad = host.submit("work", "5")
+    good = host.submit("work", "0")
+
+    wait_until(lambda: host.lines("failed") and host.lines("well") and host.lines("again"))
+
+    assert host.lines("failed") == [f"hook work failed exit 5 2 {bad}"]
+    assert host.lines("again") == [f"hook work retrying exit 5 1 {bad}"]
+    assert host.lines("well") == [f"hook work succeeded 0 1 {good}"]
+    (run,) = host.runs("--job", "failed")
+    assert run["trigger"] == "hook"
+    assert host.inspect(run["id"])["parent"]["id"] == bad
+
+
+def test_a_hook_for_all_jobs_is_not_told_of_itself(host: Host) -> None:
+    host.write(
+        "[defaults]\non_failure = 'tell'\n[jobs.work]\ncommand = 'exit 1'\n"
+        "[jobs.tell]\ncommand = 'exit 1'\n"
+    )
+    host.start()
+    host.submit("work")
+    wait_until(lambda: host.runs("--job", "tell", "--state", "failed"))
+    host.stop()
+    host.start()
+    assert len(host.runs("--job", "tell")) == 1
+
+
+def test_notices_wait_for_a_supervisor_that_comes_after_one_that_was_killed(host: Host) -> None:
+    port = free_port()
+    host.write(
+        f'[mail]\nsmtp = "smtp://127.0.0.1:{port}"\n'
+        f'[jobs.bad]\nmail_to = "root"\nping_url = "http://127.0.0.1:{port}"\ncommand = "exit 1"\n'
+    )
+    daemon = host.start()
+    run_id = host.submit("bad")
+    host.wait_state(run_id)
+    wait_until(lambda: "it is tried again" in host.log, what="the first failure")
+    os.kill(daemon.pid, signal.SIGKILL)
+    daemon.wait()
+    with MailServer(port=port) as post:
+        host.start()
+        (mail,) = post.wait()
+    assert run_id in mail.text
+
+
+def test_a_server_that_hangs_holds_up_nothing_else(host: Host) -> None:
+    with MailServer() as post, WebServer() as web, WebServer() as stuck:
+        stuck.hangs.set()
+        host.write(
+            mail_table(post)
+            + f'[jobs.a]\nping_url = "{stuck.url}"\nmail_to = "root"\ncommand = "exit 1"\n'
+            + f'[jobs.b]\nping_url = "{web.url}"\ncommand = "true"\n'
+        )
+        host.start()
+        for _ in range(4):
+            host.wait_state(host.submit("a"))
+        wait_for(lambda: stuck.tried)
+        host.wait_state(host.submit("b"))
+        web.wait(2)
+        post.wait()
+        assert stuck.calls == []
+        host.stop()
+
+
+def test_two_supervisors_tell_once(host: Host, server: EmbeddedStore) -> None:
+    url = f"unix://{server.address.path}"
+    namespace = f"namespace = 'tell-{host.directory.name}'"
+    with MailServer() as post, WebServer() as web:
+        jobs = (
+            mail_table(post)
+            + f'[jobs.bad]\nmail_to = "root"\nmail_on = "always"\nping_url = "{web.url}"\n'
+            + f"on_failure = 'tell'\ncommand = 'exit 1'\n[jobs.tell]\ncommand = 'echo x >> {host.directory}/told'\n"
+        )
+        host.redis = url
+        host.write(jobs, settings=namespace)
+        other = Host(redis=url, name="host-b")
+        other.write(jobs, settings=namespace)
+        try:
+            host.start()
+            other.start()
+            for _ in range(5):
+                host.submit("bad")
+            post.wait(5)
+            web.wait(10)
+            wait_until(lambda: len(host.lines("told")) == 5)
+        finally:
+            host.stop()
+            other.stop()
+            other.close()
+        assert len(post.mails) == 5
+        assert len(web.calls) == 10
+
+
+def test_a_run_that_starts_late_is_mailed(host: Host) -> None:
+    with MailServer() as post:
+        host.write(
+            mail_table(post)
+            + '[pools.default]\nslots = 1\n[jobs.long]\ncommand = "sleep 100"\n'
+            + '[jobs.work]\nmail_to = "root"\nlate_after = "1s"\ncommand = "true"\n'
+        )
+        host.start()
+        host.wait_state(host.submit("long"), "running")
+        host.submit("work")
+        (mail,) = post.wait()
+        host.run("revoke", "--all", "--yes", "--job", "work")
+        host.run("revoke", "--all", "--yes", "--job", "long")
+    assert mail.subject == "[jobctl] work on host-a: late"
+    assert "has not started within 1s of its time" in mail.text
