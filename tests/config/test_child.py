@@ -34,7 +34,7 @@ def test_the_child_gives_the_same_configuration(path: Path) -> None:
 
 
 def test_the_childs_problems_arrive_whole(path: Path) -> None:
-    path.write_text("[jobs.a]\nmail_to = 'x'\ncommand = 3\n")
+    path.write_text("[jobs.a]\nresult_ttl = '1h'\ncommand = 3\n")
 
     with pytest.raises(ConfigProblems) as caught:
         asyncio.run(load_in_child(path))
