@@ -174,6 +174,8 @@ def store_emptied(world: World) -> None:
         names = [world.keys.supervisor(world.identity(host)) for host in (a, b)]
         world.raw("DEL", *names, world.keys.supervisors)
         world.may_stay |= set(queued)
+        # The next beat of each tells it, at most five seconds later.
+        until(lambda: all(_listed(world, host) for host in (a, b)), "both register again")
     world.measured["work again after s"] = world.wait_work(within=20)
     expect(all(psutil.pid_exists(pid) for pid in pids.values()), "a running job was ended")
     world.go("x")
@@ -189,6 +191,10 @@ def store_emptied(world: World) -> None:
     expect(codes == [0, 0, 4], f"kept are {_unrecorded(a, b)}")
     told = a.call("doctor").stdout + b.call("doctor").stdout
     expect("lost by the store" in told, "doctor does not tell")
+
+
+def _listed(world: World, host: Host) -> bool:
+    return bool(world.raw("SISMEMBER", world.keys.supervisors, world.identity(host)))
 
 
 def _unrecorded(*hosts: Host) -> list[dict[str, int]]:

@@ -72,12 +72,12 @@ def restarted_at_once(world: World) -> None:
     pids = {line.run: line.pid for line in world.executions.lines(word="begin")}
     kinds = world.pick("supervisor", "both", "pools", "keepers too")
     for _ in range(world.random.randint(1, 3)):
-        told = a.log.count("going on with attempt")
+        told = a.log.count("taking over attempt")
         crash(world, a, kinds)
         if kinds == "keepers too":
             # With nobody left to collect it, an end is known only to a pool that was there.
             until(
-                lambda told=told: a.log.count("going on with attempt") >= told + len(runs),  # type: ignore[misc]
+                lambda told=told: a.log.count("taking over attempt") >= told + len(runs),  # type: ignore[misc]
                 "the attempts are adopted",
             )
     world.go("x")

@@ -35,7 +35,7 @@ _jobctl() {
         return
     fi
     if [[ -z $verb ]]; then
-        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next check init daemon reload drain stop doctor keys demo completions --config --version --help'
+        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next check init import daemon reload drain stop doctor keys demo completions --config --version --help'
         return
     fi
     case $verb in
@@ -176,7 +176,7 @@ _jobctl() {
                 --config|-c) _jobctl_files; return ;;
             esac
             if [[ $cur == -* ]]; then
-                _jobctl_words '--number -n --from --schedule --timezone --config -c --json --quiet -q --help -h'
+                _jobctl_words '--number -n --from --schedule --timezone --explain --config -c --json --quiet -q --help -h'
             else
                 _jobctl_ask jobs
             fi ;;
@@ -197,6 +197,16 @@ _jobctl() {
                 _jobctl_words '--force --config -c --json --quiet -q --help -h'
             else
                 :
+            fi ;;
+        import)
+            case $prev in
+                --owner) return ;;
+                --interpreter|--output|-o|--config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--system --user --anacron --owner --native --expand-run-parts --interpreter --output -o --force --config -c --json --quiet -q --help -h'
+            else
+                _jobctl_words 'crontab systemd-timers celery-beat'
             fi ;;
         daemon)
             case $prev in

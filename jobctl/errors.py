@@ -52,6 +52,10 @@ class JobctlError(Exception):
     """The stable word for this branch in ``--json`` errors."""
     reply = ""
     """What the store answered word for word, if the error stands for an answer."""
+    field = ""
+    """The field of a cron expression that is wrong."""
+    column = -1
+    """Where in the schedule's text, from 0; -1 when no place can be named."""
 
 
 class UsageError(JobctlError):

@@ -89,12 +89,22 @@ class Console:
 
     def fail(self, error: JobctlError) -> None:
         """Report why the command ends."""
-        self.report(error.code, str(error), problems=getattr(error, "problems", ()))
+        place: dict[str, object] = {}
+        if error.field or error.column >= 0:
+            place = {"field": error.field or None, "column": error.column}
+        self.report(error.code, str(error), problems=getattr(error, "problems", ()), place=place)
 
-    def report(self, code: str, message: str, *, problems: object = ()) -> None:
+    def report(
+        self,
+        code: str,
+        message: str,
+        *,
+        problems: object = (),
+        place: Mapping[str, object] | None = None,
+    ) -> None:
         """Write one error in the form that was asked for."""
         if self.json:
-            body: dict[str, object] = {"code": code, "message": message}
+            body: dict[str, object] = {"code": code, "message": message, **(place or {})}
             if problems:
                 from jobctl.config.problem import problem_to_plain
 

@@ -287,7 +287,7 @@ VERBS = (
         examples=("jobctl jobs",),
     ),
     Verb(
-        "next", "jobs:upcoming", panel="Jobs", help="When jobs run next, or what an expression means.",
+        "next", "next:upcoming", panel="Jobs", help="When jobs run next, or what an expression means.",
         examples=("jobctl next -n 5", "jobctl next backup",
                   "jobctl next --schedule '30 2 * * 1-5' --timezone Europe/Berlin"),
         arguments=(Argument("job", help="Only this job.", required=False, complete="jobs"),),
@@ -296,6 +296,7 @@ VERBS = (
             Option("--from", metavar="TIME", help="After this instant, ISO 8601; default: now."),
             Option("--schedule", metavar="EXPR", help="Instead of the jobs: any schedule, as in jobs.toml."),
             Option("--timezone", metavar="ZONE", help="The zone of --schedule and of times without an offset."),
+            Option("--explain", help="With --json: also what each schedule means, and what changes of the clock do to it."),
         ),
     ),
     Verb(
@@ -307,6 +308,36 @@ VERBS = (
     Verb(
         "init", "check:init", panel="Jobs", help="Write a first jobs.toml into this directory.",
         options=(Option("--force", help="Replace the one that is there."),),
+    ),
+    Verb(
+        "import", "migration:import_", panel="Jobs",
+        help="Write the jobs of cron, systemd timers or celery beat as a jobs.toml.\n\n"
+             "The jobs do exactly what they did; what cannot be carried over exactly is a warning with file and "
+             "line. What cannot be carried over at all stays as a comment, and the exit code is 78.",
+        examples=(
+            "jobctl import crontab /etc/crontab /etc/cron.d --output jobs.d/cron.toml",
+            "crontab -l | jobctl import crontab - --user",
+            "jobctl import systemd-timers /etc/systemd/system",
+            "jobctl import celery-beat shop.celery:app --interpreter /srv/shop/.venv",
+        ),
+        arguments=(
+            Argument("source", help="crontab, systemd-timers or celery-beat.",
+                     complete="crontab systemd-timers celery-beat"),
+            Argument("files", required=False, many=True, complete="file",
+                     help="Crontabs or directories of them; directories of units, or timers; module:app. - is stdin."),
+        ),
+        options=(
+            Option("--system", help="The crontabs have a user column, as /etc/crontab and /etc/cron.d."),
+            Option("--user", help="They have none, as what crontab -l shows."),
+            Option("--anacron", help="They are anacrontabs."),
+            Option("--owner", metavar="USER", help="With --user: whose crontab it is; default: by its path, else yours."),
+            Option("--native", help="Use keys of jobs.toml for what lines do with flock, timeout, nice, sleep, test."),
+            Option("--expand-run-parts", help="One job for each script of the directory of a run-parts line."),
+            Option("--interpreter", metavar="PATH", complete="file",
+                   help="celery-beat: the virtual environment or Python of the application."),
+            Option("--output", "-o", metavar="FILE", complete="file", help="Write this file instead of stdout."),
+            Option("--force", help="Replace the file of --output if it is there."),
+        ),
     ),
     Verb(
         "daemon", "daemon:daemon", panel="Daemon",

@@ -42,8 +42,9 @@ def content_checks(
             return
         if not yes:
             for check in _few(call, contents.content_checks(audit, processes)):
-                # No error yet: it is about to be mended.
-                yield replace(check, status=WARNING if check.status == ERROR else check.status)
+                # No error yet, where somebody can say yes: it is about to be mended.
+                mild = check.status == ERROR and _can_ask()
+                yield replace(check, status=WARNING if mild else check.status)
             _confirm(call, sum(bool(finding.mend) for finding in audit.findings))
         done = contents.repair(call.session, audit)
     except (NotAcceptedError, UsageError):
@@ -72,9 +73,13 @@ def _few(call: Invocation, checks: Iterator[Check]) -> Iterator[Check]:
         )  # fmt: skip
 
 
+def _can_ask() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def _confirm(call: Invocation, findings: int) -> None:
     what = f"{findings} contradiction{'' if findings == 1 else 's'}"
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _can_ask():
         raise UsageError(f"--repair would mend {what}: add --yes, or --dry-run to see them")
     call.console.talk(f"Mend {what}? [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

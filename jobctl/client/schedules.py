@@ -37,8 +37,12 @@ class Fire:
 
 def entries(session: Session, job: str | None = None) -> list[ScheduleEntry]:
     """Return the active schedules of all jobs, or of one."""
-    found = schedule_entries(session.config, host=own_host(session), timezone=host_zone(), job=job)
-    return [entry for entry in found if entry.active]
+    return [entry for entry in all_entries(session, job) if entry.active]
+
+
+def all_entries(session: Session, job: str | None = None) -> list[ScheduleEntry]:
+    """Return the schedules of all jobs, or of one, those that are switched off as well."""
+    return schedule_entries(session.config, host=own_host(session), timezone=host_zone(), job=job)
 
 
 def own_host(session: Session) -> str:
@@ -83,7 +87,9 @@ def expression(text: str, *, timezone: str | None, default_zone: str) -> tuple[R
         zone = load_zone(timezone or default_zone)
         return parse_rule(text, timezone=zone.key), zone
     except ScheduleError as error:
-        raise UsageError(f"{text!r}: {error}") from error
+        wrong = UsageError(f"{text!r}: {error}")
+        wrong.field, wrong.column = error.field, error.column
+        raise wrong from error
 
 
 def next_of(rule: Rule, zone: ZoneInfo, *, most: int, after: datetime) -> list[datetime]:
@@ -101,16 +107,25 @@ def moment(text: str, *, zone: str) -> datetime:
 
     Raises ``UsageError`` for anything else.
     """
+    default = zone_named(zone)
     try:
         found = datetime.fromisoformat(text)
         if found.tzinfo is None:
-            found = found.replace(tzinfo=load_zone(zone))
+            found = found.replace(tzinfo=default)
         return found.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{text!r} is no date and time; write for example 2030-12-24T18:00 "
             "or 2030-12-24T18:00:00+01:00"
         ) from error
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """Return a zone; raises ``UsageError`` with the nearest names."""
+    try:
+        return load_zone(name)
+    except ScheduleError as error:
+        raise UsageError(str(error)) from error
 
 
 def default_zone(session: Session) -> str:

@@ -13,7 +13,7 @@ from jobctl.config.problem import WARNING, Problem
 from jobctl.config.schema import JobTable
 from jobctl.config.values import nearest
 from jobctl.model.config import Durability
-from jobctl.model.job import DEFAULT_QUEUE
+from jobctl.model.job import DEFAULT_QUEUE, Delivery, OnLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,6 +44,7 @@ def _job(job: Entry[JobTable], draft: Draft) -> Iterator[Problem]:
     layers: Layers = layered(job, draft.defaults)
     yield from _what_to_run(job, layers, draft)
     yield from _times(layers)
+    yield from _losses(job, layers)
     yield from _codes(layers)
     yield from _mask(layers)
     if draft.complete:
@@ -95,6 +96,16 @@ def _tried(job: Entry[JobTable], draft: Draft) -> bool:
         or (key not in known and (other_word(key) in runs or nearest(key, known) in runs))
         for key in keys
     )
+
+
+def _losses(job: Entry[JobTable], layers: Layers) -> Iterator[Problem]:
+    delivery, on_lost = (layers.get(key, (None, None)) for key in ("delivery", "on_lost"))
+    if delivery[0] == Delivery.AT_MOST_ONCE and on_lost[0] == OnLost.RETRY and on_lost[1] is job:
+        yield job.problem(
+            "on_lost", code="no-effect",
+            message='with delivery = "at-most-once" a lost run is not repeated',
+            remedy="remove it, or the other", severity=WARNING,
+        )  # fmt: skip
 
 
 def _times(layers: Layers) -> Iterator[Problem]:

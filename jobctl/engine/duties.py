@@ -105,6 +105,7 @@ class Duties:
                 peers=lambda: (supervisor, *rescuer.alive),
                 clock=clock,
                 seal=signing.seal,
+                ring=lambda: signing.ring,
             )
             self._services.append(self._scheduler)
 
@@ -154,6 +155,8 @@ class Duties:
     def _on_answer(self, reply: BeatReply, sent: float) -> None:
         self._fleet.check(reply.owned)
         self._fleet.keep_lease(sent)
+        if self._scheduler is not None:
+            self._scheduler.note_live(reply.live_schedules)
         self._on_well()
 
     def _on_bell(self, which: str) -> None:

@@ -95,7 +95,7 @@ class Executor:
         started = survivor.started
         job = recovery.definition(runner.find_job(self.config, held.request), started)
         spec = self._spec(held, slot, job, now=started.started_at)
-        log.info("run %s: going on with attempt %d (pid %d)", held.claim.id, held.attempt, held.pid)
+        log.info("run %s: taking over attempt %d (pid %d)", held.claim.id, held.attempt, held.pid)
         self._mark(_mark(held))
 
         def on_start() -> None:

@@ -7,29 +7,31 @@ at once, the others a moment later, and find the instant decided.
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import logging
 from collections import Counter
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
-from jobctl.model.admission import NewRun, admission_for, unique_digest
+from jobctl.engine.timetable import Line, Timetable
+from jobctl.model.catchup import CORRECTION
+from jobctl.model.firing import queue_of, scheduled_run
 from jobctl.model.ids import derived_id
-from jobctl.model.rules import ScheduleEntry, schedule_entries
-from jobctl.model.run import Request
-from jobctl.model.schedule import BootRule, plan_due
+from jobctl.model.rules import schedule_entries
+from jobctl.model.schedule import BootRule
 from jobctl.store import decisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from jobctl.clock import Clock
+    from jobctl.model.admission import NewRun
     from jobctl.model.config import Config
+    from jobctl.model.rules import ScheduleEntry
     from jobctl.model.schedule import Due
-    from jobctl.model.sealing import Seal
+    from jobctl.model.sealing import Ring, Seal
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
     from jobctl.store.decisions import TickReply
@@ -42,8 +44,6 @@ LOOK_AGAIN = 60.0
 BATCH = 100
 ASK_AGAIN = 0.05
 """Seconds before an instant that could not be decided is tried again."""
-TAKEOVER_LEAST, TAKEOVER_MOST = 0.3, 1.0
-"""Seconds after an instant at which supervisors that are not first for a schedule ask."""
 
 
 NEWS = {
@@ -52,36 +52,6 @@ NEWS = {
     "full": "were not accepted: the queue is full",
     "unique": "were not accepted: a run with the same unique key has not ended",
 }
-
-
-@dataclass(slots=True)
-class _Line:
-    """One schedule and how far it is decided. Times are epoch seconds."""
-
-    entry: ScheduleEntry
-    last: float
-    delay: float = 0.0
-
-    def plan(self, now: float) -> tuple[tuple[Due, ...], int, datetime | None]:
-        entry = self.entry
-        moment = datetime.fromtimestamp(now, UTC)
-        last = datetime.fromtimestamp(self.last, UTC)
-        plan = plan_due(
-            entry.rule,
-            last=last,
-            now=moment,
-            missed=entry.missed.value,
-            catchup_window=entry.job.catchup_window,
-            catchup_max=entry.job.catchup_max,
-        )
-        due = tuple(item for item in plan.due if _inside(entry, item.instant.timestamp()))
-        return due, plan.unlisted, entry.next_after(moment, anchor=due[-1].instant if due else last)
-
-
-def _inside(entry: ScheduleEntry, instant: float) -> bool:
-    return (entry.not_before is None or instant >= entry.not_before) and (
-        entry.not_after is None or instant <= entry.not_after
-    )
 
 
 def _decided(item: Due, reply: TickReply) -> float:
@@ -93,9 +63,10 @@ def _decided(item: Due, reply: TickReply) -> float:
 
 
 class Scheduler(Service):
-    """Decides the instants of all schedules of a configuration.
+    """Decides the instants of all schedules of a configuration, and of those kept in the store.
 
-    ``peers`` returns the ids of the live supervisors, this one included.
+    ``peers`` returns the ids of the live supervisors, this one included. ``ring`` returns the keys
+    that live schedules are signed with.
     """
 
     name = "scheduler"
@@ -113,6 +84,7 @@ class Scheduler(Service):
         peers: Callable[[], Iterable[str]],
         clock: Clock,
         seal: Seal | None = None,
+        ring: Callable[[], Ring | None] = lambda: None,
     ) -> None:
         super().__init__(store)
         self._store = store
@@ -125,87 +97,130 @@ class Scheduler(Service):
         self._clock = clock
         self._seal = seal
         self._config: Config | None = None
-        self._fresh: list[ScheduleEntry] = []
-        self._lines: dict[str, _Line] = {}
-        self._heap: list[tuple[float, str]] = []
+        self._overlay = Overlay(store, keys, ring=ring, timezone=timezone)
+        self._stale = False
+        """True when all schedules are to be introduced anew."""
+        self._gone: set[str] = set()
+        """Schedules that the store does not know any more."""
+        self._timetable = Timetable(supervisor=supervisor)
+        self._latest = 0.0
+        """The latest that the clock has said."""
 
     def configure(self, config: Config) -> None:
         """Take over a configuration; unchanged schedules go on where they are."""
-        self._config = config
-        self._fresh = [
-            entry
-            for entry in schedule_entries(config, host=self._host, timezone=self._timezone)
-            if entry.active
-        ]
+        self._overlay.configure(config)
+        self._stale = True
         self.wake()
 
-    async def tick(self) -> float:  # noqa: D102 - as in Service
-        if self._config is None:
-            return LOOK_AGAIN
-        self.asked = bool(self._fresh)
-        if self._fresh:
-            await self._introduce()
-        await self._decide()
-        if not self._heap:
-            return LOOK_AGAIN
-        return min(LOOK_AGAIN, max(0.0, self._heap[0][0] - self._clock.epoch()))
+    def note_live(self, version: int) -> None:
+        """Take note of how often the schedules kept in the store were changed."""
+        if self._overlay.note(version):
+            self.wake()
 
-    async def _introduce(self) -> None:
-        boots = [entry for entry in self._fresh if isinstance(entry.rule, BootRule)]
-        timed = [entry for entry in self._fresh if not isinstance(entry.rule, BootRule)]
-        lines: dict[str, _Line] = {}
-        for start in range(0, len(timed), BATCH):
-            batch = timed[start : start + BATCH]
+    async def tick(self) -> float:  # noqa: D102 - as in Service
+        if not self._overlay.configured:
+            return LOOK_AGAIN
+        self.asked = False
+        self._watch_clock()
+        if self._stale or self._overlay.stale or self._gone:
+            self.asked = True
+            await self._take_over()
+        await self._decide()
+        first = self._timetable.first
+        if first is None:
+            return LOOK_AGAIN
+        return min(LOOK_AGAIN, max(0.0, first - self._clock.epoch()))
+
+    def _watch_clock(self) -> None:
+        """Look at all schedules anew when the clock was set back so far that it is believed."""
+        now = self._clock.epoch()
+        if self._latest - now > CORRECTION:
+            log.warning("this host's clock was set back by %.0f s", self._latest - now)
+            self._timetable.rearrange(now=now, peers=self._peers())
+            self._latest = now
+        self._latest = max(self._latest, now)
+
+    async def _take_over(self) -> None:
+        """Introduce what is new: everything after a reload, else only the schedules of some jobs."""
+        whole, gone = self._stale, set(self._gone)
+        config, touched = await self._overlay.read()
+        self._config = config
+        old = self._timetable.of_jobs(
+            set(config.jobs) | touched if whole else touched | self._jobs_of(gone)
+        )
+        jobs = (
+            [None]
+            if whole
+            else [name for name in touched | self._jobs_of(gone) if name in config.jobs]
+        )
+        entries = [
+            entry
+            for job in jobs
+            for entry in schedule_entries(config, host=self._host, timezone=self._timezone, job=job)
+        ]
+        timed = [entry for entry in entries if not isinstance(entry.rule, BootRule)]
+        lines: dict[str, Line] = {}
+        asked = []
+        for entry in timed:
+            line = old.get(entry.name)
+            if (
+                whole
+                or line is None
+                or line.entry.generation != entry.generation
+                or entry.name in gone
+            ):
+                asked.append(entry)
+            else:
+                lines[entry.name] = Line(entry, line.last)
+        known = {name: old[name].last for name in gone if name in old}
+        lines |= await self._introduce(asked, known)
+        for entry in entries:
+            if isinstance(entry.rule, BootRule) and entry.active:
+                await self._fire_boot(entry)
+        now, peers = self._clock.epoch(), tuple(self._peers())
+        if whole:
+            self._timetable.fill(lines, now=now, peers=peers)
+            self._stale = False
+        else:
+            self._timetable.change(old, lines, now=now, peers=peers)
+        self._gone -= gone
+
+    def _jobs_of(self, schedules: Iterable[str]) -> set[str]:
+        lines = (self._timetable.line(name) for name in schedules)
+        return {line.entry.job.name for line in lines if line is not None}
+
+    async def _introduce(
+        self, entries: list[ScheduleEntry], known: dict[str, float]
+    ) -> dict[str, Line]:
+        """Tell the store of schedules, also of those switched off; return those that are on."""
+        lines: dict[str, Line] = {}
+        for start in range(0, len(entries), BATCH):
+            batch = entries[start : start + BATCH]
             lasts = await self._store.run(
                 decisions.introduce_schedules(
-                    self._keys, {entry.name: entry.generation for entry in batch}
+                    self._keys, {entry.name: entry.generation for entry in batch}, known=known
                 )
             )
             for entry, last in zip(batch, lasts, strict=True):
-                lines[entry.name] = _Line(entry, last)
-        for entry in boots:
-            await self._fire_boot(entry)
-        self._lines = lines
-        self._heap = []
-        now = self._clock.epoch()
-        for name, line in lines.items():
-            self._push(name, line, now, least=0.0)
-        self._fresh = []
-
-    def _push(self, name: str, line: _Line, now: float, *, least: float) -> None:
-        """Put a schedule where its next undecided instant is due, not before ``least``."""
-        anchor = datetime.fromtimestamp(line.last, UTC)
-        found = line.entry.next_after(anchor, anchor=anchor)
-        if found is not None:
-            line.delay = self._delay(name)
-            moment = found.timestamp()
-            # What is overdue is decided at once, whoever is first.
-            at = moment + line.delay if moment > now else moment
-            heapq.heappush(self._heap, (max(at, least), name))
-
-    def _delay(self, schedule: str) -> float:
-        peers = sorted(
-            self._peers(), key=lambda sid: hashlib.sha256(f"{schedule}\0{sid}".encode()).digest()
-        )
-        if not peers or peers[0] == self._supervisor or self._supervisor not in peers:
-            return 0.0
-        rank = peers.index(self._supervisor)
-        return TAKEOVER_LEAST + (TAKEOVER_MOST - TAKEOVER_LEAST) * rank / len(peers)
+                if entry.active:
+                    lines[entry.name] = Line(entry, last)
+        return lines
 
     async def _decide(self) -> None:
         """Decide everything that is due, many schedules in a call."""
-        while self._heap and self._heap[0][0] <= self._clock.epoch():
+        while True:
             now = self._clock.epoch()
-            batch: list[_Line] = []
-            while self._heap and self._heap[0][0] <= now and len(batch) < BATCH:
-                batch.append(self._lines[heapq.heappop(self._heap)[1]])
+            batch = self._timetable.take(now, most=BATCH)
+            if not batch:
+                return
             try:
                 await self._decide_batch(batch, now)
             finally:
+                peers = tuple(self._peers())
                 for line in batch:
-                    self._push(line.entry.name, line, now, least=now + ASK_AGAIN)
+                    self._timetable.put(line, now=now, peers=peers, least=now + ASK_AGAIN)
 
-    async def _decide_batch(self, batch: list[_Line], now: float) -> None:
+    async def _decide_batch(self, batch: list[Line], now: float) -> None:
         calls, owners = [], []
         for line in batch:
             due, unlisted, upcoming = line.plan(now)
@@ -216,30 +231,44 @@ class Scheduler(Service):
             previous = line.last
             for index, item in enumerate(due):
                 following = due[index + 1].instant if index + 1 < len(due) else upcoming
-                calls.append(self._tick_call(line.entry, item, previous, following))
+                older = 0 if index else unlisted
+                calls.append(self._tick_call(line.entry, item, previous, following, now, older))
                 owners.append((line, item))
                 previous = item.instant.timestamp()
-        if not calls:
-            return
-        self.asked = True
+        if calls:
+            self.asked = True
+            self._note(owners, await self._store.run_many(calls))
+
+    def _note(self, owners: list[tuple[Line, Due]], replies: list[TickReply]) -> None:
+        """Take note of what was decided, and say what made no run."""
         waiting: set[str] = set()
         news = Counter[tuple[str, str]]()
-        for (line, item), reply in zip(owners, await self._store.run_many(calls), strict=True):
-            if line.entry.name in waiting:
+        for (line, item), reply in zip(owners, replies, strict=True):
+            name, answer = line.entry.name, reply.answer.kind
+            if name in waiting:
                 continue
-            if reply.answer.kind == "early":
-                # The store's clock is behind: this instant, and what follows it, is asked again.
-                waiting.add(line.entry.name)
+            if answer in ("early", "gone"):
+                # The store's clock is behind, or the schedule was removed or forgotten: this
+                # instant, and what follows it, is asked again if it still is one.
+                waiting.add(name)
+                if answer == "gone":
+                    self._gone.add(name)
                 continue
             line.last = _decided(item, reply)
-            what = "missed" if item.kind == "missed" else reply.answer.kind
+            what = "missed" if item.kind == "missed" else answer
             if what in NEWS:
-                news[line.entry.name, what] += 1
+                news[name, what] += 1
         for (name, what), count in news.items():
             log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
 
     def _tick_call(
-        self, entry: ScheduleEntry, item: Due, previous: float, following: datetime | None
+        self,
+        entry: ScheduleEntry,
+        item: Due,
+        previous: float,
+        following: datetime | None,
+        now: float,
+        unlisted: int,
     ) -> Call[TickReply]:
         instant = item.instant.timestamp()
         return decisions.tick(
@@ -251,40 +280,28 @@ class Scheduler(Service):
             following=None if following is None else following.timestamp(),
             kind=item.kind,
             who=self._host,
-            run=None if item.kind == "missed" else self._new_run(entry, instant, item.kind),
+            run=None if item.kind == "missed" else self._new_run(entry, instant, item.kind, now),
             max_runs=entry.definition.max_runs,
+            unlisted=unlisted,
             seal=self._seal,
         )
 
-    def _new_run(self, entry: ScheduleEntry, instant: float, kind: str) -> NewRun:
-        job, definition = entry.job, entry.definition
-        queue = definition.queue or job.queue
-        args, kwargs = definition.args, definition.kwargs
-        request = Request(
-            id=derived_id(self._keys.namespace, entry.name, str(round(instant * 1000))),
-            job=job.name,
-            args=args,
-            kwargs=kwargs,
-            tags=job.tags,
-            queue=queue,
-            priority=job.priority if definition.priority is None else definition.priority,
-            max_attempts=job.retry.retries + 1 if job.retry.retries >= 0 else -1,
-            trigger="catchup" if kind == "catchup" else "schedule",
-            scheduled_at=instant,
-            submitter=f"schedule@{self._host}",
-        )
+    def _new_run(self, entry: ScheduleEntry, instant: float, kind: str, now: float) -> NewRun:
         assert self._config is not None  # noqa: S101 - tick returns before there is one
-        return NewRun(
-            request=request,
-            admission=admission_for(job, queue=self._config.queues.get(queue)),
-            start_at=instant + entry.jitter,
-            expires_in=definition.expires if definition.expires is not None else job.expires,
-            unique=unique_digest(job, args, kwargs),
+        return scheduled_run(
+            entry,
+            namespace=self._keys.namespace,
+            instant=instant,
+            kind=kind,
+            now=now,
+            host=self._host,
+            queue=self._config.queues.get(queue_of(entry)),
         )
 
     async def _fire_boot(self, entry: ScheduleEntry) -> None:
         token = self._boot_id if entry.rule.kind == "@reboot" else self._supervisor
-        run = self._new_run(entry, self._clock.epoch(), "fire")
+        now = self._clock.epoch()
+        run = self._new_run(entry, now, "fire", now)
         run_id = derived_id(self._keys.namespace, entry.name, self._host, token)
         run = replace(run, request=replace(run.request, id=run_id, scheduled_at=None))
         await self._store.run(

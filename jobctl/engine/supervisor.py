@@ -235,24 +235,23 @@ class Supervisor:
             self._fleet.let_go()
         elif await self._wind_down(self._duties):
             # Nothing is left to take over, and what a job left on purpose is not to be touched.
-            self._lock.write_facts({})
+            self._write_facts({})
 
     async def _seal_what_waits(self) -> None:
         await seal_what_waits(
             self._store, self._keys, self._signing, state_dir=self._state_dir, clock=self._clock
         )
 
-    def _write_facts(self) -> None:
+    def _write_facts(self, facts: dict[str, object] | None = None) -> None:
         """Write down what the next supervisor of this state directory must know of this one."""
+        mine = {"supervisor": self._sid, "pid": os.getpid(), "boot": self._boot_id}
         try:
-            self._lock.write_facts(
-                {"supervisor": self._sid, "pid": os.getpid(), "boot": self._boot_id}
-            )
-        except OSError:
-            log.exception(
-                "supervisor.json cannot be written; should this daemon be killed, the next one "
-                "does not go on with what runs"
-            )
+            self._lock.write_facts(mine if facts is None else facts)
+        except OSError as error:
+            log.error(  # noqa: TRY400 - what happened is said, where it was plays no part
+                "supervisor.json in %s cannot be written (%s); should this daemon be killed, the "
+                "next one does not go on with what runs", self._state_dir, error.strerror,
+            )  # fmt: skip
 
     async def _register(self, error: str | None = None) -> None:
         """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded."""

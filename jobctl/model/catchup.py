@@ -13,8 +13,17 @@ from jobctl.model.frozen import Frozen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Protocol
 
-    from jobctl.model.schedule import Rule
+    class Instants(Protocol):
+        """A rule, or a schedule with its window."""
+
+        def next_after(self, after: datetime, *, anchor: datetime) -> datetime | None:
+            """Return the first instant strictly after ``after``."""
+
+        def count(self, after: datetime, until: datetime, *, anchor: datetime) -> int:
+            """Return how many instants lie in (after, until]."""
+
 
 TOLERANCE = 300.0
 """Seconds; a fire no later than this simply happens, a later one was missed."""
@@ -61,7 +70,7 @@ class Plan(Frozen):
 
 
 def plan_due(
-    rule: Rule,
+    rule: Instants,
     *,
     last: datetime,
     now: datetime,
@@ -104,7 +113,9 @@ def plan_due(
     return Plan(tuple(due + fires), unlisted=unlisted, upcoming=upcoming)
 
 
-def _instants(rule: Rule, *, after: datetime, until: datetime, anchor: datetime) -> list[datetime]:
+def _instants(
+    rule: Instants, *, after: datetime, until: datetime, anchor: datetime
+) -> list[datetime]:
     found: list[datetime] = []
     at = rule.next_after(after, anchor=anchor)
     while at is not None and at <= until:
@@ -114,7 +125,7 @@ def _instants(rule: Rule, *, after: datetime, until: datetime, anchor: datetime)
 
 
 def _newest(
-    rule: Rule, *, after: datetime, until: datetime, wanted: int, anchor: datetime
+    rule: Instants, *, after: datetime, until: datetime, wanted: int, anchor: datetime
 ) -> tuple[list[datetime], int]:
     """Return the newest ``wanted`` instants of (after, until], ascending, and how many more there are."""
     total = rule.count(after, until, anchor=anchor) if after < until else 0
@@ -126,7 +137,7 @@ def _newest(
 
 
 def _start_of_newest(
-    rule: Rule, *, after: datetime, until: datetime, wanted: int, anchor: datetime
+    rule: Instants, *, after: datetime, until: datetime, wanted: int, anchor: datetime
 ) -> datetime:
     """Return a moment after which exactly ``wanted`` instants follow until ``until``.
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from jobctl.model import cron_fields as grammar
 from jobctl.model.cron_days import MONTH_DAYS, least_days_apart, month_length, month_shapes
-from jobctl.model.cron_fields import CronError, FieldReader, FieldValues
+from jobctl.model.cron_fields import CronError, FieldValues, read_field
 from jobctl.model.frozen import Frozen
 from jobctl.model.zones import DAY, EPOCH, piece_at
 
@@ -65,15 +65,16 @@ class CronExpression(Frozen):
     """One parsed expression: a pure function from (start, zone) to the next instant.
 
     ``text`` is what was written; ``warnings`` are sentences about what may not be meant;
-    ``fields`` are second, minute, hour, day of month, month and day of week.
+    ``fields`` are second, minute, hour, day of month, month and day of week; ``fixed`` tells a
+    fixed time from one that follows the wall clock.
     """
 
-    __slots__ = ("_first_time", "_fixed", "_months", "_shapes", "fields", "text", "warnings")
+    __slots__ = ("_first_time", "_months", "_shapes", "fields", "fixed", "text", "warnings")
 
     text: str
     warnings: tuple[str, ...]
     fields: tuple[FieldValues, ...]
-    _fixed: bool
+    fixed: bool
     _first_time: int
     _months: int
     _shapes: tuple[int, ...]
@@ -85,10 +86,10 @@ class CronExpression(Frozen):
         first = _lowest(hour.mask) * 3600 + _lowest(minute.mask) * 60 + _lowest(second.mask)
         self._fill(
             first,
-            not (minute.star or hour.star),
             month.mask,
             month_shapes(day, weekday),
             fields,
+            not (minute.star or hour.star),
             text,
             warnings,
         )
@@ -108,12 +109,12 @@ class CronExpression(Frozen):
         words = _split(_expand(text))
         if len(words) == _FIVE:
             words.insert(0, (words[0][0], "0"))
-        readers = [
-            FieldReader(field, word, column=column, hash_key=hash_key)
+        read = [
+            read_field(field, word, column=column, hash_key=hash_key)
             for field, (column, word) in zip(_FIELDS, words, strict=True)
         ]
-        fields = tuple(reader.read() for reader in readers)
-        warnings = [warning for reader in readers for warning in reader.warnings]
+        fields = tuple(values for values, _ in read)
+        warnings = [warning for _, said in read for warning in said]
         warnings += _either_day_warning(fields[3], fields[5])
         expression = cls(text.strip(), fields, warnings=tuple(warnings))
         if not expression._can_match():
@@ -146,12 +147,12 @@ class CronExpression(Frozen):
         while instant < limit:
             start, end, offset, before = piece_at(zone, instant)
             first = instant + offset
-            if self._fixed and offset != before:
+            if self.fixed and offset != before:
                 if instant == start and self._skipped(start + before, first):
                     return instant
                 if offset < before <= offset + CORRECTION:
                     first = max(first, start + before)
-            wall = self._wall_from(first)
+            wall = self.wall_from(first)
             if wall is None:
                 return None
             if wall - offset < end:
@@ -170,13 +171,13 @@ class CronExpression(Frozen):
             start, end, offset, before = piece_at(zone, instant)
             reached = min(end, stop)
             first = instant + offset
-            if self._fixed and offset != before:
+            if self.fixed and offset != before:
                 if instant == start and self._skipped(start + before, first):
                     # One run with what is due at the landing itself, which is counted below.
-                    total += self._wall_from(first) != first
+                    total += self.wall_from(first) != first
                 if offset < before <= offset + CORRECTION:
                     first = max(first, start + before)
-            total += self._count_walls(first, reached + offset)
+            total += self.count_walls(first, reached + offset)
             instant = reached
         return total
 
@@ -195,10 +196,10 @@ class CronExpression(Frozen):
         """Tell whether a fixed time lies in the wall seconds [gap, landing) that a short jump skipped."""
         if not gap < landing <= gap + CORRECTION:
             return False
-        wall = self._wall_from(gap)
+        wall = self.wall_from(gap)
         return wall is not None and wall < landing
 
-    def _wall_from(self, wall: int) -> int | None:
+    def wall_from(self, wall: int) -> int | None:
         """Return the first matching wall second at or after ``wall``, knowing nothing of zones."""
         day, second = divmod(wall, DAY)
         today = date.fromordinal(day + _ORDINAL_1970)
@@ -242,7 +243,7 @@ class CronExpression(Frozen):
             return (hour + 1 + _lowest(left)) * 3600 + self._first_time % 3600
         return -1
 
-    def _count_walls(self, low: int, high: int) -> int:
+    def count_walls(self, low: int, high: int) -> int:
         """Return how many wall seconds in [low, high) match."""
         if high <= low:
             return 0

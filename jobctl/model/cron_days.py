@@ -45,8 +45,22 @@ def least_days_apart(days: Callable[[int, int, int], int], *, years: int) -> int
     return least
 
 
+_shapes: dict[tuple[FieldValues, FieldValues], tuple[int, ...]] = {}
+_SHAPES_MOST = 1024
+"""Pairs of day fields whose shapes are kept, and shared by all expressions with the same two."""
+
+
 def month_shapes(day: FieldValues, weekday: FieldValues) -> tuple[int, ...]:
     """Return the matching days for each length (28 to 31) and weekday of the 1st (0 to 6)."""
+    known = _shapes.get((day, weekday))
+    if known is None:
+        if len(_shapes) >= _SHAPES_MOST:
+            _shapes.clear()
+        known = _shapes[day, weekday] = _work_out(day, weekday)
+    return known
+
+
+def _work_out(day: FieldValues, weekday: FieldValues) -> tuple[int, ...]:
     both = day.star or weekday.star
     shapes: list[int] = []
     for length in range(28, 32):

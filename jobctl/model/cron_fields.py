@@ -268,6 +268,36 @@ class FieldReader:
         self.warnings.append(f"{self.field.name}: {message}")
 
 
+_read: dict[tuple[str, str], tuple[FieldValues, tuple[str, ...]]] = {}
+_READ_MOST = 4096
+"""Fields that expressions with the same text share: of many schedules few differ in all fields."""
+
+
+def read_field(
+    field: Field, text: str, *, column: int, hash_key: str
+) -> tuple[FieldValues, tuple[str, ...]]:
+    """Return what a field's text means, and sentences about what may not be meant by it.
+
+    Raises:
+        CronError: with the column of the term at fault.
+
+    """
+    known = _read.get((field.name, text))
+    if known is None:
+        reader = FieldReader(field, text, column=column, hash_key=hash_key)
+        known = (reader.read(), tuple(reader.warnings))
+        if not drawn(text):
+            if len(_read) >= _READ_MOST:
+                _read.clear()
+            _read[field.name, text] = known
+    return known
+
+
+def drawn(text: str) -> bool:
+    """Tell whether a text may draw a value from the schedule's name."""
+    return "~" in text or "H" in text.upper().replace("THU", "")
+
+
 def _draw(key: str, width: int) -> int:
     """Return a number in [0, width) that depends on ``key`` alone, on every host and version."""
     from hashlib import blake2b  # noqa: PLC0415 (4 ms that only drawn times need)

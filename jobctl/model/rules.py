@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from jobctl.model.job import JobDef, ScheduleDef
     from jobctl.model.schedule import Rule
 
+OFF = "!off"
+"""Ends the generation of a schedule that is switched off in jobs.toml, see ``store/lua/schedule.lua``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleEntry:
@@ -31,7 +34,8 @@ class ScheduleEntry:
     rule: Rule
     timezone: str
     generation: str
-    """Digest of rule and zone: when it changes, the schedule starts anew."""
+    """Digest of rule and zone, with ``!off`` while it is switched off: when it changes, the schedule
+    starts anew, so that nothing is made up for which lies before."""
     jitter: float
     """Seconds added to every instant on this host."""
     missed: Missed
@@ -52,6 +56,14 @@ class ScheduleEntry:
         if found is None or (self.not_after is not None and found.timestamp() > self.not_after):
             return None
         return found
+
+    def count(self, after: datetime, until: datetime, *, anchor: datetime) -> int:
+        """Return how many instants of (after, until] lie within the schedule's window."""
+        if self.not_before is not None and after.timestamp() < self.not_before:
+            after = datetime.fromtimestamp(self.not_before - 0.001, after.tzinfo)
+        if self.not_after is not None and until.timestamp() > self.not_after:
+            until = datetime.fromtimestamp(self.not_after, until.tzinfo)
+        return self.rule.count(after, until, anchor=anchor) if after < until else 0
 
 
 def schedule_entries(
@@ -88,7 +100,7 @@ def _entry(
         definition=definition,
         rule=rule,
         timezone=zone,
-        generation=digest,
+        generation=digest if job.enabled and definition.enabled else digest + OFF,
         jitter=jitter_offset(spread, key=f"{definition.name}@{host}") if spread else 0.0,
         missed=missed,
         not_before=_epoch(definition.not_before),

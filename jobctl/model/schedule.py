@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from jobctl.model.catchup import Due, Plan, plan_due
 from jobctl.model.cron import NICKNAMES, CronError, CronExpression
+from jobctl.model.cron_fields import drawn
 from jobctl.model.frozen import Frozen
 from jobctl.model.units import format_duration, parse_duration
 
@@ -217,9 +218,25 @@ def parse_rule(text: str, *, timezone: str, hash_key: str = "") -> Rule:
         raise ScheduleError(f"{text.strip()!r} is not known: use one of {known}", column=column)
     zone = load_zone(timezone)
     try:
-        return CronRule(CronExpression.parse(text, hash_key=hash_key), zone)
+        return CronRule(_expression(text, hash_key), zone)
     except CronError as error:
         raise ScheduleError(error.message, field=error.field, column=error.column) from error
+
+
+_expressions: dict[str, CronExpression] = {}
+_EXPRESSIONS_MOST = 4096
+
+
+def _expression(text: str, hash_key: str) -> CronExpression:
+    """Return the expression, the same one for all schedules with this text unless it draws values."""
+    known = _expressions.get(text)
+    if known is None:
+        known = CronExpression.parse(text, hash_key=hash_key)
+        if not drawn(text):
+            if len(_expressions) >= _EXPRESSIONS_MOST:
+                _expressions.clear()
+            _expressions[text] = known
+    return known
 
 
 def _every(text: str, rest: str) -> EveryRule:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from jobctl.model.records import record
 from jobctl.store.calls import Call
-from jobctl.store.codec import items_of
+from jobctl.store.codec import items_of, text
 from jobctl.store.transitions import Answer, milliseconds, run_body, run_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from jobctl.model.admission import NewRun
     from jobctl.model.sealing import Seal
@@ -17,9 +17,19 @@ if TYPE_CHECKING:
     from jobctl.store.transitions import Part
 
 
-def introduce_schedules(keys: Keys, generations: Mapping[str, str]) -> Call[tuple[float, ...]]:
-    """Introduce schedules (name → digest of rule and zone); answers each one's last decided instant."""
-    flat = [part for pair in generations.items() for part in pair]
+def introduce_schedules(
+    keys: Keys, generations: Mapping[str, str], *, known: Mapping[str, float] | None = None
+) -> Call[tuple[float, ...]]:
+    """Introduce schedules (name → digest of rule and zone); answers each one's last decided instant.
+
+    ``known`` has last decided instants, for a store that has forgotten the schedule.
+    """
+    lasts = known or {}
+    flat = [
+        part
+        for name, generation in generations.items()
+        for part in (name, generation, milliseconds(lasts[name]) if name in lasts else "")
+    ]
     return Call(
         (keys.prefix, *flat),
         lambda reply: tuple(float(item) / 1000 for item in items_of(reply)),
@@ -47,11 +57,13 @@ def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
     who: str,
     run: NewRun | None,
     max_runs: int | None = None,
+    unlisted: int = 0,
     seal: Seal | None = None,
 ) -> Call[TickReply]:
     """Decide one scheduled instant: with ``run`` it is accepted, without it is recorded as missed.
 
-    Instants are epoch seconds; ``previous`` must be the last decided one.
+    Instants are epoch seconds; ``previous`` must be the last decided one. ``unlisted`` is how many
+    missed instants lie between the two.
     """
 
     def decode(reply: object) -> TickReply:
@@ -68,6 +80,7 @@ def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
         kind,
         who,
         "" if max_runs is None else max_runs,
+        unlisted or "",
     )
     if run is not None:
         parts = (*parts, *run_header(run), *run_body(run, seal))
@@ -90,3 +103,73 @@ def boot(
         Answer.parse,
         script="boot",
     )
+
+
+def switch(
+    keys: Keys, names: Sequence[str], *, what: str, until: float | None = None, who: str
+) -> Call[tuple[bool, ...]]:
+    """Switch schedules ``off``, ``on``, or off for their next instant (``once``).
+
+    ``until`` is epoch seconds. Answers for each whether that changed anything.
+    """
+    till = "" if until is None else milliseconds(until)
+    return Call(
+        (keys.prefix, what, till, who, *names),
+        lambda reply: tuple(item == 1 for item in items_of(reply)),
+        script="switch",
+    )
+
+
+def skip_to(
+    keys: Keys, schedule: str, *, last: float, target: float, who: str
+) -> Call[tuple[str, float | None]]:
+    """Let go what a schedule has to decide up to ``target``; ``last`` is its last decided instant.
+
+    Answers ``ok``, ``moved`` (something was decided meanwhile), ``future`` or ``known`` (nothing to
+    let go), and its last decided instant now. Times are epoch seconds.
+    """
+
+    def decode(reply: object) -> tuple[str, float | None]:
+        answer, found = (text(item) for item in items_of(reply))
+        return answer, float(found) / 1000 if found else None
+
+    return Call(
+        (keys.prefix, schedule, milliseconds(last), milliseconds(target), who),
+        decode,
+        script="skip",
+        idempotent=False,
+    )
+
+
+def change_live(
+    keys: Keys, name: str, *, what: str, before: str, after: str, who: str
+) -> Call[bool]:
+    """Replace the record of a live schedule (``""`` is none); supervisors learn of it at once.
+
+    ``what`` is ``add``, ``set``, ``unset``, or ``rm``: then all that is known of the schedule goes
+    with its record. Answers False when that is not ``before`` any more: somebody else was first.
+    """
+    return Call(
+        (keys.prefix, name, before, after, what, who),
+        lambda reply: text(items_of(reply)[0]) == "ok",
+        script="overlay",
+        idempotent=False,
+    )
+
+
+def live_version(keys: Keys) -> Call[int]:
+    """Read how often live schedules were changed."""
+    return Call(("GET", keys.live_version), lambda reply: int(text(reply)) if reply else 0)
+
+
+def live_schedules(keys: Keys) -> Call[dict[str, str]]:
+    """Read the records of live schedules, by name; what they say is to be checked."""
+
+    def decode(reply: object) -> dict[str, str]:
+        pairs = list(reply.items()) if isinstance(reply, dict) else None
+        if pairs is None:
+            items = iter(items_of(reply))
+            pairs = list(zip(items, items, strict=True))
+        return {text(name): text(record) for name, record in pairs}
+
+    return Call(("HGETALL", keys.live_schedules), decode)

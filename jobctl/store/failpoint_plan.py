@@ -56,6 +56,7 @@ COMMANDS = (
     ),
     *(
         "hget",
+        "get",
         "hgetall",
         "hincrby",
         "wait",

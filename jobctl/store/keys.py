@@ -21,12 +21,16 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     rl:<limit>    STRING  rate limit: theoretical arrival time in ms; expires by itself
     u:<digest>    STRING  unique lock: the holder's run id
     live:<job>    SET     unfinished runs that the job's overlap policy looks at
-    s:<schedule>  HASH    gen, last, next, fired, boot:<host>
+    s:<schedule>  HASH    gen, last, next, fired, off and on (ms: switched off from, until), once
+                          (ms: the next instant from then on is let go), cut (decisions that are not in
+                          its history), boot:<host>; both expire 400 days after their last use
     sh:<schedule> LIST    last 200 decisions: instant|kind|answer|run|lag ms|who
     out           LIST    notices for whoever takes them, as JSON, see model/notices.py
     out:<sid>     LIST    notices that one supervisor has to deliver
     al:<job>      HASH    failures in a row: n, since ms, told ms, alert, quiet, last, nt; expires
                           after 400 days without any
+    ls            HASH    live schedules and changes of those of jobs.toml: schedule → signed record
+    lsv           STRING  how often ls was changed
     h:<job>       LIST    final run ids, newest first; hf:<job> failed ones when kept apart
     l:<id>        STREAM  shipped output of a run: a attempt, o offset, d data; expires with it
     bad           LIST    newest 1000 ids whose records could not be understood or trusted
@@ -118,11 +122,11 @@ class Keys:
         return f"{self.prefix}live:{job}"
 
     def schedule(self, name: str) -> str:
-        """HASH, kept as long as the schedule's history matters."""
+        """HASH, expires 400 days after the schedule was last introduced or decided."""
         return f"{self.prefix}s:{name}"
 
     def schedule_history(self, name: str) -> str:
-        """LIST, at most 200 entries."""
+        """LIST, at most 200 entries; expires with the schedule's HASH."""
         return f"{self.prefix}sh:{name}"
 
     @property
@@ -137,6 +141,16 @@ class Keys:
     def alarm(self, job: str) -> str:
         """HASH, expires 400 days after the last failure."""
         return f"{self.prefix}al:{job}"
+
+    @property
+    def live_schedules(self) -> str:
+        """HASH, gone when empty."""
+        return f"{self.prefix}ls"
+
+    @property
+    def live_version(self) -> str:
+        """STRING."""
+        return f"{self.prefix}lsv"
 
     def history(self, job: str) -> str:
         """LIST, at most ``keep_runs`` entries."""

@@ -40,6 +40,8 @@ class BeatReply:
     """This beat's number: hand it to the next beat as ``heard``."""
     unknown: bool = False
     """With ``fenced``: nobody declared it lost, the store lost its data."""
+    live_schedules: int = 0
+    """How often the schedules that the store keeps were changed."""
 
 
 def register(keys: Keys, *, supervisor: str, facts: Mapping[str, str]) -> Call[float]:
@@ -63,7 +65,7 @@ def beat(
     """
 
     def decode(reply: object) -> BeatReply:
-        status, now, messages, number, *owned = items_of(reply)
+        status, now, messages, number, version, *owned = items_of(reply)
         return BeatReply(
             fenced=status < 0,
             now=now / 1000,
@@ -71,6 +73,7 @@ def beat(
             owned=tuple(owned),
             beat=number,
             unknown=status == UNKNOWN,
+            live_schedules=version,
         )
 
     return Call(

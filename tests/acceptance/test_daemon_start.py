@@ -65,6 +65,18 @@ def test_unusable_state_directory_is_refused(host: Host) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_facts_that_cannot_be_written_are_told_of_and_cost_no_run(host: Host) -> None:
+    host.write('[jobs.a]\ncommand = "true"\n')
+    (host.state / "supervisor.json").mkdir(parents=True)
+    host.start()
+    assert host.wait_state(host.submit("a"))["state"] == "succeeded"
+    assert host.stop() == 0
+
+    assert "supervisor.json" in host.log
+    assert "is a directory" in host.log.lower()
+    assert "Traceback" not in host.log
+
+
 def test_state_directory_of_somebody_else_is_not_permitted(host: Host) -> None:
     host.write("")
     host.state.mkdir(mode=0o500)

@@ -104,6 +104,98 @@ def test_next_of_jobs_shows_the_jitter_apart(project: Project):
     assert " + " in project.jobctl("next", "nightly", "-n", "1").out
 
 
+def test_next_puts_one_job_in_words(make_project: Callable[..., Project]):
+    project = make_project(more="""
+[jobs.tables]
+command = "true"
+[[jobs.tables.schedules]]
+schedule = "0 0 13 * fri"
+not_before = "2090-01-01T00:00:00Z"
+max_runs = 1
+[[jobs.tables.schedules]]
+schedule = "*/35 2 * * *"
+not_after = "2020-01-01T00:00:00Z"
+[[jobs.tables.schedules]]
+schedule = "@daily"
+enabled = false
+[[jobs.tables.schedules]]
+schedule = "@reboot"
+[[jobs.tables.schedules]]
+schedule = "@every 7h"
+not_after = "2090-01-01T00:00:00Z"
+
+[jobs.off]
+command = "true"
+schedule = "@daily"
+enabled = false
+""")  # fmt: skip
+    said = project.jobctl("next", "tables", "-n", "1").err
+    for words in (
+        "tables: At 00:00 on the 13th of the month and on every Friday, Europe/Berlin time",
+        "warning: day-of-month and day-of-week: runs on the 13th",
+        "begins with not_before, 2090-01-01",
+        "stops after 1 run in all (max_runs)",
+        "ended with not_after, 2020-01-01",
+        "warning: minute: the step 35 does not divide 60",
+        "the schedule is off (enabled = false)",
+        "Once after each boot of the host",
+        "no instant can be told in advance",
+        "Every 7h, counted",
+        "ends with not_after, 2090-01-01",
+    ):
+        assert words in said
+    off = project.jobctl("next", "off")
+    assert "job off is off" in off.err
+    assert "nothing is scheduled" in off.err
+
+
+def test_next_tells_what_the_clock_does_to_a_job(project: Project):
+    result = project.jobctl("next", "nightly", "-n", "3", "--from", "2021-03-27T12:00")
+    assert "28 March 2021 02:30 does not exist" in result.err
+    assert "of a jitter of 10m" in result.err
+    quiet = project.jobctl("next", "nightly", "-n", "3", "--from", "2021-03-27T12:00", "--quiet")
+    assert (quiet.err, quiet.out.count("nightly")) == ("", 3)
+    document = project.jobctl(
+        "next", "-n", "3", "--from", "2021-03-27T12:00", "--json", "--explain"
+    ).json
+    (schedule,) = document["schedules"]
+    assert schedule["schedule"] == "nightly"
+    assert schedule["timezone"] == "Europe/Berlin"
+    assert [note["code"] for note in schedule["clock_changes"]] == ["moved"]
+
+
+def test_next_tells_what_the_clock_does_to_an_expression(project: Project):
+    words = ("next", "--schedule", "*/30 2 * * *", "--from", "2021-10-30T12:00", "-n", "4")
+    result = project.jobctl(*words)
+    assert "31 October 2021 02:00 and 02:30 come twice" in result.err
+    assert result.out.count("2021-10-31") == 4
+    (schedule,) = project.jobctl(*words, "--json", "--explain").json["schedules"]
+    assert schedule["kind"] == "cron"
+    assert [note["code"] for note in schedule["clock_changes"]] == ["twice"]
+
+
+def test_next_of_many_schedules_puts_only_some_in_words(make_project: Callable[..., Project]):
+    more = "".join(f'[jobs.j{n}]\ncommand = "true"\nschedule = "@hourly"\n' for n in range(30))
+    said = make_project(more=more).jobctl("next", "-n", "30").err
+    assert said.count("Every hour") == 20
+    assert "10 more schedules not put in words" in said
+
+
+def test_a_wrong_schedule_is_refused_with_its_place_in_json(project: Project):
+    error = project.jobctl("next", "--schedule", "0 24 * * *", "--json").error
+    assert (error["field"], error["column"]) == ("hour", 2)
+    error = project.jobctl("next", "--schedule", "@every 0", "--json").error
+    assert (error["field"], error["column"]) == (None, 7)
+    assert "field" not in project.jobctl("next", "--from", "x", "--json").error
+
+
+@pytest.mark.parametrize("words", [["--from", "2030-01-01T00:00"], ["nightly"], []])
+def test_next_names_the_zone_that_does_not_exist(project: Project, words: list[str]):
+    result = project.jobctl("next", *words, "--timezone", "Europe/Berln")
+    assert result.code == 2
+    assert "unknown time zone 'Europe/Berln': did you mean Europe/Berlin" in result.err
+
+
 def test_next_of_a_job_without_schedule(project: Project):
     assert project.jobctl("next", "hello").code == 66
     assert project.jobctl("next", "nosuch").code == 66

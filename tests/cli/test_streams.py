@@ -25,7 +25,7 @@ def shell(project: Project, words: str, *, env: dict[str, str] | None = None):
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(
-    "words", ["submit hello", "status", "next", "list -q", "jobs", "check -q", "logs -q hello"]
+    "words", ["submit hello", "status", "next -q", "list -q", "jobs", "check -q", "logs -q hello"]
 )
 def test_closed_streams_change_nothing(project: Project, worker: Worker, words: str, closed: str):
     project.submit("hello")

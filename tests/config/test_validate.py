@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl.config.problem import ERROR, ConfigProblems
+from jobctl.config.problem import ERROR, WARNING, ConfigProblems
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -251,6 +251,16 @@ def test_secrets_are_in_no_text(check: Callable[..., Checked]) -> None:
 
     assert len(checked.problems) >= 9
     assert "hunter2" not in repr(checked.problems)
+
+
+def test_a_lost_run_that_is_not_repeated_all_the_same_is_told_of(
+    check: Callable[..., Checked],
+) -> None:
+    once = f'{JOB}delivery = "at-most-once"\n'
+    (problem,) = check(f'{once}on_lost = "retry"\n').problems
+    assert (problem.severity, problem.key) == (WARNING, "jobs.a.on_lost")
+    assert "not repeated" in problem.message
+    assert check(once).problems == check(f'{once}on_lost = "fail"\n').problems == ()
 
 
 @pytest.mark.parametrize(

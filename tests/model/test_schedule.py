@@ -231,3 +231,30 @@ class TestJitter:
 
     def test_none_is_none(self) -> None:
         assert jitter_offset(0.0, key="x") == 0.0
+
+
+def test_schedules_with_the_same_text_share_what_it_means() -> None:
+    one = parse_rule("*/7 3 L * THU", timezone="UTC", hash_key="a")
+    other = parse_rule("*/7 3 L * THU", timezone="Europe/Berlin", hash_key="b")
+
+    assert isinstance(one, CronRule)
+    assert isinstance(other, CronRule)
+    assert one.expression is other.expression
+    assert one.zone != other.zone
+
+
+@pytest.mark.parametrize("text", ["~ 3 * * *", "H 3 * * *", "0 0~9 * * *", "0 h(0-9) * * *"])
+def test_schedules_that_draw_their_times_share_nothing(text: str) -> None:
+    rules = [parse_rule(text, timezone="UTC", hash_key=f"n/{name}") for name in range(30)]
+    again = [parse_rule(text, timezone="UTC", hash_key=f"n/{name}") for name in range(30)]
+
+    assert rules == again
+    assert len({rule.expression.fields for rule in rules}) > 1  # type: ignore[attr-defined]
+
+
+def test_a_shared_expression_keeps_its_warnings_and_a_wrong_one_its_column() -> None:
+    for _ in range(2):
+        assert parse_rule("*/7 * * * *", timezone="UTC").warnings
+        with pytest.raises(ScheduleError) as caught:
+            parse_rule("0  25 * * *", timezone="UTC")
+        assert (caught.value.field, caught.value.column) == ("hour", 3)

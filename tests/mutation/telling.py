@@ -34,7 +34,7 @@ NOTICES = [
     Mutant("notices", "a run ends whatever the outbox is", "if not pcall(action, ...) then count('untold') end", "action(...)"),
     Mutant("notices", "what could not be told is counted", "pcall(action, ...) then count('untold') end", "pcall(action, ...) then end"),
     Mutant("notices", "the first start is told once", "if first and wanted(r, 'r')", "if wanted(r, 'r')"),
-    Mutant("notices", "a started run is not late", "if setting(r, 'l') then call('ZREM', P .. 'due', '?' .. r.id) end\nend\n\nlocal function tell_retry", "end\n\nlocal function tell_retry"),
+    Mutant("notices", "a started run is not late", "if setting(r, 'l') then call('ZREM', P .. 'due', '?' .. r.id) end\nend\n\n-- The start of a short run", "end\n\n-- The start of a short run"),
     Mutant("notices", "another attempt is told", "if wanted(r, 'd') then post", "if false then post"),
     Mutant("notices", "nothing was held back", "if quiet == 0 or not v[2] then return end", ""),
     Mutant("notices", "the dead hand their notices on", "if type(redis.pcall('LMOVE', from, P .. 'out', 'LEFT', 'RIGHT')) ~= 'string' then break end", "if true then break end"),

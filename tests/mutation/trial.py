@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 FIRST = {
     "admit": ["submit", "overlap", "schedules", "retention"],
-    "beat": ["rescue", "written_down"],
-    "boot": ["schedules", "written_down"],
+    "beat": ["rescue", "written_down", "schedule_changes"],
+    "boot": ["schedules", "schedule_changes", "written_down"],
     "claim": ["claim", "limits", "order"],
     "common": ["malformed", "foreign_keys"],
+    "decided": ["schedules", "schedule_changes", "written_down"],
     "leave": ["rescue", "written_down"],
     "limits": ["limits"],
     "promote": ["limits", "claim"],
@@ -33,21 +34,24 @@ FIRST = {
     "note": ["rescue"],
     "notices": ["notices"],
     "outbox": ["notices"],
+    "overlay": ["schedule_changes"],
     "pool": ["rescue"],
     "register": ["rescue", "written_down"],
     "release": ["claim", "rescue"],
     "repair": ["repair"],
     "rescue": ["rescue", "written_down", "lost_data"],
     "revoke": ["claim", "limits"],
-    "schedule": ["schedules"],
+    "schedule": ["schedules", "schedule_changes"],
     "settle": ["edges", "rescue", "claim"],
+    "skip": ["schedule_changes"],
     "slots": ["limits", "foreign_limits"],
     "start": ["rescue", "claim"],
-    "tick": ["schedules", "written_down"],
+    "switch": ["schedule_changes"],
+    "tick": ["schedules", "schedule_changes", "written_down"],
 }
 """Which tests most likely know of a part; the others come after them."""
 TESTS = (
-    "submit", "overlap", "rescue", "schedules", "retention", "lost_data", "batches", "order",
+    "submit", "overlap", "rescue", "schedules", "schedule_changes", "retention", "lost_data", "batches", "order",
     "foreign_limits", "claim", "guards", "guards_of_moves", "guards_of_owners", "written_down", "foreign_keys", "malformed", "edges", "limits",
     "notices", "repair",
 )  # fmt: skip

@@ -1,20 +1,31 @@
 #!lua
 --#include common
 --#include admit
+--#include decided
 -- Fires @reboot and @start schedules once per host and boot id (or start).
 --
 -- KEYS[1]  prefix
 -- ARGV     schedule, host, boot id, who, then the eleven fields of GROUP and the five of a run
--- Returns  the answer of admit, or "moved" when this boot was seen before
+-- Returns  the answer of admit, "moved" when this boot was seen before, or "disabled": switched off
 local key = P .. 's:' .. ARGV[1]
 local field = 'boot:' .. ARGV[2]
-if call('HGET', key, field) == ARGV[3] then return 'moved' end
+local v = call('HMGET', key, field, 'off', 'on', 'once')
+if v[1] == ARGV[3] then return 'moved' end
+local on = tonumber(v[3] or '')
+local is_off = v[2] and (not on or NOW < on)
+if is_off or v[4] then
+  call('HSET', key, field, ARGV[3])
+  if not is_off then call('HDEL', key, 'once') end
+  note_decision(ARGV[1], NOW, 'fire', 'disabled', '', 0, ARGV[4])
+  lasts(ARGV[1], BOOT_FORGOTTEN)
+  return 'disabled'
+end
 local g, i = read_group(5)
 local n = read_new(i)
 local answer = admit(g, n, true)
 call('HSET', key, field, ARGV[3])
 if recorded(answer) then redis.pcall('HSET', P .. 'latest', g.job, n.id) end
-redis.pcall('LPUSH', P .. 'sh:' .. ARGV[1], table.concat({ NOW, 'fire', answer, n.id, 0, ARGV[4] }, '|'))
-redis.pcall('LTRIM', P .. 'sh:' .. ARGV[1], 0, 199)
+note_decision(ARGV[1], NOW, 'fire', answer, n.id, 0, ARGV[4])
+lasts(ARGV[1], BOOT_FORGOTTEN)
 flush_counts()
 return answer

@@ -1,20 +1,31 @@
 #!lua
 --#include common
+--#include decided
 -- Introduces schedules: a new or changed one starts from now, so it replays no past.
 --
 -- KEYS[1]  prefix
--- ARGV     per schedule: name, generation (a digest of rule and zone)
+-- ARGV     per schedule: name, generation (a digest of rule and zone, with "!off" while it is
+--          switched off in jobs.toml), the last decided instant ms if the caller knows it, else "".
+--          The latter counts when the store knows nothing at all of the schedule.
 -- Returns  per schedule: the last decided instant in ms
 local out = {}
-for i = 1, #ARGV, 2 do
-  local key = P .. 's:' .. ARGV[i]
+local function rule_of(generation) return generation and string.gsub(generation, '!off$', '') end
+for i = 1, #ARGV, 3 do
+  local name, generation, known = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+  local key = P .. 's:' .. name
   local v = call('HMGET', key, 'gen', 'last')
-  if v[1] == ARGV[i + 1] and v[2] then
+  if v[1] == generation and v[2] then
     out[#out + 1] = v[2]
+    lasts(name)
   else
-    call('HSET', key, 'gen', ARGV[i + 1], 'last', NOW)
-    call('HDEL', key, 'next', 'fired')
-    out[#out + 1] = tostring(NOW)
+    local last = not v[1] and known and math.min(known, NOW) or NOW
+    call('HSET', key, 'gen', generation, 'last', last)
+    call('HDEL', key, 'next')
+    -- Switched off and on again it is still the same schedule, which may have used up its runs.
+    if not v[1] or rule_of(v[1]) ~= rule_of(generation) then call('HDEL', key, 'fired') end
+    if v[1] then note_decision(name, NOW, 'changed', 'restart', '', 0, '') end
+    lasts(name)
+    out[#out + 1] = tostring(last)
   end
 end
 return out

@@ -32,12 +32,12 @@ FAMILIES = {
     "sups": "set", "b": "list", "mb": "list", "lim": "hash", "c": "set", "pk": "list",
     "rl": "string", "u": "string", "live": "set", "s": "hash", "sh": "list", "h": "list",
     "hf": "list", "l": "stream", "bad": "list", "schema": "string", "latest": "hash", "n": "hash",
-    "aside": ANY, "out": "list", "al": "hash",
+    "ls": "hash", "lsv": "string", "aside": ANY, "out": "list", "al": "hash",
 }  # fmt: skip
 """Type of every key, by the first word of its name; see :mod:`jobctl.store.keys`."""
 EITHER = frozenset({"out"})
 """Names that stand for themselves as well as before another."""
-ALONE = frozenset({"due", "sups", "lim", "bad", "schema", "latest", "n"})
+ALONE = frozenset({"due", "sups", "lim", "bad", "schema", "latest", "n", "ls", "lsv"})
 """Names that stand for themselves; all others are followed by a colon and a name."""
 
 RUN_FIELDS = (

@@ -1,0 +1,114 @@
+"""``import`` and ``export``: coming from cron and its kin, and going back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+
+from jobctl.cli.values import counted
+from jobctl.errors import ExitCode, JobctlError, NotPermittedError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.cli.invocation import Invocation
+    from jobctl.client.migrate.draft import Findings
+
+SOURCES = ("crontab", "systemd-timers", "celery-beat")
+TARGETS = ("crontab", "systemd")
+
+
+def import_(  # noqa: PLR0913 (one per option)
+    call: Invocation,
+    *,
+    source: str,
+    files: list[str],
+    system: bool,
+    user: bool,
+    anacron: bool,
+    owner: str | None,
+    native: bool,
+    expand_run_parts: bool,
+    interpreter: str | None,
+    output: str | None,
+    force: bool,
+) -> int:
+    """Write what another scheduler would run as a jobs.toml."""
+    from jobctl.client.migrate.draft import ERROR
+    from jobctl.client.migrate.finish import finished
+    from jobctl.client.migrate.sources import Asked, read_sources
+
+    if source not in SOURCES:
+        raise UsageError(f"{source[:40]!r} is none of {', '.join(SOURCES)}")
+    kinds = [
+        kind for kind, asked in (("system", system), ("user", user), ("anacron", anacron)) if asked
+    ]
+    if len(kinds) > 1:
+        raise UsageError(f"--{kinds[0]} and --{kinds[1]} exclude each other")
+    if kinds and source != "crontab":
+        raise UsageError(f"--{kinds[0]} is for crontabs")
+    asked = Asked(
+        source=source, files=tuple(files), kind=kinds[0] if kinds else None, owner=owner, native=native,
+        expand_run_parts=expand_run_parts, interpreter=interpreter,
+    )  # fmt: skip
+    found = read_sources(asked)
+    text = finished(found)
+    found.remarks.sort(key=lambda remark: (remark.file, remark.line))
+    if output is not None:
+        _write(output, text, force=force)
+    if call.console.json:
+        _document(call, found, text, output)
+    else:
+        for remark in found.remarks:
+            (call.console.complain if remark.severity == ERROR else call.console.talk)(str(remark))
+        if output is None:
+            call.console.data(text.rstrip("\n"))
+        else:
+            call.console.data(output)
+        _sum_up(call, found)
+    if found.lost:
+        lost = (
+            f"{counted(len(found.lost), 'entry')} of {', '.join(files)} could not be carried over"
+        )
+        call.console.report(
+            "config", f"{lost}; each stands as a comment at the end of what was written"
+        )
+        return ExitCode.CONFIG
+    return ExitCode.OK
+
+
+def _document(call: Invocation, found: Findings, text: str, output: str | None) -> None:
+    call.console.document(
+        {
+            "jobs": [
+                {
+                    "job": job.name, "file": job.file, "line": job.line, "original": job.original,
+                    "keys": job.keys, "schedules": job.schedules,
+                }
+                for job in found.jobs
+            ],
+            "lost": [asdict(lost) for lost in found.lost],
+            "remarks": [asdict(remark) for remark in found.remarks],
+            "output": None if output is None else os.path.abspath(output),  # noqa: PTH100 (texts)
+            "toml": text if output is None else None,
+        }
+    )  # fmt: skip
+
+
+def _sum_up(call: Invocation, found: Findings) -> None:
+    warnings = sum(remark.severity == "warning" for remark in found.remarks)
+    said = counted(len(found.jobs), "job")
+    if warnings:
+        said += f", {counted(warnings, 'warning')}"
+    call.console.note(
+        f"{said}; see them run with `jobctl next`, and stop the old scheduler before the daemon starts"
+    )
+
+
+def _write(path: str, text: str, *, force: bool) -> None:
+    try:
+        with open(path, "w" if force else "x", encoding="utf-8") as file:  # noqa: PTH123 (texts)
+            file.write(text)
+    except FileExistsError:
+        raise JobctlError(f"{path} exists; --force replaces it") from None
+    except OSError as error:
+        raise NotPermittedError(f"{path} cannot be written: {error.strerror}") from error

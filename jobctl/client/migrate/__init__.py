@@ -1,0 +1,1 @@
+"""Coming from cron, anacron, systemd timers and celery beat, and going back."""

@@ -1,0 +1,155 @@
+"""Which schedule is looked at next, and what is to be decided for it then. No I/O.
+
+Whatever the number of schedules, only those that are due are touched: the rest waits in a heap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from jobctl.model.catchup import CORRECTION, plan_due
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+    from jobctl.model.rules import ScheduleEntry
+    from jobctl.model.schedule import Due
+
+TAKEOVER_LEAST, TAKEOVER_MOST = 0.3, 1.0
+"""Seconds after an instant at which supervisors that are not first for a schedule ask."""
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One schedule and how far it is decided; ``last`` is epoch seconds."""
+
+    entry: ScheduleEntry
+    last: float
+    believed: float | None = None
+    """When a clock that was hours ahead was found to be right again; see :meth:`since`."""
+
+    def since(self, now: float) -> float:
+        """Return after when something may be due.
+
+        That is the last decided instant. But what was decided by a clock that was hours ahead is
+        not waited for: then it is the moment at which that was noticed.
+        """
+        if self.last - now <= CORRECTION:
+            self.believed = None
+        elif self.believed is None or self.believed > now:
+            self.believed = now
+        return self.last if self.believed is None else self.believed
+
+    def plan(self, now: float) -> tuple[tuple[Due, ...], int, datetime | None]:
+        """Return what is due, how many missed instants are only counted, and the next instant."""
+        entry = self.entry
+        moment = datetime.fromtimestamp(now, UTC)
+        last = datetime.fromtimestamp(self.since(now), UTC)
+        plan = plan_due(
+            entry,
+            last=last,
+            now=moment,
+            missed=entry.missed.value,
+            catchup_window=entry.job.catchup_window,
+            catchup_max=entry.job.catchup_max,
+        )
+        due = plan.due
+        return due, plan.unlisted, entry.next_after(moment, anchor=due[-1].instant if due else last)
+
+
+def takeover_delay(schedule: str, *, supervisor: str, peers: Iterable[str]) -> float:
+    """Return how many seconds after an instant of a schedule a supervisor asks for it.
+
+    All supervisors rank each other for each schedule by a hash, so that normally one of them asks,
+    and the work is spread. Who is not among the ``peers`` asks at once.
+    """
+    known = list(peers)
+    if len(known) <= 1 or supervisor not in known:
+        return 0.0
+    ranked = sorted(known, key=lambda one: hashlib.sha256(f"{schedule}\0{one}".encode()).digest())
+    rank = ranked.index(supervisor)
+    if rank == 0:
+        return 0.0
+    return TAKEOVER_LEAST + (TAKEOVER_MOST - TAKEOVER_LEAST) * rank / len(ranked)
+
+
+class Timetable:
+    """All schedules of a supervisor, by when each is looked at next. Times are epoch seconds."""
+
+    def __init__(self, *, supervisor: str) -> None:
+        """``supervisor`` is whose timetable it is."""
+        self._supervisor = supervisor
+        self._lines: dict[str, Line] = {}
+        self._heap: list[tuple[float, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @property
+    def first(self) -> float | None:
+        """When to look next; None without anything to come."""
+        return self._heap[0][0] if self._heap else None
+
+    def fill(self, lines: dict[str, Line], *, now: float, peers: Iterable[str]) -> None:
+        """Begin anew with these schedules, by name."""
+        self._lines = lines
+        self.rearrange(now=now, peers=peers)
+
+    def rearrange(self, *, now: float, peers: Iterable[str]) -> None:
+        """Begin anew with the same schedules: the clock was set back."""
+        self._heap = []
+        known = tuple(peers)
+        for line in self._lines.values():
+            self.put(line, now=now, peers=known)
+
+    def change(
+        self,
+        removed: Iterable[str],
+        lines: dict[str, Line],
+        *,
+        now: float,
+        peers: Iterable[str],
+    ) -> None:
+        """Take schedules out, and put others in or in place of those of the same name."""
+        gone = {*removed, *lines}
+        for name in gone:
+            self._lines.pop(name, None)
+        self._heap = [place for place in self._heap if place[1] not in gone]
+        heapq.heapify(self._heap)
+        self._lines |= lines
+        known = tuple(peers)
+        for line in lines.values():
+            self.put(line, now=now, peers=known)
+
+    def line(self, name: str) -> Line | None:
+        """Return what is known of a schedule."""
+        return self._lines.get(name)
+
+    def of_jobs(self, jobs: Container[str]) -> dict[str, Line]:
+        """Return the schedules of some jobs, by name."""
+        return {name: line for name, line in self._lines.items() if line.entry.job.name in jobs}
+
+    def put(self, line: Line, *, now: float, peers: Iterable[str], least: float = 0.0) -> None:
+        """Put a schedule where its next undecided instant is due, not before ``least``."""
+        anchor = datetime.fromtimestamp(line.since(now), UTC)
+        found = line.entry.next_after(anchor, anchor=anchor)
+        if found is None:
+            return
+        name, at = line.entry.name, found.timestamp()
+        if at > now:
+            # What is overdue is decided at once, whoever is first.
+            at += takeover_delay(name, supervisor=self._supervisor, peers=peers)
+        heapq.heappush(self._heap, (max(at, least), name))
+
+    def take(self, now: float, *, most: int) -> list[Line]:
+        """Take out up to ``most`` schedules that are to be looked at now, the earliest first."""
+        taken: list[Line] = []
+        while self._heap and self._heap[0][0] <= now and len(taken) < most:
+            line = self._lines.get(heapq.heappop(self._heap)[1])
+            if line is not None:
+                taken.append(line)
+        return taken

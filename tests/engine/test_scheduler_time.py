@@ -1,0 +1,297 @@
+"""What the scheduler makes of clocks that jump, of downtime, and of changed configurations."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from clockwork import NOON, a_job
+
+from jobctl.model.job import Missed, Overlap
+from jobctl.store import decisions, queries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clockwork import Clockwork
+
+    Make = Callable[..., Clockwork]
+
+MINUTE, HOUR = 60, 3600
+
+
+def free(rule: str = "*/10 * * * *", **keys: object):
+    return a_job(rule, overlap=Overlap.ALLOW, **keys)
+
+
+@pytest.mark.parametrize("step", [MINUTE, HOUR, 2.9 * HOUR])
+def test_clock_set_back_a_little_repeats_nothing_and_goes_on(clockwork: Make, step: float):
+    here = clockwork(free())
+    here.decided(NOON)
+    here.tick(NOON + 10 * MINUTE)
+    here.tick(NOON + 10 * MINUTE - step)
+    here.tick(NOON + 15 * MINUTE - step)
+    here.tick(NOON + 20 * MINUTE)
+    assert here.story() == ["12:10 fire ok", "12:20 fire ok"]
+
+
+def test_clock_set_back_by_hours_is_believed(clockwork: Make):
+    """The clock was wrong before, so what was decided by it does not stop the schedule."""
+    here = clockwork(free("* * * * * *"))
+    now = int(time.time()) - 30
+    here.decided(now + 4 * HOUR)
+    here.tick(now + 4 * HOUR)
+    for second in range(4):
+        here.tick(now + second)
+    assert [round(one.instant) - now for one in here.decisions()] == [1, 2, 3]
+
+
+def test_supervisors_agree_after_a_clock_was_set_back_by_hours(clockwork: Make):
+    here = clockwork(free("* * * * * *"))
+    now = int(time.time()) - 30
+    here.decided(now + 4 * HOUR)
+    here.tick(now + 4 * HOUR, "s1", "s2")
+    for second in range(4):
+        here.tick(now + second, "s1", "s2")
+    assert [round(one.instant) - now for one in here.decisions()] == [1, 2, 3]
+    assert len(here.runs()) == 3
+
+
+@pytest.mark.parametrize(
+    ("step", "kinds"),
+    [
+        (MINUTE, []),
+        (11 * MINUTE, ["late ok"]),
+        (HOUR, ["missed missed"] * 5 + ["fire ok"]),
+        (4 * HOUR, ["missed missed"] * 23 + ["fire ok"]),
+        (28 * HOUR, ["missed missed"] * 167 + ["fire ok"]),
+    ],
+)
+def test_clock_set_forward_is_downtime(clockwork: Make, step: float, kinds: list[str]):
+    here = clockwork(free())
+    here.decided(NOON)
+    here.tick(NOON + step)
+    assert [line.partition(" ")[2] for line in here.story()] == kinds
+
+
+def test_sleep_of_28_hours_makes_up_once_within_the_window(clockwork: Make):
+    here = clockwork(free("0 * * * *", missed=Missed.ONCE))
+    here.decided(NOON)
+    here.tick(NOON)
+    here.tick(NOON + 28 * HOUR + 30 * MINUTE)
+    made = [one for one in here.decisions() if one.kind != "missed"]
+    assert [(one.kind, round((one.instant - NOON) / HOUR)) for one in made] == [("catchup", 28)]
+    assert len(here.decisions()) == 28
+
+
+def test_window_and_most_bound_what_is_made_up_for(clockwork: Make):
+    here = clockwork(free(missed=Missed.ALL, catchup_window=2 * HOUR, catchup_max=3))
+    here.decided(NOON)
+    here.tick(NOON + 10 * HOUR)
+    kinds = [one.kind for one in here.decisions()]
+    assert kinds == ["missed"] * 56 + ["catchup"] * 3 + ["fire"]
+
+
+def test_every_missed_instant_is_listed_or_counted(clockwork: Make):
+    here = clockwork(free("* * * * *"))
+    here.decided(NOON)
+    here.tick(NOON + 10 * HOUR)
+    found = here.decisions()
+    counted = int(here.store.run(queries.schedule(here.keys, "j"))["cut"])
+    assert counted + len(found) == 600
+    assert {one.kind for one in found} == {"missed", "fire", "late"}
+
+
+def test_made_up_runs_are_spread_by_jitter_from_when_they_are_decided(clockwork: Make):
+    here = clockwork(free("0 * * * *", missed=Missed.ONCE, jitter=1800.0))
+    now = float(int(time.time()))
+    here.decided(now - 5 * HOUR)
+    here.tick(now)
+    catchup = next(one for one in here.decisions() if one.kind == "catchup")
+    record = here.raw("HGET", here.keys.run(catchup.run_id), "nb")
+    offset = float(record) / 1000 - now
+    assert 0 < offset < 1800
+    # Another boot does not push it out: it is decided.
+    here.restart()
+    here.tick(now + 60)
+    assert here.raw("HGET", here.keys.run(catchup.run_id), "nb") == record
+    assert [one.kind for one in here.decisions()].count("catchup") == 1
+
+
+def test_made_up_run_that_is_too_late_to_start_expires(clockwork: Make):
+    here = clockwork(free("0 * * * *", missed=Missed.ONCE, jitter=600.0, start_deadline=1200.0))
+    now = (int(time.time()) // HOUR) * HOUR + 0.0
+    here.decided(now - 5 * HOUR)
+    here.tick(now - 10 * MINUTE)
+    catchup = next(one for one in here.decisions() if one.kind == "catchup")
+    due, expires = here.raw("HMGET", here.keys.run(catchup.run_id), "nb", "xp")
+    assert float(expires) <= time.time() * 1000 < float(due) + 2 * HOUR * 1000
+
+
+def test_instants_outside_the_window_of_a_schedule_hide_no_missed_one(clockwork: Make):
+    """What is made up for is the newest instant that was one."""
+    end = "2021-06-01T13:30:00+00:00"
+    here = clockwork(free("0 * * * *", missed=Missed.ONCE, not_after=end))
+    here.decided(NOON)
+    here.tick(NOON + 5 * HOUR + MINUTE * 30)
+    assert here.story() == ["13:00 catchup ok"]
+
+
+def test_instants_before_the_window_are_none(clockwork: Make):
+    start = "2021-06-01T13:30:00+00:00"
+    here = clockwork(free("0 * * * *", missed=Missed.ALL, not_before=start))
+    here.decided(NOON)
+    here.tick(NOON + 3 * HOUR + 30 * MINUTE)
+    assert here.story() == ["14:00 catchup ok", "15:00 catchup ok"]
+
+
+def test_number_of_runs_counts_over_restarts(clockwork: Make):
+    here = clockwork(free(max_runs=2))
+    here.decided(NOON)
+    for number in range(1, 5):
+        here.tick(NOON + number * 10 * MINUTE)
+        here.restart()
+    assert [line.split()[2] for line in here.story()] == ["ok", "ok", "spent", "spent"]
+
+
+# Reloads
+
+
+def test_reload_without_change_loses_and_doubles_nothing(clockwork: Make):
+    here = clockwork(free())
+    here.decided(NOON)
+    here.tick(NOON + 10 * MINUTE)
+    here.reload(free())
+    here.tick(NOON + 10 * MINUTE)
+    here.reload(free())
+    here.tick(NOON + 20 * MINUTE)
+    assert here.story() == ["12:10 fire ok", "12:20 fire ok"]
+
+
+def test_changed_jitter_neither_repeats_nor_skips(clockwork: Make):
+    here = clockwork(free(jitter=60.0))
+    here.decided(NOON)
+    here.tick(NOON + 10 * MINUTE)
+    here.reload(free(jitter=300.0))
+    here.tick(NOON + 10 * MINUTE + 1)
+    here.tick(NOON + 20 * MINUTE)
+    assert here.story() == ["12:10 fire ok", "12:20 fire ok"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [free("*/5 * * * *", missed=Missed.ALL), free(missed=Missed.ALL, timezone="Asia/Tokyo")],
+)
+def test_schedule_edited_while_it_has_to_make_up_replays_no_past(clockwork: Make, changed):
+    here = clockwork(free(missed=Missed.ALL))
+    here.decided(NOON)
+    here.reload(changed)
+    here.tick(NOON + 3 * HOUR)
+    assert [line.split()[1] for line in here.story()] == ["changed"]
+
+
+def test_rule_that_is_changed_back_starts_anew(clockwork: Make):
+    here = clockwork(free(missed=Missed.ALL))
+    here.decided(NOON)
+    here.reload(free("*/5 * * * *", missed=Missed.ALL))
+    here.tick(NOON + HOUR)
+    here.reload(free(missed=Missed.ALL))
+    here.tick(NOON + 2 * HOUR)
+    assert [line.split()[1] for line in here.story()] == ["changed", "changed"]
+
+
+def test_policy_changed_while_it_has_to_make_up_counts_from_then_on(clockwork: Make):
+    here = clockwork(free(missed=Missed.ALL))
+    here.decided(NOON)
+    here.reload(free(missed=Missed.ONCE))
+    here.tick(NOON + 31 * MINUTE)
+    assert here.story() == ["12:10 missed missed", "12:20 catchup ok", "12:30 late ok"]
+
+
+def test_removed_schedule_decides_nothing_more(clockwork: Make):
+    here = clockwork(free())
+    here.decided(NOON)
+    here.tick(NOON + 10 * MINUTE)
+    here.reload(free(name="k"))
+    here.tick(NOON + 20 * MINUTE)
+    assert here.story() == ["12:10 fire ok"]
+
+
+# Off in the file
+
+
+def test_schedule_switched_off_in_the_file_replays_nothing_when_it_is_on_again(clockwork: Make):
+    here = clockwork(free(missed=Missed.ALL))
+    here.decided(NOON)
+    here.tick(NOON + 10 * MINUTE)
+    here.reload(free(missed=Missed.ALL, enabled=False))
+    here.tick(NOON + 20 * MINUTE)
+    here.reload(free(missed=Missed.ALL))
+    here.tick(NOON + 3 * HOUR)
+    assert [line.split(" ", 1)[1] for line in here.story()] == [
+        "fire ok", "changed restart", "changed restart",
+    ]  # fmt: skip
+
+
+def test_neither_does_it_when_the_daemon_was_down_meanwhile(clockwork: Make):
+    here = clockwork(free(missed=Missed.ALL))
+    here.decided(NOON)
+    here.reload(free(missed=Missed.ALL, enabled=False))
+    here.tick(NOON + 10 * MINUTE)
+    here.restart()
+    here.reload(free(missed=Missed.ALL))
+    here.tick(NOON + 3 * HOUR)
+    assert here.runs() == []
+
+
+def test_number_of_runs_is_not_forgotten_by_switching_off_in_the_file(clockwork: Make):
+    here = clockwork(free("* * * * * *", max_runs=1))
+    now = int(time.time()) - 10.0
+    here.decided(now)
+    here.tick(now + 1)
+    here.reload(free("* * * * * *", max_runs=1, enabled=False))
+    here.tick(now + 1)
+    here.reload(free("* * * * * *", max_runs=1))
+    here.tick(now + 2)
+    fired = here.store.run(queries.schedule(here.keys, "j"))["fired"]
+    assert fired == "1"
+
+
+# Off at run time
+
+
+def test_disabled_schedule_is_decided_and_makes_no_run(clockwork: Make):
+    here = clockwork(free(missed=Missed.ALL))
+    here.decided(NOON)
+    here.store.run(decisions.switch(here.keys, ["j"], what="off", who="me"))
+    here.tick(NOON + 31 * MINUTE)
+    assert here.runs() == []
+    assert [line.split(" ", 1)[1] for line in here.story()[1:]] == [
+        "catchup disabled", "catchup disabled", "late disabled",
+    ]  # fmt: skip
+
+
+def test_store_that_forgot_a_schedule_loses_no_instant_of_it(clockwork: Make):
+    here = clockwork(free())
+    here.decided(NOON)
+    here.tick(NOON + 10 * MINUTE)
+    here.raw("DEL", here.keys.schedule("j"))
+    here.tick(NOON + 20 * MINUTE)
+    here.tick(NOON + 20 * MINUTE + 1)
+    assert here.story() == ["12:10 fire ok", "12:20 fire ok"]
+
+
+# Boots
+
+
+def test_reboot_fires_once_a_boot_and_start_once_a_start(clockwork: Make):
+    here = clockwork(free("@reboot", name="r"), free("@start", name="s"))
+    here.tick(NOON, "s1")
+    here.restart()
+    here.tick(NOON, "s2")
+    here.restart()
+    here.boot_id = "another"
+    here.tick(NOON, "s3")
+    assert len(here.decisions("r")) == 2
+    assert len(here.decisions("s")) == 3
