@@ -122,7 +122,7 @@ class JobTable(Table):
     """``[jobs.NAME]`` and ``[defaults]``."""
 
     INACTIVE: ClassVar = (
-        "pause_after_failures", "result_ttl",
+        "result_ttl",
     )  # fmt: skip
     """Keys that are checked and kept, and that nothing acts on yet."""
 

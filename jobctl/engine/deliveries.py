@@ -14,8 +14,8 @@ from jobctl.engine.attempt import log_file
 from jobctl.engine.delivery import Delivery, DownError, RefusedError, UndeliveredError
 from jobctl.engine.hooks import hook_run
 from jobctl.errors import UsageError
-from jobctl.model.notices import hooks_of, may_mail, ping_word
-from jobctl.store import queries, transitions
+from jobctl.model.notices import PAUSED, hooks_of, may_mail, ping_word
+from jobctl.store import decisions, queries, transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,10 @@ HANGS = 120.0
 
 
 class Deliveries:
-    """Plans deliveries. Mails and calls are made in threads, runs of hooks by the store."""
+    """Plans deliveries. Mails and calls are made in threads, runs of hooks by the store.
+
+    ``schedules`` returns the names of a job's schedules, also of those that are not in jobs.toml.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Deliveries:
         host: str,
         timezone: str,
         state_dir: Path,
+        schedules: Callable[[str], list[str]],
         seal: Seal,
         clock: Clock,
     ) -> None:
@@ -62,6 +66,7 @@ class Deliveries:
         self._host = host
         self._timezone = timezone
         self._logs = state_dir / "logs"
+        self._schedules = schedules
         self._seal = seal
         self._clock = clock
         self._config: Config | None = None
@@ -78,6 +83,8 @@ class Deliveries:
         config = self._config
         assert config is not None  # noqa: S101 - the postman has one before it has a notice
         made = [self._hook(notice, name, config) for name in hooks_of(notice, job)]
+        if notice.event == PAUSED:
+            made.append(self._pause(notice, job))
         word = ping_word(notice)
         if job.ping_url is not None and word is not None:
             made.append(self._ping(notice, job.ping_url, word))
@@ -108,6 +115,33 @@ class Deliveries:
             place="",
             most=HOOK_FOR,
             do=submit,
+        )
+
+    # Pauses
+
+    def _pause(self, notice: Notice, job: JobDef) -> Delivery:
+        async def switch() -> None:
+            names = dict.fromkeys(
+                (*(one.name for one in job.schedules), *self._schedules(job.name))
+            )
+            if not names:
+                return
+            who = f"pause_after_failures@{self._host}"
+            changed = await self._store.run(
+                decisions.switch(self._keys, list(names), what="off", who=who)
+            )
+            if any(changed):
+                log.warning(
+                    "%s: failed %d times in a row, so its schedules are switched off; when it is "
+                    "mended: jobctl schedule enable %s", job.name, notice.failures, job.name,
+                )  # fmt: skip
+
+        return Delivery(
+            what=f"pause of {job.name}",
+            key=("pause", notice.run),
+            place="",
+            most=HOOK_FOR,
+            do=switch,
         )
 
     # Calls

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from jobctl.engine.deliveries import Deliveries
 from jobctl.engine.forwarder import Forwarder
 from jobctl.engine.heart import Doorman, Heartbeat
 from jobctl.engine.postman import Postman
@@ -73,15 +74,18 @@ class Duties:
         rescuer = Rescuer(store, keys, supervisor=supervisor, clock=clock)
         doorman = Doorman(ears, keys, supervisor=supervisor, on_bell=self._on_bell)
         self._retention = Retention(state_dir, clock=clock)
-        self._postman = Postman(
+        deliveries = Deliveries(
             store,
             keys,
-            supervisor=supervisor,
             host=host,
             timezone=timezone,
             state_dir=state_dir,
+            schedules=self._schedules_of,
             seal=signing.seal,
             clock=clock,
+        )
+        self._postman = Postman(
+            store, keys, supervisor=supervisor, deliveries=deliveries, clock=clock
         )
         self._scheduler: Scheduler | None = None
         # The heartbeat first, for without it everything else is refused.
@@ -151,6 +155,9 @@ class Duties:
         for service in reversed(self._services):
             self._watchdog.forget(service.name)
             await service.stop()
+
+    def _schedules_of(self, job: str) -> list[str]:
+        return [] if self._scheduler is None else self._scheduler.schedules_of(job)
 
     def _on_answer(self, reply: BeatReply, sent: float) -> None:
         self._fleet.check(reply.owned)

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from jobctl.engine.deliveries import Deliveries
 from jobctl.engine.delivery import DownError, RefusedError, pause
 from jobctl.engine.places import Places
 from jobctl.engine.service import Service
@@ -21,13 +20,11 @@ from jobctl.model.units import format_duration
 from jobctl.store import outbox, transitions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jobctl.clock import Clock
+    from jobctl.engine.deliveries import Deliveries
     from jobctl.engine.delivery import Delivery
     from jobctl.model.config import Config
     from jobctl.model.notices import Notice
-    from jobctl.model.sealing import Seal
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
 
@@ -57,10 +54,7 @@ class Postman(Service):
         keys: Keys,
         *,
         supervisor: str,
-        host: str,
-        timezone: str,
-        state_dir: Path,
-        seal: Seal,
+        deliveries: Deliveries,
         clock: Clock,
     ) -> None:
         super().__init__(store)
@@ -68,9 +62,7 @@ class Postman(Service):
         self._keys = keys
         self._supervisor = supervisor
         self._clock = clock
-        self._deliveries = Deliveries(
-            store, keys, host=host, timezone=timezone, state_dir=state_dir, seal=seal, clock=clock
-        )
+        self._deliveries = deliveries
         self._places = Places(clock)
         self._config: Config | None = None
         self._hand: dict[bytes, asyncio.Task[None]] = {}

@@ -261,7 +261,8 @@ class JobDef:
     late_after: float | None = None
     """A run that has not started this long after its time is reported, by mail and in the log."""
     pause_after_failures: int | None = None
-    """Pause the job after this many failed runs in a row."""
+    """Its schedules are switched off after this many failed runs in a row, until
+    ``jobctl schedule enable``; it can still be submitted."""
     keep_runs: int = 10_000
     """Final runs kept in the history, and log files kept on each host; at least one run is."""
     keep_days: float = 7.0

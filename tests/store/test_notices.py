@@ -346,3 +346,128 @@ def test_batch_of_settlements_tells_all_of_them(world: World) -> None:
     items = [Settlement(run_id, 1, "k", "", 0.0, ()) for run_id in ids]
     world.run(transitions.settle(world.keys, owner=f"{A}/p.1", items=items))
     assert [notice.run for notice in taken(world)] == ids
+
+
+# Pauses
+
+
+def test_failures_in_a_row_ask_for_a_pause_each_time_their_number_is_reached(world: World) -> None:
+    for _ in range(5):
+        fail(world, notices=",p2")
+    assert [(notice.event, notice.failures) for notice in taken(world)] == [("p", 2), ("p", 4)]
+
+
+def test_success_begins_the_count_of_failures_anew(world: World) -> None:
+    fail(world, notices=",p2")
+    succeed(world, notices=",p2")
+    fail(world, notices=",p2")
+    assert events(world) == ""
+
+
+# What keeps the store small and sound
+
+
+def test_notice_rings_for_who_delivers_it(world: World) -> None:
+    fail(world, notices="x")
+    assert world.raw("LLEN", world.keys.bell(f"@out:{A}")) == 1
+    world.revoke(world.submit(notices="v"))
+    assert world.raw("LLEN", world.keys.bell("@out")) == 1
+
+
+def test_end_of_a_run_whose_supervisor_is_lost_is_for_anybody(world: World) -> None:
+    run_id = world.running(notices="x")
+    world.raw("HSET", world.keys.supervisor(A), "st", "lost")
+    world.settle(run_id, "x", reason="exit")
+    assert world.raw("LLEN", world.keys.notices) == 1
+    world.raw("HSET", world.keys.supervisor(A), "st", "up")
+
+
+def test_outbox_that_nobody_empties_is_bounded(world: World) -> None:
+    for _ in range(100):
+        world.raw("RPUSH", world.keys.notices, *["x"] * 1000)
+    world.revoke(world.submit(notices="v"))
+    assert world.raw("LLEN", world.keys.notices) == 100_000
+    assert world.counters()["untold"] == 1
+
+
+def test_long_errors_are_cut(world: World) -> None:
+    run_id = world.running(notices="x")
+    world.settle(run_id, "x", reason="exit", fields=("er", "x" * 5000))
+    assert taken(world)[0].error == "x" * 300
+
+
+def test_memory_of_failures_expires(world: World) -> None:
+    fail(world, notices=",m60000")
+    assert world.raw("PTTL", world.keys.alarm("j")) > 0
+
+
+def test_failure_at_the_end_of_the_while_is_mailed(world: World) -> None:
+    fail(world, notices=",m1000")
+    world.raw("HINCRBY", world.keys.alarm("j"), "told", -1001)
+    fail(world, notices=",m1000")
+    assert [notice.mail for notice in taken(world)] == [True, True]
+
+
+def test_what_was_held_back_is_told_once(world: World) -> None:
+    fail(world, notices=",m60000")
+    fail(world, notices=",m60000")
+    world.raw("HINCRBY", world.keys.alarm("j"), "told", -60_001)
+    fail(world, notices=",m60000")
+    assert world.raw("ZCARD", world.keys.due) == 0
+    world.raw("HINCRBY", world.keys.alarm("j"), "told", -60_001)
+    fail(world, notices=",m60000")
+    assert [notice.held for notice in taken(world)] == [0, 1, 0]
+
+
+def test_success_after_no_failure_is_no_news(world: World) -> None:
+    succeed(world, notices="k,m60000")
+    (notice,) = taken(world)
+    assert not notice.recovered
+
+
+def test_revoked_run_ends_no_row_of_failures(world: World) -> None:
+    fail(world, notices=",m60000")
+    world.revoke(world.submit(notices=",m60000"))
+    succeed(world, notices=",m60000")
+    assert taken(world)[-1].recovered
+
+
+def test_entry_of_the_timetable_without_anything_held_back_tells_nothing(world: World) -> None:
+    fail(world, notices=",m60000")
+    world.raw("ZADD", world.keys.due, 1, "~j")
+    world.promote()
+    assert events(world) == "x"
+
+
+def test_notices_of_the_dead_ring_for_others(world: World) -> None:
+    world.supervisor(B)
+    fail(world, notices="x")
+    world.raw("DEL", world.keys.bell("@out"))
+    world.rescue(A)
+    assert world.raw("LLEN", world.keys.bell("@out")) == 1
+
+
+def test_notice_that_is_another_s_is_not_passed_on(world: World) -> None:
+    world.supervisor(B)
+    fail(world, notices="x")
+    (notice,) = taken(world)
+    world.rescue(A)
+    assert events(world, B) == "x"
+    world.run(outbox.outbox(world.keys, supervisor=A, take=0, tell=9, passed_on=[notice.raw]))
+    assert world.raw("LLEN", world.keys.notices) == 0
+
+
+def test_who_takes_nothing_leaves_the_bell_to_others(world: World) -> None:
+    world.revoke(world.submit(notices="v"))
+    world.run(outbox.outbox(world.keys, supervisor=A, take=0, tell=9))
+    assert world.raw("LLEN", world.keys.bell("@out")) == 1
+    world.raw("DEL", world.keys.notices)
+    world.run(outbox.outbox(world.keys, supervisor=A, take=0, tell=9))
+    assert world.raw("LLEN", world.keys.bell("@out")) == 1
+
+
+def test_only_so_many_notices_are_told_at_once(world: World) -> None:
+    for _ in range(3):
+        fail(world, notices="x")
+    reply = world.run(outbox.outbox(world.keys, supervisor=A, take=9, tell=2))
+    assert len(reply.notices) == 2

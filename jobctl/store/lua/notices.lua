@@ -84,8 +84,12 @@ local function tell_end(r, letter, reason, fields)
     if letter == 'x' or letter == 'e' then failed(r, every, more) end
     if letter == 'k' then worked(r, more) end
   end
+  local pause = setting(r, 'p')
   if setting(r, 'l') then call('ZREM', P .. 'due', '?' .. r.id) end
   if more.m or wanted(r, letter) then post(letter, r, more) end
+  if pause and pause > 0 and more.n and letter ~= 'k' and more.n % pause == 0 then
+    post('p', r, { n = more.n, since = more.since, rs = more.rs, rc = more.rc })
+  end
 end
 
 -- The outbox may be a key of another type; a run ends all the same.

@@ -216,3 +216,24 @@ def test_a_run_that_starts_late_is_mailed(host: Host) -> None:
         host.run("revoke", "--all", "--yes", "--job", "long")
     assert mail.subject == "[jobctl] work on host-a: late"
     assert "has not started within 1s of its time" in mail.text
+
+
+def test_a_job_that_fails_again_and_again_is_paused_and_says_so(host: Host) -> None:
+    with MailServer() as post:
+        host.write(
+            mail_table(post)
+            + '[jobs.bad]\nmail_to = "root"\npause_after_failures = 3\nschedule = "@every 1s"\n'
+            + f"command = 'echo x >> {host.directory}/tries; exit 1'\n"
+        )
+        host.start()
+        mails = post.wait(2)
+        wait_until(lambda: "switched off" in host.log, what="the pause")
+        tries = len(host.lines("tries"))
+        host.stop()
+
+    assert [mail.subject for mail in mails] == [
+        "[jobctl] bad on host-a: failed (exit 1)",
+        "[jobctl] bad on host-a: paused (exit 1)",
+    ]
+    assert "failed 3 times in a row" in mails[1].text
+    assert tries in (3, 4)
