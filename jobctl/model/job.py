@@ -241,7 +241,7 @@ class JobDef:
     only_if: str | None = None
     """A shell condition run first, for at most a minute; when it fails the run is ``skipped``."""
     on_failure: tuple[str, ...] = ()
-    """Jobs to submit when a run has failed for good, or expired; see docs/how-to/notices.md."""
+    """Jobs to submit when a run has failed for good, or expired"""
     on_success: tuple[str, ...] = ()
     """Jobs to submit when a run has succeeded."""
     on_retry: tuple[str, ...] = ()
@@ -261,8 +261,8 @@ class JobDef:
     late_after: float | None = None
     """A run that has not started this long after its time is reported, by mail and in the log."""
     pause_after_failures: int | None = None
-    """Its schedules are switched off after this many failed runs in a row, until
-    ``jobctl schedule enable``; it can still be submitted."""
+    """Its schedules are switched off after this many failed runs in a row, until they
+    are enabled again; it can still be submitted."""
     keep_runs: int = 10_000
     """Final runs kept in the history, and log files kept on each host; at least one run is."""
     keep_days: float = 7.0
