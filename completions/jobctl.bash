@@ -35,7 +35,7 @@ _jobctl() {
         return
     fi
     if [[ -z $verb ]]; then
-        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next check init import daemon reload drain stop doctor keys demo completions --config --version --help'
+        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next schedule check init import daemon reload drain stop doctor keys demo completions --config --version --help'
         return
     fi
     case $verb in
@@ -179,6 +179,19 @@ _jobctl() {
                 _jobctl_words '--number -n --from --schedule --timezone --explain --config -c --json --quiet -q --help -h'
             else
                 _jobctl_ask jobs
+            fi ;;
+        schedule)
+            case $prev in
+                --number|-n|--until|--from|--to|--max|--schedule|--timezone|--jitter|--priority|--expires|--not-before|--not-after|--max-runs) return ;;
+                --job) _jobctl_ask jobs; return ;;
+                --missed) _jobctl_words 'skip once all'; return ;;
+                --queue) _jobctl_ask queues; return ;;
+                --args-json|--config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--number -n --until --once --force --from --to --max --dry-run --job --schedule --timezone --jitter --missed --queue --priority --expires --not-before --not-after --max-runs --args-json --config -c --json --quiet -q --help -h'
+            else
+                _jobctl_words 'list show next enable disable trigger skip-to backfill add set rm'
             fi ;;
         check)
             case $prev in

@@ -300,6 +300,55 @@ VERBS = (
         ),
     ),
     Verb(
+        "schedule", "schedule:schedule", panel="Jobs",
+        help="How schedules stand, what became of their instants, and orders to them.\n\n"
+             "list (the default) shows all; show the decided instants of one, newest first: fired, late, caught up, "
+             "skipped, missed, disabled, and why; next, when it runs. enable and disable work at once, on every host; what is let go "
+             "meanwhile is never made up for. trigger makes a run now as the schedule would. skip-to lets go what is "
+             "still to be decided up to a time. backfill makes a run for each instant of a range in the past that has "
+             "none. add keeps a new schedule in the store, set changes one (also of jobs.toml), rm takes either back.",
+        examples=(
+            "jobctl schedule",
+            "jobctl schedule show backup",
+            "jobctl schedule disable backup --until 2030-12-27T06:00",
+            "jobctl schedule disable backup --once",
+            "jobctl schedule add quarterly --job report --schedule '0 6 1 */3 *' period=quarter",
+            "jobctl schedule backfill report --from 2030-01-01 --to 2030-02-01 --dry-run",
+        ),
+        arguments=(
+            Argument("action", required=False,
+                     complete="list show next enable disable trigger skip-to backfill add set rm",
+                     help="list, show, next, enable, disable, trigger, skip-to, backfill, add, set or rm; default: list."),
+            Argument("name", required=False,
+                     help="A schedule, or a job: all its schedules. JOB#1 is the first of several."),
+            Argument("words", required=False, many=True,
+                     help="add, set: arguments of its runs, as for submit. skip-to: now, or a time."),
+        ),
+        options=(
+            Option("--number", "-n", metavar="N", help="show: so many decisions, default 20; next: so many instants, default 10."),
+            Option("--until", metavar="DURATION|TIME", help="disable: switch it on again then: 2h, or ISO 8601."),
+            Option("--once", help="disable: only for the next instant."),
+            Option("--force", help="trigger, backfill: let runs overlap with others of the job."),
+            Option("--from", metavar="TIME", help="backfill: from this instant on, ISO 8601."),
+            Option("--to", metavar="TIME", help="backfill: before this instant; default: now."),
+            Option("--max", metavar="N", help="backfill: refuse more instants than this; default 1000."),
+            Option("--dry-run", help="backfill: only show what would be made."),
+            Option("--job", metavar="JOB", complete="jobs", help="add: the job, which jobs.toml defines."),
+            Option("--schedule", metavar="EXPR", help="add, set: when, as in jobs.toml."),
+            Option("--timezone", metavar="ZONE", help="add, set: its zone; default: the job's."),
+            Option("--jitter", metavar="DURATION", help="add, set: spread its starts by up to this much."),
+            Option("--missed", metavar="POLICY", complete="skip once all", help="add, set: skip, once or all."),
+            Option("--queue", metavar="QUEUE", complete="queues", help="add, set: queue of its runs."),
+            Option("--priority", metavar="0-9", help="add, set: priority of its runs."),
+            Option("--expires", metavar="DURATION", help="add, set: its runs expire when not started in this time."),
+            Option("--not-before", metavar="TIME", help="add, set: no instants before this one."),
+            Option("--not-after", metavar="TIME", help="add, set: no instants after this one."),
+            Option("--max-runs", metavar="N", help="add, set: stop after so many runs."),
+            Option("--args-json", metavar="JSON|@FILE|-", complete="file",
+                   help="add, set: arguments of its runs as JSON, as for submit."),
+        ),
+    ),
+    Verb(
         "check", "check:check", panel="Jobs",
         help="Check jobs.toml: all its problems at once, or what will run.",
         examples=("jobctl check", "jobctl check -c /etc/jobctl/jobs.toml --strict"),

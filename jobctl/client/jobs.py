@@ -36,15 +36,32 @@ class JobRow:
 def job_rows(session: Session) -> tuple[list[JobRow], JobctlError | None]:
     """Return all jobs, and what keeps the store from saying more about them, if anything does."""
     rows = {name: JobRow(job) for name, job in session.config.jobs.items()}
-    _add_next(session, rows)
     try:
+        _add_next(session, rows)
         _add_history(session, rows)
     except (UnreachableError, NotAcceptedError, NotPermittedError) as error:
+        _guess_next(session, rows)
         return list(rows.values()), error
     return list(rows.values()), None
 
 
 def _add_next(session: Session, rows: dict[str, JobRow]) -> None:
+    """Add what is to come, live schedules and what is switched off included."""
+    from jobctl.client.known_schedules import (  # noqa: PLC0415 (not where there is no store)
+        Catalogue,
+        outlook,
+    )
+
+    catalogue = Catalogue(session)
+    for name, job in catalogue.config.jobs.items():
+        rows[name].rules = [definition.rule for definition in job.schedules]
+    for fire in outlook(session, catalogue.entries()):
+        row = rows[fire.job]
+        row.next = row.next or fire
+
+
+def _guess_next(session: Session, rows: dict[str, JobRow]) -> None:
+    """Add what is to come as far as jobs.toml tells."""
     now = session.clock.now()
     for entry in entries(session):
         at = entry.next_after(now, anchor=now)

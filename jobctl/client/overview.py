@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from jobctl.client.known_schedules import coming
 from jobctl.client.listing import Filter, known_queues, list_runs, running_ids
-from jobctl.client.schedules import next_fires
 from jobctl.client.supervisors import live_supervisors
 from jobctl.model.run import RunState
 from jobctl.store import pages, queries
@@ -79,7 +79,7 @@ def overview(session: Session, *, most: int, failed_since: float) -> Overview:
     seen.parked = (
         sum(session.run_many([queries.parked_length(keys, one) for one in limits])) if limits else 0
     )
-    seen.fires = next_fires(session, most=most, after=session.clock.now(), one_each=True)
+    seen.fires = coming(session, most=most)
     wanted = Filter(states=FAILURES, since=seen.now - failed_since)
     seen.failures = list_runs(session, wanted, most=most, depth=FAILURES_AMONG)
     return seen

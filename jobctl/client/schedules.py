@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 
 from jobctl.errors import NotFoundError, UsageError
 from jobctl.host import host_name, host_zone
@@ -56,17 +55,11 @@ def next_fires(
     most: int,
     after: datetime,
     job: str | None = None,
-    one_each: bool = False,
 ) -> list[Fire]:
-    """Return the next ``most`` instants of all jobs, or of one, in order.
-
-    With ``one_each`` only the next instant of each schedule.
-    """
+    """Return the next ``most`` instants of all jobs, or of one, in order."""
     if job is not None:
         session.job(job)
     streams: list[Iterator[Fire]] = [_fires(entry, after) for entry in entries(session, job)]
-    if one_each:
-        streams = [islice(stream, 1) for stream in streams]
     merged = heapq.merge(*streams, key=lambda fire: fire.start)
     return [fire for fire, _ in zip(merged, range(most), strict=False)]
 

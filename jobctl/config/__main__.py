@@ -1,19 +1,31 @@
 """``python -m jobctl.config PATH``: the plain form of a configuration, or its problems, as JSON.
 
 The daemon runs this in a child process, so that it never holds the libraries that validate.
-Prints ``{"plain": …, "problems": […]}``; without ``plain`` there are errors, and the exit code
-is 78.
+Prints one JSON object a line, so that a reader never needs to hold all of a large one:
+``{"problems": […], "plain": …}``, the plain form without its jobs; ``{"job": …}`` for each, without
+its schedules when there are many; ``{"schedules": […]}``, more of those of the job before it; and
+``{"end": true}``. Without ``plain`` there are errors, nothing follows, and the exit code is 78.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from jobctl.config.problem import problem_to_plain
 from jobctl.config.validate import check_config
 from jobctl.errors import ConfigError, ExitCode
 from jobctl.model.config import to_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobctl.model.config import Config
+
+PART = 100
+"""Schedules in one line."""
 
 
 def main(arguments: list[str]) -> int:
@@ -21,16 +33,39 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m jobctl.config PATH\n")
         return ExitCode.USAGE
+    # This process ends before the garbage is worth a look.
+    gc.disable()
     try:
         checked = check_config(arguments[0])
     except ConfigError as error:
-        json.dump({"error": str(error)}, sys.stdout)
+        _say({"error": str(error)})
         return ExitCode.CONFIG
-    answer: dict[str, object] = {"problems": [problem_to_plain(one) for one in checked.problems]}
-    if checked.config is not None:
-        answer["plain"] = to_plain(checked.config)
-    json.dump(answer, sys.stdout)
-    return ExitCode.OK if checked.config is not None else ExitCode.CONFIG
+    problems = [problem_to_plain(one) for one in checked.problems]
+    if checked.config is None:
+        _say({"problems": problems})
+        return ExitCode.CONFIG
+    for line in _lines(checked.config):
+        _say({"problems": problems, **line} if "plain" in line else line)
+    return ExitCode.OK
+
+
+def _lines(config: Config) -> Iterator[dict[str, object]]:
+    yield {"plain": to_plain(config.without_jobs())}
+    for job in config.jobs.values():
+        plain: dict[str, object] = to_plain(job)  # type: ignore[assignment]  # of a record
+        schedules: list[object] = plain.get("schedules", [])  # type: ignore[assignment]
+        if len(schedules) > PART:
+            del plain["schedules"]
+        yield {"job": plain}
+        if len(schedules) > PART:
+            for start in range(0, len(schedules), PART):
+                yield {"schedules": schedules[start : start + PART]}
+    yield {"end": True}
+
+
+def _say(line: dict[str, object]) -> None:
+    json.dump(line, sys.stdout, separators=(",", ":"))
+    sys.stdout.write("\n")
 
 
 if __name__ == "__main__":

@@ -103,14 +103,19 @@ def build_job(job: Entry[JobTable], *, draft: Draft) -> JobDef:
             data[key] = absolute(data[key], folder=folder, bare=key == "cwd")
     if "env_file" in data:
         data["env_file"] = tuple(absolute(one, folder=folder) for one in data["env_file"])
-    place = job.source.positions.key(job.path)
-    made = JobDef(name=job.name, source=f"{job.source.path}:{place.line}", **data)
-    return replace(made, schedules=tuple(_bound(made, one) for one in made.schedules))
+    line = job.source.line("jobs", job.name)
+    made = JobDef(name=job.name, source=f"{job.source.path}:{line}", **data)
+    bound = tuple(_bound(made, one) for one in schedules)
+    # Making a job costs more than all the rest, and most have no parameters to fill in.
+    same = all(one is other for one, other in zip(schedules, bound, strict=True))
+    return made if same else replace(made, schedules=bound)
 
 
 def _bound(job: JobDef, schedule: ScheduleDef) -> ScheduleDef:
     """Return a schedule with the arguments its runs get: its own or the job's, and defaults."""
     args, kwargs = bind(job, schedule.args, schedule.kwargs, text=False)
+    if args == schedule.args and kwargs == schedule.kwargs:
+        return schedule
     return replace(schedule, args=args, kwargs=kwargs)
 
 

@@ -98,6 +98,8 @@ def _alike(names: list[str], entry: Entry[JobTable]) -> Iterator[Problem]:
 def _arguments(job: Entry[JobTable], layers: Layers) -> Iterator[Problem]:
     values = {key: value for key, (value, _) in layers.items()}
     declared = data_params(values) or {}
+    if not (declared or "args" in values or "kwargs" in values or "schedules" in values):
+        return
     definition = JobDef(
         name=job.name,
         python=values.get("python"),

@@ -46,10 +46,7 @@ def check_schedules(
     jitter, jitter_entry = layers.get("jitter", (0.0, None))
     texts, entry = layers.get("schedule", ((), job))
     for index, text in enumerate(texts):
-        path: Path = ("schedule", index)
-        if (*entry.path, *path) not in entry.source.positions.values:
-            path = ("schedule",)
-        rule, problems = _rule(text, zone, entry, path, job=job.name)
+        rule, problems = _rule(text, zone, entry, ("schedule", index), job=job.name)
         yield from problems
         yield from _gap(rule, jitter, jitter_entry, ("jitter",))
     tables, entry = layers.get("schedules", ((), job))
@@ -101,7 +98,7 @@ def _rule(
         about = f"{error.field}: " if error.field else ""
         message, _, remedy = error.message.partition(": ")
         problem = entry.source.problem(
-            entry.path + path,
+            entry.path + _written(entry, path),
             code="schedule",
             message=about + message,
             remedy=remedy,
@@ -110,9 +107,14 @@ def _rule(
         )
         return None, [problem]
     return rule, [
-        entry.problem(path, code="schedule", message=warning, severity=WARNING)
+        entry.problem(_written(entry, path), code="schedule", message=warning, severity=WARNING)
         for warning in rule.warnings
     ]
+
+
+def _written(entry: Entry[JobTable], path: Path) -> Path:
+    """Return the path of a rule as it is written: the only one of a job may stand without a list."""
+    return path if (*entry.path, *path) in entry.source.positions.values else path[:1]
 
 
 def _usable(zone: str | None) -> str:

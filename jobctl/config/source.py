@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jobctl.config.cache import file_stamp
+from jobctl.config.headers import header_lines
 from jobctl.config.paths import shown_path
 from jobctl.config.positions import Place, locate
 from jobctl.config.problem import ERROR, Problem
@@ -83,6 +84,14 @@ class Source:
     stamp: tuple[int, ...] = ()
     """What tells this content from a later one; see :mod:`jobctl.config.cache`."""
     _positions: Positions | None = None
+    _headers: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def line(self, section: str, name: str) -> int:
+        """Return the line on which ``[section.name]`` begins, or where its key is first written."""
+        lines = self._headers.get(section)
+        if lines is None:
+            lines = self._headers[section] = header_lines(self.text, section)
+        return lines.get(name) or self.positions.key((section, name)).line
 
     @property
     def positions(self) -> Positions:

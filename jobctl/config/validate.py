@@ -5,6 +5,8 @@ Everything that imports pydantic or tree-sitter is reached through here.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ from jobctl.config.gather import gather
 from jobctl.config.problem import ERROR, WARNING, ConfigProblems, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from jobctl.config.gather import Draft
     from jobctl.model.config import Config
@@ -85,4 +87,17 @@ def _in_order(draft: Draft) -> list[Problem]:
 
 def check_config(path: str) -> Checked:
     """Validate ``path`` with this process's environment."""
-    return validate(os.path.abspath(path), environ=os.environ, cpus=os.cpu_count() or 1)  # noqa: PTH100 (texts)
+    with _uncollected():
+        return validate(os.path.abspath(path), environ=os.environ, cpus=os.cpu_count() or 1)  # noqa: PTH100 (texts)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let nobody look for garbage meanwhile: in a large file hardly anything is, and the look is long."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

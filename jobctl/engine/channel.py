@@ -65,10 +65,12 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on the whole lines received so far."""
+        seen = len(self._pending)
         self._pending += data
-        while (end := self._pending.find(b"\n")) >= 0:
+        while (end := self._pending.find(b"\n", seen)) >= 0:
             line = bytes(self._pending[:end])
             del self._pending[: end + 1]
+            seen = 0
             try:
                 message = json.loads(line)
             except ValueError:

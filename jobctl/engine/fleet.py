@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine.cards import card, with_definition
 from jobctl.engine.crashes import QUICK, Crashes
-from jobctl.engine.pools import Identity, PoolHandle, queues_of
+from jobctl.engine.pools import Identity, PoolHandle
 from jobctl.engine.roster import PoolFiles
 from jobctl.engine.takeover import abandon
 from jobctl.errors import JobctlError
-from jobctl.model.config import to_plain
 from jobctl.model.run import OutcomeKind
 from jobctl.store import membership
 
@@ -228,13 +227,7 @@ class Fleet:
                 self._leaving.add(pool)
                 pool.send({"do": "drain", "deadline": None})
             else:
-                pool.send(
-                    {
-                        "do": "configure",
-                        "config": to_plain(config),
-                        "queues": queues_of(config, name),
-                    }
-                )
+                await pool.configure(config)
         for name in config.pools:
             if name not in self._pools:
                 await self._start_one(name)

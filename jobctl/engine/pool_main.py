@@ -33,7 +33,7 @@ from jobctl.engine.shipper import Shipper
 from jobctl.engine.slot import Slot
 from jobctl.engine.workplace import Workplace
 from jobctl.errors import ConfigError
-from jobctl.model.config import Config, config_from_plain
+from jobctl.model.config import Config, config_from_plain, job_from_plain
 from jobctl.model.run import OutcomeKind
 from jobctl.store import failpoints, scripts
 from jobctl.store.address import Address
@@ -43,6 +43,8 @@ from jobctl.store.watch import watch_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from jobctl.model.job import JobDef
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,8 @@ class PoolProcess:
         """``journal`` is the inherited descriptor."""
         self._journal_fd = journal
         self._pool: Pool | None = None
+        self._batch = 0
+        self._defined: dict[int, list[JobDef]] = {}
         self._place: Workplace | None = None
         self._files: PoolFiles | None = None
         self._orphanage: Orphanage | None = None
@@ -100,6 +104,8 @@ class PoolProcess:
         word = message.get("do")
         if word == "start":
             self._start(message)
+        elif word == "define":
+            self._define(message)
         elif word == "drain":
             deadline = message.get("deadline")
             self._begin_drain(None if deadline is None else float(str(deadline)))
@@ -111,12 +117,13 @@ class PoolProcess:
     def _instruct(self, pool: Pool, message: Message) -> None:
         match message.get("do"):
             case "attach":
-                pool.configure(_config(message), _queues(message))
+                pool.configure(self._config(message), _queues(message))
                 pool.resume(Hold.ALONE, Hold.FENCED)
             case "revoke":
                 pool.revoke(str(message["id"]), int(str(message["epoch"])), str(message["order"]))
-            case "configure":
-                pool.configure(_config(message), _queues(message))
+            case "configure" if _batch(message) > self._batch:
+                # Not when one that was begun later is in force already.
+                pool.configure(self._config(message), _queues(message))
             case "reserve":
                 pool.reserve(int(str(message["slots"])))
             case "lease":
@@ -128,8 +135,23 @@ class PoolProcess:
             case "resume":
                 pool.resume(Hold.FENCED)
 
+    def _config(self, message: Message) -> Config:
+        """Return a message's configuration, with the jobs that were said before it."""
+        plain: Mapping[str, object] = message["config"]  # type: ignore[assignment]
+        self._batch = _batch(message)
+        jobs = self._defined.pop(self._batch, [])
+        # What a supervisor that is gone had begun to say.
+        self._defined.clear()
+        return config_from_plain(plain, jobs)
+
+    def _define(self, message: Message) -> None:
+        """Keep jobs for the configuration that will name them."""
+        jobs: list[dict[str, object]] = message["define"]  # type: ignore[assignment]
+        if _batch(message) > self._batch:
+            self._defined.setdefault(_batch(message), []).extend(map(job_from_plain, jobs))
+
     def _start(self, message: Message) -> None:
-        config = _config(message)
+        config = self._config(message)
         address = Address.from_facts(message["address"])  # type: ignore[arg-type]
         keys = Keys(config.settings.namespace)
         name = str(message["pool"])
@@ -252,9 +274,8 @@ class PoolProcess:
             return
 
 
-def _config(message: Message) -> Config:
-    plain: Mapping[str, object] = message["config"]  # type: ignore[assignment]
-    return config_from_plain(plain)
+def _batch(message: Message) -> int:
+    return int(str(message["batch"]))
 
 
 def _queues(message: Message) -> tuple[str, ...]:

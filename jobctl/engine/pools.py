@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -21,13 +22,16 @@ from jobctl.errors import JobctlError
 from jobctl.model.config import to_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jobctl.engine.roster import PoolFiles
     from jobctl.model.config import Config
     from jobctl.store.address import Address
 
 log = logging.getLogger(__name__)
+
+PART = 100
+"""Jobs in one message."""
 
 ALL_QUEUES = "*"
 KEEPER = str(Path(__file__).with_name("keeper.py"))
@@ -50,6 +54,20 @@ class Identity:
     host: str
     timezone: str
     address: Address
+
+
+_batches = itertools.count(int(SYSTEM_CLOCK.monotonic() * 1e6))
+"""Numbers of sets of jobs: those of one process grow, and those of its successor go on."""
+
+
+def _definitions(config: Config, batch: int) -> Iterator[Message]:
+    """Yield the jobs in messages of bounded size; when they are due is not the pool's business."""
+    jobs = list(config.jobs.values())
+    for start in range(0, len(jobs), PART):
+        plain: list[dict[str, object]] = [to_plain(job) for job in jobs[start : start + PART]]  # type: ignore[misc]
+        for one in plain:
+            one.pop("schedules", None)
+        yield {"do": "define", "batch": batch, "define": plain}
 
 
 def queues_of(config: Config, pool: str) -> list[str]:
@@ -137,12 +155,38 @@ class PoolHandle:
         ours.setblocking(False)  # noqa: FBT003 - the only form it has
         self.born = SYSTEM_CLOCK.monotonic()
         self._channel = await Channel.open(ours, self._on_message, self._on_close)
-        self._channel.send({**self._work("start", config, identity), "inherits": inherits})
+        batch = await self._define(config)
+        work = self._work("start", config, identity)
+        self._channel.send({**work, "batch": batch, "inherits": inherits})
 
     def attach(self, channel: Channel, hello: Message, config: Config, identity: Identity) -> None:
         """Take over a running process that called; it claims again from now on."""
         self._greet(channel, hello)
-        channel.send(self._work("attach", config, identity))
+        batch = next(_batches)
+        for part in _definitions(config, batch):
+            channel.send(part)
+        channel.send({**self._work("attach", config, identity), "batch": batch})
+
+    async def configure(self, config: Config) -> None:
+        """Have the process use another configuration from now on."""
+        batch = await self._define(config)
+        self.send(
+            {
+                "do": "configure",
+                "batch": batch,
+                "config": to_plain(config.without_jobs()),
+                "queues": queues_of(config, self.name),
+            }
+        )
+
+    async def _define(self, config: Config) -> int:
+        """Say a configuration's jobs, let others run meanwhile, and return what names them."""
+        channel, batch = self._channel, next(_batches)
+        for part in _definitions(config, batch):
+            if channel is not None:
+                channel.send(part)
+            await asyncio.sleep(0)
+        return batch
 
     def expect(self) -> None:
         """Wait for a process that lives to call; one that does not is killed in the end."""
@@ -173,7 +217,7 @@ class PoolHandle:
             "host": identity.host,
             "timezone": identity.timezone,
             "address": identity.address.facts(),
-            "config": to_plain(config),
+            "config": to_plain(config.without_jobs()),
             "queues": queues_of(config, self.name),
         }
 

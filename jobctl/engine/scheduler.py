@@ -7,33 +7,29 @@ at once, the others a moment later, and find the instant decided.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
+from jobctl.engine.tick_desk import TickDesk
 from jobctl.engine.timetable import Line, Timetable
 from jobctl.model.catchup import CORRECTION
-from jobctl.model.firing import queue_of, scheduled_run
-from jobctl.model.ids import derived_id
-from jobctl.model.rules import schedule_entries
+from jobctl.model.rules import each_entry
 from jobctl.model.schedule import BootRule
 from jobctl.store import decisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
     from jobctl.clock import Clock
-    from jobctl.model.admission import NewRun
     from jobctl.model.config import Config
     from jobctl.model.rules import ScheduleEntry
     from jobctl.model.schedule import Due
     from jobctl.model.sealing import Ring, Seal
     from jobctl.store.aio import AsyncStore
-    from jobctl.store.calls import Call
     from jobctl.store.decisions import TickReply
     from jobctl.store.keys import Keys
 
@@ -42,6 +38,8 @@ log = logging.getLogger(__name__)
 LOOK_AGAIN = 60.0
 """Longest wait in seconds: the wall clock may have been set."""
 BATCH = 100
+TURN = 100
+"""Schedules that are worked out before other duties get their turn."""
 ASK_AGAIN = 0.05
 """Seconds before an instant that could not be decided is tried again."""
 
@@ -89,22 +87,27 @@ class Scheduler(Service):
         super().__init__(store)
         self._store = store
         self._keys = keys
-        self._supervisor = supervisor
         self._host = host
         self._timezone = timezone
-        self._boot_id = boot_id
         self._peers = peers
         self._clock = clock
-        self._seal = seal
-        self._config: Config | None = None
+        self._desk = TickDesk(
+            keys, supervisor=supervisor, host=host, boot_id=boot_id, clock=clock, seal=seal
+        )
         self._overlay = Overlay(store, keys, ring=ring, timezone=timezone)
+        self._begun = False
+        """True once the schedules of the start are introduced."""
         self._stale = False
         """True when all schedules are to be introduced anew."""
+        self._touched: set[str] = set()
+        """Jobs whose live schedules have changed."""
         self._gone: set[str] = set()
         """Schedules that the store does not know any more."""
         self._timetable = Timetable(supervisor=supervisor)
-        self._latest = 0.0
-        """The latest that the clock has said."""
+        self._seen: tuple[float, float] | None = None
+        """What the clock said last, and how long the host was up then."""
+        self._believed = 0.0
+        """Where a clock that was set forward has arrived: what lies before is not made up for."""
 
     def configure(self, config: Config) -> None:
         """Take over a configuration; unchanged schedules go on where they are."""
@@ -127,7 +130,7 @@ class Scheduler(Service):
             return LOOK_AGAIN
         self.asked = False
         self._watch_clock()
-        if self._stale or self._overlay.stale or self._gone:
+        if self._stale or self._overlay.stale or self._gone or self._touched:
             self.asked = True
             await self._take_over()
         await self._decide()
@@ -137,42 +140,55 @@ class Scheduler(Service):
         return min(LOOK_AGAIN, max(0.0, first - self._clock.epoch()))
 
     def _watch_clock(self) -> None:
-        """Look at all schedules anew when the clock was set back so far that it is believed."""
-        now = self._clock.epoch()
-        if self._latest - now > CORRECTION:
-            log.warning("this host's clock was set back by %.0f s", self._latest - now)
-            self._timetable.rearrange(now=now, peers=self._peers())
-            self._latest = now
-        self._latest = max(self._latest, now)
+        """Believe a clock that was set by hours, as cron(8) does; a host that slept is no such case."""
+        wall, up = self._clock.epoch(), self._clock.boottime()
+        step = 0.0 if self._seen is None else wall - self._seen[0] - (up - self._seen[1])
+        self._seen = wall, up
+        if step > CORRECTION:
+            log.warning("this host's clock was set forward by %.0f s: nothing is made up for", step)
+            self._believed = wall
+        elif step < -CORRECTION:
+            log.warning("this host's clock was set back by %.0f s", -step)
+            self._believed = 0.0
+            self._timetable.rearrange(now=wall, peers=self._peers())
 
     async def _take_over(self) -> None:
         """Introduce what is new: everything after a reload, else only the schedules of some jobs."""
-        whole, gone = self._stale, set(self._gone)
-        config, touched = await self._overlay.read()
-        self._config = config
-        old = self._timetable.of_jobs(
-            set(config.jobs) | touched if whole else touched | self._jobs_of(gone)
+        # Another configuration may come meanwhile, and is then the next.
+        whole, self._stale = self._stale, False
+        try:
+            await self._bring_in(whole=whole)
+        except BaseException:
+            self._stale |= whole
+            raise
+
+    async def _bring_in(self, *, whole: bool) -> None:
+        gone = set(self._gone)
+        config, changed = await self._overlay.read()
+        self._desk.queues = config.queues
+        # Remembered until it is done: what fails on the way is begun again.
+        self._touched |= changed
+        touched = set(self._touched)
+        some = touched | self._jobs_of(gone)
+        old = self._timetable.of_jobs(None if whole else some)
+        entries = await self._entries(
+            config, [None] if whole else [name for name in some if name in config.jobs]
         )
-        jobs = (
-            [None]
-            if whole
-            else [name for name in touched | self._jobs_of(gone) if name in config.jobs]
-        )
-        entries = [
-            entry
-            for job in jobs
-            for entry in schedule_entries(config, host=self._host, timezone=self._timezone, job=job)
-        ]
-        timed = [entry for entry in entries if not isinstance(entry.rule, BootRule)]
+        # What is not a schedule any more decides nothing while the others are introduced.
+        fresh = {entry.name: entry.generation for entry in entries if entry.active}
+        over = [name for name, line in old.items() if fresh.get(name) != line.entry.generation]
+        self._timetable.change(over, {}, now=self._clock.epoch(), peers=())
         lines: dict[str, Line] = {}
         asked = []
-        for entry in timed:
+        for entry in entries:
             line = old.get(entry.name)
+            if isinstance(entry.rule, BootRule):
+                continue
             if (
                 whole
                 or line is None
-                or line.entry.generation != entry.generation
                 or entry.name in gone
+                or line.entry.generation != entry.generation
             ):
                 asked.append(entry)
             else:
@@ -181,14 +197,40 @@ class Scheduler(Service):
         lines |= await self._introduce(asked, known)
         for entry in entries:
             if isinstance(entry.rule, BootRule) and entry.active:
-                await self._fire_boot(entry)
-        now, peers = self._clock.epoch(), tuple(self._peers())
+                await self._store.run(self._desk.boot(entry, late=self._begun))
         if whole:
-            self._timetable.fill(lines, now=now, peers=peers)
-            self._stale = False
+            await self._begin_anew(lines)
+            self._begun = True
         else:
+            now, peers = self._clock.epoch(), tuple(self._peers())
             self._timetable.change(old, lines, now=now, peers=peers)
         self._gone -= gone
+        self._touched -= touched
+
+    async def _entries(self, config: Config, jobs: Iterable[str | None]) -> list[ScheduleEntry]:
+        """Return the schedules of some jobs, or of all of them (None)."""
+        entries: list[ScheduleEntry] = []
+        for job in jobs:
+            for entry in each_entry(config, host=self._host, timezone=self._timezone, job=job):
+                entries.append(entry)
+                if len(entries) % TURN == 0:
+                    await self._give_turn()
+        return entries
+
+    async def _begin_anew(self, lines: dict[str, Line]) -> None:
+        """Put these schedules in place of all that were there."""
+        now, peers = self._clock.epoch(), tuple(self._peers())
+        self._timetable.clear()
+        for number, line in enumerate(lines.values(), 1):
+            self._timetable.add(line, now=now, peers=peers)
+            if number % TURN == 0:
+                await self._give_turn()
+
+    async def _give_turn(self) -> None:
+        """Let other duties run while many schedules are introduced, and decide what is due."""
+        self.turned()
+        await asyncio.sleep(0)
+        await self._decide()
 
     def _jobs_of(self, schedules: Iterable[str]) -> set[str]:
         lines = (self._timetable.line(name) for name in schedules)
@@ -209,6 +251,7 @@ class Scheduler(Service):
             for entry, last in zip(batch, lasts, strict=True):
                 if entry.active:
                     lines[entry.name] = Line(entry, last)
+            await self._give_turn()
         return lines
 
     async def _decide(self) -> None:
@@ -225,10 +268,23 @@ class Scheduler(Service):
                 for line in batch:
                     self._timetable.put(line, now=now, peers=peers, least=now + ASK_AGAIN)
 
+    async def _look(self, batch: list[Line]) -> None:
+        """See what others have decided of what they were expected to: that costs a tenth."""
+        others = {line.entry.name: line for line in batch if line.second}
+        if not others:
+            return
+        self.asked = True
+        generations = {name: line.entry.generation for name, line in others.items()}
+        lasts = await self._store.run(decisions.peek(self._keys, generations))
+        for line, last in zip(others.values(), lasts, strict=True):
+            if last is not None:
+                line.last = last
+
     async def _decide_batch(self, batch: list[Line], now: float) -> None:
+        await self._look(batch)
         calls, owners = [], []
         for line in batch:
-            due, unlisted, upcoming = line.plan(now)
+            due, unlisted, upcoming = line.plan(now, believed=self._believed)
             if unlisted:
                 log.warning(
                     "%s: %d more instants were missed than are listed", line.entry.name, unlisted
@@ -237,7 +293,9 @@ class Scheduler(Service):
             for index, item in enumerate(due):
                 following = due[index + 1].instant if index + 1 < len(due) else upcoming
                 older = 0 if index else unlisted
-                calls.append(self._tick_call(line.entry, item, previous, following, now, older))
+                calls.append(
+                    self._desk.tick(line.entry, item, previous, following, now=now, unlisted=older)
+                )
                 owners.append((line, item))
                 previous = item.instant.timestamp()
         if calls:
@@ -265,58 +323,3 @@ class Scheduler(Service):
                 news[name, what] += 1
         for (name, what), count in news.items():
             log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
-
-    def _tick_call(
-        self,
-        entry: ScheduleEntry,
-        item: Due,
-        previous: float,
-        following: datetime | None,
-        now: float,
-        unlisted: int,
-    ) -> Call[TickReply]:
-        instant = item.instant.timestamp()
-        return decisions.tick(
-            self._keys,
-            schedule=entry.name,
-            generation=entry.generation,
-            previous=previous,
-            instant=instant,
-            following=None if following is None else following.timestamp(),
-            kind=item.kind,
-            who=self._host,
-            run=None if item.kind == "missed" else self._new_run(entry, instant, item.kind, now),
-            max_runs=entry.definition.max_runs,
-            unlisted=unlisted,
-            seal=self._seal,
-        )
-
-    def _new_run(self, entry: ScheduleEntry, instant: float, kind: str, now: float) -> NewRun:
-        assert self._config is not None  # noqa: S101 - tick returns before there is one
-        return scheduled_run(
-            entry,
-            namespace=self._keys.namespace,
-            instant=instant,
-            kind=kind,
-            now=now,
-            host=self._host,
-            queue=self._config.queues.get(queue_of(entry)),
-        )
-
-    async def _fire_boot(self, entry: ScheduleEntry) -> None:
-        token = self._boot_id if entry.rule.kind == "@reboot" else self._supervisor
-        now = self._clock.epoch()
-        run = self._new_run(entry, now, "fire", now)
-        run_id = derived_id(self._keys.namespace, entry.name, self._host, token)
-        run = replace(run, request=replace(run.request, id=run_id, scheduled_at=None))
-        await self._store.run(
-            decisions.boot(
-                self._keys,
-                schedule=entry.name,
-                host=self._host,
-                boot_id=token,
-                who=self._host,
-                run=run,
-                seal=self._seal,
-            )
-        )

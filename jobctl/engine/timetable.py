@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from jobctl.model.catchup import CORRECTION, plan_due
+from jobctl.model.catchup import CORRECTION, Due, plan_due
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
     from jobctl.model.rules import ScheduleEntry
-    from jobctl.model.schedule import Due
 
 TAKEOVER_LEAST, TAKEOVER_MOST = 0.3, 1.0
 """Seconds after an instant at which supervisors that are not first for a schedule ask."""
@@ -31,6 +30,8 @@ class Line:
     last: float
     believed: float | None = None
     """When a clock that was hours ahead was found to be right again; see :meth:`since`."""
+    second: bool = False
+    """True while another supervisor is expected to decide its next instant."""
 
     def since(self, now: float) -> float:
         """Return after when something may be due.
@@ -44,8 +45,13 @@ class Line:
             self.believed = now
         return self.last if self.believed is None else self.believed
 
-    def plan(self, now: float) -> tuple[tuple[Due, ...], int, datetime | None]:
-        """Return what is due, how many missed instants are only counted, and the next instant."""
+    def plan(
+        self, now: float, *, believed: float = 0.0
+    ) -> tuple[tuple[Due, ...], int, datetime | None]:
+        """Return what is due, how many missed instants are only counted, and the next instant.
+
+        A clock that was set forward to ``believed`` passed over what lies before: that is missed.
+        """
         entry = self.entry
         moment = datetime.fromtimestamp(now, UTC)
         last = datetime.fromtimestamp(self.since(now), UTC)
@@ -58,7 +64,14 @@ class Line:
             catchup_max=entry.job.catchup_max,
         )
         due = plan.due
-        return due, plan.unlisted, entry.next_after(moment, anchor=due[-1].instant if due else last)
+        if self.last < believed:
+            due = tuple(
+                Due(one.instant, "missed")
+                if one.kind == "catchup" and one.instant.timestamp() <= believed
+                else one
+                for one in due
+            )
+        return due, plan.unlisted, plan.upcoming
 
 
 def takeover_delay(schedule: str, *, supervisor: str, peers: Iterable[str]) -> float:
@@ -94,10 +107,15 @@ class Timetable:
         """When to look next; None without anything to come."""
         return self._heap[0][0] if self._heap else None
 
-    def fill(self, lines: dict[str, Line], *, now: float, peers: Iterable[str]) -> None:
-        """Begin anew with these schedules, by name."""
-        self._lines = lines
-        self.rearrange(now=now, peers=peers)
+    def clear(self) -> None:
+        """Forget all schedules."""
+        self._lines = {}
+        self._heap = []
+
+    def add(self, line: Line, *, now: float, peers: Iterable[str]) -> None:
+        """Take in a schedule that is not there."""
+        self._lines[line.entry.name] = line
+        self.put(line, now=now, peers=peers)
 
     def rearrange(self, *, now: float, peers: Iterable[str]) -> None:
         """Begin anew with the same schedules: the clock was set back."""
@@ -129,8 +147,10 @@ class Timetable:
         """Return what is known of a schedule."""
         return self._lines.get(name)
 
-    def of_jobs(self, jobs: Container[str]) -> dict[str, Line]:
-        """Return the schedules of some jobs, by name."""
+    def of_jobs(self, jobs: Container[str] | None) -> dict[str, Line]:
+        """Return the schedules of some jobs, or of all (None), by name."""
+        if jobs is None:
+            return dict(self._lines)
         return {name: line for name, line in self._lines.items() if line.entry.job.name in jobs}
 
     def put(self, line: Line, *, now: float, peers: Iterable[str], least: float = 0.0) -> None:
@@ -140,9 +160,12 @@ class Timetable:
         if found is None:
             return
         name, at = line.entry.name, found.timestamp()
+        line.second = False
         if at > now:
             # What is overdue is decided at once, whoever is first.
-            at += takeover_delay(name, supervisor=self._supervisor, peers=peers)
+            delay = takeover_delay(name, supervisor=self._supervisor, peers=peers)
+            line.second = delay > 0
+            at += delay
         heapq.heappush(self._heap, (max(at, least), name))
 
     def take(self, now: float, *, most: int) -> list[Line]:

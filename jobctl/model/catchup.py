@@ -92,13 +92,21 @@ def plan_due(
     """
     if (last - now).total_seconds() > CORRECTION:
         last = now
-    upcoming = rule.next_after(max(last, now), anchor=last)
-    if last >= now:
-        return Plan((), unlisted=0, upcoming=upcoming)
+    first = rule.next_after(last, anchor=last)
+    if first is None or first > now or last >= now:
+        return Plan((), unlisted=0, upcoming=first)
     # An instant exactly as old as the tolerance still fires.
     edge = max(last, now - timedelta(seconds=tolerance) - _TICK)
-    recent = _instants(rule, after=edge, until=now, anchor=last)
+    recent, upcoming = _instants(
+        rule,
+        first if first > edge else rule.next_after(edge, anchor=last),
+        until=now,
+        anchor=last,
+    )
     fires = [Due(at, "late" if (now - at).total_seconds() > grace else "fire") for at in recent]
+    if first > edge:
+        # As nearly always: nothing is overdue, and counting it would cost more than all the rest.
+        return Plan(tuple(fires), unlisted=0, upcoming=upcoming)
     older_until = fires[0].instant - _TICK if fires else now
     older, unlisted = _newest(
         rule, after=last, until=older_until, wanted=LISTED + max(catchup_max, 1), anchor=last
@@ -114,14 +122,14 @@ def plan_due(
 
 
 def _instants(
-    rule: Instants, *, after: datetime, until: datetime, anchor: datetime
-) -> list[datetime]:
+    rule: Instants, at: datetime | None, *, until: datetime, anchor: datetime
+) -> tuple[list[datetime], datetime | None]:
+    """Return the instants from ``at`` to ``until``, and the one after that."""
     found: list[datetime] = []
-    at = rule.next_after(after, anchor=anchor)
     while at is not None and at <= until:
         found.append(at)
         at = rule.next_after(at, anchor=anchor)
-    return found
+    return found, at
 
 
 def _newest(
@@ -133,7 +141,8 @@ def _newest(
         return [], 0
     if total > wanted:
         after = _start_of_newest(rule, after=after, until=until, wanted=wanted, anchor=anchor)
-    return _instants(rule, after=after, until=until, anchor=anchor), max(total - wanted, 0)
+    found, _ = _instants(rule, rule.next_after(after, anchor=anchor), until=until, anchor=anchor)
+    return found, max(total - wanted, 0)
 
 
 def _start_of_newest(

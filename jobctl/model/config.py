@@ -6,6 +6,8 @@ expensive validation when the files have not changed.
 
 from __future__ import annotations
 
+import sys
+
 from jobctl.model.job import (
     Delivery,
     JobDef,
@@ -24,7 +26,8 @@ from jobctl.model.records import differing, field, is_record, record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
 
 class Durability:
@@ -112,6 +115,13 @@ class Config:
     """Absolute path of the main file; relative paths in it are relative to its directory."""
     warnings: tuple[str, ...] = ()
 
+    def without_jobs(self) -> Config:
+        """Return all the rest of it."""
+        return Config(
+            settings=self.settings, security=self.security, pools=self.pools, queues=self.queues,
+            limits=self.limits, path=self.path, warnings=self.warnings,
+        )  # fmt: skip
+
 
 def to_plain(value: object) -> object:
     """Return ``value`` as JSON-ready data; records become objects without their default fields."""
@@ -124,21 +134,39 @@ def to_plain(value: object) -> object:
     return value
 
 
-def job_from_plain(plain: Mapping[str, object]) -> JobDef:
-    """Rebuild one job from its plain form."""
-    data = dict(plain)
+_NO_RETRY = RetryPolicy()
+_NOTHING: dict[str, Any] = {}
+"""What records share of which there are many; nobody changes what a record holds."""
+
+
+def job_from_plain(
+    plain: Mapping[str, object], schedules: Iterable[ScheduleDef] | None = None
+) -> JobDef:
+    """Rebuild one job from its plain form; ``schedules`` are those that were left out of it."""
+    data: dict[str, Any] = {"env": _NOTHING, "tags": _NOTHING, "kwargs": _NOTHING, **plain}
     _tuples(data, JobDef)
-    data["schedules"] = tuple(_schedule(item) for item in data.get("schedules", ()))  # type: ignore[attr-defined]
-    data["params"] = tuple(_param(item) for item in data.get("params", ()))  # type: ignore[attr-defined]
-    retry = dict(data.get("retry", {}))  # type: ignore[call-overload]
-    _tuples(retry, RetryPolicy)
-    data["retry"] = RetryPolicy(**retry)
+    if schedules is None:
+        schedules = map(schedule_from_plain, data.get("schedules", ()))
+    data["schedules"] = tuple(schedules)
+    data["params"] = tuple(_param(item) for item in data.get("params", ()))
+    if "retry" in data:
+        data["retry"] = RetryPolicy(**_tuples(dict(data["retry"]), RetryPolicy))  # type: ignore[arg-type]
+    else:
+        data["retry"] = _NO_RETRY
     _enums(data, missed=Missed, overlap=Overlap, on_lost=OnLost, delivery=Delivery)
-    return JobDef(**data)  # type: ignore[arg-type]
+    return JobDef(**_interned(data, "timezone", "queue", "command", "cwd", "user"))
 
 
-def config_from_plain(plain: Mapping[str, object]) -> Config:
-    """Rebuild a whole configuration from its plain form."""
+def _interned(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Let equal texts be one: of many jobs few have a zone, a queue or a program of their own."""
+    for name in names:
+        if isinstance(data.get(name), str):
+            data[name] = sys.intern(data[name])
+    return data
+
+
+def config_from_plain(plain: Mapping[str, object], jobs: Iterable[JobDef] | None = None) -> Config:
+    """Rebuild a whole configuration from its plain form; ``jobs`` if they are no part of it."""
 
     def table(name: str) -> Mapping[str, Mapping[str, object]]:
         return plain.get(name, {})  # type: ignore[return-value]
@@ -146,7 +174,10 @@ def config_from_plain(plain: Mapping[str, object]) -> Config:
     return Config(
         settings=settings_from_plain(plain),
         security=security_from_plain(plain),
-        jobs={name: job_from_plain(item) for name, item in table("jobs").items()},
+        jobs={
+            job.name: job
+            for job in (map(job_from_plain, table("jobs").values()) if jobs is None else jobs)
+        },
         pools={name: pool_from_plain(item) for name, item in table("pools").items()},
         queues={name: QueueDef(**item) for name, item in table("queues").items()},  # type: ignore[arg-type]
         limits={name: LimitDef(**item) for name, item in table("limits").items()},  # type: ignore[arg-type]
@@ -171,10 +202,11 @@ def pool_from_plain(plain: Mapping[str, object]) -> PoolDef:
     return PoolDef(**_tuples(dict(plain), PoolDef))  # type: ignore[arg-type]
 
 
-def _schedule(plain: Mapping[str, object]) -> ScheduleDef:
-    data = _tuples(dict(plain), ScheduleDef)
+def schedule_from_plain(plain: Mapping[str, object]) -> ScheduleDef:
+    """Rebuild one schedule from its plain form."""
+    data: dict[str, Any] = _tuples({"kwargs": _NOTHING, **plain}, ScheduleDef)
     _enums(data, missed=Missed)
-    return ScheduleDef(**data)  # type: ignore[arg-type]
+    return ScheduleDef(**_interned(data, "rule", "timezone", "queue"))
 
 
 def _param(plain: Mapping[str, object]) -> ParamSpec:

@@ -16,6 +16,8 @@ from jobctl.model.job import Missed
 from jobctl.model.schedule import jitter_offset, parse_rule
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jobctl.model.config import Config
     from jobctl.model.job import JobDef, ScheduleDef
     from jobctl.model.schedule import Rule
@@ -73,13 +75,18 @@ def schedule_entries(
 
     Raises ``ScheduleError`` only for a configuration that was never checked.
     """
+    return list(each_entry(config, host=host, timezone=timezone, job=job))
+
+
+def each_entry(
+    config: Config, *, host: str, timezone: str, job: str | None = None
+) -> Iterator[ScheduleEntry]:
+    """Yield what :func:`schedule_entries` returns, for who has others to give a turn meanwhile."""
     jobs = config.jobs.values() if job is None else [config.jobs[job]]
     shared = config.settings.redis is not None
-    return [
-        _entry(config, item, definition, host=host, timezone=timezone, shared=shared)
-        for item in jobs
-        for definition in item.schedules
-    ]
+    for item in jobs:
+        for definition in item.schedules:
+            yield _entry(config, item, definition, host=host, timezone=timezone, shared=shared)
 
 
 def _entry(

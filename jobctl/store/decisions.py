@@ -37,6 +37,19 @@ def introduce_schedules(
     )
 
 
+def peek(keys: Keys, generations: Mapping[str, str]) -> Call[tuple[float | None, ...]]:
+    """Read the last decided instant of schedules (name → digest of rule and zone).
+
+    None for a schedule of which another generation is in force, or which is not known.
+    """
+    flat = [part for pair in generations.items() for part in pair]
+    return Call(
+        (keys.prefix, *flat),
+        lambda reply: tuple(float(item) / 1000 if item else None for item in items_of(reply)),
+        script="peek",
+    )
+
+
 @record(frozen=True, slots=True)
 class TickReply:
     """The answer to a tick: what was decided, and the schedule's last decided instant now."""
@@ -95,11 +108,16 @@ def boot(
     boot_id: str,
     who: str,
     run: NewRun,
+    late: bool = False,
     seal: Seal | None = None,
 ) -> Call[Answer]:
-    """Fire an ``@reboot`` or ``@start`` schedule once for this host and boot."""
+    """Fire an ``@reboot`` or ``@start`` schedule once for this host and boot.
+
+    One that came ``late``, when that was over, waits for the next.
+    """
+    head = (keys.prefix, schedule, host, boot_id, who, "late" if late else "")
     return Call(
-        (keys.prefix, schedule, host, boot_id, who, *run_header(run), *run_body(run, seal)),
+        (*head, *run_header(run), *run_body(run, seal)),
         Answer.parse,
         script="boot",
     )

@@ -212,6 +212,11 @@ def failed_history(keys: Keys, job: str, *, newest: int) -> Call[list[str]]:
     return Call(("LRANGE", keys.failed_history(job), 0, newest - 1), _ids)
 
 
+def live_length(keys: Keys, job: str) -> Call[int]:
+    """Count the unfinished runs that a job's overlap policy looks at."""
+    return Call(("SCARD", keys.live(job)), _int)
+
+
 def known_jobs(keys: Keys) -> Call[list[str]]:
     """Read the names of all jobs that ever had a run."""
 

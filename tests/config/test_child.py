@@ -33,6 +33,50 @@ def test_the_child_gives_the_same_configuration(path: Path) -> None:
     assert asyncio.run(load_in_child(path)) == load_config(path)
 
 
+def test_many_jobs_and_many_schedules_of_one_arrive_whole(path: Path) -> None:
+    many = "".join(f'[[jobs.m.schedules]]\nschedule = "@every {n + 1}m"\n' for n in range(250))
+    jobs = "".join(f'[jobs.j{n}]\ncommand = "true"\nschedule = "@hourly"\n' for n in range(120))
+    path.write_text(f'[jobs.m]\ncommand = "true"\nargs = ["x"]\n{many}{jobs}')
+
+    found = asyncio.run(load_in_child(path))
+
+    assert found == load_config(path)
+    assert len(found.jobs["m"].schedules) == 250
+    assert len(found.jobs) == 121
+
+
+def test_other_tasks_go_on_while_a_large_file_is_taken_in(path: Path) -> None:
+    path.write_text("".join(f'[jobs.j{n}]\ncommand = "true"\n' for n in range(1000)))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def load() -> None:
+        counting = asyncio.create_task(count())
+        assert len((await load_in_child(path)).jobs) == 1000
+        counting.cancel()
+
+    asyncio.run(load())
+    assert turns > 10
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_an_answer_that_is_cut_off_is_no_configuration(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int
+) -> None:
+    short = tmp_path / "python"
+    short.write_text(f'#!/bin/sh\n{sys.executable} "$@" | head -n {lines}\n')
+    short.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(short))
+
+    with pytest.raises(ConfigError, match="ended without an answer"):
+        asyncio.run(load_in_child(path))
+
+
 def test_the_childs_problems_arrive_whole(path: Path) -> None:
     path.write_text("[jobs.a]\nresult_ttl = '1h'\ncommand = 3\n")
 
@@ -67,7 +111,11 @@ def test_the_command_prints_json_and_exits_with_the_configuration_code(path: Pat
 
     good = run(str(path))
     assert good.returncode == 0
-    assert json.loads(good.stdout)["plain"]["jobs"]["a"]["command"] == ["x", "ü"]
+    first, job, last = map(json.loads, good.stdout.splitlines())
+    assert first["problems"]
+    assert "jobs" not in first["plain"]
+    assert (job["job"]["name"], job["job"]["command"]) == ("a", ["x", "ü"])
+    assert last == {"end": True}
     bad = run(str(path.with_name("none.toml")))
     assert (bad.returncode, bad.stderr) == (78, "")
     assert json.loads(bad.stdout)["problems"][0]["code"] == "unreadable"

@@ -31,9 +31,18 @@ NOON = datetime(2021, 6, 1, 12, 0, tzinfo=UTC).timestamp()
 
 
 class SetClock(Clock):
-    """A clock that stands until it is set; times are epoch seconds."""
+    """A clock that stands until it is moved; times are epoch seconds."""
 
     def __init__(self, at: float = NOON) -> None:
+        self.at = at
+        self.up = 0.0
+
+    def boottime(self) -> float:
+        return self.up
+
+    def pass_to(self, at: float) -> None:
+        """Let time go by; back it can only be set."""
+        self.up += max(at - self.at, 0.0)
         self.at = at
 
     def now(self) -> datetime:
@@ -102,7 +111,7 @@ class Clockwork:
     def tick(self, at: float | None = None, *names: str) -> float:
         """Let supervisors look at their clock, which says ``at``; return the first one's pause."""
         if at is not None:
-            self.clock.at = at
+            self.clock.pass_to(at)
 
         async def together() -> list[float]:
             return await asyncio.gather(*(self.scheduler(name).tick() for name in names or ("s1",)))

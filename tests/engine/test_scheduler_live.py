@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 from clockwork import NOON, a_job
 
+from jobctl.errors import UnreachableError
 from jobctl.model.job import Missed, Overlap
 from jobctl.model.overlay import LiveSchedule
 from jobctl.model.sealing import Key, Ring
 from jobctl.store import decisions, queries
+from jobctl.store.aio import AsyncStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clockwork import Clockwork
+
+    from jobctl.store.calls import Call
 
     Make = Callable[..., Clockwork]
 
@@ -196,3 +200,25 @@ def test_live_schedule_that_does_not_fit_is_told_and_not_used(
     assert caplog.text.count(f"live schedule {live.name} is not used") == 1
     assert [one.kind for one in here.decisions(live.name)] == ["add" if live.own else "set"]
     assert here.story() == ["12:10 fire ok"]
+
+
+def test_change_is_taken_up_although_the_store_fails_meanwhile(
+    here: Clockwork, monkeypatch: pytest.MonkeyPatch
+):
+    version = here.live(a_live(rule="*/5 * * * *"), "extra", signed)
+    real = AsyncStore.run
+
+    async def away(self: AsyncStore, call: Call[object]) -> object:
+        if call.script == "schedule":
+            raise UnreachableError("the store is away")
+        return await real(self, call)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AsyncStore, "run", away)
+        here.scheduler().note_live(version)
+        with pytest.raises(UnreachableError):
+            here.tick(NOON)
+    here.tick(NOON)
+    here.tick(NOON)
+    assert here.raw("EXISTS", here.keys.schedule("extra")) == 1
+    assert here.raw("HEXISTS", here.keys.schedule("extra"), "gen") == 1

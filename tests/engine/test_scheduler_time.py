@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import TYPE_CHECKING
 
@@ -68,11 +69,32 @@ def test_supervisors_agree_after_a_clock_was_set_back_by_hours(clockwork: Make):
         (28 * HOUR, ["missed missed"] * 167 + ["fire ok"]),
     ],
 )
-def test_clock_set_forward_is_downtime(clockwork: Make, step: float, kinds: list[str]):
+def test_time_without_a_daemon_is_missed(clockwork: Make, step: float, kinds: list[str]):
     here = clockwork(free())
     here.decided(NOON)
     here.tick(NOON + step)
     assert [line.partition(" ")[2] for line in here.story()] == kinds
+
+
+def test_clock_set_forward_by_hours_makes_up_for_nothing(clockwork: Make):
+    """It was wrong before; the instants that it jumped over never were."""
+    here = clockwork(free(missed=Missed.ALL))
+    here.decided(NOON)
+    here.tick(NOON)
+    here.clock.at = NOON + 4 * HOUR
+    here.tick()
+    here.tick(NOON + 5 * HOUR)
+    kinds = [one.kind for one in here.decisions()]
+    assert kinds == ["missed"] * 23 + ["fire"] + ["catchup"] * 5 + ["fire"]
+
+
+def test_clock_set_forward_by_less_is_downtime(clockwork: Make):
+    here = clockwork(free(missed=Missed.ALL))
+    here.decided(NOON)
+    here.tick(NOON)
+    here.clock.at = NOON + HOUR
+    here.tick()
+    assert [one.kind for one in here.decisions()] == ["catchup"] * 5 + ["fire"]
 
 
 def test_sleep_of_28_hours_makes_up_once_within_the_window(clockwork: Make):
@@ -285,6 +307,30 @@ def test_store_that_forgot_a_schedule_loses_no_instant_of_it(clockwork: Make):
 # Boots
 
 
+@pytest.mark.parametrize("rule", ["@reboot", "@start"])
+def test_one_that_is_added_by_a_reload_waits_for_the_next(clockwork: Make, rule: str):
+    here = clockwork(free())
+    here.tick(NOON)
+    here.reload(free(), free(rule, name="r"))
+    here.tick(NOON)
+    assert here.decisions("r") == []
+    here.restart()
+    here.tick(NOON)
+    here.restart()
+    here.boot_id = "another"
+    here.tick(NOON, "s2")
+    assert len(here.decisions("r")) == 1
+
+
+def test_store_that_lost_its_data_repeats_no_boot(clockwork: Make):
+    here = clockwork(free("@reboot", name="r"))
+    here.tick(NOON)
+    here.raw("DEL", here.keys.schedule("r"))
+    here.scheduler().configure(here.config)
+    here.tick(NOON)
+    assert len(here.decisions("r")) == 1
+
+
 def test_reboot_fires_once_a_boot_and_start_once_a_start(clockwork: Make):
     here = clockwork(free("@reboot", name="r"), free("@start", name="s"))
     here.tick(NOON, "s1")
@@ -295,3 +341,34 @@ def test_reboot_fires_once_a_boot_and_start_once_a_start(clockwork: Make):
     here.tick(NOON, "s3")
     assert len(here.decisions("r")) == 2
     assert len(here.decisions("s")) == 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_each_instant_is_decided_once(clockwork: Make, seed: int):
+    """Outages, kills, reloads and switches, seen by three supervisors."""
+    rnd = random.Random(seed)
+    policies = (Missed.SKIP, Missed.ONCE, Missed.ALL)
+    here = clockwork(free("*/5 * * * *", missed=rnd.choice(policies)))
+    now = (int(time.time()) // 300 - 170) * 300.0
+    here.decided(now)
+    first = now
+    while now < first + 140 * 300:
+        now += rnd.choice((1, 60, 299, 300, 301, 900, 4000))
+        act = rnd.random()
+        if act < 0.1:
+            here.restart()
+        elif act < 0.2:
+            here.reload(free("*/5 * * * *", missed=rnd.choice(policies)), names=("s1", "s3"))
+        elif act < 0.4:
+            what = rnd.choice(("off", "on", "once"))
+            here.store.run(decisions.switch(here.keys, ["j"], what=what, who="me"))
+        here.tick(now, *rnd.sample(("s1", "s2", "s3"), k=rnd.choice((1, 2, 3))))
+    here.tick(now)
+
+    assert "cut" not in here.store.run(queries.schedule(here.keys, "j"))
+    kinds = ("fire", "late", "catchup", "missed")
+    found = [one for one in here.decisions() if one.kind in kinds]
+    wanted = [first + 300 * n for n in range(1, int((now - first) // 300) + 1)]
+    assert [one.instant for one in found] == wanted
+    made = [one.run_id for one in found if one.answer == "ok"]
+    assert len(set(made)) == len(made) <= len(here.runs())

@@ -33,7 +33,8 @@ def lines(rules: dict[str, str], *, last: float = NOON) -> dict[str, Line]:
 
 def filled(rules: dict[str, str], *, supervisor: str = "s0", peers: list[str]) -> Timetable:
     table = Timetable(supervisor=supervisor)
-    table.fill(lines(rules), now=NOON, peers=peers)
+    for line in lines(rules).values():
+        table.add(line, now=NOON, peers=peers)
     return table
 
 
@@ -78,7 +79,7 @@ def test_the_order_of_peers_does_not_matter() -> None:
 def test_what_is_overdue_is_looked_at_at_once_whoever_is_first() -> None:
     for supervisor in PEERS:
         table = Timetable(supervisor=supervisor)
-        table.fill(lines({"a": "5 12 * * *"}), now=NOON + 400, peers=PEERS)
+        table.add(lines({"a": "5 12 * * *"})["a"], now=NOON + 400, peers=PEERS)
 
         assert table.first == NOON + 300
 

@@ -147,6 +147,11 @@ class Oracle:
         if kind in ("moved", "foreign", "early"):
             return
         self._submit(call, [reply.answer])
+        at = int(call.parts[4])
+        key = self.world.keys.schedule(rule[0])
+        off, on = self.world.raw("HMGET", key, "off", "on")
+        if off is not None and int(off) <= at < int(on or 9e15):
+            assert kind == "disabled", (call, kind, "was decided though it was switched off")
         instant = (*rule, str(call.parts[4]))
         assert instant not in self.instants, (instant, "was decided twice")
         self.instants.add(instant)

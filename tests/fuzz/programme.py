@@ -121,6 +121,7 @@ class Programme(Noise, Timing):
             (self.release, 4), (self.revoke, 4), (self.note, 3), (self.promote, 6), (self.crash, 1),
             (self.pool_death, 1), (self.reconcile, 3), (self.replay, 10), (self.resize, 1),
             (self.beat, 5), (self.depart, 1), (self.tick, 8), (self.boot, 2), (self.reload, 1),
+            (self.switch, 2), (self.skip, 1), (self.change_live, 1),
             (self.spoil, 2), (self.mend, 4), (self.litter, 2),
         ]  # fmt: skip
         names, weights = zip(*actions, strict=True)

@@ -94,3 +94,39 @@ class Timing(Wire):
             instant=before + EVERY, following=None, kind="missed", who="h1", run=None,
         )  # fmt: skip
         assert self.carry_out(call).answer.kind == "foreign"
+
+    def switch(self) -> None:
+        """Somebody switches schedules off, until a moment later or for an instant, or on."""
+        what = self.random.choice(("off", "off", "on", "on", "once"))
+        until = None
+        if what == "off" and self.random.random() < 0.5:
+            until = self.world.now() + self.random.choice((0.001, 0.02, 60.0))
+        chosen = self.random.sample(self.schedules, k=self.random.choice((1, 2)))
+        names = [schedule.name for schedule in chosen]
+        self.send(decisions.switch(self.keys, names, what=what, until=until, who="me"))
+
+    def skip(self) -> None:
+        """Somebody moves a cursor, as he has seen it or as it was."""
+        schedule = self.random.choice(self.schedules)
+        before = schedule.last
+        target = before + self.random.choice((-1, 1, 3)) * EVERY
+        call = decisions.skip_to(self.keys, schedule.name, last=before, target=target, who="me")
+        reply = self.send(call)
+        if reply is not None and reply[0] == "ok":
+            assert abs(reply[1] - target) < 0.001
+            assert target > before
+
+    def change_live(self) -> None:
+        """Two people change a live schedule; each change is made on what was read."""
+        before = self.world.raw("HGET", self.keys.live_schedules, "live.1") or b""
+        seen = self.random.choice((before.decode(), "nobody has read this"))
+        after = self.random.choice(("", "a", "b"))
+        version = self.world.raw("GET", self.keys.live_version) or b"0"
+        call = decisions.change_live(
+            self.keys, "live.1", what="set" if after else "rm", before=seen, after=after, who="me"
+        )
+        done = self.carry_out(call)
+        if done is not None:
+            assert done == (seen == before.decode())
+            now = self.world.raw("GET", self.keys.live_version) or b"0"
+            assert int(now) - int(version) == done

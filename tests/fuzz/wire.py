@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jobctl.store.blocking import BlockingStore
     from jobctl.store.calls import Call
 
-REFUSED = ("submit", "claim", "tick", "boot", "limits")
+REFUSED = ("submit", "claim", "tick", "boot", "limits", "switch", "skip", "overlay")
 """Scripts that may raise while there is such a key: they can be called again later."""
 ONCE = ("claim",)
 """Scripts whose answer cannot be had by calling again."""

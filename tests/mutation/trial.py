@@ -35,6 +35,7 @@ FIRST = {
     "notices": ["notices"],
     "outbox": ["notices"],
     "overlay": ["schedule_changes"],
+    "peek": ["schedule_changes"],
     "pool": ["rescue"],
     "register": ["rescue", "written_down"],
     "release": ["claim", "rescue"],

@@ -133,8 +133,8 @@ class Judge:
             )
 
     def _earliest(self, at: float) -> float | None:
-        """Return the first moment from ``at`` at which somebody was up."""
-        found = [max(begin, at) for begin, end in self._near(at) if end > at]
+        """Return the first moment from ``at`` at which somebody was up, whatever his clock said."""
+        found = [max(begin, at) for begin, end in self._near(at - SLACK) if end > at - SLACK]
         return min(found, default=None)
 
     def _latest(self, at: float) -> float | None:

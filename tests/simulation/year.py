@@ -58,6 +58,9 @@ class HostClock(Clock):
     def monotonic(self) -> float:
         return self._world.now
 
+    def boottime(self) -> float:
+        return self._world.now
+
 
 @dataclass
 class Host:

@@ -80,6 +80,11 @@ def test_what_was_missed_before_it_was_switched_on_is_not_made_up_for(world: Wor
     assert tick(world, last + 15, last + 20, "catchup").answer.kind == "ok"
 
 
+def test_instant_from_before_it_was_off_that_is_only_late_fires(world: World, last: float):
+    off_since(world, last + 10, until=last + 20)
+    assert tick(world, last, last + 5, "late").answer.kind == "ok"
+
+
 def test_nothing_is_made_up_for_while_it_is_off(world: World, last: float):
     off_since(world, last + 50)
     assert tick(world, last, last + 1, "catchup").answer.kind == "disabled"
@@ -106,7 +111,7 @@ def test_off_until_is_written_down(world: World, last: float):
 def test_longer_off_does_not_begin_anew(world: World, last: float):
     off_since(world, last, until=world.now() + DAY)
     switch(world, "off")
-    assert tick(world, last, last + 1).answer.kind == "disabled"
+    assert world.run(queries.schedule(world.keys, "s"))["off"] == str(round(last * 1000))
 
 
 def test_off_again_begins_anew(world: World, last: float):
@@ -176,6 +181,19 @@ def test_boot_while_off_is_over_when_it_is_switched_on(world: World):
     switch(world, "on")
     assert boot(world, "b1") == "moved"
     assert boot(world, "b2") == "ok"
+
+
+def test_boot_that_a_schedule_came_too_late_for_makes_no_run(world: World):
+    def late(boot_id: str) -> str:
+        call = decisions.boot(
+            world.keys, schedule="s", host="h", boot_id=boot_id, who="h", run=new_run(), late=True
+        )
+        return world.run(call).kind
+
+    assert [late("b1"), late("b1"), boot(world, "b1"), boot(world, "b2")] == [
+        "late", "moved", "moved", "ok",
+    ]  # fmt: skip
+    assert world.raw("TTL", world.keys.schedule("s")) > 3000 * DAY
 
 
 def test_once_lets_one_boot_go(world: World):
@@ -313,3 +331,9 @@ def test_schedule_that_nobody_decides_any_more_is_forgotten_some_day(world: Worl
 def test_boot_is_remembered_for_longer_than_a_host_is_up(world: World):
     boot(world, "b1")
     assert world.raw("TTL", world.keys.schedule("s")) > 3000 * DAY
+
+
+def test_look_tells_how_far_a_schedule_of_this_rule_is_decided(world: World, last: float):
+    call = decisions.peek(world.keys, {"s": "g1", "nosuch": "g1"})
+    assert world.run(call) == (last, None)
+    assert world.run(decisions.peek(world.keys, {"s": "g2"})) == (None,)

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from jobctl.client.migrate.anacrontab import import_anacrontab
+from jobctl.client.migrate.beat import import_beat
 from jobctl.client.migrate.crontab_jobs import Wishes, import_crontab
 from jobctl.client.migrate.crontab_lines import ANACRON, SYSTEM, USER
 from jobctl.client.migrate.draft import NOTE, Findings
+from jobctl.client.migrate.timers import import_timers
 from jobctl.errors import JobctlError, NotFoundError, NotPermittedError, UsageError
 
 STDIN = "-"
@@ -65,7 +67,13 @@ def read_sources(asked: Asked) -> Findings:
         raise UsageError(
             f"jobctl import {asked.source} needs something to read; - is standard input"
         )
-    _read_crontabs(asked, found)
+    if asked.source == "crontab":
+        _read_crontabs(asked, found)
+    elif asked.source == "systemd-timers":
+        import_timers(list(asked.files), found)
+    else:
+        for spec in asked.files:
+            import_beat(spec, interpreter=asked.interpreter, found=found)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jobctl.client.migrate.draft import Findings, JobDraft
+    from jobctl.client.migrate.draft import Findings, JobDraft, Lost
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -31,15 +31,19 @@ def document(found: Findings) -> str:
     parts += ["\n".join(_job(job)) for job in found.jobs]
     for lost in found.lost:
         lines = [
-            f"NOT CARRIED OVER, {lost.file}:{lost.line}: {lost.why}",
+            f"NOT CARRIED OVER, {_place(lost)}: {lost.why}",
             *lost.original.splitlines(),
         ]
         parts.append("\n".join(comment(line) for line in lines))
     return "\n\n".join(parts) + "\n"
 
 
+def _place(found: JobDraft | Lost) -> str:
+    return f"{found.file}:{found.line}" if found.line else found.file
+
+
 def _job(job: JobDraft) -> Iterator[str]:
-    yield comment(f"{job.file}:{job.line}" if job.line else job.file)
+    yield comment(_place(job))
     for line in job.original.splitlines():
         yield comment(f"  {line}")
     yield f"[jobs.{key(job.name)}]"

@@ -5,12 +5,19 @@
 -- Fires @reboot and @start schedules once per host and boot id (or start).
 --
 -- KEYS[1]  prefix
--- ARGV     schedule, host, boot id, who, then the eleven fields of GROUP and the five of a run
--- Returns  the answer of admit, "moved" when this boot was seen before, or "disabled": switched off
+-- ARGV     schedule, host, boot id, who, "late" for a schedule that came after the start (else ""),
+--          then the eleven fields of GROUP and the five of a run
+-- Returns  the answer of admit; "moved" when this boot was seen before; "disabled": switched off;
+--          "late": it waits for the next boot
 local key = P .. 's:' .. ARGV[1]
 local field = 'boot:' .. ARGV[2]
 local v = call('HMGET', key, field, 'off', 'on', 'once')
 if v[1] == ARGV[3] then return 'moved' end
+if ARGV[5] == 'late' then
+  call('HSET', key, field, ARGV[3])
+  lasts(ARGV[1], BOOT_FORGOTTEN)
+  return 'late'
+end
 local on = tonumber(v[3] or '')
 local is_off = v[2] and (not on or NOW < on)
 if is_off or v[4] then
@@ -20,7 +27,7 @@ if is_off or v[4] then
   lasts(ARGV[1], BOOT_FORGOTTEN)
   return 'disabled'
 end
-local g, i = read_group(5)
+local g, i = read_group(6)
 local n = read_new(i)
 local answer = admit(g, n, true)
 call('HSET', key, field, ARGV[3])

@@ -1,0 +1,47 @@
+"""What was decided of an instant, in words: for scripts one, for people a sentence. Pure."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.store.queries import Decision
+
+OUTCOMES = {"fire": "fired", "late": "late", "catchup": "caught_up"}
+"""Of instants whose run was accepted, by kind."""
+EVENTS = {
+    "off": "switched off", "on": "switched on", "once": "next instant switched off",
+    "skip-to": "skipped to here", "changed": "rule, zone or enabled changed: starts from here",
+    "add": "added", "set": "changed live", "unset": "live change taken back",
+}  # fmt: skip
+"""Lines of a history that are no instants."""
+_REFUSED = {
+    "full": ("not_accepted", "the queue was full"),
+    "spent": ("spent", "max_runs was reached"),
+    "disabled": ("disabled", "the schedule was switched off"),
+    "missed": ("missed", "no supervisor was up in time"),
+}
+
+
+def is_event(decision: Decision) -> bool:
+    """Return whether a line tells of a change rather than of an instant."""
+    return decision.kind in EVENTS
+
+
+def outcome(decision: Decision) -> tuple[str, str]:
+    """Return what became of an instant: one word, and why it made no run (``""`` when it did).
+
+    The words: ``fired``, ``late``, ``caught_up``, ``skipped``, ``not_accepted``, ``known``,
+    ``missed``, ``disabled``, ``spent``; for a line that is no instant ``event``.
+    """
+    if is_event(decision):
+        return "event", EVENTS[decision.kind]
+    answer, _, detail = decision.answer.partition(" ")
+    if answer == "ok":
+        return OUTCOMES.get(decision.kind, decision.kind), ""
+    if answer == "skip":
+        return "skipped", f"run {detail} had not ended"
+    if answer == "unique":
+        return "not_accepted", f"run {detail} with the same unique key had not ended"
+    if answer == "dup":
+        return "known", "its run was there already"
+    return _REFUSED.get(answer, (answer, ""))

@@ -1,0 +1,106 @@
+"""What the scheduler asks the store to decide: one call for each instant, with the run it is to make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from jobctl.model.firing import queue_of, scheduled_run
+from jobctl.model.ids import derived_id
+from jobctl.store import decisions
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from jobctl.clock import Clock
+    from jobctl.model.admission import NewRun
+    from jobctl.model.job import QueueDef
+    from jobctl.model.rules import ScheduleEntry
+    from jobctl.model.schedule import Due
+    from jobctl.model.sealing import Seal
+    from jobctl.store.calls import Call
+    from jobctl.store.decisions import TickReply
+    from jobctl.store.keys import Keys
+    from jobctl.store.transitions import Answer
+
+
+class TickDesk:
+    """Makes the calls of one supervisor. Times are epoch seconds."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        supervisor: str,
+        host: str,
+        boot_id: str,
+        clock: Clock,
+        seal: Seal | None,
+    ) -> None:
+        self._keys = keys
+        self._supervisor = supervisor
+        self._host = host
+        self._boot_id = boot_id
+        self._clock = clock
+        self._seal = seal
+        self.queues: dict[str, QueueDef] = {}
+        """Those of the configuration that is in force."""
+
+    def tick(
+        self,
+        entry: ScheduleEntry,
+        item: Due,
+        previous: float,
+        following: datetime | None,
+        *,
+        now: float,
+        unlisted: int,
+    ) -> Call[TickReply]:
+        """Return what decides one instant; ``previous`` is the one before, ``following`` the next.
+
+        ``unlisted`` missed instants lie between the two and are only counted.
+        """
+        instant = item.instant.timestamp()
+        return decisions.tick(
+            self._keys,
+            schedule=entry.name,
+            generation=entry.generation,
+            previous=previous,
+            instant=instant,
+            following=None if following is None else following.timestamp(),
+            kind=item.kind,
+            who=self._host,
+            run=None if item.kind == "missed" else self._run(entry, instant, item.kind, now),
+            max_runs=entry.definition.max_runs,
+            unlisted=unlisted,
+            seal=self._seal,
+        )
+
+    def boot(self, entry: ScheduleEntry, *, late: bool) -> Call[Answer]:
+        """Return what fires an ``@reboot`` or ``@start`` schedule, see :func:`decisions.boot`."""
+        token = self._boot_id if entry.rule.kind == "@reboot" else self._supervisor
+        now = self._clock.epoch()
+        run = self._run(entry, now, "fire", now)
+        run_id = derived_id(self._keys.namespace, entry.name, self._host, token)
+        run = replace(run, request=replace(run.request, id=run_id, scheduled_at=None))
+        return decisions.boot(
+            self._keys,
+            schedule=entry.name,
+            host=self._host,
+            boot_id=token,
+            who=self._host,
+            run=run,
+            late=late,
+            seal=self._seal,
+        )
+
+    def _run(self, entry: ScheduleEntry, instant: float, kind: str, now: float) -> NewRun:
+        return scheduled_run(
+            entry,
+            namespace=self._keys.namespace,
+            instant=instant,
+            kind=kind,
+            now=now,
+            host=self._host,
+            queue=self.queues.get(queue_of(entry)),
+        )

@@ -1,0 +1,145 @@
+"""``--native``: what takes the place of a shell's habit does the same, tried in a real shell."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ALWAYS_THE_SAME = [
+    "[ -x /bin/sh ] && echo yes",
+    "[ -x /no/such ] && echo yes",
+    "test -d /no/such || echo none",
+    "test -d / || echo none",
+    "test -x /bin/sh -a \\! -d /no/such && echo both",
+    "if [ -x /bin/sh ]; then echo a; echo b; fi",
+    "if [ -x /no/such ]; then echo a; fi",
+    "if [ -x /no/such ]; then echo a; else echo b; fi",
+    "if [ -x /no/such ]; then echo a; elif [ -x /bin/sh ]; then echo c; fi",
+    "[ -x /bin/sh ] && if [ ! -d /no/such ]; then echo deep; fi",
+    "[ -x /no/such ] && echo a || echo b",
+    "[ -x /no/such ] && echo a ; echo b",
+    "[ -x /bin/sh ] && echo a && false || echo c",
+    "test -d /no/such || echo a | tr a b",
+    "test -d / || echo a && echo b",
+    "test -d /no/such || { cd / && pwd; }",
+    "cd / && pwd",
+    "cd / && [ -d usr ] && pwd",
+    "cd /no/such ; echo on",
+    "nice -n 5 echo nice",
+    "nice echo plain",
+    "nice -n 5 echo a && echo b",
+    "timeout 5m echo in time",
+    "timeout -k 5 -s INT 1h echo in time",
+    "timeout 5 echo a; echo b",
+    "flock -n lock echo locked",
+    "flock -n lock -c 'echo a; echo b'",
+    "flock -n lock echo a && echo b",
+    "echo '[ -x /no/such ] && x'",
+    "[ \"$(echo 'a && b')\" = 'a && b' ] && echo quoted",
+]
+
+
+def shown(job: dict[str, Any], where: Path) -> str:
+    """Return what a job prints when its condition holds."""
+    for condition in [job["only_if"]] if "only_if" in job else []:
+        if subprocess.run(
+            ["/bin/sh", "-c", condition], cwd=where, check=False, timeout=20
+        ).returncode:
+            return ""
+    done = subprocess.run(
+        ["/bin/sh", "-c", job["command"]], cwd=job.get("cwd", where), check=False, timeout=20,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", ALWAYS_THE_SAME)
+def test_a_native_job_prints_what_the_line_prints(command: str, crontab: Callable, tmp_path: Path):
+    line = f"0 1 * * * root {command}\n"
+    exact = crontab(line).job
+    native = crontab(line, "--system", "--native").job
+
+    assert exact["command"] == command
+    assert shown(native, tmp_path) == shown(exact, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "keys"),
+    [
+        ("[ -x /x ] && /x", {"only_if": "[ -x /x ]", "command": "/x"}),
+        ("test -d /run/systemd/system || /x", {"only_if": "! test -d /run/systemd/system"}),
+        ("if test -e /a; then /x; fi", {"only_if": "test -e /a", "command": "/x"}),
+        ("flock -n /run/l /x", {"overlap": "skip", "command": "/x"}),
+        ("timeout 1h /x", {"timeout": "1h", "command": "/x"}),
+        ("timeout -k 30 -s INT 90 /x", {"timeout": "90s", "stop_timeout": "30s", "stop_signal": "INT"}),
+        ("nice -n10 /x", {"nice": 10, "command": "/x"}),
+        ("nice /x", {"nice": 10, "command": "/x"}),
+        ("sleep $((RANDOM \\% 600)) && /x", {"jitter": "10m", "command": "/x"}),
+        ("sleep $(( $RANDOM \\% 600 )) ; /x", {"jitter": "10m", "command": "/x"}),
+        ("perl -e 'sleep int(rand(43200))' && /x", {"jitter": "12h", "command": "/x"}),
+        ("cd /srv && ./x", {"cwd": "/srv", "command": "./x"}),
+        ("[ -x /x ] && cd /srv && nice -n 5 timeout 2m ./x",
+         {"only_if": "[ -x /x ]", "cwd": "/srv", "nice": 5, "timeout": "2m", "command": "./x"}),
+        ("[ $(date +\\%d) -le 7 ] && /x", {"schedule": "0 1 * * 0#1", "command": "/x"}),
+    ],
+)  # fmt: skip
+def test_a_habit_is_offered_and_written_on_demand(command: str, keys: dict, crontab: Callable):
+    line = f"0 1 * * 0 root {command}\n"
+    exact, native = crontab(line), crontab(line, "--system", "--native")
+
+    assert exact.job["command"] == command.replace("\\%", "%")
+    assert "# In jobctl's own words (--native):" in exact.out
+    assert {key: native.job[key] for key in keys} == keys
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "[ -x /x ] && /x || /y",
+        "flock /run/l /x",
+        "flock -n 9 || exit 1; /x",
+        "sleep 30 && /x",
+        "timeout 5m /x && /y",
+        "cd $HOME && /x",
+        "if [ -x /x ]; then /x; else /y; fi",
+        "[ $(date +\\%d) -ge 7 ] && /x",
+    ],
+)
+def test_what_means_something_else_is_left_alone(command: str, crontab: Callable):
+    line = f"0 1 * * 0 root {command}\n"
+    assert crontab(line, "--system", "--native").job["command"] == command.replace("\\%", "%")
+
+
+def test_a_lock_that_lines_share_stays(crontab: Callable):
+    done = crontab(
+        "0 1 * * * root flock -n /l a\n0 2 * * * root flock -n /l b\n", "--system", "--native"
+    )
+    assert [job["command"] for job in done.jobs.values()] == ["flock -n /l a", "flock -n /l b"]
+    assert "several lines lock /l" in done.err
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("/x >> /var/log/x 2>&1", "output goes to /var/log/x"),
+        ("/x > /dev/null 2>&1", "output is thrown away"),
+        (
+            "/x && curl -fsS https://hc.example/abc > /dev/null",
+            'ping_url = "https://hc.example/abc"',
+        ),
+        ("/x &", "ends with '&'"),
+        ("sudo -u www-data /x", 'user = "www-data"'),
+        ("if [ -x /x ] && [ $(date +\\%d) -le 7 ]; then /x; fi", "a test on `date`"),
+        ("run-parts /etc/cron.daily", "--expand-run-parts"),
+    ],
+)
+def test_what_a_key_does_otherwise_is_only_told_of(command: str, told: str, crontab: Callable):
+    done = crontab(f"0 1 * * 0 root {command}\n")
+    assert told in done.err
+    assert done.job["command"] == command.replace("\\%", "%")
