@@ -117,8 +117,7 @@ class Scheduler(Service):
 
     def schedules_of(self, job: str) -> list[str]:
         """Return the names of a job's schedules, those kept in the store included."""
-        found = self._config.jobs.get(job) if self._config is not None else None
-        return [] if found is None else [one.name for one in found.schedules]
+        return list(self._timetable.of_jobs({job}))
 
     def note_live(self, version: int) -> None:
         """Take note of how often the schedules kept in the store were changed."""

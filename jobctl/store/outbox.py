@@ -48,3 +48,13 @@ def outbox(
         decode,
         script="outbox",
     )
+
+
+def length(key: str) -> Call[int]:
+    """Count the notices in a list."""
+    return Call(("LLEN", key), lambda reply: int(reply or 0))  # type: ignore[call-overload]
+
+
+def oldest(key: str) -> Call[bytes | None]:
+    """Read the notice that waits longest in a list."""
+    return Call(("LINDEX", key, 0), lambda reply: reply if isinstance(reply, bytes) else None)
