@@ -67,7 +67,8 @@ class _MailSession(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         world = self.server.world
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.callback(lambda: self.connection.close())  # noqa: PLW0108 - it is wrapped later
             self._talk(world)
 
     def _say(self, line: str) -> None:
