@@ -17,7 +17,7 @@ from jobctl.config.problem import ConfigProblems
 from jobctl.config.validate import check_config
 from jobctl.errors import ConfigError
 
-TEXT = '[defaults]\nmail_to = "x"\n[jobs.a]\ncommand = ["x", "ü"]\nschedule = "@daily"\n'
+TEXT = '[defaults]\nresult_ttl = "1h"\n[jobs.a]\ncommand = ["x", "ü"]\nschedule = "@daily"\n'
 
 
 @pytest.fixture
