@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 DEADLINE = 30.0
 
 
-def wait_for(condition: Callable[[], Any], what: str = "") -> Any:
-    limit = time.monotonic() + DEADLINE
+def wait_for(condition: Callable[[], Any], what: str = "", *, deadline: float = DEADLINE) -> Any:
+    limit = time.monotonic() + deadline
     while not (value := condition()):
         assert time.monotonic() < limit, what or "the condition never came true"
         time.sleep(0.02)

@@ -119,7 +119,7 @@ class Config:
         """Return all the rest of it."""
         return Config(
             settings=self.settings, security=self.security, pools=self.pools, queues=self.queues,
-            limits=self.limits, path=self.path, warnings=self.warnings,
+            limits=self.limits, mail=self.mail, path=self.path, warnings=self.warnings,
         )  # fmt: skip
 
 

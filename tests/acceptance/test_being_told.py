@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.acceptance.host import Host, wait_until
 from tests.listeners import MailServer, WebServer, free_port, wait_for
@@ -237,3 +240,89 @@ def test_a_job_that_fails_again_and_again_is_paused_and_says_so(host: Host) -> N
     ]
     assert "failed 3 times in a row" in mails[1].text
     assert tries in (3, 4)
+
+
+def test_a_program_takes_the_mails_and_its_exit_codes_are_heard(host: Host) -> None:
+    program = host.directory / "sendmail"
+    program.write_text(
+        f'#!/bin/sh\ncat > {host.directory}/mail.$$; echo "$*" >> {host.directory}/sent\n'
+        f"test -e {host.directory}/well || exit 75\n"
+    )
+    program.chmod(0o755)
+    host.write(
+        f'[mail]\nsendmail = "{program}"\n[jobs.bad]\nmail_to = "root"\nmail_every = 0\ncommand = "exit 1"\n'
+    )
+    host.start()
+    host.wait_state(host.submit("bad"))
+    wait_until(lambda: "ended with 75" in host.log, what="the first failure")
+    (host.directory / "well").touch()
+    wait_until(lambda: len(host.lines("sent")) == 2, what="the second try")
+    wait_until(lambda: "is delivered" in host.log, what="the end of it")
+    for _ in range(5):
+        host.submit("bad")
+    wait_until(lambda: len(host.lines("sent")) == 7, what="all of them")
+    host.stop()
+
+    assert set(host.lines("sent")) == {"-i -- root"}
+    assert "was not delivered" not in host.log
+
+
+def test_a_daemon_that_stops_tells_first(host: Host) -> None:
+    with MailServer() as post:
+        host.write(mail_table(post) + '[jobs.bad]\nmail_to = "root"\ncommand = "exit 1"\n')
+        host.start()
+        host.submit("bad")
+        host.stop()
+        post.wait()
+        host.start("--burst").wait(30)
+    assert len(post.mails) == 1
+
+
+def test_doctor_tells_of_what_was_given_up(host: Host) -> None:
+    with WebServer(status=404) as web:
+        host.write(f'[jobs.a]\nping_url = "{web.url}"\ncommand = "true"\n')
+        host.start()
+        host.wait_state(host.submit("a"))
+        wait_until(lambda: host.log.count("was not delivered") == 2)
+    checks = {item["name"]: item for item in json.loads(host.run("doctor", "--json"))["checks"]}
+    assert checks["notices"]["status"] == "warning"
+    assert checks["notices"]["detail"].startswith("2 were given up")
+    assert "mail" not in checks
+
+
+def test_doctor_tries_the_mail_server(host: Host) -> None:
+    host.write(
+        f'[mail]\nsmtp = "smtp://127.0.0.1:{free_port()}"\n[jobs.a]\nmail_to = "root"\ncommand = "true"\n'
+    )
+    host.start()
+    document = json.loads(host.run("doctor", "--json", code=1))
+    checks = {item["name"]: item for item in document["checks"]}
+    assert checks["mail"]["status"] == "error"
+    assert "does not answer" in checks["mail"]["detail"]
+
+
+@pytest.mark.slow
+def test_another_supervisor_tells_for_one_that_died(host: Host, server: EmbeddedStore) -> None:
+    port = free_port()
+    jobs = (
+        f'[mail]\nsmtp = "smtp://127.0.0.1:{port}"\n'
+        '[jobs.bad]\nmail_to = "root"\ncommand = "exit 1"\n'
+    )
+    host.redis = f"unix://{server.address.path}"
+    namespace = f"namespace = 'dies-{host.directory.name}'"
+    host.write(jobs, settings=namespace)
+    other = Host(redis=host.redis, name="host-b")
+    other.write(jobs, settings=namespace)
+    try:
+        daemon = host.start()
+        run_id = host.submit("bad")
+        wait_until(lambda: "it is tried again" in host.log, what="the first failure")
+        daemon.kill()
+        daemon.wait()
+        other.start()
+        with MailServer(port=port) as post:
+            wait_for(lambda: post.mails or None, "a mail", deadline=90.0)
+        assert run_id in post.mails[0].text
+    finally:
+        other.stop()
+        other.close()
