@@ -23,6 +23,10 @@ MEASUREMENTS = (
     "transitions",
     "python_noop",
     "schedules",
+    "herd",
+    "spread",
+    "takeover",
+    "scale",
     "attempts",
 )
 

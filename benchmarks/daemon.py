@@ -161,15 +161,15 @@ class Daemon:
 
     def freeze(self) -> None:
         """Stop the pools where they are, so that something else can be measured."""
-        for one in self._pools():
+        for one in self.pools():
             one.suspend()
 
     def thaw(self) -> None:
         """Let frozen pools go on."""
-        for one in self._pools():
+        for one in self.pools():
             one.resume()
 
-    def _pools(self) -> list[psutil.Process]:
+    def pools(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
             return [
                 one

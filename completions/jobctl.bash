@@ -35,7 +35,7 @@ _jobctl() {
         return
     fi
     if [[ -z $verb ]]; then
-        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next schedule check init import daemon reload drain stop doctor keys demo completions --config --version --help'
+        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next calendar schedule check init import export daemon reload drain stop doctor keys demo completions --config --version --help'
         return
     fi
     case $verb in
@@ -180,6 +180,17 @@ _jobctl() {
             else
                 _jobctl_ask jobs
             fi ;;
+        calendar)
+            case $prev in
+                --days|--from|--timezone) return ;;
+                --job) _jobctl_ask jobs; return ;;
+                --config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--days --job --from --timezone --config -c --json --quiet -q --help -h'
+            else
+                :
+            fi ;;
         schedule)
             case $prev in
                 --number|-n|--until|--from|--to|--max|--schedule|--timezone|--jitter|--priority|--expires|--not-before|--not-after|--max-runs) return ;;
@@ -189,7 +200,7 @@ _jobctl() {
                 --args-json|--config|-c) _jobctl_files; return ;;
             esac
             if [[ $cur == -* ]]; then
-                _jobctl_words '--number -n --until --once --force --from --to --max --dry-run --job --schedule --timezone --jitter --missed --queue --priority --expires --not-before --not-after --max-runs --args-json --config -c --json --quiet -q --help -h'
+                _jobctl_words '--number -n --until --once --all --force --from --to --max --dry-run --job --schedule --timezone --jitter --missed --queue --priority --expires --not-before --not-after --max-runs --args-json --config -c --json --quiet -q --help -h'
             else
                 _jobctl_words 'list show next enable disable trigger skip-to backfill add set rm'
             fi ;;
@@ -220,6 +231,15 @@ _jobctl() {
                 _jobctl_words '--system --user --anacron --owner --native --expand-run-parts --interpreter --output -o --force --config -c --json --quiet -q --help -h'
             else
                 _jobctl_words 'crontab systemd-timers celery-beat'
+            fi ;;
+        export)
+            case $prev in
+                --output|-o|--config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--system --user --output -o --force --config -c --json --quiet -q --help -h'
+            else
+                _jobctl_words 'crontab systemd'
             fi ;;
         daemon)
             case $prev in

@@ -66,14 +66,91 @@ def import_(  # noqa: PLR0913 (one per option)
             call.console.data(output)
         _sum_up(call, found)
     if found.lost:
-        lost = (
-            f"{counted(len(found.lost), 'entry')} of {', '.join(files)} could not be carried over"
-        )
+        lost = counted(len(found.lost), "job")
         call.console.report(
-            "config", f"{lost}; each stands as a comment at the end of what was written"
+            "config", f"{lost} could not be carried over; see the end of what was written"
         )
         return ExitCode.CONFIG
     return ExitCode.OK
+
+
+def export(
+    call: Invocation,
+    *,
+    target: str,
+    system: bool,
+    user: bool,
+    output: str | None,
+    force: bool,
+) -> int:
+    """Write the jobs for another scheduler."""
+    from jobctl.client.migrate.export_crontab import export_crontab
+    from jobctl.client.migrate.export_systemd import export_systemd
+
+    if target not in TARGETS:
+        raise UsageError(f"{target[:40]!r} is none of {', '.join(TARGETS)}")
+    if system and user:
+        raise UsageError("--system and --user exclude each other")
+    if (system or user) and target != "crontab":
+        raise UsageError(f"--{'system' if system else 'user'} is for crontabs")
+    config = call.session.config
+    if target == "crontab":
+        column = system or (not user and any(job.user for job in config.jobs.values()))
+        out = export_crontab(config, system=column, owner=_me())
+    else:
+        out = export_systemd(config)
+    written = _put(out.files, output, one=target == "crontab", force=force)
+    if call.console.json:
+        call.console.document(
+            {
+                "files": {} if output is not None else out.files,
+                "written": written,
+                "left_out": sorted(set(out.left_out)),
+                "remarks": [asdict(remark) for remark in out.remarks],
+            }
+        )
+        return ExitCode.OK
+    for remark in out.remarks:
+        call.console.talk(str(remark))
+    for path in written:
+        call.console.data(path)
+    if output is None:
+        shown = out.files.items()
+        texts = [text if target == "crontab" else f"# {name}\n{text}" for name, text in shown]
+        call.console.data("\n".join(texts).rstrip("\n"))
+    call.console.note(
+        f"{counted(len(out.remarks), 'warning')}; stop jobctl's schedules before the others start"
+    )
+    return ExitCode.OK
+
+
+def _me() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _put(files: dict[str, str], output: str | None, *, one: bool, force: bool) -> list[str]:
+    """Write the files to where ``--output`` says: one file, or a directory; return their paths."""
+    if output is None:
+        return []
+    if one:
+        _write(output, "".join(files.values()), force=force)
+        return [output]
+    try:
+        os.makedirs(output, exist_ok=True)  # noqa: PTH103 (texts)
+    except OSError as error:
+        raise NotPermittedError(f"{output} cannot be made: {error.strerror}") from error
+    paths = {os.path.join(output, name): text for name, text in files.items()}  # noqa: PTH118 (texts)
+    there = [path for path in paths if os.path.exists(path)]  # noqa: PTH110 (texts)
+    if there and not force:
+        raise JobctlError(f"{there[0]} exists; --force replaces it")
+    for path, text in paths.items():
+        _write(path, text, force=force)
+    return list(paths)
 
 
 def _document(call: Invocation, found: Findings, text: str, output: str | None) -> None:

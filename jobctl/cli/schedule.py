@@ -6,13 +6,14 @@ import heapq
 from itertools import islice
 
 from jobctl.cli import schedule_orders, values
-from jobctl.cli.render import clock_time, full_time, short, state_style, zone_of
+from jobctl.cli.render import clock_time, full_time, short, state_style
 from jobctl.cli.table import clean, columns
 from jobctl.client.decision_words import is_event, outcome
 from jobctl.client.known_schedules import Catalogue, standings
 from jobctl.client.schedules import Fire
 from jobctl.client.views import instant
 from jobctl.errors import ExitCode, UsageError
+from jobctl.model.schedule import load_zone
 from jobctl.store import queries
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ KEYS = (
 )  # fmt: skip
 """Options that say what a live schedule is like."""
 TAKES: dict[str, tuple[str, ...]] = {
-    "list": (), "show": ("number",), "next": ("number",), "enable": (), "disable": ("until", "once"),
+    "list": (), "show": ("number",), "next": ("number",), "enable": ("all_",), "disable": ("until", "once", "all_"),
     "trigger": ("force",), "skip-to": (), "backfill": ("from_", "to", "max", "dry_run", "force"),
     "add": ("job", *KEYS), "set": KEYS, "rm": (),
 }  # fmt: skip
@@ -68,15 +69,14 @@ def schedule(
         raise UsageError(f"schedule {what} takes one name, not {words[0][:40]!r} as well")
     if what == "list":
         return _list(call, name)
-    if name is None:
+    if name is None and "all_" not in TAKES[what]:
         raise UsageError(
             f"schedule {what} needs the name of a schedule or job; see `jobctl schedule list`"
         )
     catalogue = Catalogue(call.session)
-    if what == "show":
-        return _show(call, catalogue, name, number=options["number"])
-    if what == "next":
-        return _next(call, catalogue, name, number=options["number"])
+    if what in ("show", "next") and name is not None:
+        tell = _show if what == "show" else _next
+        return tell(call, catalogue, name, number=options["number"])
     taken = {option: options[option] for option in TAKES[what]}
     if what in WORDY:
         taken["words"] = words
@@ -100,17 +100,31 @@ def _list(call: Invocation, name: str | None) -> int:
     if not rows:
         console.note("there are no schedules")
         return ExitCode.OK
-    zone, now = zone_of(call.session), call.session.clock.epoch()
-    head = ("SCHEDULE", "RULE", "STATE", "NEXT", "IN", "LAST", "OUTCOME", "RUNS", "LAG", "FROM")
+    now = call.session.clock.epoch()
+    head = (
+        "SCHEDULE",
+        "RULE",
+        "ZONE",
+        "STATE",
+        "NEXT",
+        "IN",
+        "LAST",
+        "OUTCOME",
+        "RUNS",
+        "LAG",
+        "FROM",
+    )
     cells = []
     for row in rows:
+        zone = load_zone(row.entry.timezone)
         last = next((one for one in row.newest if not is_event(one)), None)
         cells.append(
             (
                 row.entry.name,
                 row.entry.definition.rule,
+                zone.key,
                 _state(row, zone),
-                clock_time(row.next, zone=zone),
+                _upcoming(row, zone),
                 "-" if row.next is None else short(row.next - now),
                 clock_time(None if last is None else last.instant, zone=zone),
                 "-" if last is None else outcome(last)[0].replace("_", " "),
@@ -119,13 +133,19 @@ def _list(call: Invocation, name: str | None) -> int:
                 _origin(row, catalogue, zone),
             )
         )
-    for line in columns(head, cells, right=(7, 8), paint=_bold_head(call)):
+    for line in columns(head, cells, right=(8, 9), paint=_bold_head(call)):
         console.data(line)
     return ExitCode.OK
 
 
 def _bold_head(call: Invocation) -> Callable[[int, str, str], str]:
     return lambda column, _, text: call.console.style(text, "bold") if column < 0 else text
+
+
+def _upcoming(row: Standing, zone: tzinfo) -> str:
+    """Return the next instant, and how much later its run starts on this host."""
+    later = row.entry.jitter if row.next is not None else 0.0
+    return clock_time(row.next, zone=zone) + (f" + {short(later)}" if later else "")
 
 
 def _state(row: Standing, zone: tzinfo | None) -> str:
@@ -264,12 +284,14 @@ def _tell(
     lines: Sequence[Decision],
     states: dict[str, str],
 ) -> None:
-    console, zone, entry = call.console, zone_of(call.session), row.entry
+    console, entry = call.console, row.entry
+    zone = load_zone(entry.timezone)
     facts = {
         "schedule": f"{entry.name} of job {entry.job.name}",
         "rule": f"{entry.definition.rule}  ({entry.rule.explain()})",
         "state": _state(row, zone),
-        "next": clock_time(row.next, zone=zone),
+        "next": _upcoming(row, zone),
+        "zone": f"{zone.key}, of all times here",
         "decided to": clock_time(row.last, zone=zone),
         "runs": str(row.fired)
         + (f" of {entry.definition.max_runs}" if entry.definition.max_runs else ""),

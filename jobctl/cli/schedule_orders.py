@@ -22,29 +22,44 @@ if TYPE_CHECKING:
     from jobctl.client.backfill import Gap
     from jobctl.client.known_schedules import Catalogue
     from jobctl.client.sending import Receipt
+    from jobctl.model.rules import ScheduleEntry
 
 SKIPPED = ("skip", "full")
 """Answers that made no run that will be run."""
 
 
-def enable(call: Invocation, catalogue: Catalogue, name: str) -> int:
-    """Switch schedules on again."""
-    changed = live_control.switch(call.session, catalogue.find(name), what="on")
+def enable(call: Invocation, catalogue: Catalogue, name: str | None, *, all_: bool) -> int:
+    """Switch schedules on again; of all of them those that are not off in jobs.toml."""
+    found = _chosen(catalogue, name, all_=all_)
+    changed = live_control.switch(call.session, found, what="on")
     return _switched(call, changed, "on", "was on already")
 
 
+def _chosen(catalogue: Catalogue, name: str | None, *, all_: bool) -> list[ScheduleEntry]:
+    if all_ == (name is not None):
+        raise UsageError("name a schedule or a job, or give --all; not both")
+    if name is not None:
+        return catalogue.find(name)
+    return [entry for entry in catalogue.entries() if entry.active]
+
+
 def disable(
-    call: Invocation, catalogue: Catalogue, name: str, *, until: str | None, once: bool
+    call: Invocation,
+    catalogue: Catalogue,
+    name: str | None,
+    *,
+    until: str | None,
+    once: bool,
+    all_: bool,
 ) -> int:
     """Switch schedules off, for good, until a time, or for their next instant."""
+    found = _chosen(catalogue, name, all_=all_)
     if once and until is not None:
         raise UsageError("--once and --until exclude each other")
     till = None if until is None else _time(call, "--until", until)
     if till is not None and till <= call.session.clock.epoch():
         raise UsageError("--until: that time has passed")
-    changed = live_control.switch(
-        call.session, catalogue.find(name), what="once" if once else "off", until=till
-    )
+    changed = live_control.switch(call.session, found, what="once" if once else "off", until=till)
     word = "off for its next instant" if once else "off"
     if till is not None:
         word += f" until {clock_time(till, zone=zone_of(call.session))}"

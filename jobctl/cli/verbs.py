@@ -300,6 +300,17 @@ VERBS = (
         ),
     ),
     Verb(
+        "calendar", "calendar:calendar", panel="Jobs",
+        help="Draw when runs start, minute by minute, so that crowds at full hours are seen.",
+        examples=("jobctl calendar", "jobctl calendar --days 7", "jobctl calendar --job backup --from 2030-03-31T00:00"),
+        options=(
+            Option("--days", metavar="N", help="So many days, added up by the hour of the day; default 1."),
+            Option("--job", metavar="JOB", many=True, complete="jobs", help="Only this job; repeatable."),
+            Option("--from", metavar="TIME", help="From the hour of this instant on, ISO 8601; default: now."),
+            Option("--timezone", metavar="ZONE", help="The zone of the drawing and of times without an offset."),
+        ),
+    ),
+    Verb(
         "schedule", "schedule:schedule", panel="Jobs",
         help="How schedules stand, what became of their instants, and orders to them.\n\n"
              "list (the default) shows all; show the decided instants of one, newest first: fired, late, caught up, "
@@ -328,6 +339,7 @@ VERBS = (
             Option("--number", "-n", metavar="N", help="show: so many decisions, default 20; next: so many instants, default 10."),
             Option("--until", metavar="DURATION|TIME", help="disable: switch it on again then: 2h, or ISO 8601."),
             Option("--once", help="disable: only for the next instant."),
+            Option("--all", help="enable, disable: all schedules."),
             Option("--force", help="trigger, backfill: let runs overlap with others of the job."),
             Option("--from", metavar="TIME", help="backfill: from this instant on, ISO 8601."),
             Option("--to", metavar="TIME", help="backfill: before this instant; default: now."),
@@ -386,6 +398,20 @@ VERBS = (
                    help="celery-beat: the virtual environment or Python of the application."),
             Option("--output", "-o", metavar="FILE", complete="file", help="Write this file instead of stdout."),
             Option("--force", help="Replace the file of --output if it is there."),
+        ),
+    ),
+    Verb(
+        "export", "migration:export", panel="Jobs",
+        help="Write the jobs of jobs.toml for cron or systemd, the way back.\n\n"
+             "What the other has no word for is a warning and a comment.",
+        examples=("jobctl export crontab", "jobctl export systemd --output units"),
+        arguments=(Argument("target", help="crontab or systemd.", complete="crontab systemd"),),
+        options=(
+            Option("--system", help="crontab: with a user column; default: if a job names a user."),
+            Option("--user", help="crontab: without a user column."),
+            Option("--output", "-o", metavar="PATH", complete="file",
+                   help="Write this crontab, or units into this directory, instead of stdout."),
+            Option("--force", help="Replace files that are there."),
         ),
     ),
     Verb(

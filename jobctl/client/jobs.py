@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from jobctl.client.schedules import Fire, entries
 from jobctl.client.views import job_kind
 from jobctl.errors import NotAcceptedError, NotPermittedError, UnreachableError
@@ -9,9 +11,12 @@ from jobctl.store import queries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from jobctl.client.open import Session
     from jobctl.errors import JobctlError
     from jobctl.model.job import JobDef
+    from jobctl.model.rules import ScheduleEntry
     from jobctl.model.run import Run
 
 AVERAGED = 10
@@ -63,13 +68,16 @@ def _add_next(session: Session, rows: dict[str, JobRow]) -> None:
 def _guess_next(session: Session, rows: dict[str, JobRow]) -> None:
     """Add what is to come as far as jobs.toml tells."""
     now = session.clock.now()
+    nearest: dict[str, tuple[datetime, ScheduleEntry, datetime]] = {}
     for entry in entries(session):
         at = entry.next_after(now, anchor=now)
-        row = rows[entry.job.name]
-        if at is not None:
-            fire = Fire(entry, at)
-            if row.next is None or fire.start < row.next.start:
-                row.next = fire
+        if at is None:
+            continue
+        start, known = at + timedelta(seconds=entry.jitter), nearest.get(entry.job.name)
+        if known is None or start < known[0]:
+            nearest[entry.job.name] = (start, entry, at)
+    for name, (_, entry, at) in nearest.items():
+        rows[name].next = Fire(entry, at)
 
 
 def _add_history(session: Session, rows: dict[str, JobRow]) -> None:
@@ -87,8 +95,11 @@ def _add_history(session: Session, rows: dict[str, JobRow]) -> None:
     )
     for name, run in zip(known, runs, strict=True):
         rows[name].last = run
-    for name, ids in zip(names, histories, strict=True):
-        calls = [queries.duration(keys, run_id) for run_id in ids]
-        durations = [one for one in (session.run_many(calls) if calls else ()) if one is not None]
-        if durations:
-            rows[name].average = sum(durations) / len(durations)
+    pairs = [(name, one) for name, ids in zip(names, histories, strict=True) for one in ids]
+    calls = [queries.duration(keys, one) for _, one in pairs]
+    durations: dict[str, list[float]] = {}
+    for (name, _), duration in zip(pairs, session.run_many(calls) if calls else (), strict=True):
+        if duration is not None:
+            durations.setdefault(name, []).append(duration)
+    for name, found in durations.items():
+        rows[name].average = sum(found) / len(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from jobctl.model.clock_changes import clock_notes
@@ -48,7 +49,11 @@ class Legend:
 
 def legend_of_rule(rule: Rule, zone: ZoneInfo, *, after: datetime, until: datetime) -> Legend:
     """Return the words for an expression, looking for clock changes in (after, until]."""
-    remarks = (_NO_INSTANT,) if isinstance(rule, BootRule) else ()
+    remarks: tuple[str, ...] = ()
+    if isinstance(rule, BootRule):
+        remarks = (_NO_INSTANT,)
+    elif isinstance(rule, CronRule) and set("~Hh") & set(_without_names(rule.text)):
+        remarks = (_DRAWN,)
     return Legend(rule, zone, remarks=remarks, clock=_clock(rule, after, until))
 
 
@@ -67,6 +72,12 @@ def legend_of_entry(
     )
 
 
+def _without_names(text: str) -> str:
+    """Return an expression without ``THU`` and the like, which hold no ``H`` of their own."""
+    return re.sub("[A-Za-z]{3}", "", text)
+
+
+_DRAWN = "~ and H are drawn here without a job; every schedule of a job draws its own"
 _NO_INSTANT = "no instant can be told in advance"
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from jobctl.model.admission import NewRun
     from jobctl.model.rules import ScheduleEntry
 
+BATCH = 200
+"""Schedules that one call switches: the store does nothing else meanwhile."""
 NAME_MOST = 64
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 AGAIN = "somebody else changed it meanwhile; look at it with `jobctl schedule show`, and try again"
@@ -51,8 +53,12 @@ def switch(
                     "and `jobctl reload`"
                 )
     names = [entry.name for entry in entries]
-    call = decisions.switch(session.keys, names, what=what, until=until, who=own_name())
-    return dict(zip(names, session.run(call), strict=True))
+    done: dict[str, bool] = {}
+    for start in range(0, len(names), BATCH):
+        batch = names[start : start + BATCH]
+        call = decisions.switch(session.keys, batch, what=what, until=until, who=own_name())
+        done |= zip(batch, session.run(call), strict=True)
+    return done
 
 
 def fire(session: Session, entry: ScheduleEntry, *, force: bool) -> NewRun:

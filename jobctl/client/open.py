@@ -18,7 +18,7 @@ from jobctl.model.config import (
     security_from_plain,
     settings_from_plain,
 )
-from jobctl.model.job import EXEC_JOB, JobDef, QueueDef
+from jobctl.model.job import EXEC_JOB, JobDef, Overlap, QueueDef
 from jobctl.store.address import Address
 from jobctl.store.blocking import BlockingStore
 from jobctl.store.failures import LostReplyError, StoreBusyError
@@ -105,6 +105,10 @@ class Session:
     def config(self) -> Config:
         """The whole configuration; :meth:`job` is cheaper for one job."""
         if self._config is None:
+            import gc  # noqa: PLC0415 (only who needs all jobs pays)
+
+            # A command ends before the garbage among many jobs is worth a look.
+            gc.disable()
             self._config = config_from_plain(self._plain)
         return self._config
 
@@ -112,6 +116,13 @@ class Session:
     def job_names(self) -> list[str]:
         """Names of all defined jobs, in the order of the files."""
         return list(self._plain.get("jobs", ()))
+
+    @property
+    def queueing_jobs(self) -> list[str]:
+        """Names of the jobs of which a run may wait for another one of the same job."""
+        waiting = (Overlap.QUEUE, Overlap.QUEUE_ALL, Overlap.REPLACE)
+        jobs: dict[str, dict[str, object]] = self._plain.get("jobs", {})
+        return [name for name, job in jobs.items() if job.get("overlap") in waiting]
 
     def find_job(self, name: str) -> JobDef | None:
         """Return the definition of ``name``, or ``None``."""

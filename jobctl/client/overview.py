@@ -75,7 +75,7 @@ def overview(session: Session, *, most: int, failed_since: float) -> Overview:
     runs = [run for run in _runs(session, ids) if run is not None]
     seen.running = sorted(runs, key=lambda run: run.started_at or seen.now)[:most]
     limits = list(session.run(queries.limit_sizes(keys)))
-    limits += [f"o:{job}" for job in session.job_names]
+    limits += [f"o:{job}" for job in session.queueing_jobs]
     seen.parked = (
         sum(session.run_many([queries.parked_length(keys, one) for one in limits])) if limits else 0
     )

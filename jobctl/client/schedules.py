@@ -59,16 +59,27 @@ def next_fires(
     """Return the next ``most`` instants of all jobs, or of one, in order."""
     if job is not None:
         session.job(job)
-    streams: list[Iterator[Fire]] = [_fires(entry, after) for entry in entries(session, job)]
+    firsts = (
+        (at + timedelta(seconds=entry.jitter), number, entry, at)
+        for number, entry in enumerate(entries(session, job))
+        if (at := _first(entry, after)) is not None
+    )
+    # What is among the next `most` comes from one of the `most` whose first instant is the nearest.
+    nearest = heapq.nsmallest(most, firsts, key=lambda first: first[:2])
+    streams = [_fires(entry, at) for _, _, entry, at in sorted(nearest, key=lambda one: one[1])]
     merged = heapq.merge(*streams, key=lambda fire: fire.start)
     return [fire for fire, _ in zip(merged, range(most), strict=False)]
 
 
-def _fires(entry: ScheduleEntry, after: datetime) -> Iterator[Fire]:
+def _first(entry: ScheduleEntry, after: datetime) -> datetime | None:
     if isinstance(entry.rule, BootRule):
-        return
+        return None
     # An instant before ``after`` may, by its jitter, start after it.
-    at = entry.next_after(after - timedelta(seconds=entry.jitter), anchor=after)
+    return entry.next_after(after - timedelta(seconds=entry.jitter), anchor=after)
+
+
+def _fires(entry: ScheduleEntry, first: datetime) -> Iterator[Fire]:
+    at: datetime | None = first
     while at is not None:
         yield Fire(entry, at)
         at = entry.next_after(at, anchor=at)

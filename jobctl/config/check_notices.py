@@ -19,8 +19,13 @@ _NEEDS = {"mail_on": "mail_to", "mail_every": "mail_to"}
 def check_notices(layers: dict[str, tuple[Any, Entry[JobTable]]]) -> Iterator[Problem]:
     """Yield a warning for what a job says of mails that nobody gets."""
     for key, needed in _NEEDS.items():
-        entry = layers.get(key, (None, None))[1]
-        if entry is not None and entry.name != "defaults" and needed not in layers:
+        value, entry = layers.get(key, (None, None))
+        if (
+            entry is not None
+            and value != "never"
+            and entry.name != "defaults"
+            and needed not in layers
+        ):
             yield entry.problem(
                 key, code="no-effect", message=f"without {needed} nobody is mailed",
                 remedy=f"add {needed}, or leave this out", severity=WARNING,

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jobctl.config.problem import WARNING, Problem
+from jobctl.model.catchup import TOLERANCE
 from jobctl.model.schedule import ScheduleError, load_zone, parse_rule, smallest_gap
 from jobctl.model.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from jobctl.config.gather import Draft, Entry
     from jobctl.config.positions import Path
@@ -54,10 +55,44 @@ def check_schedules(
         yield from _table(
             table, entry, ("schedules", index), job=job.name, layers=layers, zone=zone
         )
+    if texts or tables:
+        yield from _made_up(job, layers, tables or ())
     if not texts and not tables and "jitter" in layers and jitter_entry is job:
         yield job.problem(
             "jitter", code="no-effect", severity=WARNING,
             message="a job without a schedule has no use for this", remedy="remove it",
+        )  # fmt: skip
+
+
+def _made_up(
+    job: Entry[JobTable],
+    layers: dict[str, tuple[Any, Entry[JobTable]]],
+    tables: Iterable[ScheduleTable],
+) -> Iterator[Problem]:
+    """Yield what keeps missed instants from being made up for, though that is asked for."""
+    missed, entry = layers.get("missed", ("skip", None))
+    policies = {missed, *(table.missed for table in tables if table.missed is not None)}
+    if entry is not None and missed == "all" and layers.get("overlap", ("skip",))[0] == "skip":
+        yield entry.problem(
+            "missed", code="conflict", severity=WARNING,
+            message='with overlap = "skip", the runs for several missed instants skip one another',
+            remedy='write overlap = "queue-all", or missed = "once"',
+        )  # fmt: skip
+    if policies == {"skip"}:
+        for key in ("catchup_window", "catchup_max"):
+            if key in layers and layers[key][1] is job:
+                yield job.problem(
+                    key, code="no-effect", severity=WARNING,
+                    message='nothing is made up for with missed = "skip", the default',
+                    remedy='write missed = "once" or "all", or remove it',
+                )  # fmt: skip
+        return
+    deadline, entry = layers.get("start_deadline", (None, None))
+    if deadline is not None and entry is not None and deadline <= TOLERANCE:
+        yield entry.problem(
+            "start_deadline", code="conflict", severity=WARNING,
+            message="what is made up for is more than five minutes late, and would expire at once",
+            remedy="make it longer than the outages that are to be made up for, or leave it out",
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import os
 import pwd
 import shutil
 import stat
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def host_problems(config: Config) -> list[Problem]:
     """Return what is missing here. Errors keep the daemon from starting, warnings do not."""
     root = os.geteuid() == 0
+    _which.cache_clear()
     found: list[Problem] = []
     for job in config.jobs.values():
         found += _identity(job, root=root)
@@ -155,10 +157,16 @@ def _found(program: str, job: JobDef, cwd: Path | None) -> str | None:
         if not program.startswith(("/", "~")) and cwd is None:
             # Where it would be looked for is decided where it runs.
             return program
-        return shutil.which((cwd or Path("/")) / _expand(program))
+        return _which(str((cwd or Path("/")) / _expand(program)), "")
     if "PATH" not in job.env and job.env_file:
         return program
-    return shutil.which(program, path=job.env.get("PATH", USUAL_PATH))
+    return _which(program, job.env.get("PATH", USUAL_PATH))
+
+
+@lru_cache(maxsize=256)
+def _which(program: str, path: str) -> str | None:
+    """Look for a program; most jobs begin with the same."""
+    return shutil.which(program, path=path)
 
 
 def _expand(path: str) -> Path:

@@ -204,8 +204,8 @@ class _Mail:
         notice = self._notice
         mail = self._config.mail
         return Delivery(
-            what=f"mail to {', '.join(self._to)} about run {notice.run} of {notice.job}",
-            key=("mail", notice.run),
+            what=f"mail to {', '.join(self._to)} about {_about(notice)}",
+            key=("mail", notice.run or notice.job),
             place=mail.smtp or mail.sendmail or "mail",
             most=MAIL_FOR,
             do=self._send,
@@ -277,6 +277,10 @@ def _tail(path: Path, most: int) -> tuple[bytes, int] | None:
     except OSError as error:
         log.warning("%s cannot be read: %s", path, error.strerror)
         return None
+
+
+def _about(notice: Notice) -> str:
+    return f"run {notice.run} of {notice.job}" if notice.run else f"an instant of {notice.job}"
 
 
 def _user() -> str:

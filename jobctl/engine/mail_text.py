@@ -53,7 +53,7 @@ def mail(notice: Notice, facts: Facts, *, sender: str, now: float) -> EmailMessa
     message["To"] = ", ".join(facts.job.mail_to)
     message["Date"] = format_datetime(datetime.fromtimestamp(now, UTC).astimezone(facts.zone))
     domain = sender.rpartition("@")[2] or "localhost"
-    message["Message-ID"] = f"<{notice.run}.{notice.event}{notice.number}@{domain}>"
+    message["Message-ID"] = f"<{notice.run or 'instant'}.{notice.event}{notice.number}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
     message["Precedence"] = "bulk"
     message["X-Jobctl-Job"] = notice.job

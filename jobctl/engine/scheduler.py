@@ -8,6 +8,7 @@ at once, the others a moment later, and find the instant decided.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ LOOK_AGAIN = 60.0
 BATCH = 100
 TURN = 100
 """Schedules that are worked out before other duties get their turn."""
+MANY = 10_000
+"""So many schedules live long and are not to be looked through for garbage again and again."""
 ASK_AGAIN = 0.05
 """Seconds before an instant that could not be decided is tried again."""
 
@@ -224,6 +227,9 @@ class Scheduler(Service):
             self._timetable.add(line, now=now, peers=peers)
             if number % TURN == 0:
                 await self._give_turn()
+        if len(lines) >= MANY:
+            gc.collect()
+            gc.freeze()
 
     async def _give_turn(self) -> None:
         """Let other duties run while many schedules are introduced, and decide what is due."""
@@ -293,7 +299,15 @@ class Scheduler(Service):
                 following = due[index + 1].instant if index + 1 < len(due) else upcoming
                 older = 0 if index else unlisted
                 calls.append(
-                    self._desk.tick(line.entry, item, previous, following, now=now, unlisted=older)
+                    self._desk.tick(
+                        line.entry,
+                        item,
+                        previous,
+                        following,
+                        now=now,
+                        unlisted=older,
+                        newest=index + 1 == len(due),
+                    )
                 )
                 owners.append((line, item))
                 previous = item.instant.timestamp()
@@ -309,12 +323,15 @@ class Scheduler(Service):
             name, answer = line.entry.name, reply.answer.kind
             if name in waiting:
                 continue
-            if answer in ("early", "gone"):
-                # The store's clock is behind, or the schedule was removed or forgotten: this
-                # instant, and what follows it, is asked again if it still is one.
+            if answer in ("early", "gone", "off"):
+                # The store's clock is behind, or the schedule was removed, forgotten, or introduced
+                # by a host where it is off: this instant, and what follows it, is asked again if
+                # it still is one.
                 waiting.add(name)
-                if answer == "gone":
+                if answer != "early":
                     self._gone.add(name)
+                if answer == "off":
+                    log.warning("%s: is off in jobs.toml of another host, and on here", name)
                 continue
             line.last = _decided(item, reply)
             what = "missed" if item.kind == "missed" else answer

@@ -215,10 +215,11 @@ def _param(plain: Mapping[str, object]) -> ParamSpec:
 
 def _tuples(data: dict[str, object], kind: type) -> dict[str, object]:
     """Turn the lists that JSON knows back into the tuples that ``kind`` declares."""
-    for name, declared in kind.__annotations__.items():
-        item = data.get(name)
-        if isinstance(item, list) and "tuple" in declared:
-            data[name] = tuple(item)
+    # Of many keys few are written.
+    lists = [name for name, item in data.items() if isinstance(item, list)]
+    for name in lists:
+        if "tuple" in kind.__annotations__.get(name, ""):
+            data[name] = tuple(data[name])  # type: ignore[arg-type]
     return data
 
 

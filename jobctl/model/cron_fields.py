@@ -129,9 +129,13 @@ class FieldReader:
     def _term(self, term: str, start: int, index: int) -> None:
         if not term:
             raise self._fail("a value is missing beside the comma", start)
+        if self.field is DAY and term.startswith("L-"):
+            raise self._fail(
+                f"'{term}' is not known: write L for the last day, or name the days", start
+            )
         if self.field is DAY and term[-1] in "LW":
             self._month_end(term, start)
-        elif self.field is WEEKDAY and ("#" in term or term[-1] == "L"):
+        elif self.field is WEEKDAY and ("#" in term or term[-1] == "L" or term[0] == "L"):
             self._weekday_of_month(term, start)
         else:
             self._stepped(term, start, index)
@@ -149,9 +153,9 @@ class FieldReader:
             )
 
     def _weekday_of_month(self, term: str, start: int) -> None:
-        if term == "L":
+        if term[0] == "L":
             raise self._fail(
-                "L needs its weekday here: write 5L or FRIL for the last Friday", start
+                "L follows its weekday here: write 5L or FRIL for the last Friday", start
             )
         day, mark, count = (term[:-1], "L", "") if term[-1] == "L" else term.partition("#")
         weekday = self._value(day, start) % 7

@@ -257,7 +257,9 @@ def _at(text: str, rest: str) -> AtRule:
     try:
         instant = datetime.fromisoformat(rest.upper()) if _looks_like_rfc3339(rest) else None
     except ValueError as error:
-        raise ScheduleError(f"@at {rest}: {error}", column=column) from error
+        raise ScheduleError(
+            f"@at {rest} is no date and time: {_what_is_wrong(error)}", column=column
+        ) from error
     if instant is None:
         raise ScheduleError(
             f"@at needs a date, a time and an offset (RFC 3339): write for example '@at {_AT_EXAMPLE}'",
@@ -271,6 +273,12 @@ def _at(text: str, rest: str) -> AtRule:
         return AtRule(text.strip(), instant=instant)
     except OverflowError as error:
         raise ScheduleError(f"@at {rest} is out of range", column=column) from error
+
+
+def _what_is_wrong(error: ValueError) -> str:
+    """Return why Python takes no such time, without its own words for an offset."""
+    text = str(error)
+    return "an offset is less than a day" if "timedelta" in text else text
 
 
 def _looks_like_rfc3339(text: str) -> bool:

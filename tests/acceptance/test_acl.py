@@ -40,7 +40,9 @@ def hosts(server_binary: Path) -> Iterator[dict[str, Host]]:
     found = {}
     for kind in ("supervisor", "submitter", "reader"):
         host = Host(name=kind, redis=server.url.replace("unix://", f"unix://jobctl-{kind}:secret@"))
-        host.write("[jobs.say]\ncommand = 'echo hello'\n[jobs.long]\ncommand = 'sleep 60'\n")
+        host.write(
+            "[jobs.say]\ncommand = 'echo hello'\nschedule = '@yearly'\noverlap = 'allow'\n[jobs.long]\ncommand = 'sleep 60'\n"
+        )
         found[kind] = host
     yield found
     for host in found.values():
@@ -85,3 +87,21 @@ def test_nobody_reaches_other_namespaces_or_the_server(hosts: dict[str, Host]) -
                 (answer,) = store.try_many([call])
             assert isinstance(answer, JobctlError), (kind, words, answer)
             assert re.search("NOPERM|permission", f"{answer} {answer.reply}"), (kind, words, answer)
+
+
+def test_the_documented_users_can_do_their_work_on_schedules(hosts: dict[str, Host]) -> None:
+    supervisor, submitter, reader = hosts["supervisor"], hosts["submitter"], hosts["reader"]
+    supervisor.start()
+    submitter.run("schedule", "disable", "say", "--until", "2h")
+    submitter.run("schedule", "enable", "say")
+    submitter.run("schedule", "add", "more", "--job", "say", "--schedule", "* * * * * *")
+    wait_until(lambda: "fired" in reader.run("schedule", "show", "more"), what="it fires")
+    submitter.run("schedule", "set", "more", "--schedule", "@daily")
+    submitter.run("schedule", "rm", "more")
+    submitter.run("schedule", "skip-to", "say", "now")
+    submitter.run("schedule", "trigger", "say")
+    submitter.run("schedule", "backfill", "say", "--from", "2020-01-01T00:00")
+    assert "say" in reader.run("schedule", "next", "say")
+    for words in (("disable", "say"), ("trigger", "say"), ("set", "say", "--max-runs", "1")):
+        refused = reader.call("schedule", *words)
+        assert refused.returncode == 77, refused.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -326,3 +327,25 @@ def test_another_supervisor_tells_for_one_that_died(host: Host, server: Embedded
     finally:
         other.stop()
         other.close()
+
+
+def test_what_was_missed_while_nobody_was_up_is_told_once(host: Host) -> None:
+    with MailServer() as post:
+        host.write(
+            mail_table(post)
+            + '[jobs.work]\nmail_to = "root"\nlate_after = "1m"\nschedule = "@every 1s"\n'
+            + f'command = "echo x >> {host.directory}/done"\n'
+        )
+        host.start()
+        wait_until(lambda: host.lines("done"))
+        host.stop()
+        assert post.mails == []
+        # The instants that are missed have to pass, whoever waits for them.
+        moment = time.time() + 3
+        wait_until(lambda: time.time() > moment)
+        host.start()
+        (mail,) = post.wait()
+        wait_until(lambda: len(host.lines("done")) > 2)
+        host.stop()
+    assert mail.subject == "[jobctl] work on host-a: missed"
+    assert len(post.mails) == 1

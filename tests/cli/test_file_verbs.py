@@ -295,3 +295,10 @@ def test_check_warns_of_a_key_file_that_cannot_be_used_here(project: Project, tm
     done = project.jobctl("check")
     assert (done.code, "chmod 600" in done.err) == (0, True)
     assert project.jobctl("check", "--strict").code == 78
+
+
+def test_next_says_that_an_expression_alone_draws_its_own_times(project: Project):
+    words = ("next", "--timezone", "UTC", "-n", "1", "--schedule")
+    for text in ("H 3 * * *", "~ 3 * * *", "0 3 h * thu"):
+        assert "drawn here without a job" in project.jobctl(*words, text).err
+    assert "drawn" not in project.jobctl(*words, "0 3 * mar Thu").err

@@ -125,6 +125,8 @@ def test_list_shows_every_schedule_and_where_it_is_from(project: Project):
     }  # fmt: skip
     assert "jobs.toml:" in lines["hourly"]
     assert "off in file" in lines["asleep"]
+    assert "Europe/Berlin" in lines["nightly"]
+    assert " 02:30:00 + " in lines["nightly"]
     assert rows(project)["booted"]["next"] is None
 
 
@@ -203,6 +205,17 @@ def test_job_stands_for_all_its_schedules_and_number_one_for_the_first(project: 
     found = rows(project, "list", "twice")
     assert (found["twice"]["state"], found["twice#2"]["state"]) == ("on", "off")
     assert project.jobctl("schedule", "trigger", "twice").code == 2
+
+
+def test_all_schedules_are_switched_off_and_on_for_maintenance(project: Project):
+    project.jobctl("schedule", "disable", "--all", "--until", "2h")
+    states = {row["schedule"]: row["state"] for row in rows(project).values()}
+    assert states.pop("asleep") == "off in file"
+    assert set(states.values()) == {"off"}
+    assert project.jobctl("schedule", "enable", "--all").code == 0
+    assert {row["state"] for row in rows(project).values()} == {"on", "off in file"}
+    assert project.jobctl("schedule", "enable", "--all", "hourly").code == 2
+    assert project.jobctl("schedule", "disable").code == 2
 
 
 def test_what_is_off_in_the_file_is_switched_on_there(project: Project):

@@ -318,6 +318,35 @@ def test_inactive_keys_are_warned_of_once_where_they_are_set(check: Callable[...
     assert "not acted on by this version" in checked.require().warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("keys", "warned"),
+    [
+        ('missed = "all"', "jobs.a.missed"),
+        ('missed = "all"\noverlap = "queue-all"', None),
+        ('missed = "once"', None),
+        ("catchup_max = 5", "jobs.a.catchup_max"),
+        ('catchup_window = "2d"', "jobs.a.catchup_window"),
+        ('catchup_window = "2d"\nmissed = "once"', None),
+        ('start_deadline = "1m"\nmissed = "once"', "jobs.a.start_deadline"),
+        ('start_deadline = "1h"\nmissed = "once"', None),
+        ('start_deadline = "1m"', None),
+    ],
+)
+def test_what_keeps_missed_runs_from_being_made_up_for_is_warned_of(
+    check: Callable[..., Checked], keys: str, warned: str | None
+) -> None:
+    checked = check(f'[jobs.a]\ncommand = "x"\nschedule = "@daily"\n{keys}\n')
+    assert [problem.key for problem in checked.problems] == ([warned] if warned else [])
+    assert all(problem.severity == WARNING for problem in checked.problems)
+
+
+def test_windows_in_the_defaults_are_for_the_jobs_that_use_them(
+    check: Callable[..., Checked],
+) -> None:
+    text = '[defaults]\ncatchup_window = "2d"\n[jobs.a]\ncommand = "x"\nschedule = "@daily"\n'
+    assert check(text).problems == ()
+
+
 def test_a_queue_that_no_pool_serves_is_warned_of(check: Callable[..., Checked]) -> None:
     job = '[jobs.a]\ncommand = "true"\nqueue = "slow"\n'
 

@@ -280,6 +280,26 @@ def test_number_of_runs_is_not_forgotten_by_switching_off_in_the_file(clockwork:
     assert fired == "1"
 
 
+def test_schedule_that_is_off_on_one_host_goes_on_where_it_is_on(
+    clockwork: Make, caplog: pytest.LogCaptureFixture
+):
+    """Files may differ for a while; a host that starts must not stop the others silently."""
+    here = clockwork(free("* * * * * *"))
+    now = int(time.time()) - 10.0
+    here.decided(now)
+    here.tick(now + 1, "s1")
+    here.reload(free("* * * * * *", enabled=False), names=("s2",))
+    here.tick(now + 1, "s2")
+    here.tick(now + 2, "s1")
+    here.tick(now + 2, "s1")
+    # It goes on from now; for this clock that is still to come.
+    here.raw("HSET", here.keys.schedule("j"), "last", round((now + 2) * 1000))
+    here.reload(free("* * * * * *"))
+    here.tick(now + 3, "s1")
+    assert [line.split()[1] for line in here.story()] == ["fire", "changed", "changed", "fire"]
+    assert "is off in jobs.toml of another host" in caplog.text
+
+
 # Off at run time
 
 

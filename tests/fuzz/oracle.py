@@ -144,7 +144,7 @@ class Oracle:
 
     def _tick(self, call: Call[Any], reply: Any) -> None:
         kind, rule = reply.answer.kind, tuple(map(str, call.parts[1:3]))
-        if kind in ("moved", "foreign", "early"):
+        if kind in ("moved", "foreign", "early", "gone", "off"):
             return
         self._submit(call, [reply.answer])
         at = int(call.parts[4])

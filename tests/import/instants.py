@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import os
+import re
+import subprocess
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -28,14 +32,20 @@ def of_the_line(expression: str, zone: str, count: int) -> list[datetime]:
     found: list[datetime] = []
     while len(found) < count:
         if reference.day(day):
-            begin = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=15)
-            walls = walls_of(where, begin, begin + timedelta(hours=54), MINUTE)
+            begin, walls = around(day, where)
             instants = [
                 begin + at * MINUTE for at in reference.fires(walls) if walls[at].date() == day
             ]
             found += [instant for instant in instants if instant > START]
         day += DAY
     return found[:count]
+
+
+@cache
+def around(day: date, zone: ZoneInfo) -> tuple[datetime, list[datetime]]:
+    """Return the wall times of a day with some before and after, and when the first of them is."""
+    begin = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=15)
+    return begin, walls_of(zone, begin, begin + timedelta(hours=54), MINUTE)
 
 
 def of_the_job(job: dict[str, Any], zone: str, count: int, *, name: str = "") -> list[datetime]:
@@ -61,3 +71,18 @@ def merged(rules: Iterable[Any], count: int) -> list[datetime]:
         at = min(following)
         found.append(at)
     return found
+
+
+def by_systemd(expression: str, count: int = 25) -> list[datetime]:
+    """Return the instants after START that ``systemd-analyze`` prints."""
+    done = subprocess.run(
+        ["systemd-analyze", "calendar", f"--iterations={count}", f"--base-time={START:%F %T} UTC", expression],
+        capture_output=True, text=True, check=True, timeout=30,
+        env={"TZ": "UTC", "LC_ALL": "C", "PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    found = re.findall(
+        r"(?:Next elapse|Iter(?:ation|\.) #\d+|\(in UTC\)): \w+ (\S+ \S+) (\w+)", done.stdout
+    )
+    return [
+        datetime.fromisoformat(text).replace(tzinfo=UTC) for text, zone in found if zone == "UTC"
+    ]

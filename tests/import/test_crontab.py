@@ -118,6 +118,8 @@ def test_blanks_comments_and_tabs_are_as_in_cron(crontab: Callable):
         ("0 4 * * * root", "the command is missing"),
         ("61 * * * * root x", "minute: 61 is not between 0 and 59"),
         ("* * * * * * root x", "user: found '*', so there is one field too many"),
+        ("* 24/5 * * * root x", "hour: 24 is not between 0 and 23"),
+        ("0 0 1 13-3 * root x", "month: 13 is not between 1 and 12"),
         ("@Daily root x", "@Daily is no nickname"),
         ("*/0 * * * * root x", "minute: a step of 0"),
         ("0 0 L * * root x", "day-of-month: 'L' is not a number"),
@@ -205,10 +207,11 @@ def test_names_come_from_programs_and_are_distinct(crontab: Callable):
     assert list(done.jobs) == ["backup", "backup-2", "report", "thing"]
 
 
-def test_cron_starts_a_job_over_itself_and_ends_no_leftovers(crontab: Callable):
+def test_cron_starts_a_job_over_itself_repeats_nothing_and_ends_no_leftovers(crontab: Callable):
     job = crontab("0 1 * * * root a\n").job
     assert job["overlap"] == "allow"
     assert job["leftovers"] == "keep"
+    assert job["on_lost"] == "fail"
 
 
 def test_undecodable_bytes_lose_the_line_and_no_other(jobctl: Callable):

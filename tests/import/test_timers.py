@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
-import re
 import shutil
 import subprocess
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from instants import START, merged
+from instants import by_systemd, merged
 
 from jobctl.client.migrate.calendar import CalendarError, parse_calendar
 from jobctl.client.migrate.calendar_cron import schedules
@@ -52,21 +50,6 @@ REFUSED = [
     "*:*:*/15",
     "daily Nowhere/Land",
 ]
-
-
-def by_systemd(expression: str, count: int = COUNT) -> list[datetime]:
-    """Return the instants after START that ``systemd-analyze`` prints."""
-    done = subprocess.run(
-        [str(ANALYZE), "calendar", f"--iterations={count}", f"--base-time={START:%F %T} UTC", expression],
-        capture_output=True, text=True, check=True, timeout=30,
-        env={"TZ": "UTC", "LC_ALL": "C", "PATH": os.environ["PATH"]},
-    )  # fmt: skip
-    found = re.findall(
-        r"(?:Next elapse|Iter(?:ation|\.) #\d+|\(in UTC\)): \w+ (\S+ \S+) (\w+)", done.stdout
-    )
-    return [
-        datetime.fromisoformat(text).replace(tzinfo=UTC) for text, zone in found if zone == "UTC"
-    ]
 
 
 def by_jobctl(expression: str, count: int = COUNT) -> list[datetime]:
@@ -184,7 +167,7 @@ def test_a_timer_and_its_service_become_a_job(units: Callable):
             "catchup_window": "366d", "jitter": "10m", "user": "www-data", "group": "adm", "cwd": "/srv",
             "env": {"A": "1", "B": "two words"}, "env_file": ["/etc/default/x"],
             "command": ["/usr/bin/x", "--flag", "a b", "c"], "timeout": "1h30m", "stop_timeout": "20s",
-            "stop_signal": "INT", "nice": 5, "umask": "027", "success_codes": [0, 3, 75], "overlap": "skip",
+            "stop_signal": "INT", "nice": 5, "umask": "027", "success_codes": [0, 3, 75], "overlap": "skip", "on_lost": "fail",
         }
     }  # fmt: skip
 

@@ -1,182 +1,27 @@
-"""The fast evaluator against the brute-force one and, where the rules agree, against cronsim.
+"""The fast evaluator against the brute-force one and against peers.
 
-``JOBCTL_CRON_CASES`` sets the number of random cases (default 300), ``JOBCTL_CRON_SEED`` the seed.
+``JOBCTL_CRON_CASES`` sets the number of random cases (default 300), ``JOBCTL_CRON_SEED`` the seed;
+``python -m tests.model.differential`` plays far more of them.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import re
+import shutil
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from cron_reference import DAY, MINUTE, SECOND, Reference, next_instants, walls_of
-from cronsim import CronSim
 
 from jobctl.model.cron import CronError, CronExpression
+from tests.model.cron_cases import CHANGES, MARGIN, Case, check_case, random_expression, window
+from tests.model.cron_reference import DAY, MINUTE, Reference, next_instants
+from tests.model.differential import PAGE, PEERS, Peer, compare
+from tests.model.peers import MOST
 
 CASES = int(os.environ.get("JOBCTL_CRON_CASES", "300"))
 SEED = int(os.environ.get("JOBCTL_CRON_SEED", "1"))
-MARGIN = timedelta(hours=6)
-CHANGES = [
-    # (zone, a UTC instant within a day of a clock change)
-    ("America/New_York", "2012-03-11T07:00"),
-    ("America/New_York", "2012-11-04T06:00"),
-    ("America/New_York", "2021-03-14T07:00"),
-    ("America/New_York", "2021-11-07T06:00"),
-    ("Europe/Berlin", "2021-03-28T01:00"),
-    ("Europe/Berlin", "2021-10-31T01:00"),
-    ("Europe/London", "2019-03-31T01:00"),
-    ("Europe/London", "2019-10-27T01:00"),
-    ("Europe/Dublin", "2018-03-25T01:00"),
-    ("Europe/Dublin", "2018-10-28T01:00"),
-    ("Europe/Moscow", "2010-10-30T23:00"),
-    ("Europe/Moscow", "2014-10-25T22:00"),
-    ("Europe/Riga", "2021-03-28T01:00"),
-    ("Australia/Lord_Howe", "2021-04-03T15:00"),
-    ("Australia/Lord_Howe", "2021-10-02T15:30"),
-    ("Antarctica/Troll", "2021-03-28T01:00"),
-    ("Antarctica/Troll", "2021-10-31T01:00"),
-    ("Africa/Cairo", "2014-05-15T22:00"),
-    ("Africa/Cairo", "2023-04-27T22:00"),
-    ("Africa/Cairo", "2023-10-26T21:00"),
-    ("Africa/Casablanca", "2021-04-11T02:00"),
-    ("Africa/Casablanca", "2021-05-16T02:00"),
-    ("Asia/Beirut", "2021-03-27T22:00"),
-    ("Asia/Beirut", "2021-10-30T21:00"),
-    ("Asia/Tehran", "2021-03-21T20:30"),
-    ("Asia/Pyongyang", "2015-08-14T15:00"),
-    ("Asia/Pyongyang", "2018-05-04T15:00"),
-    ("Asia/Kathmandu", "1985-12-31T18:30"),
-    ("America/Santiago", "2021-09-05T04:00"),
-    ("America/Santiago", "2021-04-04T03:00"),
-    ("America/Sao_Paulo", "2018-11-04T03:00"),
-    ("America/Sao_Paulo", "2018-02-18T02:00"),
-    ("America/Havana", "2021-03-14T05:00"),
-    ("America/Caracas", "2007-12-09T07:00"),
-    ("America/St_Johns", "2008-03-09T03:31"),
-    ("Pacific/Chatham", "2021-04-03T14:00"),
-    ("Pacific/Chatham", "2021-09-25T14:00"),
-    ("Pacific/Apia", "2011-12-30T10:00"),
-    ("Pacific/Kwajalein", "1993-08-21T12:00"),
-    ("Asia/Kolkata", "2021-06-01T00:00"),
-    ("UTC", "2020-02-29T00:00"),
-]
-
-
-@cache
-def window(index: int, unit: timedelta) -> tuple[ZoneInfo, datetime, list[datetime]]:
-    """Return zone, start and every wall time around one clock change."""
-    name, change = CHANGES[index]
-    zone = ZoneInfo(name)
-    middle = datetime.fromisoformat(change).replace(tzinfo=UTC)
-    before, after = (2 * DAY, 2 * DAY) if unit == MINUTE else (MARGIN + 2 * MINUTE, 70 * MINUTE)
-    start = middle - before
-    return zone, start, walls_of(zone, start, middle + after, unit)
-
-
-def random_field(rng: random.Random, low: int, high: int, near: list[int]) -> str:
-    """Return a list of terms around the values at which the clock change happens."""
-
-    def value() -> int:
-        return rng.choice(near) if rng.random() < 0.6 else rng.randint(low, high)
-
-    def term() -> str:
-        kind = rng.randrange(6)
-        if kind == 0:
-            return f"*/{rng.randint(1, high + 2)}"
-        if kind == 1:
-            first, last = sorted((value(), value()))
-            return f"{first}-{last}" + rng.choice(["", f"/{rng.randint(1, high)}"])
-        if kind == 2 and rng.random() < 0.3:
-            return f"{value()}/{rng.randint(1, high)}"
-        return str(value())
-
-    if rng.random() < 0.3:
-        return "*"
-    return ",".join(term() for _ in range(rng.choice([1, 1, 1, 2, 3])))
-
-
-def random_days(rng: random.Random, wall: datetime) -> str:
-    """Return day of month, month and day of week, so that the days at hand often match."""
-    date = str(wall.day)
-    weekday = str(wall.isoweekday())
-    nth = (wall.day + 6) // 7
-    doms = [
-        "*",
-        "*",
-        "*",
-        "?",
-        date,
-        f"{date},L",
-        "LW",
-        f"{date}W",
-        "*/2",
-        "1-31/3",
-        "*/100,1-7",
-        "L",
-    ]
-    dows = [
-        "*",
-        "*",
-        "*",
-        weekday,
-        "fri-sun",
-        "1-5",
-        "*/2",
-        f"{weekday}#{nth}",
-        f"{weekday}L",
-        "sat",
-    ]
-    dom, dow = rng.choice(doms), rng.choice(dows)
-    month = rng.choice(["*", "*", "*", str(wall.month), "jan-jun", "*/2", "oct,nov,mar,apr"])
-    return f"{dom} {month} {dow}"
-
-
-def random_expression(rng: random.Random, walls: list[datetime], unit: timedelta) -> str:
-    jumps = [(a, b) for a, b in pairwise(walls) if b - a != unit]
-    around = list(rng.choice(jumps)) if jumps else [rng.choice(walls)]
-    wall = rng.choice(around)
-    minutes = [around[0].minute, around[-1].minute, 0, 15, 30, 45, 59, 1]
-    hours = [around[0].hour, around[-1].hour, (wall.hour + 1) % 24, (wall.hour - 1) % 24]
-    minute = random_field(rng, 0, 59, minutes)
-    hour = random_field(rng, 0, 23, hours)
-    second = random_field(rng, 0, 59, [0, 1, 30, 59]) + " " if unit == SECOND else ""
-    return f"{second}{minute} {hour} {random_days(rng, wall)}"
-
-
-def check_case(seed: str) -> bool:
-    """Compare one random case; tell whether the expression was usable."""
-    rng = random.Random(seed)
-    unit = SECOND if rng.random() < 0.05 else MINUTE
-    zone, begin, walls = window(rng.randrange(len(CHANGES)), unit)
-    text = random_expression(rng, walls, unit)
-    try:
-        expression = CronExpression.parse(text)
-    except CronError as error:
-        if "never run" not in error.message:
-            raise
-        return False
-    end = begin + len(walls) * unit
-    start = begin + MARGIN + rng.random() * (end - begin - MARGIN)
-    expected = [begin + position * unit for position in Reference(text).fires(walls)]
-    expected = [instant for instant in expected if instant > start]
-    context = (seed, text, zone.key, start.isoformat())
-    assert expression.count(start, end - unit, zone) == len(expected), context
-    found = []
-    at: datetime | None = start
-    for _ in range(min(len(expected), 8)):
-        at = expression.next_after(at, zone)
-        found.append(at)
-    assert found == expected[: len(found)], context
-    if len(found) == len(expected):
-        at = expression.next_after(found[-1] if found else start, zone)
-        assert at is None or at >= end, context
-    return True
 
 
 @pytest.mark.parametrize("part", range(10))
@@ -209,34 +54,45 @@ def test_random_dates_match_a_walk_over_every_day() -> None:
             assert at == day, text
 
 
-@pytest.mark.parametrize(
-    "zone_name", ["UTC", "Asia/Kolkata", "America/New_York", "Europe/Berlin", "Europe/London"]
-)
-def test_cronsim_agrees_where_the_rules_do(zone_name: str) -> None:
-    """Left out are cronsim 2.8's own ways.
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_every_disagreement_of_a_peer_has_a_named_reason(peer: Peer) -> None:
+    if peer.name == "systemd" and shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    (tally,) = compare(max(CASES // 2, 100), str(SEED), peers=(peer,))
+    assert tally.unnamed == []
+    assert tally.same > tally.asked / 3
+    assert tally.same + tally.refused.total() + tally.differing == tally.asked
 
-    It returns instants before a start in a fold's second pass and midnights that a gap swallowed,
-    loses fires after a gap that ends within an hour, makes no fixed times of expressions with
-    seconds, reads ``5-5/16`` as ``5/16``, and knows no ``nW``.
-    """
-    rng = random.Random(f"{SEED}/{zone_name}")
-    zone = ZoneInfo(zone_name)
-    for _ in range(max(CASES // 5, 40)):
-        start = (datetime(2019, 1, 1, 12, tzinfo=UTC) + rng.random() * 1460 * DAY).astimezone(zone)
-        text = random_expression(rng, [start.replace(tzinfo=None)], MINUTE)
-        if start.fold or re.search(r"\dW|\b(\d+)-\1/", text):
-            continue
-        try:
-            expression = CronExpression.parse(text)
-        except CronError:
-            continue
-        peer = CronSim(text.replace("?", "*").replace("fri-sun", "5-7"), start)
-        at: datetime | None = start
-        for _ in range(20):
+
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_peers_agree_on_plain_expressions_where_the_clock_does_not_change(peer: Peer) -> None:
+    """No reason is good enough here: ranges, steps and lists, one day field, no clock change."""
+    if peer.name == "systemd" and shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    rng = random.Random(SEED)
+    for _ in range(max(CASES // 5, 60)):
+        zone = ZoneInfo(rng.choice(["UTC", "Asia/Kolkata", "America/New_York", "Asia/Tokyo"]))
+        start = datetime(2019, 6, 1, tzinfo=UTC) + rng.random() * 90 * DAY
+        days = rng.choice(["* * *", "1-15 * *", "* jun-aug *", "* * 1-5", "* * sat,0", "*/3 * *"])
+        minute = rng.choice(["0", "*/7", "3-50/9", "1,2,58", "*", "59"])
+        text = f"{minute} {rng.choice(['*', '2', '0-22/3', '*/6', '4,23'])} {days}"
+        case = Case(text, zone, start, start, [start] * (9 * 24 * 60), MINUTE)
+        expression = CronExpression.parse(text)
+        ours = []
+        at = expression.next_after(start, zone)
+        while at is not None and at < case.end and len(ours) < MOST:
+            ours.append(at)
             at = expression.next_after(at, zone)
-            theirs = next(peer, None)
-            # Compared in UTC: across zones, Python calls no two times equal that lie in a fold.
-            assert at == (theirs and theirs.astimezone(UTC)), (text, start.isoformat())
+        assert peer.ask(case) == ours, (text, zone.key, start.isoformat())
+
+
+def test_the_page_about_differences_names_every_reason_and_no_unnamed_case() -> None:
+    page = PAGE.read_text()
+    for peer in PEERS:
+        part = page.split(f"## {peer.name}\n")[1].split("\n## ")[0]
+        for reason in peer.reasons:
+            assert f"{reason.name}{'*' * (reason.seen is not None)}: {reason.why} |" in part
+        assert "| 0 | none | - |" in part
 
 
 def test_instants_increase_and_exist_and_fixed_times_come_once() -> None:

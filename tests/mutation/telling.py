@@ -37,6 +37,7 @@ NOTICES = [
     Mutant("notices", "a started run is not late", "if setting(r, 'l') then call('ZREM', P .. 'due', '?' .. r.id) end\nend\n\n-- The start of a short run", "end\n\n-- The start of a short run"),
     Mutant("notices", "another attempt is told", "if wanted(r, 'd') then post", "if false then post"),
     Mutant("notices", "nothing was held back", "if quiet == 0 or not v[2] then return end", ""),
+    Mutant("notices", "a missed instant is told", "post('m', { id = '', j = job, nt = nt }, { due = instant })", ""),
     Mutant("notices", "the dead hand their notices on", "if type(redis.pcall('LMOVE', from, P .. 'out', 'LEFT', 'RIGHT')) ~= 'string' then break end", "if true then break end"),
     Mutant("notices", "handing on is bounded", "while moved < most do", "while true do"),
     Mutant("notices", "handing on rings", "if moved > 0 then ring('@out') end", ""),

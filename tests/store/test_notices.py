@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jobctl.model.notices import parse_notice
-from jobctl.store import membership, outbox, transitions
+from jobctl.store import decisions, membership, outbox, transitions
 from jobctl.store.transitions import Settlement
 from jobctl.store.verify import audit
 from jobctl.store.verify.repair import repair
@@ -473,3 +473,29 @@ def test_only_so_many_notices_are_told_at_once(world: World) -> None:
         fail(world, notices="x")
     reply = world.run(outbox.outbox(world.keys, supervisor=A, take=9, tell=2))
     assert len(reply.notices) == 2
+
+
+def decided(world: World, kind: str, told: tuple[str, str] | None) -> str:
+    world.run(decisions.introduce_schedules(world.keys, {"s": "g1"}))
+    past = round(world.now() - 100, 3)
+    world.raw("HSET", world.keys.schedule("s"), "last", round(past * 1000))
+    call = decisions.tick(
+        world.keys, schedule="s", generation="g1", previous=past, instant=past + 1,
+        following=None, kind=kind, who="h", run=None, missed_by=told,
+    )  # fmt: skip
+    return world.run(call).answer.kind
+
+
+def test_missed_instant_is_told_when_somebody_wants_to_know(world: World) -> None:
+    assert decided(world, "missed", None) == "missed"
+    assert decided(world, "missed", ("j", ",l1000")) == "missed"
+    (notice,) = taken(world)
+    assert (notice.event, notice.job, notice.run) == ("m", "j", "")
+    assert notice.due is not None
+
+
+def test_instant_of_a_schedule_that_is_off_is_not_told_as_missed(world: World) -> None:
+    world.run(decisions.introduce_schedules(world.keys, {"s": "g1"}))
+    world.raw("HSET", world.keys.schedule("s"), "off", 1)
+    assert decided(world, "missed", ("j", ",l1000")) == "disabled"
+    assert events(world) == ""

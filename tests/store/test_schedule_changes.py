@@ -293,6 +293,15 @@ def test_schedule_switched_off_in_the_file_starts_from_now_and_keeps_its_count(
     assert world.run(queries.schedule(world.keys, "s"))["fired"] == "1"
 
 
+def test_one_whose_file_has_it_off_stops_it_for_who_has_introduced_it_before(
+    world: World, last: float
+):
+    world.run(decisions.introduce_schedules(world.keys, {"s": "g1!off"}))
+    assert tick(world, last, last + 1).answer.kind == "off"
+    world.run(decisions.introduce_schedules(world.keys, {"s": "g2!off"}))
+    assert tick(world, last, last + 1).answer.kind == "foreign"
+
+
 def test_clock_that_was_hours_ahead_does_not_stop_a_schedule(world: World):
     """What was decided by a wrong clock is not waited for; see cron(8) on corrections."""
     world.run(decisions.introduce_schedules(world.keys, {"s": "g1"}))

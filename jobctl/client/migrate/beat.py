@@ -24,7 +24,8 @@ PATIENCE = 60.0
 PREAMBLE = [
     "Made by `jobctl import celery-beat`. Each job calls the function of its task, without a broker and without a",
     "worker: retries of the task itself (self.retry) have no effect, write retries = N. Jobs do not overlap unless",
-    'you write overlap = "allow". Queues other than "default" have to be served: [pools.default] queues = [...].',
+    'you write overlap = "allow". A run whose host died is run again unless you write on_lost = "fail".',
+    'Queues other than "default" have to be served: [pools.default] queues = [...].',
 ]
 _LAST_PRIORITY = 9
 _ERROR_LENGTH = 300

@@ -124,12 +124,12 @@ class _Scanner:
             if not step:
                 raise self._fail("a step of 0")
         written = self.text[start : self.at]
-        if first > last:
-            last = self._backwards(written, first, last)
-        for value in range(first, last + 1, step):
+        for value in (first, last):
             if not column.low <= value <= column.high:
                 raise self._fail(f"{value} is not between {column.low} and {column.high}")
-            self.values.add(value)
+        if first > last:
+            last = self._backwards(written, first, last)
+        self.values.update(range(first, last + 1, step))
 
     def _backwards(self, written: str, first: int, last: int) -> int:
         if self.column.names is WEEKDAYS and last == 0:

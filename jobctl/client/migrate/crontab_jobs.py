@@ -72,6 +72,14 @@ def _tell_of_variables(entries: list[Entry], file: str, found: Findings) -> None
                 file, seen[name], "mail-header",
                 f"{name}: cronie uses it for its mails; the jobs get it as a variable, jobctl's mails do not follow it",
             )  # fmt: skip
+    empty = next((entry for entry in entries if entry.env.get("HOME") == ""), None)
+    if empty is not None:
+        found.tell(
+            file,
+            empty.line,
+            "home",
+            "HOME is empty: cron starts in no directory of its own, the job in that of its user",
+        )
     if "CRON_TZ" in seen:
         found.tell(
             file, seen["CRON_TZ"], "cron-tz",
@@ -192,7 +200,7 @@ class _Maker:
         keys |= self._identity()
         if "SHELL" in entry.env:
             keys["shell"] = entry.env["SHELL"]
-        if "HOME" in entry.env:
+        if entry.env.get("HOME"):
             keys["cwd"] = entry.env["HOME"]
         env = {"PATH": CRON_PATH}
         env |= {name: value for name, value in entry.env.items() if name not in _HANDLED}
@@ -204,6 +212,7 @@ class _Maker:
             keys["stdin"] = entry.stdin
         keys |= self._mail()
         keys["overlap"] = "skip" if "s" in entry.flags else "allow"
+        keys["on_lost"] = "fail"
         keys["leftovers"] = "keep"
         return keys
 

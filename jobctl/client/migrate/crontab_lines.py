@@ -161,7 +161,7 @@ def _when(rest: str) -> tuple[Translation, str]:
 def _explained(error: CronLawError, words: list[str]) -> str:
     """Say that a field is missing where a word is clearly of what follows the fields."""
     at = next((at for at, column in enumerate(COLUMNS) if column.name == error.field), None)
-    if at is not None and re.match(r"[/\[.]|[a-z_][a-z0-9_-]*$", words[at]):
+    if at and re.match(r"[/\[.]|[a-z_][a-z0-9_-]*$", words[at]):
         return f"{error}; one of the five fields before it is missing"
     return str(error)
 

@@ -29,13 +29,18 @@ class Command:
     @property
     def expands(self) -> bool:
         """Whether systemd fills in variables."""
-        return ":" not in self.prefixes and any("$" in word for word in self.words)
+        return ":" not in self.prefixes and any(map(_has_variable, self.words))
 
     def shell(self) -> str:
         """Return the command as text for a shell."""
         quote = _for_shell if ":" not in self.prefixes else shlex.quote
         text = " ".join(quote(word) for word in self.words)
         return f"{text} || :" if "-" in self.prefixes else text
+
+
+def _has_variable(word: str) -> bool:
+    """Tell whether systemd would fill something in: ``${NAME}`` anywhere, ``$NAME`` as a whole word."""
+    return any(found[1] or (found[2] and found[0] == word) for found in _VARIABLE.finditer(word))
 
 
 def _for_shell(word: str) -> str:

@@ -34,6 +34,7 @@ _NOT_TABLES = (
 _CRONTAB_PREAMBLE = [
     "Made by `jobctl import crontab`. Every job does what cron does with the line above it:",
     '  overlap = "allow"    cron starts a job although its last run goes on; "skip" leaves that start out',
+    '  on_lost = "fail"     cron starts nothing again after a crash of the host; "retry" does',
     '  leftovers = "keep"   cron does not end what a command leaves behind; "kill" does',
     '  mail_on = "output"   cron mails whatever a job prints; "failure" mails only when it fails',
     "  PATH                 cron's own where the table sets none; without it, /usr/local and sbin come first",
@@ -98,12 +99,17 @@ def _files(name: str, found: Findings) -> list[str]:
     """Return a file, or the tables in a directory such as ``/etc/cron.d``."""
     if name == STDIN or not Path(name).is_dir():
         return [name]
+    try:
+        paths = sorted(Path(name).iterdir())
+    except OSError as error:
+        raise NotPermittedError(f"{name} cannot be read: {error.strerror}; ask as root") from error
+    of_users = os.path.abspath(name).startswith(tuple(spool.rstrip("/") for spool in _SPOOLS))  # noqa: PTH100 (texts)
     tables = []
-    for path in sorted(Path(name).iterdir()):
+    for path in paths:
         if path.name.startswith(".") or path.name.endswith(_NOT_TABLES) or not path.is_file():
             found.tell(str(path), 0, "left-out", "left out: cron does not read it", severity=NOTE)
         else:
-            if "." in path.name:
+            if "." in path.name and not of_users:
                 found.tell(
                     str(path),
                     0,

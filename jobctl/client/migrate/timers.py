@@ -107,7 +107,12 @@ class _Timer:
             return
         keys = {**self._when(), **does}
         described = unit.text("Unit", "Description") or service.text("Unit", "Description")
-        keys = {"description": described or f"From {unit.file}", **keys, "overlap": "skip"}
+        keys = {
+            "description": described or f"From {unit.file}",
+            **keys,
+            "overlap": "skip",
+            "on_lost": "fail",
+        }
         self._tell_of_the_rest()
         job = JobDraft(
             name=unit.name.removesuffix(".timer"), file=unit.file, line=0, original=original, keys=keys,

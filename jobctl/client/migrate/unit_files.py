@@ -69,7 +69,7 @@ def _with_drop_ins(name: str, path: Path, directories: list[str], wanted: str) -
     unit = Unit(name=name, file=str(path))
     _read(path, unit)
     found: dict[str, Path] = {}
-    for folder in dict.fromkeys((f"{wanted}.d", f"{name}.d")):
+    for folder in dict.fromkeys((f"{path.suffix[1:]}.d", f"{wanted}.d", f"{name}.d")):
         for directory in reversed(directories):
             for extra in sorted(Path(directory, folder).glob("*.conf")):
                 found[extra.name] = extra

@@ -123,6 +123,11 @@ local function tell_late(r, due)
   post('l', r, { due = due, s = r.s, pl = r.pl })
 end
 
+-- A scheduled instant, in ms, made no run.
+local function tell_missed(job, nt, instant)
+  post('m', { id = '', j = job, nt = nt }, { due = instant })
+end
+
 -- What of a job's failures was held back is told now.
 local function tell_held(job)
   local key = P .. 'al:' .. job

@@ -8,18 +8,20 @@
 -- ARGV     schedule, generation, previous instant ms, this instant ms, next instant ms or "",
 --          kind (fire, late, catchup, missed), who, max runs or "", how many older missed instants
 --          are only counted (or ""), and for all kinds but missed: the eleven fields of GROUP and the
---          five of a run
+--          five of a run; for missed maybe the job and its nt, when somebody is to be told
 -- Returns  {answer, last}: ok, skip …, dup …, unique …, full, missed, disabled (switched off), spent
 --          (max runs reached); or moved (another supervisor decided it), foreign (another
---          generation of the schedule is in force), gone (the store does not know the schedule),
---          early (the store's clock is behind)
+--          generation of the schedule is in force), off (one whose jobs.toml has it switched off has
+--          introduced it since), gone (the store does not know it), early (the store's clock is behind)
 local EARLY = 250
 -- A clock that was set back further than this is believed, and what was decided by it is not.
 local CORRECTION = 10800000
 local name, generation, previous, instant = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local key = P .. 's:' .. name
 local v = call('HMGET', key, 'gen', 'last', 'fired', 'off', 'on', 'once')
-if v[1] ~= generation then return { v[1] and 'foreign' or 'gone', v[2] or '' } end
+if v[1] ~= generation then
+  return { not v[1] and 'gone' or v[1] == generation .. '!off' and 'off' or 'foreign', v[2] or '' }
+end
 if v[2] ~= previous then return { 'moved', v[2] or '' } end
 local last = tonumber(v[2])
 if instant <= last and last <= NOW + CORRECTION then return { 'moved', v[2] } end
@@ -55,6 +57,7 @@ end
 call('HSET', key, 'last', instant, 'next', ARGV[5])
 if ARGV[9] ~= '' then call('HINCRBY', key, 'cut', ARGV[9]) end
 note_decision(name, instant, kind, answer, id, NOW - instant, ARGV[7])
+if kind == 'missed' and answer == 'missed' and ARGV[11] then tell(tell_missed, ARGV[10], ARGV[11], instant) end
 count('ticks')
 flush_counts()
 return { answer, tostring(instant) }
