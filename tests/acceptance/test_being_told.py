@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobctl.store.calls import Call
+from jobctl.store.keys import Keys
 from tests.acceptance.host import Host, wait_until
 from tests.listeners import MailServer, WebServer, free_port, wait_for
 
 if TYPE_CHECKING:
+    from jobctl.store.blocking import BlockingStore
     from jobctl.store.embedded import EmbeddedStore
 
 
@@ -329,23 +332,28 @@ def test_another_supervisor_tells_for_one_that_died(host: Host, server: Embedded
         other.close()
 
 
-def test_what_was_missed_while_nobody_was_up_is_told_once(host: Host) -> None:
+def test_what_was_missed_while_nobody_was_up_is_told_once(
+    host: Host, store: BlockingStore, server: EmbeddedStore
+) -> None:
+    host.redis = f"unix://{server.address.path}"
+    name = f"missed-{host.directory.name}"
+    key = Keys(name).schedule("work")
     with MailServer() as post:
         host.write(
             mail_table(post)
-            + '[jobs.work]\nmail_to = "root"\nlate_after = "1m"\nschedule = "@every 1s"\n'
-            + f'command = "echo x >> {host.directory}/done"\n'
+            + '[jobs.work]\nmail_to = "root"\nlate_after = "1m"\nschedule = "@every 1h"\n'
+            + 'command = "true"\n',
+            settings=f"namespace = '{name}'",
         )
         host.start()
-        wait_until(lambda: host.lines("done"))
+        wait_until(lambda: store.run(Call(("EXISTS", key), bool)), what="the schedule")
         host.stop()
         assert post.mails == []
-        # The instants that are missed have to pass, whoever waits for them.
-        moment = time.time() + 3
-        wait_until(lambda: time.time() > moment)
+        # As if the host had been down for three and a half hours.
+        long_ago = round((time.time() - 3.5 * 3600) * 1000)
+        store.run(Call(("HSET", key, "last", long_ago), bool))
         host.start()
         (mail,) = post.wait()
-        wait_until(lambda: len(host.lines("done")) > 2)
         host.stop()
     assert mail.subject == "[jobctl] work on host-a: missed"
     assert len(post.mails) == 1
