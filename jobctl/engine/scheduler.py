@@ -139,6 +139,10 @@ class Scheduler(Service):
         lag = self._lags.facts(self._clock.epoch())
         return {"known": len(self._timetable)} | ({"lag": lag} if lag else {})
 
+    def schedules_of(self, job: str) -> list[str]:
+        """Return the names of a job's schedules, those kept in the store included."""
+        return list(self._timetable.of_jobs({job}))
+
     def note_live(self, version: int) -> None:
         """Take note of how often the schedules kept in the store were changed."""
         if self._overlay.note(version):
@@ -324,7 +328,15 @@ class Scheduler(Service):
                 following = due[index + 1].instant if index + 1 < len(due) else upcoming
                 older = 0 if index else unlisted
                 calls.append(
-                    self._desk.tick(line.entry, item, previous, following, now=now, unlisted=older)
+                    self._desk.tick(
+                        line.entry,
+                        item,
+                        previous,
+                        following,
+                        now=now,
+                        unlisted=older,
+                        newest=index + 1 == len(due),
+                    )
                 )
                 owners.append((line, item))
                 previous = item.instant.timestamp()
