@@ -14,14 +14,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from jobctl.engine.aside import Aside
+from jobctl.engine.clock_watch import ClockWatch
+from jobctl.engine.lags import Lags
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
-from jobctl.engine.tick_desk import NEWS, UNDECIDED, TickDesk, decided
+from jobctl.engine.tick_desk import IN_TIME, NEWS, NOT_OURS, UNDECIDED, TickDesk, decided
 from jobctl.engine.timetable import Line, Timetable
 from jobctl.errors import JobctlError
-from jobctl.model.catchup import CORRECTION
 from jobctl.model.rules import each_entry
-from jobctl.model.schedule import BootRule
+from jobctl.model.schedule import BootRule, forget_zones
 from jobctl.store import decisions
 from jobctl.store.failures import StoreError
 
@@ -95,16 +96,27 @@ class Scheduler(Service):
         self._gone: set[str] = set()
         """Schedules that the store does not know any more."""
         self._timetable = Timetable(supervisor=supervisor)
-        self._seen: tuple[float, float] | None = None
-        """What the clock said last, and how long the host was up then."""
-        self._believed = 0.0
-        """Where a clock that was set forward has arrived: what lies before is not made up for."""
+        self._lags = Lags()
+        self._watch = ClockWatch(clock)
 
     def configure(self, config: Config) -> None:
-        """Take over a configuration; unchanged schedules go on where they are."""
+        """Take over a configuration; unchanged schedules go on where they are.
+
+        Zone data is read anew, which may have been updated since the start.
+        """
+        forget_zones()
         self._overlay.configure(config)
         self._stale = True
         self.wake()
+
+    def facts(self) -> dict[str, object]:
+        """Return what the store is told: schedules known, and how late their instants are decided."""
+        lag = self._lags.facts(self._clock.epoch())
+        return {"known": len(self._timetable)} | ({"lag": lag} if lag else {})
+
+    def schedules_of(self, job: str) -> list[str]:
+        """Return the names of a job's schedules, those kept in the store included."""
+        return list(self._timetable.of_jobs({job}))
 
     def note_live(self, version: int) -> None:
         """Take note of how often the schedules kept in the store were changed."""
@@ -115,7 +127,8 @@ class Scheduler(Service):
         if not self._overlay.configured:
             return LOOK_AGAIN
         self.asked = False
-        self._watch_clock()
+        if self._watch.was_set_back():
+            self._timetable.rearrange(now=self._clock.epoch(), peers=self._peers())
         self._touched |= self._aside.take()
         if self._stale or self._overlay.stale or self._gone or self._touched:
             self.asked = True
@@ -124,19 +137,6 @@ class Scheduler(Service):
         pause = min(LOOK_AGAIN, self._aside.pause)
         first = self._timetable.first
         return pause if first is None else min(pause, max(0.0, first - self._clock.epoch()))
-
-    def _watch_clock(self) -> None:
-        """Believe a clock that was set by hours, as cron(8) does; a host that slept is no such case."""
-        wall, up = self._clock.epoch(), self._clock.boottime()
-        step = 0.0 if self._seen is None else wall - self._seen[0] - (up - self._seen[1])
-        self._seen = wall, up
-        if step > CORRECTION:
-            log.warning("this host's clock was set forward by %.0f s: nothing is made up for", step)
-            self._believed = wall
-        elif step < -CORRECTION:
-            log.warning("this host's clock was set back by %.0f s", -step)
-            self._believed = 0.0
-            self._timetable.rearrange(now=wall, peers=self._peers())
 
     async def _take_over(self) -> None:
         """Introduce what is new: everything after a reload, else only the schedules of some jobs."""
@@ -282,7 +282,7 @@ class Scheduler(Service):
         await self._look(batch)
         calls, owners = [], []
         for line in batch:
-            due, unlisted, upcoming = line.plan(now, believed=self._believed)
+            due, unlisted, upcoming = line.plan(now, believed=self._watch.believed)
             if unlisted:
                 log.warning(
                     "%s: %d more instants were missed than are listed", line.entry.name, unlisted
@@ -292,7 +292,15 @@ class Scheduler(Service):
                 following = due[index + 1].instant if index + 1 < len(due) else upcoming
                 older = 0 if index else unlisted
                 calls.append(
-                    self._desk.tick(line.entry, item, previous, following, now=now, unlisted=older)
+                    self._desk.tick(
+                        line.entry,
+                        item,
+                        previous,
+                        following,
+                        now=now,
+                        unlisted=older,
+                        newest=index + 1 == len(due),
+                    )
                 )
                 owners.append((line, item))
                 previous = item.instant.timestamp()
@@ -324,6 +332,8 @@ class Scheduler(Service):
                 self._undecided(name, reply.answer.kind)
             else:
                 self._aside.worked(name)
+                if item.kind in IN_TIME and reply.answer.kind not in NOT_OURS:
+                    self._lags.note(item.instant.timestamp(), now=self._clock.epoch())
                 line.last = decided(item, reply)
                 news[name, "missed" if item.kind == "missed" else reply.answer.kind] += 1
         for (name, what), count in news.items():

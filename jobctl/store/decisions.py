@@ -77,12 +77,14 @@ def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
     run: NewRun | None,
     max_runs: int | None = None,
     unlisted: int = 0,
+    missed_by: tuple[str, str] | None = None,
     seal: Seal | None = None,
 ) -> Call[TickReply]:
     """Decide one scheduled instant: with ``run`` it is accepted, without it is recorded as missed.
 
     Instants are epoch seconds; ``previous`` must be the last decided one. ``unlisted`` is how many
-    missed instants lie between the two.
+    missed instants lie between the two. ``missed_by`` is the job, and what its runs carry of notices,
+    when somebody is to be told that the instant was missed.
     """
 
     def decode(reply: object) -> TickReply:
@@ -103,6 +105,8 @@ def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
     )
     if run is not None:
         parts = (*parts, *run_header(run), *run_body(run, seal))
+    elif missed_by is not None:
+        parts = (*parts, *missed_by)
     return Call(parts, decode, script="tick")
 
 

@@ -7,8 +7,8 @@
 -- KEYS[1]  prefix
 -- ARGV     schedule, generation, previous instant ms, this instant ms, next instant ms or "",
 --          kind (fire, late, catchup, missed), who, max runs or "", how many older missed instants
---          are only counted (or ""), and for all kinds but missed: the ten fields of GROUP and the
---          five of a run
+--          are only counted (or ""), and for all kinds but missed: the eleven fields of GROUP and the
+--          five of a run; for missed maybe the job and its nt, when somebody is to be told
 -- Returns  {answer, last}: ok, skip …, dup …, unique …, full, missed, disabled (switched off), spent
 --          (max runs reached); or moved (another supervisor decided it), foreign (another
 --          generation of the schedule is in force), off (a host whose jobs.toml has it switched off, or
@@ -59,6 +59,7 @@ end
 call('HSET', key, 'last', instant, 'next', ARGV[5])
 if ARGV[9] ~= '' then call('HINCRBY', key, 'cut', ARGV[9]) end
 note_decision(name, instant, kind, answer, id, NOW - instant, ARGV[7])
+if kind == 'missed' and answer == 'missed' and ARGV[11] then tell(tell_missed, ARGV[10], ARGV[11], instant) end
 count('ticks')
 flush_counts()
 return { answer, tostring(instant) }
