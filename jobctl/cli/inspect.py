@@ -126,6 +126,10 @@ def _run_lines(call: Invocation, run: Run, reasons: list[str], job: JobDef | Non
         yield _field("tags", " ".join(f"{name}={value}" for name, value in request.tags.items()))
     if request.retry_of:
         yield _field("retry of", request.retry_of)
+    if request.parent is not None:
+        parent = request.parent
+        why = f" ({parent.reason})" if parent.reason else ""
+        yield _field("hook of", f"{parent.run}, {parent.job}: {parent.state}{why}")
     yield from _time_lines(call, run)
     yield from _end_lines(run)
     for attempt in run.attempts:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 
 from jobctl.cli import values
 from jobctl.cli.render import describe_end, ending, short, state_style
+from jobctl.cli.screen import terminal_size
 from jobctl.cli.table import columns, cut
 from jobctl.client.overview import overview
 from jobctl.client.references import fetch
@@ -23,7 +22,7 @@ from jobctl.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
 
     from jobctl.cli.invocation import Invocation
@@ -37,10 +36,7 @@ DEFAULT_SINCE = 86400.0
 MOST_ROWS = 5
 MOST_JSON_ROWS = 100
 SHORTEST_EVERY = 0.1
-NARROWEST = 40
 STATE_STYLES = {"up": "green", "draining": "yellow"}
-USUAL_WIDTH = 80
-USUAL_HEIGHT = 24
 
 
 def status(
@@ -137,7 +133,7 @@ def _fitting(call: Invocation, seen: Overview) -> list[str]:
     """Return as many rows of everything as the screen has room for, the prompt below included."""
     if not call.console.on_terminal:
         return _Screen(call, seen, width=None, most=MOST_ROWS).lines()
-    width, height = _terminal_size()
+    width, height = terminal_size()
     lines: list[str] = []
     for most in range(MOST_ROWS, 0, -1):
         lines = _Screen(call, seen, width=width, most=most).lines()
@@ -182,7 +178,8 @@ class _Screen:
 
     def _supervisors(self) -> list[str]:
         seen = self._seen
-        rows = []
+        rows: list[tuple[str, ...]] = []
+        told = any(item.lag for item in seen.supervisors)
         for item in seen.supervisors:
             pools = ", ".join(
                 f"{name} {item.running(name)}/{pool.get('slots', '?')}"
@@ -192,16 +189,25 @@ class _Screen:
             if item.stale:
                 beat = f"silent {short(item.age)}"
             since = short(max(0.0, seen.now - item.started_at))
-            rows.append((item.host, beat, since, str(item.pid), item.version, item.zone, pools))
+            facts = (item.host, beat, since, str(item.pid), item.version, item.zone)
+            rows.append((*facts, *([_lag(item.lag)] if told else []), pools))
         if not rows:
             return [self._call.console.style("no supervisor", "red")]
 
         def styles(column: int, cell: str) -> str:
             return STATE_STYLES.get(cell, "red") if column == 1 else ""
 
-        return self._block(
-            ("HOST", "STATE", "FOR", "PID", "VERSION", "ZONE", "POOLS"), rows, styles=styles
+        head = (
+            "HOST",
+            "STATE",
+            "FOR",
+            "PID",
+            "VERSION",
+            "ZONE",
+            *(["LAG"] if told else []),
+            "POOLS",
         )
+        return self._block(head, rows, styles=styles)
 
     def _queues(self) -> list[str]:
         seen = self._seen
@@ -277,22 +283,9 @@ class _Screen:
         )  # fmt: skip
 
 
-def _terminal_size() -> tuple[int, int]:
-    """Return columns and lines; ``COLUMNS`` and ``LINES`` win over what the terminal says."""
-    try:
-        found: tuple[int, int] = os.get_terminal_size(sys.stdout.fileno())
-    except OSError:
-        found = (0, 0)
-    sizes = [
-        int(told) if told.isdecimal() and int(told) else size or usual
-        for told, size, usual in zip(
-            (os.environ.get("COLUMNS", ""), os.environ.get("LINES", "")),
-            found,
-            (USUAL_WIDTH, USUAL_HEIGHT),
-            strict=True,
-        )
-    ]
-    return max(NARROWEST, sizes[0]), sizes[1]
+def _lag(figures: Mapping[str, float]) -> str:
+    """Return how late schedules are decided: the median, and what 99 of 100 do not exceed."""
+    return f"{figures['p50']:.0f}/{figures['p99']:.0f} ms" if figures else "-"
 
 
 def _view(seen: Overview, call: Invocation) -> dict[str, object]:
@@ -309,6 +302,8 @@ def _view(seen: Overview, call: Invocation) -> dict[str, object]:
                 "up": not item.stale,
                 "draining": item.draining,
                 "unrecorded": item.unrecorded,
+                "schedules": item.known,
+                "lag": item.lag or None,
                 "heartbeat_age": round(item.age, 3),
                 "started_at": instant(item.started_at),
                 "timezone": item.zone,

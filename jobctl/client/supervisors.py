@@ -20,7 +20,7 @@ class Supervisor:
     """One supervisor. Times are epoch seconds."""
 
     __slots__ = (
-        "age", "draining", "held", "host", "id", "load", "pid", "pools", "reload_error", "reloads", "stale", "started_at", "unrecorded", "version", "zone",
+        "age", "draining", "held", "host", "id", "known", "lag", "load", "pid", "pools", "reload_error", "reloads", "stale", "started_at", "unrecorded", "version", "zone",
     )  # fmt: skip
 
     def __init__(self, supervisor_id: str, facts: Mapping[str, str], *, now: float) -> None:
@@ -44,6 +44,12 @@ class Supervisor:
         self.load = _objects(facts.get("load", "{}"))
         self.draining = bool(self.load.get("draining"))
         """Whether it claims nothing more and ends when what runs has ended."""
+        schedules = self.load.get("schedules", {})
+        self.known = int(str(schedules.get("known", 0)))
+        """Schedules that it decides, or would."""
+        self.lag: dict[str, float] = dict(schedules.get("lag") or {})  # type: ignore[call-overload]
+        """How late it decided the newest instants of the last hour, at most 1000 of them: how many
+        (``decided``), and in milliseconds ``p50``, ``p99``, ``longest`` and ``last``."""
         self.unrecorded = int(str(self.load.get("unrecorded", 0)))
         """Outcomes it could not record at its last heartbeat."""
 

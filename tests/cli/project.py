@@ -183,9 +183,9 @@ class Worker:
         self.store.run(membership.add_pool(self.keys, supervisor=self.sid, owner=self.owner))
         self.beat()
 
-    def beat(self, running: int = 0) -> tuple[str, ...]:
+    def beat(self, running: int = 0, **more: object) -> tuple[str, ...]:
         """Show life; return the messages of the mailbox."""
-        load = json.dumps({"pools": {"default": {"running": running, "slots": 4}}})
+        load = json.dumps({"pools": {"default": {"running": running, "slots": 4}}} | more)
         call = membership.beat(self.keys, supervisor=self.sid, load=load, owners=[self.owner])
         return self.store.run(call).messages
 

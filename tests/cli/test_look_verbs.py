@@ -279,6 +279,17 @@ def test_status_as_json(project: Project, worker: Worker):
     assert {item["job"] for item in seen["next"]} == {"nightly"}
 
 
+def test_status_tells_how_late_a_supervisor_decides(project: Project, worker: Worker):
+    assert "LAG" not in project.jobctl("status").out
+    assert project.jobctl("status", "--json").json["supervisors"][0]["lag"] is None
+    lag = {"decided": 7, "p50": 4.2, "p99": 812.0, "longest": 900.1, "last": 3.0}
+    worker.beat(schedules={"known": 12, "lag": lag})
+
+    assert "4/812 ms" in project.jobctl("status").out
+    seen = project.jobctl("status", "--json").json["supervisors"][0]
+    assert (seen["lag"], seen["schedules"]) == (lag, 12)
+
+
 def test_status_without_supervisor_says_so(project: Project):
     result = project.jobctl("status")
     assert "no supervisor" in result.out
