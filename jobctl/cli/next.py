@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from jobctl.client.schedules import Fire
 
 DEFAULT_NUMBER = 10
+MOST_EXAMINED = 1000
+"""Of more schedules only those in the list are put in words, and looked at for changes of clocks."""
 MOST_LEGENDS = 20
 """So many schedules are put in words below a list; all of them for one job."""
 
@@ -99,10 +101,10 @@ def _legends(
     until = max((fire.instant for fire in fires), default=after)
     shown = {fire.schedule for fire in fires}
     now = call.session.clock.now()
-    legends = [
-        legend_of_entry(entry, after=after, until=until, now=now)
-        for entry in schedules.all_entries(call.session, job)
-    ]
+    entries = schedules.all_entries(call.session, job)
+    if len(entries) > MOST_EXAMINED:
+        entries = [entry for entry in entries if entry.name in shown]
+    legends = [legend_of_entry(entry, after=after, until=until, now=now) for entry in entries]
     return [one for one in legends if job is not None or one.name in shown or one.clock]
 
 
