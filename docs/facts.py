@@ -16,7 +16,16 @@ from jobctl.engine import environment as variables
 from jobctl.engine.attempt import AttemptSpec
 from jobctl.model import run as model
 from jobctl.model.job import JobDef
-from jobctl.model.run import LETTERS, TRANSITIONS, AttemptRecord, Request, Run, RunState, Usage
+from jobctl.model.run import (
+    LETTERS,
+    TRANSITIONS,
+    AttemptRecord,
+    Parent,
+    Request,
+    Run,
+    RunState,
+    Usage,
+)
 from jobctl.store import keys
 
 if TYPE_CHECKING:
@@ -149,7 +158,13 @@ def environment() -> str:
     common = variables.job_environment(
         JobDef(name="x"), account=account, timezone="UTC", tools=None
     )
-    spec = AttemptSpec(run_id="x", job=JobDef(name="x"), tags={"name": "x"}, kwargs={"name": "x"})
+    spec = AttemptSpec(
+        run_id="x",
+        job=JobDef(name="x"),
+        tags={"name": "x"},
+        kwargs={"name": "x"},
+        parent=Parent(run="x", job="x", state="failed"),
+    )
     names = variables.attempt_environment(spec, common, result_file="x", progress_file="x")
     return _table("variable", _described(names, VARIABLES))
 

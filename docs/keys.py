@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TABLES: dict[str, tuple[type[BaseModel], ModuleType, type]] = {
     "settings": (schema.SettingsTable, config, config.Settings),
     "security": (schema.SecurityTable, config, config.Security),
+    "mail": (schema.MailTable, job, job.MailDef),
     "pool": (schema.PoolTable, job, job.PoolDef),
     "queue": (schema.QueueTable, job, job.QueueDef),
     "limit": (schema.LimitTable, job, job.LimitDef),
@@ -45,6 +46,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "no_retry_on",
     ),
     "history": ("keep_runs", "keep_days", "keep_failed", "keep_result"),
+    "notices": (
+        "mail_to", "mail_on", "mail_every", "ping_url", "on_failure", "on_success", "on_retry",
+        "late_after", "pause_after_failures",
+    ),
     "inactive": schema.JobTable.INACTIVE,
 }  # fmt: skip
 """Every key of a job, once, by what it is about."""

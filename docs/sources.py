@@ -39,6 +39,8 @@ NAMED = {
     "tags": "table of texts, or list of texts",
     "env": "table of texts",
     "store_url": "URL",
+    "smtp_url": "URL",
+    "address": "address",
     "command": "text, or list of texts",
     "target": "text",
     "stop_signal": "signal name",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jobctl.store.binary import find_binary
 from jobctl.store.blocking import BlockingStore
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 
 WORKERS_MOST = 16
+# How quickly a busy machine makes examples says nothing about what is tested.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -59,3 +64,28 @@ def store(server: EmbeddedStore) -> Iterator[BlockingStore]:
     with BlockingStore(server.address) as connection:
         connection.run(Call(("FLUSHALL",), lambda reply: reply))
         yield connection
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with ``ca.pem``, and ``server.pem`` and ``server.key`` for localhost."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command")
+    path = tmp_path_factory.mktemp("certificates")
+    (path / "names").write_text(
+        "subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
+    )
+    new = [openssl, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    sign = [openssl, "x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+    for command in (
+        # Python 3.13 checks what a CA says of its key.
+        [
+            *[*new, "-x509", "-subj", "/CN=test CA", "-keyout", "ca.key", "-out", "ca.pem"],
+            *["-addext", "keyUsage=critical,keyCertSign,cRLSign"],
+        ],
+        [*new, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"],
+        [*sign, "-in", "server.csr", "-extfile", "names", "-out", "server.pem"],
+    ):
+        subprocess.run(command, cwd=path, check=True, capture_output=True)
+    return path

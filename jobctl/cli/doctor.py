@@ -6,6 +6,7 @@ from dataclasses import asdict
 from itertools import chain
 
 from jobctl.client.doctor import ERROR, OK, WARNING, Check, local_checks
+from jobctl.client.notice_checks import mail_check
 from jobctl.client.signature_checks import key_check
 from jobctl.client.store_health import store_checks
 from jobctl.errors import ConfigError, ExitCode, UsageError
@@ -52,7 +53,7 @@ def _checks(call: Invocation) -> Iterator[Check]:
         session = call.session
         config = session.config
         local = local_checks(config, explicit=call.config, clock=session.clock)
-        yield from chain(local, (key_check(config),), store_checks(session))
+        yield from chain(local, (key_check(config),), mail_check(config), store_checks(session))
     except ConfigError as error:
         first, *more = str(error).splitlines()
         rest = f" (and {len(more)} more)" if more else ""

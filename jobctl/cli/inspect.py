@@ -19,6 +19,7 @@ from jobctl.client.open import shown
 from jobctl.client.references import fetch
 from jobctl.client.schedules import next_fires
 from jobctl.client.views import job_view, loads, run_view, visible_arguments
+from jobctl.client.zone_data import zone_data
 from jobctl.errors import ExitCode, NotFoundError, UnreachableError
 from jobctl.model.units import format_size
 from jobctl.store import queries
@@ -72,6 +73,7 @@ def _inspect_job(call: Invocation, job: JobDef) -> int:
                 "job": job_view(job),
                 "run": None if run is None else run_view(run, job),
                 "next": [fire.start.isoformat(timespec="seconds") for fire in fires],
+                "zone_data": zone_data() if job.schedules else None,
             }
         )
         return code
@@ -80,6 +82,8 @@ def _inspect_job(call: Invocation, job: JobDef) -> int:
         console.data(_styled(name, text))
     for index, fire in enumerate(fires):
         console.data(_field("" if index else "next", f"{full_time(fire.start)} {fire.zone.key}"))
+    if fires:
+        console.data(_field("", f"by {zone_data()}"))
     if code != ExitCode.OK:
         return code
     console.data("")
@@ -122,6 +126,10 @@ def _run_lines(call: Invocation, run: Run, reasons: list[str], job: JobDef | Non
         yield _field("tags", " ".join(f"{name}={value}" for name, value in request.tags.items()))
     if request.retry_of:
         yield _field("retry of", request.retry_of)
+    if request.parent is not None:
+        parent = request.parent
+        why = f" ({parent.reason})" if parent.reason else ""
+        yield _field("hook of", f"{parent.run}, {parent.job}: {parent.state}{why}")
     yield from _time_lines(call, run)
     yield from _end_lines(run)
     for attempt in run.attempts:

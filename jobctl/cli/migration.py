@@ -110,6 +110,7 @@ def export(
             }
         )
         return ExitCode.OK
+    warnings = sum(remark.severity == "warning" for remark in out.remarks)
     for remark in out.remarks:
         call.console.talk(str(remark))
     for path in written:
@@ -119,7 +120,7 @@ def export(
         texts = [text if target == "crontab" else f"# {name}\n{text}" for name, text in shown]
         call.console.data("\n".join(texts).rstrip("\n"))
     call.console.note(
-        f"{counted(len(out.remarks), 'warning')}; stop jobctl's schedules before the others start"
+        f"{counted(warnings, 'warning')}; stop jobctl's schedules before the others start"
     )
     return ExitCode.OK
 
@@ -149,7 +150,7 @@ def _put(files: dict[str, str], output: str | None, *, one: bool, force: bool) -
     if there and not force:
         raise JobctlError(f"{there[0]} exists; --force replaces it")
     for path, text in paths.items():
-        _write(path, text, force=force)
+        _write(path, text, force=force, mode=0o644)
     return list(paths)
 
 
@@ -181,9 +182,11 @@ def _sum_up(call: Invocation, found: Findings) -> None:
     )
 
 
-def _write(path: str, text: str, *, force: bool) -> None:
+def _write(path: str, text: str, *, force: bool, mode: int = 0o600) -> None:
+    """Write a file; unless ``mode`` says so for nobody else, as tables may hold passwords."""
+    how = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
     try:
-        with open(path, "w" if force else "x", encoding="utf-8") as file:  # noqa: PTH123 (texts)
+        with os.fdopen(os.open(path, how, mode), "w", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise JobctlError(f"{path} exists; --force replaces it") from None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jobctl.cli.invocation import Invocation
     from jobctl.client.legend import Legend
     from jobctl.client.schedules import Fire
+    from jobctl.model.rules import ScheduleEntry
 
 DEFAULT_NUMBER = 10
 MOST_EXAMINED = 1000
@@ -50,7 +51,14 @@ def upcoming(
     after = call.session.clock.now() if from_ is None else schedules.moment(from_, zone=zone)
     if job is not None:
         schedules.require_scheduled(call.session, job)
-    fires = schedules.next_fires(call.session, most=most, after=after, job=job)
+    entries = schedules.all_entries(call.session, job)
+    fires = schedules.next_fires(
+        call.session,
+        most=most,
+        after=after,
+        job=job,
+        among=[entry for entry in entries if entry.active],
+    )
     console = call.console
     if console.json:
         body: dict[str, object] = {
@@ -59,13 +67,13 @@ def upcoming(
             "scheduled_at": [_rfc3339(fire.instant) for fire in fires],
         }
         if explain:
-            legends = _legends(call, fires, after=after, job=job)
+            legends = _legends(entries, fires, after=after, job=job)
             body["schedules"] = [_view(legend) for legend in legends]
         console.document(body)
         return ExitCode.OK
     _list(call, fires)
     if not console.quiet:
-        legends = _legends(call, fires, after=after, job=job)
+        legends = _legends(entries, fires, after=after, job=job)
         _tell(call, legends, most=MOST_LEGENDS if job is None else len(legends))
     return ExitCode.OK
 
@@ -93,19 +101,23 @@ def _list(call: Invocation, fires: Sequence[Fire]) -> None:
 
 
 def _legends(
-    call: Invocation, fires: Sequence[Fire], *, after: datetime, job: str | None
+    entries: Sequence[ScheduleEntry], fires: Sequence[Fire], *, after: datetime, job: str | None
 ) -> list[Legend]:
     """Return the words for one job's schedules, or for those that the list or a clock concerns."""
-    from jobctl.client.legend import legend_of_entry
+    from jobctl.client.legend import clock_changes_for, legend_of_entry
 
     until = max((fire.instant for fire in fires), default=after)
     shown = {fire.schedule for fire in fires}
-    now = call.session.clock.now()
-    entries = schedules.all_entries(call.session, job)
     if len(entries) > MOST_EXAMINED:
         entries = [entry for entry in entries if entry.name in shown]
-    legends = [legend_of_entry(entry, after=after, until=until, now=now) for entry in entries]
-    return [one for one in legends if job is not None or one.name in shown or one.clock]
+    elif job is None:
+        entries = [
+            entry
+            for entry in entries
+            if entry.name in shown or clock_changes_for(entry, after=after, until=until)
+        ]
+    now = _now()
+    return [legend_of_entry(entry, after=after, until=until, now=now) for entry in entries]
 
 
 def _tell(call: Invocation, legends: Sequence[Legend], *, most: int) -> None:

@@ -11,7 +11,7 @@ OUTCOMES = {"fire": "fired", "late": "late", "catchup": "caught_up"}
 EVENTS = {
     "off": "switched off", "on": "switched on", "once": "next instant switched off",
     "skip-to": "skipped to here", "changed": "rule, zone or enabled changed: starts from here",
-    "add": "added", "set": "changed live", "unset": "live change taken back",
+    "removed": "removed from jobs.toml", "add": "added", "set": "changed live", "unset": "live change taken back",
 }  # fmt: skip
 """Lines of a history that are no instants."""
 _REFUSED = {

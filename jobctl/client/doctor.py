@@ -10,11 +10,11 @@ import shutil
 import stat
 import subprocess
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zoneinfo import TZPATH, ZoneInfo
+from zoneinfo import ZoneInfo
 
+from jobctl.client.zone_data import zone_data
 from jobctl.config.hosts import host_problems
 from jobctl.config.paths import CONFIG_VARIABLE
 from jobctl.config.problem import ERROR as PROBLEM_ERROR
@@ -124,25 +124,6 @@ def zone_check(config: Config, *, clock: Clock) -> Check:
     now = clock.now().astimezone(ZoneInfo(zone))
     detail = f"{zone} ({why}), now {now:%H:%M %z}; {zone_data()}"
     return Check(name="time zone", status=OK, detail=detail)
-
-
-def zone_data() -> str:
-    """Return where the rules of the zones come from, and their version."""
-    for folder in TZPATH:
-        if not Path(folder, "UTC").exists() and not Path(folder, "Etc/UTC").exists():
-            continue
-        for name in ("tzdata.zi", "+VERSION"):
-            try:
-                with Path(folder, name).open(encoding="ascii") as file:
-                    found = file.readline().replace("# version", "").strip()
-            except (OSError, UnicodeDecodeError):
-                continue
-            return f"zone data {found} in {folder}"
-        return f"zone data of unknown age in {folder}"
-    try:
-        return f"zone data {metadata.version('tzdata')} of the tzdata package"
-    except metadata.PackageNotFoundError:
-        return "no zone data"
 
 
 def state_checks(config: Config) -> Iterator[Check]:

@@ -66,10 +66,14 @@ class Catalogue:
                 )
             return found
         name = word.removesuffix("#1")
-        everything = self.entries()
-        found = [entry for entry in everything if entry.name == name]
+        live = self.lives.get(name)
+        job = name.partition("#")[0] if live is None else live.job
+        found = []
+        if job in self.config.jobs:
+            found = [entry for entry in self.entries(job) if entry.name == name]
         if not found:
-            names = list(dict.fromkeys([*self.config.jobs, *(entry.name for entry in everything)]))
+            known = (*self.config.jobs, *(entry.name for entry in self.entries()))
+            names = list(dict.fromkeys(known))
             raise NotFoundError(f"no schedule or job {shown(word)}{hint(word, names)}")
         return found
 

@@ -61,15 +61,24 @@ def legend_of_entry(
     entry: ScheduleEntry, *, after: datetime, until: datetime, now: datetime
 ) -> Legend:
     """Return the words for a schedule of a job."""
-    if entry.not_before is not None:
-        after = max(after, datetime.fromtimestamp(entry.not_before - 1, UTC))
-    if entry.not_after is not None:
-        until = min(until, datetime.fromtimestamp(entry.not_after, UTC))
-    clock = _clock(entry.rule, after, until) if entry.active else ()
+    clock = clock_changes_for(entry, after=after, until=until)
     remarks = tuple(_remarks(entry, now))
     return Legend(
         entry.rule, load_zone(entry.timezone), name=entry.name, remarks=remarks, clock=clock
     )
+
+
+def clock_changes_for(
+    entry: ScheduleEntry, *, after: datetime, until: datetime
+) -> tuple[ClockNote, ...]:
+    """Return what changes of the clock in (after, until] do to a schedule within its own window."""
+    if not entry.active:
+        return ()
+    if entry.not_before is not None:
+        after = max(after, datetime.fromtimestamp(entry.not_before - 1, UTC))
+    if entry.not_after is not None:
+        until = min(until, datetime.fromtimestamp(entry.not_after, UTC))
+    return _clock(entry.rule, after, until)
 
 
 def _without_names(text: str) -> str:

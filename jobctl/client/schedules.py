@@ -12,7 +12,7 @@ from jobctl.model.schedule import BootRule, ScheduleError, load_zone, parse_rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from zoneinfo import ZoneInfo
 
     from jobctl.client.open import Session
@@ -56,13 +56,17 @@ def next_fires(
     most: int,
     after: datetime,
     job: str | None = None,
+    among: Iterable[ScheduleEntry] | None = None,
 ) -> list[Fire]:
-    """Return the next ``most`` instants of all jobs, or of one, in order."""
+    """Return the next ``most`` instants of all jobs, or of one, in order.
+
+    ``among`` are the active schedules, if they are known already.
+    """
     if job is not None:
         session.job(job)
     firsts = (
         (at + timedelta(seconds=entry.jitter), number, entry, at)
-        for number, entry in enumerate(entries(session, job))
+        for number, entry in enumerate(entries(session, job) if among is None else among)
         if (at := _first(entry, after)) is not None
     )
     # What is among the next `most` comes from one of the `most` whose first instant is the nearest.

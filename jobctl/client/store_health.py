@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jobctl.client import topology
 from jobctl.client.doctor import ERROR, MOST_SHOWN, OK, WARNING, Check
 from jobctl.client.live_checks import live_check
+from jobctl.client.notice_checks import outbox_check
 from jobctl.client.signature_checks import refusal_check
 from jobctl.client.supervisors import live_supervisors
 from jobctl.errors import JobctlError
@@ -51,6 +52,7 @@ def store_checks(session: Session) -> Iterator[Check]:
     yield skew_check(ours - trip / 2 - theirs)
     yield from _as_far_as_possible("signatures", refusal_check(session))
     yield from _as_far_as_possible("live schedules", live_check(session))
+    yield from _as_far_as_possible("notices", outbox_check(session))
     yield from _as_far_as_possible("daemon", daemon_checks(session))
 
 

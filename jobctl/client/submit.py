@@ -227,6 +227,7 @@ def repeat(session: Session, run: Run) -> NewRun:
         scheduled_at=old.scheduled_at,
         submitter=own_name(),
         retry_of=old.id,
+        parent=old.parent,
     )
     return NewRun(
         request=request,

@@ -14,7 +14,7 @@ from jobctl.model.config import to_plain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.model.job import JobDef
-    from jobctl.model.run import AttemptRecord, Run
+    from jobctl.model.run import AttemptRecord, Parent, Run
 
 SCHEMA = 1
 MASK = "***"
@@ -59,12 +59,28 @@ def run_view(run: Run, job: JobDef | None = None) -> dict[str, object]:
         "result": loads(run.result),
         "progress": loads(run.progress),
         "retry_of": request.retry_of,
+        "parent": parent_view(request.parent),
         "expires_at": instant(run.expires_at),
         "timeout": request.timeout,
         "submitted_by": request.submitter or None,
         "waits_for": run.waits_for,
         "lost": run.lost,
         "attempts": [attempt_view(item) for item in run.attempts],
+    }
+
+
+def parent_view(parent: Parent | None) -> dict[str, object] | None:
+    """Return what the run of a hook is about."""
+    if parent is None:
+        return None
+    return {
+        "id": parent.run,
+        "job": parent.job,
+        "state": parent.state,
+        "attempt": parent.attempt,
+        "reason": parent.reason or None,
+        "exit_code": parent.exit_code,
+        "error": parent.error or None,
     }
 
 

@@ -12,6 +12,7 @@ from jobctl.model.job import (
     Delivery,
     JobDef,
     LimitDef,
+    MailDef,
     Missed,
     OnLost,
     Overlap,
@@ -41,6 +42,7 @@ _RETRY = {
 """Flat keys of a job, and the fields of its :class:`RetryPolicy`."""
 _MERGED = ("env", "tags")
 """Tables to which a job adds; all its other keys replace those of ``[defaults]``."""
+HOOKS = ("on_failure", "on_success", "on_retry")
 _EITHER = (("command", "python"), ("schedule", "schedules"))
 """A job that writes one of these inherits neither from ``[defaults]``."""
 
@@ -57,6 +59,10 @@ def layered(
         if any(key in own for key in group):
             for key in group:
                 inherited.pop(key, None)
+    if any(job.name in inherited[key][0] for key in HOOKS if key in inherited):  # type: ignore[operator]  # lists of names
+        # What is to be told of all jobs is not told of itself, for ever.
+        for key in HOOKS:
+            inherited.pop(key, None)
     merged = inherited | own
     for key in _MERGED:
         if key in own and key in inherited:
@@ -197,6 +203,18 @@ def build_security(draft: Draft, settings: Settings) -> Security:
     return Security(**data)
 
 
+def build_mail(draft: Draft) -> MailDef:
+    """Return the ``[mail]`` table."""
+    if draft.mail is None or draft.mail.table is None:
+        return MailDef()
+    data = _plainly(draft.mail.table)
+    folder = os.path.dirname(draft.path)  # noqa: PTH120 (texts)
+    for key in ("password_file", "ca_file", "sendmail"):
+        if key in data:
+            data[key] = absolute(os.path.expanduser(data[key]), folder=folder)  # noqa: PTH111 (texts)
+    return MailDef(**data)
+
+
 def build_config(draft: Draft, *, cpus: int, warnings: tuple[str, ...]) -> Config:
     """Return the whole configuration; every table of the draft is without problems.
 
@@ -222,6 +240,7 @@ def build_config(draft: Draft, *, cpus: int, warnings: tuple[str, ...]) -> Confi
             name: LimitDef(name=name, **_plainly(entry.table))
             for name, entry in draft.limits.items()
         },
+        mail=build_mail(draft),
         path=draft.path,
         warnings=warnings,
     )

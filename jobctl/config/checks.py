@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobctl.config.build import DEFAULT_POOL, layered
+from jobctl.config.build import DEFAULT_POOL, HOOKS, layered
+from jobctl.config.check_notices import check_circles, check_notices
 from jobctl.config.check_params import check_params
 from jobctl.config.check_schedules import check_schedules
 from jobctl.config.explain import other_word
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 Layers = dict[str, tuple[Any, "Entry[JobTable]"]]
 """The keys set for a job, each with the table it comes from."""
 
-_HOOKS = ("on_failure", "on_success", "on_retry")
-
 
 def check_draft(draft: Draft) -> list[Problem]:
     """Return everything wrong between tables. A problem of ``[defaults]`` comes up once."""
@@ -34,6 +33,7 @@ def check_draft(draft: Draft) -> list[Problem]:
         found += _inactive(job)
         if job.table is not None:
             found += _job(job, draft)
+    found += check_circles(draft)
     found += _settings(draft)
     found += _security(draft)
     found += _pools(draft)
@@ -51,6 +51,7 @@ def _job(job: Entry[JobTable], draft: Draft) -> Iterator[Problem]:
         yield from _references(layers, draft)
     yield from check_schedules(job, layers, draft)
     yield from check_params(job, layers)
+    yield from check_notices(layers)
 
 
 def _what_to_run(job: Entry[JobTable], layers: Layers, draft: Draft) -> Iterator[Problem]:
@@ -155,7 +156,7 @@ def _references(layers: Layers, draft: Draft) -> Iterator[Problem]:
     for index, name in enumerate(names):
         if name not in draft.limits and entry is not None:
             yield _unknown(entry, "limits", index, name, draft.limits, what="limit")
-    for key in _HOOKS:
+    for key in HOOKS:
         names, entry = layers.get(key, ((), None))
         for index, name in enumerate(names):
             if name not in draft.jobs and entry is not None:

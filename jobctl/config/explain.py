@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from jobctl.config.schema import (
     JobTable,
     LimitTable,
+    MailTable,
     ParamTable,
     PoolTable,
     QueueTable,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Table)
 
-_HIDDEN = frozenset(("env", "redis", "ping_url", "stdin", "args", "kwargs", "default", "choices"))
+_HIDDEN = frozenset(
+    ("env", "redis", "smtp", "ping_url", "stdin", "args", "kwargs", "default", "choices")
+)
 """Keys whose values may be secret and are never repeated."""
 
 _OTHER_WORDS = {
@@ -37,8 +40,8 @@ _OTHER_WORDS = {
     "catch_up": "missed", "catchup": "missed", "cmd": "command", "concurrency": "max_running",
     "concurrency_policy": "overlap", "cron": "schedule", "dir": "cwd", "directory": "cwd",
     "disabled": "enabled = false", "environment": "env", "every": 'schedule = "@every …"',
-    "exec": "command", "lock": "limits", "max_instances": "max_running",
-    "max_memory": "max_rss", "max_retries": "retries", "mem_limit": "max_rss",
+    "email": "mail_to", "exec": "command", "from": "sender", "lock": "limits", "max_instances": "max_running",
+    "mailto": "mail_to", "max_memory": "max_rss", "max_retries": "retries", "mem_limit": "max_rss",
     "memory": "max_rss", "run": "command", "script": "command", "suspend": "enabled = false",
     "time_limit": "timeout", "time_zone": "timezone", "tz": "timezone", "venv": "interpreter",
     "virtualenv": "interpreter", "workdir": "cwd", "working_dir": "cwd",
@@ -47,7 +50,7 @@ _OTHER_WORDS = {
 
 _HOMES: tuple[tuple[str, type[Table]], ...] = (
     ("[jobctl]", SettingsTable), ("a job", JobTable), ("a pool", PoolTable),
-    ("a queue", QueueTable), ("a limit", LimitTable), ("[security]", SecurityTable),
+    ("a queue", QueueTable), ("a limit", LimitTable), ("[security]", SecurityTable), ("[mail]", MailTable),
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from jobctl.config.problem import Problem
 from jobctl.config.schema import (
     JobTable,
     LimitTable,
+    MailTable,
     PoolTable,
     QueueTable,
     SecurityTable,
@@ -36,7 +37,7 @@ _SECTIONS: dict[str, type[Table]] = {
     "queues": QueueTable,
     "limits": LimitTable,
 }
-_MAIN_ONLY = ("jobctl", "security", "include", "defaults")
+_MAIN_ONLY = ("jobctl", "security", "mail", "include", "defaults")
 
 
 @dataclass(slots=True)
@@ -66,6 +67,7 @@ class Draft:
     """False when a file could not be parsed, so that a missing name may be in there."""
     settings: Entry[SettingsTable] | None = None
     security: Entry[SecurityTable] | None = None
+    mail: Entry[MailTable] | None = None
     defaults: Entry[JobTable] | None = None
     jobs: dict[str, Entry[JobTable]] = field(default_factory=dict)
     pools: dict[str, Entry[PoolTable]] = field(default_factory=dict)
@@ -90,6 +92,7 @@ def gather(path: str, *, environ: Mapping[str, str]) -> Draft:
         return draft
     _settings(draft, main, environ=environ)
     _security(draft, main)
+    _mail(draft, main)
     _defaults(draft, main)
     _sections(draft, main)
     for found in _included(draft, main):
@@ -140,6 +143,13 @@ def _security(draft: Draft, main: Source) -> None:
         table, problems = check_table(SecurityTable, raw, source=main, path=("security",))
         draft.problems += problems
         draft.security = Entry(name="security", source=main, path=("security",), table=table)
+
+
+def _mail(draft: Draft, main: Source) -> None:
+    if "mail" in main.data:
+        table, problems = check_table(MailTable, main.data["mail"], source=main, path=("mail",))
+        draft.problems += problems
+        draft.mail = Entry(name="mail", source=main, path=("mail",), table=table)
 
 
 def _defaults(draft: Draft, main: Source) -> None:

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING
 from jobctl.config.paths import shown_path
 from jobctl.config.problem import ERROR, WARNING, Problem
 
+SENDMAIL = "/usr/sbin/sendmail"
+"""What mails are given to when ``[mail]`` names nothing else."""
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,9 +41,25 @@ def host_problems(config: Config) -> list[Problem]:
         found += _identity(job, root=root)
         if job.enabled and (job.user is None or job.user == _own_name()):
             found += _files(job)
+    found += _mail(config)
     if root:
         found += _writable(config)
     return found
+
+
+def _mail(config: Config) -> Iterator[Problem]:
+    mail = config.mail
+    writers = [job for job in config.jobs.values() if job.mail_to and job.mail_on != "never"]
+    if not writers or mail.smtp is not None:
+        return
+    program = mail.sendmail or SENDMAIL
+    if not os.access(program, os.X_OK):
+        yield _problem(
+            writers[0], "mail_to", code="mail", severity=WARNING,
+            message=f"there is no {program} on this host, so mails go to smtp://localhost"
+            if mail.sendmail is None else f"there is no program {program} on this host to mail with",
+            remedy='name a mail server: smtp = "smtp://…" in [mail]',
+        )  # fmt: skip
 
 
 def _problem(job: JobDef, key: str, **said: str) -> Problem:

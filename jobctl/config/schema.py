@@ -27,6 +27,11 @@ Texts = Annotated[
     tuple[str, ...],
     PlainValidator(values.several(values.filled), json_schema_input_type=str | list[str]),
 ]
+Address = Annotated[str, PlainValidator(values.address, json_schema_input_type=str)]
+Addresses = Annotated[
+    tuple[str, ...],
+    PlainValidator(values.several(values.address), json_schema_input_type=str | list[str]),
+]
 Duration = Annotated[
     float, PlainValidator(values.duration, json_schema_input_type=str | int | float)
 ]
@@ -117,8 +122,7 @@ class JobTable(Table):
     """``[jobs.NAME]`` and ``[defaults]``."""
 
     INACTIVE: ClassVar = (
-        "on_failure", "on_success", "on_retry", "mail_to", "mail_on", "ping_url", "late_after",
-        "pause_after_failures", "result_ttl",
+        "result_ttl",
     )  # fmt: skip
     """Keys that are checked and kept, and that nothing acts on yet."""
 
@@ -196,10 +200,11 @@ class JobTable(Table):
     on_failure: Names | None = None
     on_success: Names | None = None
     on_retry: Names | None = None
-    mail_to: Texts | None = None
+    mail_to: Addresses | None = None
     mail_on: (
         Annotated[str, PlainValidator(values.one_of("failure", "output", "always", "never"))] | None
     ) = None
+    mail_every: Duration | None = None
     ping_url: Annotated[str, PlainValidator(values.url)] | None = None
     late_after: Limit = None
     pause_after_failures: PositiveLimit = None
@@ -286,3 +291,13 @@ class SecurityTable(Table):
     trusted_keys: Names | None = None
     require: Flag = True
     valid_for: Span | None = None
+
+
+class MailTable(Table):
+    """``[mail]``."""
+
+    smtp: Annotated[str, PlainValidator(tables.smtp_url, json_schema_input_type=str)] | None = None
+    password_file: Filled | None = None
+    sendmail: Filled | None = None
+    sender: Address | None = None
+    ca_file: Filled | None = None

@@ -22,7 +22,7 @@ _LARGEST = 32 * 1024 * 1024
 """Bytes; ten thousand jobs are about 3 MB, so a larger file is a mistake."""
 
 _SECRET = re.compile(
-    r"\b(env|args|kwargs|stdin|ping_url)[\"']?\s*[.=\]]"
+    r"\b(env|args|kwargs|stdin|ping_url|smtp)[\"']?\s*[.=\]]"
     r"|passw|secret|token|credential|api_?key|private",
     re.IGNORECASE,
 )

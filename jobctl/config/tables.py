@@ -42,7 +42,7 @@ def _env_entry(name: str, value: object) -> str:
             code="name",
             remedy="names hold neither '=' nor NUL",
         ).within(name)
-    if name in _RESERVED or name.startswith("JOBCTL_ARG_"):
+    if name in _RESERVED or name.startswith(("JOBCTL_ARG_", "JOBCTL_PARENT_")):
         raise Wrong(
             "would hide what jobctl tells the job", code="name", remedy="take another name"
         ).within(name)
@@ -133,4 +133,20 @@ def store_url(value: object) -> str:
         path = database
     if path and not path.isdecimal():
         raise Wrong("has a path that is no database number", code="url", remedy=remedy)
+    return said
+
+
+SMTP_SCHEMES = ("smtp", "smtp+tls", "smtps")
+
+
+def smtp_url(value: object) -> str:
+    """Check the address of a mail server."""
+    said = filled(value)
+    scheme, _, rest = said.partition("://")
+    remedy = "write for example smtp://mail.example.org, smtp://user@host:587 or smtps://user@host"
+    if scheme.lower() not in SMTP_SCHEMES:
+        raise Wrong("is not the address of a mail server", code="url", remedy=remedy)
+    host = rest.rpartition("@")[2].removesuffix("/")
+    if not _HOST.fullmatch(host) or not rest.isprintable():
+        raise Wrong("names no host, or a wrong port", code="url", remedy=remedy)
     return said

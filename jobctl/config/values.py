@@ -252,6 +252,20 @@ def url(value: object) -> str:
     return said
 
 
+def address(value: object) -> str:
+    """Check an address to mail to: ``name@host``, or a name that this host knows."""
+    said = filled(value)
+    if said.startswith("-") or not said.isprintable() or re.search(r"[\s,;<>()\"\\]", said):
+        raise Wrong(
+            "is not one address", code="address",
+            remedy="write name@host or a local name; several go into a list",
+        )  # fmt: skip
+    name, at, host = said.rpartition("@")
+    if at and not (name and host):
+        raise Wrong("is not an address", code="address", remedy="write name@host or a local name")
+    return said
+
+
 def pattern(value: object) -> str:
     """Check a regular expression."""
     said = text(value)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobctl.model.job import JobDef
+    from jobctl.model.run import Parent
 
 DEFAULT_MAX_OUTPUT = 64 * 1024 * 1024
 """Bytes of log kept of an attempt whose job says nothing: enough to read, too little to fill a disk."""
@@ -38,6 +39,8 @@ class AttemptSpec:
     scheduled_at: str | None = None
     """RFC 3339 with the schedule's own offset; ``None`` when no schedule made the run."""
     tags: dict[str, str] = field(default_factory=dict)
+    parent: Parent | None = None
+    """What the run of a hook is about."""
     timeout: float | None = None
     """Seconds left for this attempt; ``None``: no limit."""
     supervisor: str = ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from jobctl.engine.deliveries import Deliveries
 from jobctl.engine.forwarder import Forwarder
 from jobctl.engine.heart import Doorman, Heartbeat
+from jobctl.engine.postman import Postman
 from jobctl.engine.rescuer import Promoter, Rescuer
 from jobctl.engine.retention import Retention
 from jobctl.engine.scheduler import Scheduler
@@ -72,6 +74,19 @@ class Duties:
         rescuer = Rescuer(store, keys, supervisor=supervisor, clock=clock)
         doorman = Doorman(ears, keys, supervisor=supervisor, on_bell=self._on_bell)
         self._retention = Retention(state_dir, clock=clock)
+        deliveries = Deliveries(
+            store,
+            keys,
+            host=host,
+            timezone=timezone,
+            state_dir=state_dir,
+            schedules=self._schedules_of,
+            seal=signing.seal,
+            clock=clock,
+        )
+        self._postman = Postman(
+            store, keys, supervisor=supervisor, deliveries=deliveries, clock=clock
+        )
         self._scheduler: Scheduler | None = None
         # The heartbeat first, for without it everything else is refused.
         self._services: list[Service] = [
@@ -81,6 +96,7 @@ class Duties:
             doorman,
             Forwarder(store, keys, state_dir=str(state_dir), seal=signing.seal, clock=clock),
             self._retention,
+            self._postman,
         ]
         if scheduling:
             self._scheduler = Scheduler(
@@ -106,6 +122,7 @@ class Duties:
     def configure(self, config: Config) -> None:
         """Use a configuration from now on."""
         self._retention.configure(config)
+        self._postman.configure(config)
         if self._scheduler is not None:
             self._scheduler.configure(config)
 
@@ -124,6 +141,15 @@ class Duties:
             self._watchdog.forget(self._scheduler.name)
             await self._scheduler.stop()
 
+    @property
+    def children(self) -> set[int]:
+        """Processes that duties started and wait for."""
+        return self._postman.children
+
+    async def finish_notices(self) -> None:
+        """Tell what can be told at once."""
+        await self._postman.finish()
+
     async def hand_over(self) -> None:
         """End all of them, for a successor under the same id."""
         await self.stop()
@@ -136,6 +162,9 @@ class Duties:
             self._watchdog.forget(service.name)
             await service.stop()
 
+    def _schedules_of(self, job: str) -> list[str]:
+        return [] if self._scheduler is None else self._scheduler.schedules_of(job)
+
     def _on_answer(self, reply: BeatReply, sent: float) -> None:
         self._fleet.check(reply.owned)
         self._fleet.keep_lease(sent)
@@ -146,5 +175,7 @@ class Duties:
     def _on_bell(self, which: str) -> None:
         if which == "mailbox":
             self._heart.wake()
+        elif which == "notices":
+            self._postman.wake()
         else:
             self._promoter.wake()

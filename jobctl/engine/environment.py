@@ -19,6 +19,7 @@ from jobctl.errors import JobctlError
 if TYPE_CHECKING:
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.model.job import JobDef
+    from jobctl.model.run import Parent
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_LANG = "C.UTF-8"
@@ -92,6 +93,8 @@ def attempt_environment(
     environment["JOBCTL_RESULT_FILE"] = result_file
     environment["JOBCTL_PROGRESS_FILE"] = progress_file
     environment["JOBCTL_SUPERVISOR"] = spec.supervisor
+    if spec.parent is not None:
+        environment.update(_of_parent(spec.parent))
     if spec.tags:
         for name, value in spec.tags.items():
             environment["JOBCTL_TAG_" + variable_name(name)] = value
@@ -99,6 +102,20 @@ def attempt_environment(
         for name, argument in spec.kwargs.items():
             environment["JOBCTL_ARG_" + variable_name(name)] = argument_text(argument)
     return environment
+
+
+def _of_parent(parent: Parent) -> dict[str, str]:
+    """Return what a hook is told of the run it is about; empty where nothing is known."""
+    return {
+        "JOBCTL_PARENT_RUN_ID": parent.run,
+        "JOBCTL_PARENT_JOB": parent.job,
+        "JOBCTL_PARENT_STATE": parent.state,
+        "JOBCTL_PARENT_ATTEMPT": str(parent.attempt),
+        "JOBCTL_PARENT_REASON": parent.reason,
+        "JOBCTL_PARENT_EXIT_CODE": "" if parent.exit_code is None else str(parent.exit_code),
+        # No variable can hold a NUL.
+        "JOBCTL_PARENT_ERROR": parent.error.replace("\0", "?"),
+    }
 
 
 def variable_name(name: str) -> str:

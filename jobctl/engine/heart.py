@@ -125,13 +125,18 @@ class Doorman(Service):
         super().__init__(ears)
         self._ears = ears
         self._keys = keys
-        self._mine = f"@{supervisor}"
+        self._bells = {
+            f"@{supervisor}": "mailbox",
+            "@due": "due",
+            f"@out:{supervisor}": "notices",
+            "@out": "notices",
+        }
         self._on_bell = on_bell
 
     async def tick(self) -> float:  # noqa: D102 - as in Service
         rung = await self._ears.run(
-            queries.wait_for_bells(self._keys, [self._mine, "@due"], timeout=LISTEN)
+            queries.wait_for_bells(self._keys, list(self._bells), timeout=LISTEN)
         )
         if rung is not None:
-            self._on_bell("mailbox" if rung == self._mine else "due")
+            self._on_bell(self._bells[rung])
         return 0.0

@@ -121,6 +121,7 @@ def request_spec(  # noqa: PLR0913 - what differs from attempt to attempt
         trigger=request.trigger,
         scheduled_at=scheduled,
         tags=request.tags,
+        parent=request.parent,
         timeout=timeout,
         supervisor=owner,
         timezone=zone,

@@ -13,18 +13,21 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from jobctl.engine.aside import Aside
 from jobctl.engine.lags import Lags
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
 from jobctl.engine.tick_desk import TickDesk
 from jobctl.engine.timetable import Line, Timetable
+from jobctl.errors import JobctlError
 from jobctl.model.catchup import CORRECTION
 from jobctl.model.rules import each_entry
-from jobctl.model.schedule import BootRule
+from jobctl.model.schedule import BootRule, forget_zones
 from jobctl.store import decisions
+from jobctl.store.failures import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from jobctl.clock import Clock
     from jobctl.model.config import Config
@@ -47,13 +50,15 @@ MANY = 10_000
 ASK_AGAIN = 0.05
 """Seconds before an instant that could not be decided is tried again."""
 
-
 NEWS = {
     "missed": "were missed (missed = skip, or beyond catchup_window and catchup_max)",
     "skip": "were skipped: an earlier run has not ended (overlap = skip)",
     "full": "were not accepted: the queue is full",
     "unique": "were not accepted: a run with the same unique key has not ended",
 }
+UNDECIDED = ("early", "gone", "off")
+"""Answers: the store's clock is behind; the schedule was removed or forgotten; a host where it is
+switched off has introduced it."""
 
 
 IN_TIME = ("fire", "late")
@@ -109,6 +114,7 @@ class Scheduler(Service):
         """True when all schedules are to be introduced anew."""
         self._touched: set[str] = set()
         """Jobs whose live schedules have changed."""
+        self._aside = Aside(clock)
         self._gone: set[str] = set()
         """Schedules that the store does not know any more."""
         self._timetable = Timetable(supervisor=supervisor)
@@ -119,7 +125,11 @@ class Scheduler(Service):
         """Where a clock that was set forward has arrived: what lies before is not made up for."""
 
     def configure(self, config: Config) -> None:
-        """Take over a configuration; unchanged schedules go on where they are."""
+        """Take over a configuration; unchanged schedules go on where they are.
+
+        Zone data is read anew, which may have been updated since the start.
+        """
+        forget_zones()
         self._overlay.configure(config)
         self._stale = True
         self.wake()
@@ -128,6 +138,10 @@ class Scheduler(Service):
         """Return what the store is told: schedules known, and how late their instants are decided."""
         lag = self._lags.facts(self._clock.epoch())
         return {"known": len(self._timetable)} | ({"lag": lag} if lag else {})
+
+    def schedules_of(self, job: str) -> list[str]:
+        """Return the names of a job's schedules, those kept in the store included."""
+        return list(self._timetable.of_jobs({job}))
 
     def note_live(self, version: int) -> None:
         """Take note of how often the schedules kept in the store were changed."""
@@ -139,14 +153,14 @@ class Scheduler(Service):
             return LOOK_AGAIN
         self.asked = False
         self._watch_clock()
+        self._touched |= self._aside.take()
         if self._stale or self._overlay.stale or self._gone or self._touched:
             self.asked = True
             await self._take_over()
         await self._decide()
+        pause = min(LOOK_AGAIN, self._aside.pause)
         first = self._timetable.first
-        if first is None:
-            return LOOK_AGAIN
-        return min(LOOK_AGAIN, max(0.0, first - self._clock.epoch()))
+        return pause if first is None else min(pause, max(0.0, first - self._clock.epoch()))
 
     def _watch_clock(self) -> None:
         """Believe a clock that was set by hours, as cron(8) does; a host that slept is no such case."""
@@ -178,11 +192,13 @@ class Scheduler(Service):
         # Remembered until it is done: what fails on the way is begun again.
         self._touched |= changed
         touched = set(self._touched)
-        some = touched | self._jobs_of(gone)
+        some = touched | self._timetable.jobs_of(gone)
         old = self._timetable.of_jobs(None if whole else some)
         entries = await self._entries(
             config, [None] if whole else [name for name in some if name in config.jobs]
         )
+        if whole:
+            await self._retire(old.keys() - {entry.name for entry in entries}, old)
         # What is not a schedule any more decides nothing while the others are introduced.
         fresh = {entry.name: entry.generation for entry in entries if entry.active}
         over = [name for name, line in old.items() if fresh.get(name) != line.entry.generation]
@@ -216,6 +232,13 @@ class Scheduler(Service):
         self._gone -= gone
         self._touched -= touched
 
+    async def _retire(self, names: Iterable[str], lines: Mapping[str, Line]) -> None:
+        """Take note of what has left jobs.toml: should it come back, it replays nothing."""
+        left = sorted(names)
+        for start in range(0, len(left), BATCH):
+            batch = {name: lines[name].entry.generation for name in left[start : start + BATCH]}
+            await self._store.run(decisions.retire(self._keys, batch))
+
     async def _entries(self, config: Config, jobs: Iterable[str | None]) -> list[ScheduleEntry]:
         """Return the schedules of some jobs, or of all of them (None)."""
         entries: list[ScheduleEntry] = []
@@ -244,10 +267,6 @@ class Scheduler(Service):
         await asyncio.sleep(0)
         await self._decide()
 
-    def _jobs_of(self, schedules: Iterable[str]) -> set[str]:
-        lines = (self._timetable.line(name) for name in schedules)
-        return {line.entry.job.name for line in lines if line is not None}
-
     async def _introduce(
         self, entries: list[ScheduleEntry], known: dict[str, float]
     ) -> dict[str, Line]:
@@ -261,7 +280,9 @@ class Scheduler(Service):
                 )
             )
             for entry, last in zip(batch, lasts, strict=True):
-                if entry.active:
+                if last is None:
+                    self._aside.put(entry, "a key of another type is in its place")
+                elif entry.active:
                     lines[entry.name] = Line(entry, last)
             await self._give_turn()
         return lines
@@ -278,7 +299,8 @@ class Scheduler(Service):
             finally:
                 peers = tuple(self._peers())
                 for line in batch:
-                    self._timetable.put(line, now=now, peers=peers, least=now + ASK_AGAIN)
+                    if line.entry.name not in self._aside:
+                        self._timetable.put(line, now=now, peers=peers, least=now + ASK_AGAIN)
 
     async def _look(self, batch: list[Line]) -> None:
         """See what others have decided of what they were expected to: that costs a tenth."""
@@ -306,37 +328,58 @@ class Scheduler(Service):
                 following = due[index + 1].instant if index + 1 < len(due) else upcoming
                 older = 0 if index else unlisted
                 calls.append(
-                    self._desk.tick(line.entry, item, previous, following, now=now, unlisted=older)
+                    self._desk.tick(
+                        line.entry,
+                        item,
+                        previous,
+                        following,
+                        now=now,
+                        unlisted=older,
+                        newest=index + 1 == len(due),
+                    )
                 )
                 owners.append((line, item))
                 previous = item.instant.timestamp()
         if calls:
             self.asked = True
-            self._note(owners, await self._store.run_many(calls))
+            self._note(owners, await self._store.try_many(calls))
 
-    def _note(self, owners: list[tuple[Line, Due]], replies: list[TickReply]) -> None:
-        """Take note of what was decided, and say what made no run."""
+    def _note(self, owners: list[tuple[Line, Due]], replies: list[TickReply | JobctlError]) -> None:
+        """Take note of what was decided, and say what made no run.
+
+        Raises the first error that is not about one schedule.
+        """
         waiting: set[str] = set()
+        failures: list[JobctlError] = []
         news = Counter[tuple[str, str]]()
         for (line, item), reply in zip(owners, replies, strict=True):
-            name, answer = line.entry.name, reply.answer.kind
+            name = line.entry.name
             if name in waiting:
                 continue
-            if answer in ("early", "gone", "off"):
-                # The store's clock is behind, or the schedule was removed, forgotten, or introduced
-                # by a host where it is off: this instant, and what follows it, is asked again if
-                # it still is one.
+            if isinstance(reply, JobctlError):
                 waiting.add(name)
-                if answer != "early":
-                    self._gone.add(name)
-                if answer == "off":
-                    log.warning("%s: is off in jobs.toml of another host, and on here", name)
-                continue
-            if item.kind in IN_TIME and answer not in NOT_OURS:
-                self._lags.note(item.instant.timestamp(), now=self._clock.epoch())
-            line.last = _decided(item, reply)
-            what = "missed" if item.kind == "missed" else answer
-            if what in NEWS:
-                news[name, what] += 1
+                if isinstance(reply, StoreError):
+                    self._aside.put(line.entry, reply)
+                else:
+                    failures.append(reply)
+            elif reply.answer.kind in UNDECIDED:
+                # This instant, and what follows it, is asked again if it still is one.
+                waiting.add(name)
+                self._undecided(name, reply.answer.kind)
+            else:
+                self._aside.worked(name)
+                if item.kind in IN_TIME and reply.answer.kind not in NOT_OURS:
+                    self._lags.note(item.instant.timestamp(), now=self._clock.epoch())
+                line.last = _decided(item, reply)
+                news[name, "missed" if item.kind == "missed" else reply.answer.kind] += 1
         for (name, what), count in news.items():
-            log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
+            if what in NEWS:
+                log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
+        if failures:
+            raise failures[0]
+
+    def _undecided(self, name: str, answer: str) -> None:
+        if answer != "early":
+            self._gone.add(name)
+        if answer == "off":
+            log.warning("%s: is off in jobs.toml of another host, or not in it, and on here", name)

@@ -397,7 +397,8 @@ class Supervisor:
             reap_orphans(self._known_children(), stray_exits(self._state_dir))
 
     def _known_children(self) -> set[int]:
-        return {self._embedded.pid} if self._embedded is not None else set()
+        known = {self._embedded.pid} if self._embedded is not None else set()
+        return known if self._duties is None else known | self._duties.children
 
     def _doing(self) -> list[str]:
         if not self._serving:
@@ -424,6 +425,7 @@ class Supervisor:
         await duties.stop_scheduling()
         await self._standing.close()
         await self._fleet.drain(self._deadline)
+        await duties.finish_notices()
         await duties.stop()
         left = await takeover.leave(self._store, self._keys, supervisor=self._sid)
         log.info("stopped")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.model.firing import queue_of, scheduled_run
 from jobctl.model.ids import derived_id
+from jobctl.model.notices import notice_word
 from jobctl.store import decisions
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from jobctl.clock import Clock
     from jobctl.model.admission import NewRun
-    from jobctl.model.job import QueueDef
+    from jobctl.model.job import JobDef, QueueDef
     from jobctl.model.rules import ScheduleEntry
     from jobctl.model.schedule import Due
     from jobctl.model.sealing import Seal
@@ -55,10 +56,12 @@ class TickDesk:
         *,
         now: float,
         unlisted: int,
+        newest: bool,
     ) -> Call[TickReply]:
         """Return what decides one instant; ``previous`` is the one before, ``following`` the next.
 
-        ``unlisted`` missed instants lie between the two and are only counted.
+        ``unlisted`` missed instants lie between the two and are only counted. Of many that were
+        missed only the ``newest`` is told of, and only when no run makes up for them.
         """
         instant = item.instant.timestamp()
         return decisions.tick(
@@ -73,6 +76,7 @@ class TickDesk:
             run=None if item.kind == "missed" else self._run(entry, instant, item.kind, now),
             max_runs=entry.definition.max_runs,
             unlisted=unlisted,
+            missed_by=_missed_by(entry.job) if newest and item.kind == "missed" else None,
             seal=self._seal,
         )
 
@@ -104,3 +108,8 @@ class TickDesk:
             host=self._host,
             queue=self.queues.get(queue_of(entry)),
         )
+
+
+def _missed_by(job: JobDef) -> tuple[str, str] | None:
+    """Return who is told of a missed instant of a job; its ``late_after`` asks for that."""
+    return None if job.late_after is None else (job.name, notice_word(job))

@@ -143,9 +143,9 @@ class Timetable:
         for line in lines.values():
             self.put(line, now=now, peers=known)
 
-    def line(self, name: str) -> Line | None:
-        """Return what is known of a schedule."""
-        return self._lines.get(name)
+    def jobs_of(self, schedules: Iterable[str]) -> set[str]:
+        """Return the jobs of those of these schedules that are known."""
+        return {self._lines[name].entry.job.name for name in schedules if name in self._lines}
 
     def of_jobs(self, jobs: Container[str] | None) -> dict[str, Line]:
         """Return the schedules of some jobs, or of all (None), by name."""

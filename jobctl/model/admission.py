@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from jobctl.model.job import JobDef, Overlap
+from jobctl.model.notices import notice_word
 from jobctl.model.records import record
 
 TYPE_CHECKING = False
@@ -40,6 +41,8 @@ class Admission:
     max_length: str = ""
     start_deadline: str = ""
     """Milliseconds after the due time."""
+    notices: str = ""
+    """Who is told of what, see :mod:`jobctl.model.notices`; empty for nobody of nothing."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,13 @@ class NewRun:
     """Digest of what must be unique among unfinished runs."""
 
 
-def admission_for(job: JobDef, *, queue: QueueDef | None = None, force: bool = False) -> Admission:
-    """Return the rules for runs of ``job`` sent to ``queue``; ``force`` lets them overlap."""
+def admission_for(
+    job: JobDef, *, queue: QueueDef | None = None, force: bool = False, depth: int = 0
+) -> Admission:
+    """Return the rules for runs of ``job`` sent to ``queue``; ``force`` lets them overlap.
+
+    ``depth`` is how many runs are above one that a hook makes.
+    """
     overlap = _OVERLAP_LETTERS[job.overlap]
     if force and overlap:
         overlap = "f"
@@ -83,6 +91,7 @@ def admission_for(job: JobDef, *, queue: QueueDef | None = None, force: bool = F
         on_lost="" if job.repeatable else "f",
         max_length="" if queue is None or queue.max_length is None else str(queue.max_length),
         start_deadline=deadline,
+        notices=notice_word(job, depth=depth),
     )
 
 

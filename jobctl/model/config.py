@@ -12,6 +12,7 @@ from jobctl.model.job import (
     Delivery,
     JobDef,
     LimitDef,
+    MailDef,
     Missed,
     OnLost,
     Overlap,
@@ -109,6 +110,7 @@ class Config:
     pools: dict[str, PoolDef] = field(default_factory=dict)
     queues: dict[str, QueueDef] = field(default_factory=dict)
     limits: dict[str, LimitDef] = field(default_factory=dict)
+    mail: MailDef = field(default_factory=MailDef)
     path: str = ""
     """Absolute path of the main file; relative paths in it are relative to its directory."""
     warnings: tuple[str, ...] = ()
@@ -117,7 +119,7 @@ class Config:
         """Return all the rest of it."""
         return Config(
             settings=self.settings, security=self.security, pools=self.pools, queues=self.queues,
-            limits=self.limits, path=self.path, warnings=self.warnings,
+            limits=self.limits, mail=self.mail, path=self.path, warnings=self.warnings,
         )  # fmt: skip
 
 
@@ -179,6 +181,7 @@ def config_from_plain(plain: Mapping[str, object], jobs: Iterable[JobDef] | None
         pools={name: pool_from_plain(item) for name, item in table("pools").items()},
         queues={name: QueueDef(**item) for name, item in table("queues").items()},  # type: ignore[arg-type]
         limits={name: LimitDef(**item) for name, item in table("limits").items()},  # type: ignore[arg-type]
+        mail=MailDef(**table("mail")),  # type: ignore[arg-type]
         path=str(plain.get("path", "")),
         warnings=tuple(plain.get("warnings", ())),  # type: ignore[arg-type]
     )

@@ -241,21 +241,28 @@ class JobDef:
     only_if: str | None = None
     """A shell condition run first, for at most a minute; when it fails the run is ``skipped``."""
     on_failure: tuple[str, ...] = ()
-    """Jobs to submit when a run failed."""
+    """Jobs to submit when a run has failed for good, or expired"""
     on_success: tuple[str, ...] = ()
-    """Jobs to submit when a run succeeded."""
+    """Jobs to submit when a run has succeeded."""
     on_retry: tuple[str, ...] = ()
     """Jobs to submit when an attempt failed and will be followed by another."""
     mail_to: tuple[str, ...] = ()
-    """Addresses to mail to."""
+    """Addresses to mail to; how is in ``[mail]``."""
     mail_on: str = "failure"
-    """When to mail."""
+    """``failure``: when runs fail, at most every ``mail_every``, and when one succeeds again;
+    ``output``: each run that printed something or failed; ``always``: each run that ended;
+    ``never``."""
+    mail_every: float = 3600.0
+    """With ``mail_on = "failure"``: failures within this time of a mail are told together at its
+    end; ``0`` mails each."""
     ping_url: str | None = None
-    """Address to call at start and end."""
+    """Web address that is called when a run starts (``/start`` behind it), has succeeded, and has
+    failed (``/fail`` or its exit code)."""
     late_after: float | None = None
-    """Report a run that has not started this long after its instant."""
+    """A run that has not started this long after its time is reported, by mail and in the log."""
     pause_after_failures: int | None = None
-    """Pause the job after this many failed runs in a row."""
+    """Its schedules are switched off after this many failed runs in a row, until they
+    are enabled again; it can still be submitted."""
     keep_runs: int = 10_000
     """Final runs kept in the history, and log files kept on each host; at least one run is."""
     keep_days: float = 7.0
@@ -279,6 +286,24 @@ class JobDef:
     def repeatable(self) -> bool:
         """True when a run whose supervisor died while it ran is run again."""
         return self.on_lost is OnLost.RETRY and self.delivery is Delivery.AT_LEAST_ONCE
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class MailDef:
+    """The ``[mail]`` table: how this host sends mail."""
+
+    smtp: str | None = None
+    """``smtp://[USER@]HOST[:PORT]``, which is encrypted when the server offers it, ``smtp+tls://``,
+    which insists, or ``smtps://`` for TLS from the first byte; default: ``sendmail`` if there is
+    such a program, else ``smtp://localhost``."""
+    password_file: str | None = None
+    """File with the password of the user in ``smtp``, of mode 0600."""
+    sendmail: str | None = None
+    """Program that takes a mail on its standard input; default: ``/usr/sbin/sendmail``."""
+    sender: str | None = None
+    """Address the mails come from; default: the daemon's user at this host."""
+    ca_file: str | None = None
+    """File with the certificates that the server's is checked against; default: the system's."""
 
 
 @record(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,8 @@ They are for jobs that jobs.toml defines, and obey the same rules as schedules t
 from __future__ import annotations
 
 import json
+from datetime import datetime
+from math import inf
 
 from jobctl.errors import UsageError
 from jobctl.model.config import to_plain
@@ -101,6 +103,7 @@ def _checked(made: ScheduleDef, job: JobDef, *, timezone: str) -> ScheduleDef:
     """Return a schedule with its arguments bound; raises :class:`LiveError`."""
     from dataclasses import replace  # noqa: PLC0415 (as above)
 
+    _check_values(made)
     zone = made.timezone or job.timezone or timezone
     try:
         rule = parse_rule(made.rule, timezone=zone, hash_key=job.name)
@@ -118,6 +121,26 @@ def _checked(made: ScheduleDef, job: JobDef, *, timezone: str) -> ScheduleDef:
     except UsageError as error:
         raise LiveError(str(error)) from error
     return replace(made, args=args, kwargs=kwargs)
+
+
+def _check_values(made: ScheduleDef) -> None:
+    """Raise :class:`LiveError` for what no command line would have let through."""
+    texts = (made.rule, made.timezone, made.queue, made.not_before, made.not_after)
+    numbers = (made.jitter, made.expires)
+    sane = isinstance(made.rule, str) and all(one is None or isinstance(one, str) for one in texts)
+    sane = sane and all(one is None or _is_number(one) for one in numbers)
+    sane = sane and (made.priority is None or made.priority in range(10))
+    sane = sane and (made.max_runs is None or (_is_number(made.max_runs) and made.max_runs >= 1))
+    sane = sane and isinstance(made.kwargs, dict)
+    if not sane:
+        raise LiveError("its record has a value that cannot be meant")
+    for moment in (made.not_before, made.not_after):
+        if moment is not None and datetime.fromisoformat(moment).tzinfo is None:
+            raise LiveError(f"{moment} has no offset from UTC")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
 
 
 def overlaid(

@@ -234,6 +234,23 @@ class AttemptRecord:
 
 
 @record(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """What the run of a hook is about: another run, as it was then."""
+
+    run: str
+    """Its id."""
+    job: str
+    state: str
+    """``succeeded``, ``failed``, ``expired`` or ``retrying``."""
+    attempt: int = 0
+    """Attempts started so far."""
+    reason: str = ""
+    exit_code: int | None = None
+    error: str = ""
+    """At most 300 bytes."""
+
+
+@record(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a submitter asks for: everything about a run that never changes afterwards."""
 
@@ -249,11 +266,13 @@ class Request:
     timeout: float | None = None
     """Seconds; overrides the job's own."""
     trigger: str = "manual"
-    """``manual``, ``schedule``, ``catchup``, ``retry`` or ``exec``."""
+    """``manual``, ``schedule``, ``catchup``, ``retry``, ``hook`` or ``exec``."""
     scheduled_at: float | None = None
     """Epoch seconds of the scheduled instant."""
     submitter: str = ""
     retry_of: str | None = None
+    parent: Parent | None = None
+    """Of runs that ``on_failure``, ``on_success`` and ``on_retry`` make."""
 
 
 @record(frozen=True, slots=True, kw_only=True)

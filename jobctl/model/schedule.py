@@ -286,7 +286,8 @@ def _looks_like_rfc3339(text: str) -> bool:
     shape = "".join("0" if char in "0123456789" else char for char in text[:19].upper())
     offset = text[19:].lstrip(".0123456789")
     return shape in ("0000-00-00T00:00:00", "0000-00-00 00:00:00") and (
-        offset.upper() in ("", "Z") or (len(offset) == 6 and offset[3] == ":")  # noqa: PLR2004 (+00:00)
+        offset.upper() in ("", "Z")
+        or (len(offset) == 6 and offset[0] in "+-" and offset[3] == ":" and offset.isprintable())  # noqa: PLR2004 (+00:00)
     )
 
 

@@ -9,7 +9,16 @@ from __future__ import annotations
 import json
 
 from jobctl.errors import JobctlError
-from jobctl.model.run import FINAL_LETTERS, LETTERS, AttemptRecord, Request, Run, RunState, Usage
+from jobctl.model.run import (
+    FINAL_LETTERS,
+    LETTERS,
+    AttemptRecord,
+    Parent,
+    Request,
+    Run,
+    RunState,
+    Usage,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +76,30 @@ def encode_envelope(request: Request) -> str:
         body["by"] = request.submitter
     if request.retry_of is not None:
         body["ro"] = request.retry_of
+    if request.parent is not None:
+        body["pa"] = _plain_parent(request.parent)
     return _dump(body)
+
+
+def _plain_parent(parent: Parent) -> dict[str, object]:
+    entry = {
+        "id": parent.run, "j": parent.job, "s": parent.state, "at": parent.attempt,
+        "rs": parent.reason, "rc": parent.exit_code, "er": parent.error,
+    }  # fmt: skip
+    return {name: value for name, value in entry.items() if value not in (None, "")}
+
+
+def _parent(body: Mapping[str, Any]) -> Parent:
+    code = body.get("rc")
+    return Parent(
+        run=_word(body["id"]),
+        job=_word(body["j"]),
+        state=_word(body["s"]),
+        attempt=int(body.get("at", 0)),
+        reason=_word(body.get("rs", "")),
+        exit_code=None if code is None else int(code),
+        error=str(body.get("er", "")),
+    )
 
 
 def _dump(body: dict[str, object]) -> str:
@@ -120,6 +152,7 @@ def decode_request(
             scheduled_at=None if scheduled is None else float(scheduled),
             submitter=_word(body.get("by", "")),
             retry_of=_word_or_none(body.get("ro")),
+            parent=_parent(body["pa"]) if "pa" in body else None,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadPayloadError(f"run {run_id}: its record cannot be read ({error})") from error

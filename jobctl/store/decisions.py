@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def introduce_schedules(
     keys: Keys, generations: Mapping[str, str], *, known: Mapping[str, float] | None = None
-) -> Call[tuple[float, ...]]:
+) -> Call[tuple[float | None, ...]]:
     """Introduce schedules (name → digest of rule and zone); answers each one's last decided instant.
 
-    ``known`` has last decided instants, for a store that has forgotten the schedule.
+    None where a key of another type is in its place. ``known`` has last decided instants, for a store that has forgotten the schedule.
     """
     lasts = known or {}
     flat = [
@@ -32,9 +32,15 @@ def introduce_schedules(
     ]
     return Call(
         (keys.prefix, *flat),
-        lambda reply: tuple(float(item) / 1000 for item in items_of(reply)),
+        lambda reply: tuple(float(item) / 1000 if item else None for item in items_of(reply)),
         script="schedule",
     )
+
+
+def retire(keys: Keys, generations: Mapping[str, str]) -> Call[int]:
+    """Take note that schedules (name → generation) have left jobs.toml; answers how many were known."""
+    flat = [part for pair in generations.items() for part in pair]
+    return Call((keys.prefix, *flat), int, script="retire")  # type: ignore[arg-type]  # a number
 
 
 def peek(keys: Keys, generations: Mapping[str, str]) -> Call[tuple[float | None, ...]]:
@@ -71,12 +77,14 @@ def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
     run: NewRun | None,
     max_runs: int | None = None,
     unlisted: int = 0,
+    missed_by: tuple[str, str] | None = None,
     seal: Seal | None = None,
 ) -> Call[TickReply]:
     """Decide one scheduled instant: with ``run`` it is accepted, without it is recorded as missed.
 
     Instants are epoch seconds; ``previous`` must be the last decided one. ``unlisted`` is how many
-    missed instants lie between the two.
+    missed instants lie between the two. ``missed_by`` is the job, and what its runs carry of notices,
+    when somebody is to be told that the instant was missed.
     """
 
     def decode(reply: object) -> TickReply:
@@ -97,6 +105,8 @@ def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
     )
     if run is not None:
         parts = (*parts, *run_header(run), *run_body(run, seal))
+    elif missed_by is not None:
+        parts = (*parts, *missed_by)
     return Call(parts, decode, script="tick")
 
 

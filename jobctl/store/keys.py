@@ -7,12 +7,13 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
 
     r:<id>        HASH    a run; expires once the run is final
     q:<queue>:<p> LIST    ready run ids of one priority, oldest first
-    due           ZSET    by ms: run ids, "^id" expiries, "!limit" tokens of rate limits
+    due           ZSET    by ms: run ids, "^id" expiries, "!limit" tokens of rate limits, "?id" late
+                          runs, "~job" failures that were held back
     own:<owner>   SET     run ids claimed by one pool process: the claim itself
     pools:<sid>   SET     owners of a supervisor that may claim
     sup:<sid>     HASH    a supervisor: st, beat, bt, told, load, host, pid, version, started …
     sups          SET     supervisor ids not known to be gone
-    b:<queue>     LIST    doorbell, at most one token; b:@due and b:@<sid> alike
+    b:<queue>     LIST    doorbell, at most one token; alike b:@due, b:@<sid>, b:@out, b:@out:<sid>
     mb:<sid>      LIST    control messages for one supervisor
     lim           HASH    sizes of limits
     c:<limit>     SET     run ids that hold a limit
@@ -22,8 +23,13 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     live:<job>    SET     unfinished runs that the job's overlap policy looks at
     s:<schedule>  HASH    gen, last, next, fired, off and on (ms: switched off from, until), once
                           (ms: the next instant from then on is let go), cut (decisions that are not in
-                          its history), boot:<host>; both expire 400 days after their last use
+                          its history), boot:<host>; both expire 400 days after their last
+                          use, a month after a reload has removed it
     sh:<schedule> LIST    last 200 decisions: instant|kind|answer|run|lag ms|who
+    out           LIST    notices for whoever takes them, as JSON, see model/notices.py
+    out:<sid>     LIST    notices that one supervisor has to deliver
+    al:<job>      HASH    failures in a row: n, since ms, told ms, alert, quiet, last, nt; expires
+                          after 400 days without any
     ls            HASH    live schedules and changes of those of jobs.toml: schedule → signed record
     lsv           STRING  how often ls was changed
     h:<job>       LIST    final run ids, newest first; hf:<job> failed ones when kept apart
@@ -33,11 +39,12 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     schema        STRING  how the keys are laid out; a jobctl that knows only an older one keeps off
     latest        HASH    job → id of its latest run; @last → the last of all
     n             HASH    counters: submitted, ticks, rescued, retried, bad, forged, replayed,
-                      and one a final letter
+                      notices, undelivered, untold, and one a final letter
 
 Fields of r:<id> (all optional but s q p j t e): s state letter, q queue, p priority, j job,
 t submitted ms, e envelope, mx attempts allowed (1), nb due ms, xp expiry ms, lm limits, uq unique
-digest, lv overlap policy as in moves.lua, a capital for scheduled runs, kp "runs:ttl ms:failed",
+digest, nt which notices, lv overlap policy as in moves.lua, a capital for scheduled runs,
+kp "runs:ttl ms:failed",
 ol "f" fail when lost, pl last parked for, nr ms of its turn when it waits again, ep epoch, o owner,
 ct claimed ms, fs first start ms, st last start ms, at attempts started, pi pid, ls times lost,
 dr times interrupted, cl claims lost, cx stop order, pg progress, fn finished ms, rs reason, rc exit
@@ -122,6 +129,19 @@ class Keys:
     def schedule_history(self, name: str) -> str:
         """LIST, at most 200 entries; expires with the schedule's HASH."""
         return f"{self.prefix}sh:{name}"
+
+    @property
+    def notices(self) -> str:
+        """LIST, gone when empty."""
+        return f"{self.prefix}out"
+
+    def outbox(self, supervisor: str) -> str:
+        """LIST, gone when empty; given to others when the supervisor leaves or is rescued."""
+        return f"{self.prefix}out:{supervisor}"
+
+    def alarm(self, job: str) -> str:
+        """HASH, expires 400 days after the last failure."""
+        return f"{self.prefix}al:{job}"
 
     @property
     def live_schedules(self) -> str:

@@ -73,7 +73,7 @@ def due_page(keys: Keys, start: int, size: int) -> Call[list[str]]:
     """Read members of the timetable, latest first; markers become the ids they belong to."""
 
     def decode(reply: object) -> list[str]:
-        return [item.lstrip("^!") for item in _ids(reply)]
+        return [item.lstrip("^!?~") for item in _ids(reply)]
 
     return Call(("ZREVRANGE", keys.due, start, start + size - 1), decode)
 

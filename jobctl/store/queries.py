@@ -157,7 +157,7 @@ def due_ids(keys: Keys, *, most: int) -> Call[list[str]]:
     """Read the ids of scheduled and retrying runs, earliest first, without markers."""
 
     def decode(reply: object) -> list[str]:
-        return [item for item in _ids(reply) if item and item[0] not in "!^"]
+        return [item for item in _ids(reply) if item and item[0] not in "!^?~"]
 
     return Call(("ZRANGE", keys.due, 0, most - 1), decode)
 

@@ -123,6 +123,7 @@ def run_header(run: NewRun) -> tuple[Part, ...]:
         rules.on_lost,
         rules.max_length,
         rules.start_deadline,
+        rules.notices,
     )
 
 

@@ -302,3 +302,10 @@ def test_next_says_that_an_expression_alone_draws_its_own_times(project: Project
     for text in ("H 3 * * *", "~ 3 * * *", "0 3 h * thu"):
         assert "drawn here without a job" in project.jobctl(*words, text).err
     assert "drawn" not in project.jobctl(*words, "0 3 * mar Thu").err
+
+
+def test_inspect_of_a_job_tells_the_version_of_the_zone_data(project: Project):
+    assert "by zone data " in project.jobctl("inspect", "nightly").out
+    assert project.jobctl("inspect", "nightly", "--json").json["zone_data"].startswith("zone data ")
+    assert "zone data" not in project.jobctl("inspect", "hello").out
+    assert project.jobctl("inspect", "hello", "--json").json["zone_data"] is None

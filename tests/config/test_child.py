@@ -17,7 +17,7 @@ from jobctl.config.problem import ConfigProblems
 from jobctl.config.validate import check_config
 from jobctl.errors import ConfigError
 
-TEXT = '[defaults]\nmail_to = "x"\n[jobs.a]\ncommand = ["x", "ü"]\nschedule = "@daily"\n'
+TEXT = '[defaults]\nresult_ttl = "1h"\n[jobs.a]\ncommand = ["x", "ü"]\nschedule = "@daily"\n'
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_an_answer_that_is_cut_off_is_no_configuration(
 
 
 def test_the_childs_problems_arrive_whole(path: Path) -> None:
-    path.write_text("[jobs.a]\nmail_to = 'x'\ncommand = 3\n")
+    path.write_text("[jobs.a]\nresult_ttl = '1h'\ncommand = 3\n")
 
     with pytest.raises(ConfigProblems) as caught:
         asyncio.run(load_in_child(path))

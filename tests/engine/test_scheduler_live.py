@@ -189,6 +189,14 @@ def test_without_signing_live_schedules_need_none(here: Clockwork):
         a_live("other", own=False, rule="* * * * *"),
         a_live(rule=5),
         a_live(rule="* * * * *", kwargs=7),
+        a_live(rule="* * * * *", max_runs="many"),
+        a_live(rule="* * * * *", max_runs=0),
+        a_live(rule="* * * * *", priority=10),
+        a_live(rule="* * * * *", jitter="1"),
+        a_live(rule="* * * * *", expires=-1),
+        a_live(rule="* * * * *", queue=["x"]),
+        a_live(rule="* * * * *", not_after="soon"),
+        a_live(rule="* * * * *", not_before="2030-01-01T00:00:00"),
     ],
 )
 def test_live_schedule_that_does_not_fit_is_told_and_not_used(

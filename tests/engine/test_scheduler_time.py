@@ -237,7 +237,33 @@ def test_removed_schedule_decides_nothing_more(clockwork: Make):
     here.tick(NOON + 10 * MINUTE)
     here.reload(free(name="k"))
     here.tick(NOON + 20 * MINUTE)
-    assert here.story() == ["12:10 fire ok"]
+    assert [line.split()[1] for line in here.story()] == ["fire", "removed"]
+
+
+def test_schedule_that_comes_back_replays_nothing_and_counts_anew(clockwork: Make):
+    here = clockwork(free(missed=Missed.ALL, max_runs=9), free(name="k"))
+    here.decided(NOON)
+    here.tick(NOON + 10 * MINUTE)
+    here.reload(free(name="k"))
+    here.tick(NOON + 20 * MINUTE)
+    here.restart()
+    here.reload(free(missed=Missed.ALL, max_runs=9), free(name="k"))
+    here.tick(NOON + 3 * HOUR)
+    assert [line.split()[1] for line in here.story()] == ["fire", "removed", "changed"]
+    assert "fired" not in here.store.run(queries.schedule(here.keys, "j"))
+
+
+def test_schedule_that_is_removed_on_one_host_goes_on_where_it_is(clockwork: Make):
+    here = clockwork(free("* * * * * *"))
+    now = int(time.time()) - 10.0
+    here.decided(now)
+    here.tick(now + 1, "s1", "s2")
+    here.reload(free(name="k"), names=("s2",))
+    here.tick(now + 1, "s2")
+    here.tick(now + 2, "s1")
+    here.tick(now + 2, "s1")
+    kinds = [line.split()[1] for line in here.story()]
+    assert kinds == ["fire", "removed", "changed"]
 
 
 # Off in the file
@@ -392,3 +418,45 @@ def test_whatever_happens_each_instant_is_decided_once(clockwork: Make, seed: in
     assert [one.instant for one in found] == wanted
     made = [one.run_id for one in found if one.answer == "ok"]
     assert len(set(made)) == len(made) <= len(here.runs())
+
+
+# Foreign keys
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_foreign_key_in_the_place_of_one_schedule_stops_no_other(
+    clockwork: Make, caplog: pytest.LogCaptureFixture, when: str
+):
+    here = clockwork(free(name="bad"), free())
+    here.decided(NOON, "bad")
+    here.decided(NOON)
+    if when == "after":
+        here.tick(NOON)
+    here.raw("DEL", here.keys.schedule("bad"))
+    here.raw("SET", here.keys.schedule("bad"), "foreign")
+    pauses = [here.tick(NOON + number * 10 * MINUTE) for number in (1, 2, 3)]
+    assert here.story() == ["12:10 fire ok", "12:20 fire ok", "12:30 fire ok"]
+    assert all(pause <= 15 for pause in pauses)
+    assert caplog.text.count("bad cannot be decided") == 1
+
+    here.raw("DEL", here.keys.schedule("bad"))
+    here.decided(NOON + 30 * MINUTE, "bad")
+    here.tick(NOON + 40 * MINUTE)
+    here.tick(NOON + 40 * MINUTE + 20)
+    assert here.story("bad")[-1].split()[0] == "12:40"
+    assert here.story()[-1] == "12:40 fire ok"
+
+
+def test_foreign_key_where_the_run_of_one_schedule_is_to_go_stops_no_other(clockwork: Make):
+    bad = a_job("*/10 * * * *", name="bad", overlap=Overlap.SKIP)
+    here = clockwork(bad, free())
+    here.decided(NOON, "bad")
+    here.decided(NOON)
+    here.raw("SET", here.keys.live("bad"), "foreign")
+    here.tick(NOON + 10 * MINUTE)
+    here.tick(NOON + 20 * MINUTE)
+    assert here.story() == ["12:10 fire ok", "12:20 fire ok"]
+    here.raw("DEL", here.keys.live("bad"))
+    here.tick(NOON + 20 * MINUTE + 20)
+    here.tick(NOON + 20 * MINUTE + 20)
+    assert [line.split()[0] for line in here.story("bad")] == ["12:10", "12:20"]

@@ -59,13 +59,13 @@ class Crew:
 
     @staticmethod
     def _listen(store: AsyncStore, heard: list[str | None]) -> None:
-        run_many = store.run_many
+        try_many = store.try_many
 
         async def listening(calls: list[Call]) -> list:  # type: ignore[type-arg]
             heard.extend(call.script for call in calls)
-            return await run_many(calls)
+            return await try_many(calls)
 
-        store.run_many = listening  # type: ignore[method-assign,assignment]
+        store.try_many = listening  # type: ignore[method-assign,assignment]
 
     async def tick(self, *sids: str) -> list[float]:
         return [await self.schedulers[sid].tick() for sid in sids]

@@ -24,6 +24,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "short": {"keep": "3:600000:2"},
     "full": {"queue": "night", "max_length": "4", "limits": "l:net"},
     "hasty": {"start_deadline": "15"},
+    "told": {"notices": "rdkxevs,m20,l15,p3"},
 }
 SCHEDULED = ("plain", "skip", "latest", "every", "newest")
 KEPT = {"h:short": 3, "hf:short": 2}
@@ -47,6 +48,8 @@ class Supervisor:
     """The last beat whose answer it got."""
     messages: set[str] = field(default_factory=set)
     fenced: bool = False
+    delivered: list[bytes] = field(default_factory=list)
+    """Notices that it has delivered and did not say so yet."""
 
     @property
     def owner(self) -> str:

@@ -10,6 +10,7 @@ from jobctl.store import queries, transitions
 from jobctl.store.transitions import Settlement
 from tests.fuzz.cast import JOBS, KEPT, LIMITS, QUEUES, Held, Supervisor
 from tests.fuzz.noise import Noise
+from tests.fuzz.telling import Telling
 from tests.fuzz.timing import Timing
 from tests.store.store_world import new_run
 
@@ -21,7 +22,7 @@ PATIENCE = 20.0
 """Seconds in which every run must have ended once no more faults are made."""
 
 
-class Programme(Noise, Timing):
+class Programme(Noise, Timing, Telling):
     """One seed's worth of random operations."""
 
     def submit(self) -> None:
@@ -120,7 +121,7 @@ class Programme(Noise, Timing):
             (self.submit, 20), (self.claim, 25), (self.start, 15), (self.settle, 20),
             (self.release, 4), (self.revoke, 4), (self.note, 3), (self.promote, 6), (self.crash, 1),
             (self.pool_death, 1), (self.reconcile, 3), (self.replay, 10), (self.resize, 1),
-            (self.beat, 5), (self.depart, 1), (self.tick, 8), (self.boot, 2), (self.reload, 1),
+            (self.beat, 5), (self.deliver, 6), (self.depart, 1), (self.tick, 8), (self.boot, 2), (self.reload, 1),
             (self.switch, 2), (self.skip, 1), (self.change_live, 1),
             (self.spoil, 2), (self.mend, 4), (self.litter, 2),
         ]  # fmt: skip
@@ -153,6 +154,7 @@ class Programme(Noise, Timing):
                 for claim in reply.claims:
                     sup.held[claim.id] = Held(claim.epoch, claim.attempt + 1)
         self.hear_everything()
+        self.deliver_all()
         self.no_traces()
 
     def no_traces(self) -> None:

@@ -67,6 +67,11 @@ def test_native_keys_change_neither_the_number_of_jobs_nor_their_instants(
     for name, job in native.items():
         if "#1" not in job["schedule"]:
             assert job["schedule"] == exact[name]["schedule"]
+        else:
+            # The test on `date` that was taken off let the first week of a month through.
+            every = of_the_job(exact[name], "UTC", 6 * COUNT)
+            first_weeks = [at for at in every if at.day <= 7]
+            assert of_the_job(job, "UTC", COUNT) == first_weeks[:COUNT]
 
 
 @pytest.mark.parametrize("path", ANACRONTABS, ids=lambda path: path.name)

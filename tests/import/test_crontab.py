@@ -250,6 +250,8 @@ def test_an_output_file_is_not_replaced_unasked(jobctl: Callable, tmp_path: Path
     words = ("import", "crontab", "-", "--system", "--output", "out.toml")
     assert jobctl(*words, stdin="0 1 * * * root a\n").out == "out.toml\n"
     assert "[jobs.a]" in (tmp_path / "out.toml").read_text(encoding="utf-8")
+    # A table of a user may hold passwords, and others cannot read it.
+    assert (tmp_path / "out.toml").stat().st_mode & 0o077 == 0
     assert jobctl(*words, stdin="0 1 * * * root b\n").code == 1
     assert jobctl(*words, "--force", stdin="0 1 * * * root b\n").code == 0
 
@@ -306,3 +308,10 @@ def test_run_parts_are_expanded_on_demand(name: str, jobctl: Callable, tmp_path:
     assert expanded.toml["limits"] == {"run-parts": {"slots": 1}}
     assert "off is left out, as run-parts does: not executable" in expanded.err
     assert "with.dot is left out" in expanded.err
+
+
+def test_a_directory_of_scripts_is_no_table(jobctl: Callable, tmp_path: Path):
+    (tmp_path / "cron.daily").mkdir()
+    done = jobctl("import", "crontab", "cron.daily", "--system")
+    assert done.code == 2
+    assert "--expand-run-parts" in done.err

@@ -328,3 +328,9 @@ def test_the_report_of_an_export_as_json(export: Callable):
     assert done.json["left_out"] == ["a"]
     assert list(done.json["files"]) == ["crontab"]
     assert {remark["code"] for remark in done.json["remarks"]} == {"no-counterpart", "left-out"}
+
+
+def test_jobs_without_a_schedule_are_told_of(export: Callable):
+    done = export('[jobs.a]\ncommand = "a"\n')
+    assert lines(done.out) == []
+    assert "note: a: it has no schedule" in done.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from jobctl.client.doctor import zone_data
+from jobctl.client.zone_data import zone_data
 
 if TYPE_CHECKING:
     from tests.model.differential import Tally

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.mutation import mending, moves, parts, rest
+from tests.mutation import mending, moves, parts, rest, telling
 
-MUTANTS = [*parts.MUTANTS, *moves.MUTANTS, *rest.MUTANTS, *mending.MUTANTS]
+MUTANTS = [*parts.MUTANTS, *moves.MUTANTS, *rest.MUTANTS, *mending.MUTANTS, *telling.MUTANTS]

@@ -32,10 +32,13 @@ FIRST = {
     "lines": ["order", "limits", "claim", "foreign_keys"],
     "moves": ["retention", "limits", "overlap", "claim", "foreign_keys"],
     "note": ["rescue"],
+    "notices": ["notices"],
+    "outbox": ["notices"],
     "overlay": ["schedule_changes"],
     "peek": ["schedule_changes"],
     "pool": ["rescue"],
     "register": ["rescue", "written_down"],
+    "retire": ["schedule_changes"],
     "release": ["claim", "rescue"],
     "repair": ["repair"],
     "rescue": ["rescue", "written_down", "lost_data"],
@@ -52,7 +55,7 @@ FIRST = {
 TESTS = (
     "submit", "overlap", "rescue", "schedules", "schedule_changes", "retention", "lost_data", "batches", "order",
     "foreign_limits", "claim", "guards", "guards_of_moves", "guards_of_owners", "written_down", "foreign_keys", "malformed", "edges", "limits",
-    "repair",
+    "notices", "repair",
 )  # fmt: skip
 """All tests of what the scripts do, quick ones first."""
 GUARDS = ("guards", "guards_of_moves", "guards_of_owners", "written_down")

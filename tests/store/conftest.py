@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import ssl
 import subprocess
@@ -143,31 +142,6 @@ def proxy(server: EmbeddedStore) -> Iterator[Proxy]:
     made = Proxy(server.address.path)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with ``ca.pem``, and ``server.pem`` and ``server.key`` for localhost."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command")
-    path = tmp_path_factory.mktemp("certificates")
-    (path / "names").write_text(
-        "subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
-    )
-    new = [openssl, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    sign = [openssl, "x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
-    for command in (
-        # Python 3.13 checks what a CA says of its key.
-        [
-            *[*new, "-x509", "-subj", "/CN=test CA", "-keyout", "ca.key", "-out", "ca.pem"],
-            *["-addext", "keyUsage=critical,keyCertSign,cRLSign"],
-        ],
-        [*new, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"],
-        [*sign, "-in", "server.csr", "-extfile", "names", "-out", "server.pem"],
-    ):
-        subprocess.run(command, cwd=path, check=True, capture_output=True)
-    return path
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from jobctl.store.blocking import BlockingStore
 
-ADMISSION = ("limits", "overlap", "keep", "on_lost", "max_length", "start_deadline")
+ADMISSION = (
+    "limits", "overlap", "keep", "on_lost", "max_length", "start_deadline", "notices",
+)  # fmt: skip
 TIMES = ("start_in", "start_at", "expires_in", "unique")
 DEADLINE = 10.0
 

@@ -32,7 +32,7 @@ def tick(world: World, previous: float, instant: float, kind: str = "fire", **mo
         run = new_run(derived_id("t", "s", str(instant)), trigger=trigger)
     call = decisions.tick(
         world.keys, schedule="s", generation="g1", previous=previous, instant=instant,
-        following=None, kind=kind, who="h1", run=run, **more,
+        following=instant + 60, kind=kind, who="h1", run=run, **more,
     )  # fmt: skip
     return world.run(call)
 
@@ -300,6 +300,41 @@ def test_one_whose_file_has_it_off_stops_it_for_who_has_introduced_it_before(
     assert tick(world, last, last + 1).answer.kind == "off"
     world.run(decisions.introduce_schedules(world.keys, {"s": "g2!off"}))
     assert tick(world, last, last + 1).answer.kind == "foreign"
+
+
+def test_removed_schedule_is_forgotten_after_a_month_and_starts_anew_before(
+    world: World, last: float
+):
+    tick(world, last, last + 1)
+    world.raw("SET", world.keys.schedule("t"), "x")
+    call = decisions.retire(world.keys, {"t": "g1", "s": "g1", "nosuch": "g"})
+    assert world.run(call) == 1
+    assert world.run(call) == 0
+    world.raw("DEL", world.keys.schedule("t"))
+    for key in (world.keys.schedule("s"), world.keys.schedule_history("s")):
+        assert 29 * DAY < world.raw("TTL", key) <= 30 * DAY
+    assert "next" not in world.run(queries.schedule(world.keys, "s"))
+    assert tick(world, last + 1, last + 2).answer.kind == "off"
+    assert world.raw("EXISTS", world.keys.schedule("nosuch")) == 0
+    (now,) = world.run(decisions.introduce_schedules(world.keys, {"s": "g1"}))
+    assert now is not None
+    assert now > last + 50
+    assert "fired" not in world.run(queries.schedule(world.keys, "s"))
+    assert world.raw("TTL", world.keys.schedule("s")) > 399 * DAY
+    assert [kind for kind, _ in history(world)] == ["fire", "removed", "changed"]
+
+
+def test_schedule_of_another_generation_is_not_retired(world: World, last: float):
+    assert world.run(decisions.retire(world.keys, {"s": "g0"})) == 0
+    assert tick(world, last, last + 1).answer.kind == "ok"
+
+
+def test_foreign_key_in_the_place_of_one_schedule_stops_no_other(world: World, last: float):
+    world.raw("SET", world.keys.schedule("t"), "x")
+    both = {"t": "g1", "s": "g1"}
+    assert world.run(decisions.introduce_schedules(world.keys, both)) == (None, last)
+    assert world.run(decisions.peek(world.keys, both)) == (None, last)
+    world.raw("DEL", world.keys.schedule("t"))
 
 
 def test_clock_that_was_hours_ahead_does_not_stop_a_schedule(world: World):

@@ -286,7 +286,10 @@ class _Maker:
                 f'several lines lock {native.lock}; flock is kept, limits = ["NAME"] would do the same', severity=NOTE,
             )  # fmt: skip
             return {}
-        keys = native.all_keys()
+        week = idioms.first_week(native.tests, schedule)
+        if week:
+            native.tests = week[1]
+        keys = {**({"schedule": week[0]} if week else {}), **native.all_keys()}
         if "jitter" in keys:
             if not schedule:
                 return {}
@@ -294,10 +297,6 @@ class _Maker:
             if not jitter:
                 return {}
             keys["jitter"] = jitter
-        week = idioms.week_of_month(native.command, schedule) if schedule else None
-        if week:
-            keys = {"schedule": week[0], **keys}
-            native.command = week[1]
         return {**keys, "command": native.command} if keys else {}
 
     def _name(self, *, alone: bool) -> str:

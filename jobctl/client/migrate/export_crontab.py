@@ -53,7 +53,7 @@ def export_crontab(config: Config, *, system: bool, owner: str) -> Export:
     """
     out = Export()
     writer = _Table(out, system=system, owner=owner)
-    for entries in entries_by_job(config).values():
+    for entries in entries_by_job(config, out).values():
         for entry in entries:
             writer.add(entry)
     out.files[NAME] = "\n".join([*map(comment, _PREAMBLE), "", *writer.lines]).rstrip("\n") + "\n"

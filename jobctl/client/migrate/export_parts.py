@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobctl.client.migrate.draft import WARNING, Remark
+from jobctl.client.migrate.draft import NOTE, WARNING, Remark
 from jobctl.host import host_name, host_zone
 from jobctl.model.job import Missed, Overlap
 from jobctl.model.rules import ScheduleEntry, schedule_entries
@@ -28,25 +28,27 @@ class Export:
     left_out: list[str] = field(default_factory=list)
     """Jobs with schedules of which nothing runs in what was written."""
 
-    def tell(self, job: JobDef, code: str, message: str) -> None:
-        """Add a warning about a job, with the place of its definition."""
+    def tell(self, job: JobDef, code: str, message: str, *, severity: str = WARNING) -> None:
+        """Add a remark about a job, with the place of its definition."""
         file, _, line = job.source.rpartition(":")
         self.remarks.append(
             Remark(
-                file=file or job.source or "jobs.toml", line=int(line) if line.isdigit() else 0, severity=WARNING,
+                file=file or job.source or "jobs.toml", line=int(line) if line.isdigit() else 0, severity=severity,
                 code=code, message=f"{job.name}: {message}",
             )
         )  # fmt: skip
 
 
-def entries_by_job(config: Config) -> dict[str, list[ScheduleEntry]]:
-    """Return the schedules of every job that has some, those that are off as well."""
-    out: dict[str, list[ScheduleEntry]] = {}
-    for entry in schedule_entries(
-        config, host=host_name(config.settings.name), timezone=host_zone()
-    ):
-        out.setdefault(entry.job.name, []).append(entry)
-    return out
+def entries_by_job(config: Config, out: Export) -> dict[str, list[ScheduleEntry]]:
+    """Return the schedules of every job that has some, those that are off as well; tell of the others."""
+    found: dict[str, list[ScheduleEntry]] = {}
+    host = host_name(config.settings.name)
+    for entry in schedule_entries(config, host=host, timezone=host_zone()):
+        found.setdefault(entry.job.name, []).append(entry)
+    for name, job in config.jobs.items():
+        if name not in found:
+            out.tell(job, "no-schedule", "it has no schedule, so it is not written", severity=NOTE)
+    return found
 
 
 class CommandError(ValueError):

@@ -40,7 +40,7 @@ def export_systemd(config: Config) -> Export:
     """
     out = Export()
     stated = config.settings.timezone is not None
-    for entries in entries_by_job(config).values():
+    for entries in entries_by_job(config, out).values():
         job = entries[0].job
         missing = without_counterpart(job, known=_KNOWN)
         if job.overlap not in {Overlap.SKIP, Overlap.ALLOW}:

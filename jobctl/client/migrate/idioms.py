@@ -9,11 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from jobctl.client.migrate.cron_laws import WEEKDAYS
 from jobctl.client.migrate.shell_text import after_word, first_word, is_simple, operators
 
-_TEST = r"(?:\[ (?:[^\[\]`;&|]|\$\([^()]*\))*? \]|test (?:[^`;&|()]|\\[()])*?)"
+_TEST = (
+    r"(?:\[ (?:[^\[\]`;&|]|\$\([^()]*\))*? \]|test (?:[^`;&|()]|\\[()])*?"
+    r"|command -v [\w./-]+ ?> ?/dev/null(?: 2>&1)?)"
+)
 _GUARD = re.compile(rf"(?P<test>{_TEST})\s*(?P<word>&&|\|\|)\s*(?P<rest>\S.*)", re.DOTALL)
-_IF = re.compile(rf"if\s+(?P<test>{_TEST})\s*;\s*then\s+(?P<rest>.*?)\s*;\s*fi", re.DOTALL)
+_IF = re.compile(
+    rf"if\s+(?P<test>{_TEST}(?:\s*&&\s*{_TEST})*)\s*;\s*then\s+(?P<rest>.*?)\s*;\s*fi", re.DOTALL
+)
 _SLEEP = re.compile(
     r"""(?:sleep\s+\$\(\(\s*\$?\{?RANDOM\}?\s*%\s*(?P<modulus>\d+)\s*\)\)
       | perl\s+-e\s+(?P<quote>['"])\s*sleep[ (]\s*int\s*\(?\s*rand\s*\(?\s*(?P<rand>\d+)\s*\)*\s*;?\s*(?P=quote))
@@ -89,15 +95,13 @@ def _guard(out: Native) -> bool:
         return False  # A condition may mean a file in that directory.
     found = _IF.fullmatch(out.command)
     other = found and re.search(r"(?:^|[\s;])(?:if|else|elif|fi)(?:\s|;|$)", found["rest"])
-    if found and not other and not _WEEK_OF_MONTH.search(found["test"]):
-        out.tests.append(found["test"])
+    if found and not other:
+        out.tests += re.split(r"\s*&&\s*", found["test"])
         out.command = found["rest"]
         return True
     found = _GUARD.fullmatch(out.command)
     # A `&&` rules a chain of `&&`, a `||` only what is one command or pipeline.
     if not found or not _whole(found["rest"], "|", *(("&&",) if found["word"] == "&&" else ())):
-        return False
-    if _WEEK_OF_MONTH.search(found["test"]):
         return False
     out.tests.append(found["test"] if found["word"] == "&&" else f"! {found['test']}")
     out.command = _ungrouped(found["rest"])
@@ -171,19 +175,20 @@ def _cd(out: Native) -> bool:
     return True
 
 
-def week_of_month(command: str, schedule: str) -> tuple[str, str] | None:
-    """Return (native schedule, rest of the command) for ``[ $(date +%d) -le 7 ] && …`` on a weekday."""
-    found = _WEEK_OF_MONTH.match(command.lstrip())
-    on_weekday = _ON_WEEKDAY.fullmatch(schedule)
-    if not found or not on_weekday:
-        return None
-    rest = re.match(r"\s*&&\s*(\S.*)", command.lstrip()[found.end() :], re.DOTALL)
-    first_week = (found["op"], found["number"]) in {("le", "7"), ("lt", "8")} and found[
-        "what"
-    ] in "de"
-    if not rest or not first_week or not _whole(rest[1], "&&", "|"):
-        return None
-    return f"{schedule}#1", rest[1]
+def first_week(tests: list[str], schedule: str) -> tuple[str, list[str]] | None:
+    """Return the schedule that a test for the first week of a month amounts to, and the other tests."""
+    for test in tests:
+        found = _WEEK_OF_MONTH.fullmatch(test)
+        if (
+            found
+            and found["what"] in "de"
+            and (found["op"], found["number"]) in {("le", "7"), ("lt", "8")}
+            and _ON_WEEKDAY.fullmatch(schedule)
+        ):
+            before, _, day = schedule.rpartition(" ")
+            name = WEEKDAYS[int(day) % 7] if day.isdigit() else day
+            return f"{before} {name}#1", [one for one in tests if one != test]
+    return None
 
 
 def remarks(command: str) -> list[tuple[str, str]]:

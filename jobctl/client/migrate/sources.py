@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -97,6 +98,10 @@ def _read_crontabs(asked: Asked, found: Findings) -> None:
 
 def _files(name: str, found: Findings) -> list[str]:
     """Return a file, or the tables in a directory such as ``/etc/cron.d``."""
+    if re.fullmatch(r"cron\.(hourly|daily|weekly|monthly|yearly)", PurePath(name).name):
+        raise UsageError(
+            f"{name} holds scripts, not tables: import the table with its run-parts line, with --expand-run-parts"
+        )
     if name == STDIN or not Path(name).is_dir():
         return [name]
     try:

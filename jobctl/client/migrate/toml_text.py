@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from jobctl.client.migrate.draft import Findings, JobDraft, Lost
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _ESCAPES = {
     "\b": "\\b",
     "\t": "\\t",
@@ -21,7 +21,7 @@ _ESCAPES = {
     '"': '\\"',
     "\\": "\\\\",
 }
-_TO_ESCAPE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029"\\]')
+_TO_ESCAPE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"\\]')
 
 
 def document(found: Findings) -> str:

@@ -1,6 +1,6 @@
 -- Accepts one new run; shared by submit and tick.
 --
--- g: the group's job, queue, priority p, mx, lm, ov, kp, ol, ml; n: id, e, nb, xp, uq.
+-- g: the group's job, queue, priority p, mx, lm, ov, kp, ol, ml, nt; n: id, e, nb, xp, uq.
 -- nb and xp are "", "+ms" from now, or absolute ms; g.dl is "" or ms after the due time.
 -- Answers: ok, dup <state>, unique <holder>, full, skip <holder>.
 
@@ -27,6 +27,15 @@ local function fits(g, n, later, expires, watched)
   if watched then call('SCARD', P .. 'live:' .. g.job) end
 end
 
+-- Has somebody look whether the run has started in time. An instant that was decided too late for
+-- that is told of at once.
+local function watch_for_lateness(g, n, due)
+  local r = { id = n.id, j = g.job, nt = g.nt, s = 'q' }
+  local after = setting(r, 'l')
+  if not after then return end
+  if due + after > NOW then tell(due_at, '?' .. n.id, due + after) else tell(tell_late, r, due) end
+end
+
 local function admit(g, n, scheduled)
   local key = record(n.id)
   local known = redis.pcall('HGET', key, 's')
@@ -51,6 +60,7 @@ local function admit(g, n, scheduled)
   put('lm', g.lm)
   put('kp', g.kp)
   put('ol', g.ol)
+  put('nt', g.nt)
   put('uq', n.uq)
   put('xp', expires)
   if later or scheduled then put('nb', due) end
@@ -61,12 +71,14 @@ local function admit(g, n, scheduled)
   call('HSET', key, unpack(set))
   count('submitted')
   if blocker then
-    finish({ id = n.id, s = '-', j = g.job, kp = g.kp ~= '' and g.kp or nil }, 's', 'overlap')
+    local nt = g.nt ~= '' and g.nt or nil
+    finish({ id = n.id, s = '-', j = g.job, kp = g.kp ~= '' and g.kp or nil, nt = nt }, 's', 'overlap')
     return 'skip ' .. blocker
   end
   if n.uq ~= '' then call('SET', P .. 'u:' .. n.uq, n.id) end
   if watched and not later then call('SADD', P .. 'live:' .. g.job, n.id) end
   if expires then due_at('^' .. n.id, expires) end
+  if g.nt ~= '' then watch_for_lateness(g, n, due or NOW) end
   if later then due_at(n.id, due) else ready(n.id, g.queue, g.p, false) end
   return 'ok'
 end
@@ -75,7 +87,7 @@ end
 local function recorded(answer) return answer == 'ok' or string.sub(answer, 1, 4) == 'skip' end
 
 -- Reads a group header that starts at ARGV[i]; returns it and the index of what follows.
-local GROUP = { 'job', 'queue', 'p', 'mx', 'lm', 'ov', 'kp', 'ol', 'ml', 'dl' }
+local GROUP = { 'job', 'queue', 'p', 'mx', 'lm', 'ov', 'kp', 'ol', 'ml', 'dl', 'nt' }
 local function read_group(i)
   local g = {}
   for k, name in ipairs(GROUP) do g[name] = ARGV[i + k - 1] end

@@ -6,7 +6,7 @@
 --
 -- KEYS[1]  prefix
 -- ARGV     schedule, host, boot id, who, "late" for a schedule that came after the start (else ""),
---          then the ten fields of GROUP and the five of a run
+--          then the eleven fields of GROUP and the five of a run
 -- Returns  the answer of admit; "moved" when this boot was seen before; "disabled": switched off;
 --          "late": it waits for the next boot
 local key = P .. 's:' .. ARGV[1]

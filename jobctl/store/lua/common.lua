@@ -28,7 +28,7 @@ local function record(id) return P .. 'r:' .. id end
 
 local FINAL = { k = true, x = true, v = true, e = true, s = true }
 
-local let_go
+local let_go, announce
 
 -- Puts a run aside whose record cannot be understood, so that nobody meets it twice. A hash is
 -- ours and fails, unless it has ended; anything else under that name is left as it is.
@@ -42,9 +42,11 @@ local function quarantine(id, why)
   set_aside(id)
   local key = record(id)
   if call('TYPE', key).ok == 'hash' then
-    local v = call('HMGET', key, 'lm', 'uq', 'j', 'o', 's')
+    local v = call('HMGET', key, 'lm', 'uq', 'j', 'o', 's', 'nt', 'at')
     if not FINAL[v[5]] then
       call('HSET', key, 's', 'x', 'rs', 'bad_payload', 'er', tostring(why), 'fn', NOW)
+      local nt = v[3] and v[6] or nil
+      announce({ id = id, j = v[3], o = v[4] or nil, nt = nt, at = v[7] or nil }, 'x', 'bad_payload', { 'er', tostring(why) })
     end
     if call('PTTL', key) == -1 then call('PEXPIRE', key, BAD_KEEP) end
     if v[4] then redis.pcall('SREM', P .. 'own:' .. v[4], id) end
@@ -104,4 +106,5 @@ end
 
 --#include lines
 --#include slots
+--#include notices
 --#include moves

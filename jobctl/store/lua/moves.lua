@@ -55,6 +55,7 @@ local function finish(r, letter, reason, more)
   if reason and reason ~= '' then set[5], set[6] = 'rs', reason end
   if more then for _, item in ipairs(more) do set[#set + 1] = item end end
   call('HSET', key, unpack(set))
+  announce(r, letter, reason, more)
   let_go(r)
   local keep, ttl, failed = string.match(r.kp or '', '^(%d+):(%d+):(%d*)$')
   if not keep then keep, ttl, failed = '10000', '604800000', '' end
@@ -150,6 +151,17 @@ local function promote_one(id, marker)
   end
 end
 
+-- Acts on what is due of notices: a run that is late, or failures that were held back.
+local WAITS = { d = true, q = true, p = true, w = true }
+local function notice_due(kind, what)
+  if kind == '~' then
+    tell(tell_held, what)
+    return
+  end
+  local r = load(what)
+  if r and r.nt and WAITS[r.s] and not r.at and setting(r, 'l') then tell(tell_late, r, tonumber(r.nb or '') or tonumber(r.t or '')) end
+end
+
 local function promote(most)
   local members = call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT', 0, most)
   if #members > 0 then
@@ -159,6 +171,8 @@ local function promote(most)
       if kind == '!' then
         heal(rest, LOOKAHEAD)
         try_wake(rest)
+      elseif kind == '?' or kind == '~' then
+        guarded(function(what) notice_due(kind, what) end, rest)
       else
         guarded(promote_one, kind == '^' and rest or member, kind == '^')
       end

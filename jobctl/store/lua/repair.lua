@@ -8,7 +8,7 @@
 -- ARGV     per item: the number of its words, then
 --          run ID [absent|"" [OWNER]] | q QUEUE:PRIORITY ID | pk LIMIT ID | own OWNER ID | due MEMBER | c LIMIT ID |
 --          u DIGEST | live JOB ID | parked LIMIT | bell NAME | owner OWNER | supervisor SID |
---          h ID KEY … (no key: it is in no history) | log ID | mailbox SID | type NAME TYPE
+--          h ID KEY … (no key: it is in no history) | log ID | mailbox SID | outbox SID | type NAME TYPE
 -- Returns  per item: what was done in words, "" when there was nothing to do, or "- " and why not
 local NOBODY = 'nobody'
 local LONG = 10000 -- entries from which a list is not searched before an absent id is put into it
@@ -272,6 +272,13 @@ end
 function MEND.mailbox(sid)
   if call('EXISTS', P .. 'sup:' .. sid) == 1 or call('SISMEMBER', P .. 'sups', sid) == 1 then return '' end
   return call('DEL', P .. 'mb:' .. sid, P .. 'b:@' .. sid) > 0 and 'deleted it' or ''
+end
+
+function MEND.outbox(sid)
+  local known = call('EXISTS', P .. 'sup:' .. sid) + call('SISMEMBER', P .. 'sups', sid)
+  if known > 0 or call('EXISTS', P .. 'out:' .. sid) == 0 then return '' end
+  give_notices(sid, LONG)
+  return 'gave them to whoever delivers them'
 end
 
 function MEND.type(name, wanted)

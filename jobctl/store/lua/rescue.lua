@@ -86,9 +86,11 @@ for _, owner in ipairs(owners) do
 end
 if only == '' then
   left = call('SCARD', P .. 'pools:' .. supervisor)
+  left = left + give_notices(supervisor, LOOKAHEAD)
   if left == 0 then
     call('SREM', P .. 'sups', supervisor)
     call('DEL', P .. 'mb:' .. supervisor, P .. 'b:@' .. supervisor)
+    call('DEL', P .. 'b:@out:' .. supervisor)
     if call('EXISTS', key) == 1 then call('EXPIRE', key, 3600) end
   end
 end

@@ -7,14 +7,16 @@
 -- ARGV     per schedule: name, generation (a digest of rule and zone, with "!off" while it is
 --          switched off in jobs.toml), the last decided instant ms if the caller knows it, else "".
 --          The latter counts when the store knows nothing at all of the schedule.
--- Returns  per schedule: the last decided instant in ms
+-- Returns  per schedule: the last decided instant in ms, "" where a key of another type is in its place
 local out = {}
 local function rule_of(generation) return generation and string.gsub(generation, '!off$', '') end
 for i = 1, #ARGV, 3 do
   local name, generation, known = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   local key = P .. 's:' .. name
-  local v = call('HMGET', key, 'gen', 'last')
-  if v[1] == generation and v[2] then
+  local v = redis.pcall('HMGET', key, 'gen', 'last')
+  if v.err then
+    out[#out + 1] = ''
+  elseif v[1] == generation and v[2] then
     out[#out + 1] = v[2]
     lasts(name)
   else

@@ -38,11 +38,13 @@ local function settle(id, epoch, letter, reason, delay, fields)
   if r.cx and (letter == 'd' or letter == 'x') then
     letter, reason = 'v', string.match(r.cx, '^%S+')
   end
+  if r.nt and not r.fs then tell(tell_short, r, fields) end
   -- What an earlier attempt left must not be taken for this one's.
   if r.at then call('HDEL', record(id), 'rs', 'rc', 'sg', 'er', 're', 'pg') end
   if letter == 'd' then
     fields[#fields + 1], fields[#fields + 2] = 'rs', reason
     retry(r, delay, fields)
+    if r.nt then tell(tell_retry, r, fields) end
   else
     if reason == 'bad_payload' then set_aside(id) end
     finish(r, letter, reason, fields)

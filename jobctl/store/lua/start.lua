@@ -14,8 +14,11 @@ for i = 2, #ARGV, 5 do
     out[#out + 1] = gone(ARGV[i]) and 'gone' or 'stale'
   else
     call('HSET', record(r.id), 's', 'r', 'at', ARGV[i + 2], 'st', ARGV[i + 3], 'pi', ARGV[i + 4])
-    call('HSETNX', record(r.id), 'fs', ARGV[i + 3])
+    local first = call('HSETNX', record(r.id), 'fs', ARGV[i + 3]) == 1
+    r.at = ARGV[i + 2]
+    if r.nt then tell(tell_start, r, first) end
     out[#out + 1] = r.cx and 'cancelled' or 'ok'
   end
 end
+flush_counts()
 return out

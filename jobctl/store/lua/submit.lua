@@ -4,7 +4,7 @@
 -- Accepts new runs (- → q, d or s), in groups that share their job's settings.
 --
 -- KEYS[1]  prefix
--- ARGV     per group: the ten fields of GROUP, the number of runs, then five fields per run
+-- ARGV     per group: the eleven fields of GROUP, the number of runs, then five fields per run
 -- Returns  one answer per run, in order (see admit.lua); all of a full queue's runs are refused.
 -- A repeat answers "dup" for what the first call accepted: it is idempotent.
 local answers = {}

@@ -7,12 +7,12 @@
 -- KEYS[1]  prefix
 -- ARGV     schedule, generation, previous instant ms, this instant ms, next instant ms or "",
 --          kind (fire, late, catchup, missed), who, max runs or "", how many older missed instants
---          are only counted (or ""), and for all kinds but missed: the ten fields of GROUP and the
---          five of a run
+--          are only counted (or ""), and for all kinds but missed: the eleven fields of GROUP and the
+--          five of a run; for missed maybe the job and its nt, when somebody is to be told
 -- Returns  {answer, last}: ok, skip …, dup …, unique …, full, missed, disabled (switched off), spent
 --          (max runs reached); or moved (another supervisor decided it), foreign (another
---          generation of the schedule is in force), off (one whose jobs.toml has it switched off has
---          introduced it since), gone (the store does not know it), early (the store's clock is behind)
+--          generation of the schedule is in force), off (a host whose jobs.toml has it switched off, or
+--          has it no more, has said so since), gone (the store does not know it), early (the store's clock is behind)
 local EARLY = 250
 -- A clock that was set back further than this is believed, and what was decided by it is not.
 local CORRECTION = 10800000
@@ -20,7 +20,9 @@ local name, generation, previous, instant = ARGV[1], ARGV[2], ARGV[3], tonumber(
 local key = P .. 's:' .. name
 local v = call('HMGET', key, 'gen', 'last', 'fired', 'off', 'on', 'once')
 if v[1] ~= generation then
-  return { not v[1] and 'gone' or v[1] == generation .. '!off' and 'off' or 'foreign', v[2] or '' }
+  if not v[1] then return { 'gone', '' } end
+  local marked = v[1] == generation .. '!off' or v[1] == generation .. '!gone'
+  return { marked and 'off' or 'foreign', v[2] or '' }
 end
 if v[2] ~= previous then return { 'moved', v[2] or '' } end
 local last = tonumber(v[2])
@@ -57,6 +59,7 @@ end
 call('HSET', key, 'last', instant, 'next', ARGV[5])
 if ARGV[9] ~= '' then call('HINCRBY', key, 'cut', ARGV[9]) end
 note_decision(name, instant, kind, answer, id, NOW - instant, ARGV[7])
+if kind == 'missed' and answer == 'missed' and ARGV[11] then tell(tell_missed, ARGV[10], ARGV[11], instant) end
 count('ticks')
 flush_counts()
 return { answer, tostring(instant) }

@@ -32,9 +32,11 @@ FAMILIES = {
     "sups": "set", "b": "list", "mb": "list", "lim": "hash", "c": "set", "pk": "list",
     "rl": "string", "u": "string", "live": "set", "s": "hash", "sh": "list", "h": "list",
     "hf": "list", "l": "stream", "bad": "list", "schema": "string", "latest": "hash", "n": "hash",
-    "ls": "hash", "lsv": "string", "aside": ANY,
+    "ls": "hash", "lsv": "string", "aside": ANY, "out": "list", "al": "hash",
 }  # fmt: skip
 """Type of every key, by the first word of its name; see :mod:`jobctl.store.keys`."""
+EITHER = frozenset({"out"})
+"""Names that stand for themselves as well as before another."""
 ALONE = frozenset({"due", "sups", "lim", "bad", "schema", "latest", "n", "ls", "lsv"})
 """Names that stand for themselves; all others are followed by a colon and a name."""
 
@@ -118,6 +120,8 @@ class Census:
     bells: dict[str, int] = field(default_factory=dict)
     """How many tokens each has."""
     mailboxes: set[str] = field(default_factory=set)
+    outboxes: set[str] = field(default_factory=set)
+    """Supervisors that have notices to deliver; empty for those that are for anybody."""
     decisions: dict[str, list[str]] = field(default_factory=dict)
     schema: str = ""
     logs: dict[str, bool] = field(default_factory=dict)
@@ -185,7 +189,7 @@ def family_of(name: str) -> str | None:
     """Return the family of a name without the prefix; ``None`` when there is no such."""
     family, colon, rest = name.partition(":")
     if family not in FAMILIES or (family in ALONE) == bool(colon):
-        return None
+        return family if family in EITHER else None
     if family == "q":
         queue, _, priority = rest.rpartition(":")
         return "q" if queue and len(priority) == 1 and priority in "0123456789" else None
@@ -280,6 +284,7 @@ _FILED: dict[str, Callable[[Census, str, object], None]] = {
     "u": lambda census, rest, reply: census.unique.__setitem__(rest, name_of(reply)),
     "b": lambda census, rest, reply: census.bells.__setitem__(rest, int(text(reply))),
     "mb": lambda census, rest, _: census.mailboxes.add(rest),
+    "out": lambda census, rest, _: census.outboxes.add(rest),
     "sups": lambda census, _, reply: census.listed.update(map(name_of, items_of(reply))),
     "lim": lambda census, _, reply: census.limits.update(_pairs(reply)),
     "schema": lambda census, _, reply: setattr(census, "schema", name_of(reply)),

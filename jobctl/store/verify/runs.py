@@ -110,7 +110,7 @@ def container(run: RunFacts) -> str | None:
 
 
 def _whereabouts(census: Census) -> dict[str, list[str]]:
-    due = [member for member in census.due if member[:1] not in ("!", "^")]
+    due = [member for member in census.due if member[:1] not in ("!", "^", "?", "~")]
     places = {
         **{f"q:{name}": ids for name, ids in census.queues.items()},
         **{f"pk:{name}": ids for name, ids in census.parked.items()},

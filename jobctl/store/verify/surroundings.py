@@ -45,6 +45,9 @@ def strange(census: Census) -> Iterator[Finding]:
     for sid in census.mailboxes - known:
         what = f"the mailbox of {shown(sid)} belongs to no supervisor"
         yield Finding(Kind.LEFTOVER, f"mb:{shown(sid)}", what, "", ("mailbox", sid))
+    for sid in census.outboxes - known - {""}:
+        what = f"notices of {shown(sid)} belong to no supervisor: nobody would deliver them"
+        yield Finding(Kind.LEFTOVER, f"out:{shown(sid)}", what, "", ("outbox", sid))
 
 
 def owners(census: Census) -> Iterator[Finding]:
