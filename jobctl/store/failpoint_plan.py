@@ -63,6 +63,7 @@ COMMANDS = (
         "hkeys",
         "hmget",
         "hvals",
+        "lindex",
         "llen",
         "lpos",
         "lrange",

@@ -250,10 +250,10 @@ def test_job_that_fails_and_recovers_all_the_time_mails_once_in_a_while(world: W
 
 
 def test_a_failure_after_the_while_is_mailed_with_what_was_held_back(world: World) -> None:
-    fail(world, notices=",m30")
-    fail(world, notices=",m30")
-    world.let_pass(0.04)
-    fail(world, notices=",m30")
+    fail(world, notices=",m400")
+    fail(world, notices=",m400")
+    world.let_pass(0.45)
+    fail(world, notices=",m400")
     world.promote()
     mailed = [(notice.event, notice.held) for notice in taken(world) if notice.mail]
     # Whoever came first, the promoter or the failure, told of the one that was held back.
@@ -283,9 +283,9 @@ def test_run_that_has_not_started_in_time_is_told_once(world: World) -> None:
 
 
 def test_run_that_started_in_time_is_not_late(world: World) -> None:
-    world.running(notices=",l20")
+    world.running(notices=",l400")
     assert world.raw("ZCARD", world.keys.due) == 0
-    world.let_pass(0.03)
+    world.let_pass(0.45)
     world.promote()
     assert events(world) == ""
 
