@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jobctl.model.rules import ScheduleEntry
 
 DEFAULT_NUMBER = 10
+MOST_EXAMINED = 1000
+"""Of more schedules only those in the list are put in words, and looked at for changes of clocks."""
 MOST_LEGENDS = 20
 """So many schedules are put in words below a list; all of them for one job."""
 MOST_CHANGES = 6
@@ -108,7 +110,9 @@ def _legends(
 
     until = max((fire.instant for fire in fires), default=after)
     shown = {fire.schedule for fire in fires}
-    if job is None:
+    if len(entries) > MOST_EXAMINED:
+        entries = [entry for entry in entries if entry.name in shown]
+    elif job is None:
         entries = [
             entry
             for entry in entries
