@@ -32,6 +32,7 @@ schedule = "*/10 * * * *"             # also "@daily", "@every 90s", "@reboot", 
 # overlap = "skip"                    # no second run while one is going: skip, queue, replace, allow
 # retries = 3
 # retry_delay = "30s"
+# mail_to = "root"                    # when it fails, and when it works again
 # env = { TARGET = "/backup" }
 
 # [jobs.thumbnail]                    # without a schedule: jobctl submit thumbnail path=cat.jpg
