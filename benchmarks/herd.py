@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from benchmarks.daemon import environment
 from benchmarks.hosts import Hosts
 from benchmarks.report import Row, quantile
 
@@ -16,8 +19,10 @@ if TYPE_CHECKING:
     from jobctl.model.run import Run
     from jobctl.store.queries import Decision
 
-LEAD = 90.0
-"""Seconds from writing the files to the instant: three daemons must be up by then."""
+LEAD = 15.0
+LEAD_TIMES = 25
+"""Seconds from writing the files to the instant, besides so many times as long as it takes to
+validate one now: three daemons must be up by then, however busy the machine is."""
 KILL_AT = 0.3
 """Share of the instants that are decided when a supervisor is killed."""
 SETTLE = 3.0
@@ -31,10 +36,10 @@ def measure(scene: Scene) -> list[Row]:
 
 
 def _herd(scene: Scene, count: int, *, queue: str) -> list[Row]:
-    lead = LEAD if count > 1000 else LEAD / 3
-    instant = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=lead)
     names = [f"j{number}" for number in range(count)]
     executed = scene.directory / "executed"
+    lead = LEAD + LEAD_TIMES * _validation(scene, _jobs(datetime.now(UTC), names, queue, executed))
+    instant = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=lead)
     with Hosts(scene.directory / queue, _jobs(instant, names, queue, executed)) as hosts:
         hosts.wait_introduced(names)
         if time.time() > instant.timestamp() - 1:
@@ -54,6 +59,19 @@ def _herd(scene: Scene, count: int, *, queue: str) -> list[Row]:
         for line in hosts.complaints()[:5]:
             print(f"  ! {line}")
     return rows
+
+
+def _validation(scene: Scene, text: str) -> float:
+    """Return how many seconds it takes to validate a file."""
+    scene.directory.mkdir(parents=True, exist_ok=True)
+    path = scene.directory / "probe.toml"
+    path.write_text(text)
+    began = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-P", "-m", "jobctl.config", str(path)],
+        stdout=subprocess.DEVNULL, env=environment(), check=True,
+    )  # fmt: skip
+    return time.monotonic() - began
 
 
 def _jobs(instant: datetime, names: list[str], queue: str, executed: object) -> str:

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from jobctl.model.rules import ScheduleEntry
 
 DEFAULT_NUMBER = 10
+MOST_EXAMINED = 1000
+"""Of more schedules only those in the list are put in words, and looked at for changes of clocks."""
 MOST_LEGENDS = 20
 """So many schedules are put in words below a list; all of them for one job."""
+MOST_CHANGES = 6
+"""So many changes of the clock are told of each."""
 
 
 def upcoming(
@@ -106,7 +110,9 @@ def _legends(
 
     until = max((fire.instant for fire in fires), default=after)
     shown = {fire.schedule for fire in fires}
-    if job is None:
+    if len(entries) > MOST_EXAMINED:
+        entries = [entry for entry in entries if entry.name in shown]
+    elif job is None:
         entries = [
             entry
             for entry in entries
@@ -131,8 +137,11 @@ def _tell(call: Invocation, legends: Sequence[Legend], *, most: int) -> None:
 def _tell_rest(call: Invocation, legend: Legend, warnings: Iterable[str]) -> None:
     for remark in legend.remarks:
         call.console.talk(f"  {clean(remark)}")
-    for note in legend.clock:
+    for note in legend.clock[:MOST_CHANGES]:
         call.console.talk(f"  {note.text}")
+    if len(legend.clock) > MOST_CHANGES:
+        more = values.counted(len(legend.clock) - MOST_CHANGES, "more change")
+        call.console.talk(f"  {more} of the clock concern it within the list")
     for warning in warnings:
         call.console.talk(f"  warning: {warning}")
 

@@ -81,7 +81,7 @@ class Catalogue:
         """Return the one schedule that ``word`` stands for; raises ``UsageError`` when it is several."""
         found = self.find(word)
         if len(found) > 1:
-            names = ", ".join([f"{word}#1", *(entry.name for entry in found[1:])])
+            names = ", ".join(f"{word}#1" if entry.name == word else entry.name for entry in found)
             raise UsageError(f"job {word} has {len(found)} schedules: name one of {names}")
         return found[0]
 

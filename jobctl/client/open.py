@@ -112,6 +112,13 @@ class Session:
             self._config = config_from_plain(self._plain)
         return self._config
 
+    def config_of(self, job: str) -> Config:
+        """Return the configuration with one job only; raises ``NotFoundError``."""
+        if self._config is not None:
+            return self._config
+        plain = {name: item for name, item in self._plain.items() if name != "jobs"}
+        return config_from_plain(plain, [self.job(job)])
+
     @property
     def job_names(self) -> list[str]:
         """Names of all defined jobs, in the order of the files."""

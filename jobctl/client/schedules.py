@@ -41,7 +41,8 @@ def entries(session: Session, job: str | None = None) -> list[ScheduleEntry]:
 
 def all_entries(session: Session, job: str | None = None) -> list[ScheduleEntry]:
     """Return the schedules of all jobs, or of one, those that are switched off as well."""
-    return schedule_entries(session.config, host=own_host(session), timezone=host_zone(), job=job)
+    config = session.config if job is None else session.config_of(job)
+    return schedule_entries(config, host=own_host(session), timezone=host_zone(), job=job)
 
 
 def own_host(session: Session) -> str:

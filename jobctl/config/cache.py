@@ -18,7 +18,7 @@ from jobctl.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from jobctl.config.validate import Checked
@@ -35,18 +35,13 @@ def fetch(path: str) -> dict[str, Any] | None:
     if place is None:
         return None
     try:
-        text = _read_own(place)
-        kept = json.loads(text) if text else None
+        kept = _kept(_read_own(place))
     except (OSError, ValueError, RecursionError):
         return None
-    if (
-        not isinstance(kept, dict)
-        or kept.get("depends") is None
-        or not _holds(path, kept["depends"])
-    ):
+    if kept is None or not _holds(path, kept["depends"]):
         return None
-    plain = kept.get("plain")
-    return plain if isinstance(plain, dict) else None
+    plain: dict[str, Any] = kept["plain"]
+    return plain
 
 
 def fetch_last_good(path: str) -> dict[str, Any] | None:
@@ -58,13 +53,15 @@ def fetch_last_good(path: str) -> dict[str, Any] | None:
     if place is None:
         return None
     try:
-        kept = json.loads(_read_own(place) or b"null")
-        depends, plain = kept["depends"], kept["plain"]
-        ours = _surroundings(path)
+        kept = _kept(_read_own(place))
+        if kept is None:
+            return None
+        depends, ours = kept["depends"], _surroundings(path)
         same = all(depends.get(key) == ours[key] for key in ("jobctl", "code", "path"))
-    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, RecursionError, AttributeError):
         return None
-    return plain if same and isinstance(plain, dict) else None
+    plain: dict[str, Any] = kept["plain"]
+    return plain if same else None
 
 
 def keep(checked: Checked, plain: Mapping[str, object], *, path: str) -> None:
@@ -72,20 +69,100 @@ def keep(checked: Checked, plain: Mapping[str, object], *, path: str) -> None:
     place = _place(path)
     if place is None or not _own_directory(os.path.dirname(place)):  # noqa: PTH120 (pathlib costs 10 ms)
         return
-    kept = {
+    kept: dict[str, object] = {
         "depends": {
             **_surroundings(path),
             "files": {name: list(stamp) for name, stamp in checked.files.items()},
             "includes": checked.includes,
             "variables": checked.variables,
         },
-        "plain": plain,
+        "plain": {name: item for name, item in plain.items() if name != "jobs"},
     }
+    jobs: Mapping[str, object] = plain.get("jobs", {})  # type: ignore[assignment]  # a table
     try:
-        _write_own(place, json.dumps(kept), newest=_newest(checked))
+        lines = "".join(
+            [f"\n{json.dumps(name)}:{json.dumps(job)}" for name, job in jobs.items()] + ["\n"]
+        )
+        kept["sum"] = zlib.crc32(lines.encode())
+        _write_own(place, json.dumps(kept) + lines, newest=_newest(checked))
     except (OSError, ValueError):
         # A full disk or a read-only home: the next command validates again.
         return
+
+
+def _kept(content: bytes) -> dict[str, Any] | None:
+    """Return what was kept, its jobs to be read when they are asked for; None when it is damaged."""
+    head, _, lines = content.partition(b"\n")
+    lines = b"\n" + lines
+    kept = json.loads(head) if head else None
+    if not isinstance(kept, dict) or kept.get("sum") != zlib.crc32(lines):
+        return None
+    if not isinstance(kept.get("plain"), dict) or kept.get("depends") is None:
+        return None
+    kept["plain"]["jobs"] = KeptJobs(lines)
+    return kept
+
+
+class KeptJobs:
+    """The plain forms of jobs by name, like a dict that nobody changes; each is read when asked for.
+
+    A command that needs one of a hundred thousand jobs looks for its line.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: bytes) -> None:
+        """``lines`` begin with a line feed and end with one; each is a name, a colon and a job."""
+        self._lines = lines
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        mark = f"\n{json.dumps(name)}:".encode()
+        found = self._lines.find(mark)
+        if found < 0:
+            raise KeyError(name)
+        begin = found + len(mark)
+        job: dict[str, Any] = json.loads(self._lines[begin : self._lines.index(b"\n", begin)])
+        return job
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and f"\n{json.dumps(name)}:".encode() in self._lines
+
+    def get(self, name: str, default: object = None) -> object:
+        """Return a job, or ``default``."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def __len__(self) -> int:
+        return self._lines.count(b"\n") - 1
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self.items())
+
+    def keys(self) -> list[str]:
+        """Return all names, in the order of the files."""
+        return list(self)
+
+    def values(self) -> Iterator[dict[str, Any]]:
+        """Yield all jobs, in the order of the files."""
+        return (job for _, job in self.items())
+
+    def items(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield names and jobs, in the order of the files."""
+        decoder = json.JSONDecoder()
+        for line in self._lines.split(b"\n"):
+            if line:
+                text = line.decode()
+                name, end = decoder.raw_decode(text)
+                yield name, decoder.raw_decode(text, end + 1)[0]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, (dict, KeptJobs)):
+            return dict(self.items()) == dict(other.items())
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as of a dict
 
 
 def file_stamp(info: os.stat_result) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jobctl.clock import Clock
     from jobctl.model.rules import ScheduleEntry
 
@@ -43,6 +45,11 @@ class Aside:
     def worked(self, schedule: str) -> None:
         """Take note that a schedule was decided."""
         self._told.discard(schedule)
+
+    def forget(self, schedules: Iterable[str]) -> None:
+        """Take these back: they were introduced anew."""
+        for name in schedules:
+            self._jobs.pop(name, None)
 
     @property
     def pause(self) -> float:

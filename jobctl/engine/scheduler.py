@@ -14,13 +14,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from jobctl.engine.aside import Aside
+from jobctl.engine.clock_watch import ClockWatch
 from jobctl.engine.lags import Lags
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
-from jobctl.engine.tick_desk import TickDesk
+from jobctl.engine.tick_desk import IN_TIME, NEWS, NOT_OURS, UNDECIDED, TickDesk, decided
 from jobctl.engine.timetable import Line, Timetable
 from jobctl.errors import JobctlError
-from jobctl.model.catchup import CORRECTION
 from jobctl.model.rules import each_entry
 from jobctl.model.schedule import BootRule, forget_zones
 from jobctl.store import decisions
@@ -49,28 +49,6 @@ MANY = 10_000
 """So many schedules live long and are not to be looked through for garbage again and again."""
 ASK_AGAIN = 0.05
 """Seconds before an instant that could not be decided is tried again."""
-
-NEWS = {
-    "missed": "were missed (missed = skip, or beyond catchup_window and catchup_max)",
-    "skip": "were skipped: an earlier run has not ended (overlap = skip)",
-    "full": "were not accepted: the queue is full",
-    "unique": "were not accepted: a run with the same unique key has not ended",
-}
-UNDECIDED = ("early", "gone", "off")
-"""Answers: the store's clock is behind; the schedule was removed or forgotten; a host where it is
-switched off has introduced it."""
-
-
-IN_TIME = ("fire", "late")
-NOT_OURS = ("moved", "foreign")
-
-
-def _decided(item: Due, reply: TickReply) -> float:
-    """Return the last decided instant after an answer."""
-    if reply.answer.kind == "moved" and reply.last is not None:
-        return reply.last
-    # Also when another generation is in force: then this instant is not ours to decide.
-    return item.instant.timestamp()
 
 
 class Scheduler(Service):
@@ -119,10 +97,7 @@ class Scheduler(Service):
         """Schedules that the store does not know any more."""
         self._timetable = Timetable(supervisor=supervisor)
         self._lags = Lags()
-        self._seen: tuple[float, float] | None = None
-        """What the clock said last, and how long the host was up then."""
-        self._believed = 0.0
-        """Where a clock that was set forward has arrived: what lies before is not made up for."""
+        self._watch = ClockWatch(clock)
 
     def configure(self, config: Config) -> None:
         """Take over a configuration; unchanged schedules go on where they are.
@@ -152,7 +127,8 @@ class Scheduler(Service):
         if not self._overlay.configured:
             return LOOK_AGAIN
         self.asked = False
-        self._watch_clock()
+        if self._watch.was_set_back():
+            self._timetable.rearrange(now=self._clock.epoch(), peers=self._peers())
         self._touched |= self._aside.take()
         if self._stale or self._overlay.stale or self._gone or self._touched:
             self.asked = True
@@ -161,19 +137,6 @@ class Scheduler(Service):
         pause = min(LOOK_AGAIN, self._aside.pause)
         first = self._timetable.first
         return pause if first is None else min(pause, max(0.0, first - self._clock.epoch()))
-
-    def _watch_clock(self) -> None:
-        """Believe a clock that was set by hours, as cron(8) does; a host that slept is no such case."""
-        wall, up = self._clock.epoch(), self._clock.boottime()
-        step = 0.0 if self._seen is None else wall - self._seen[0] - (up - self._seen[1])
-        self._seen = wall, up
-        if step > CORRECTION:
-            log.warning("this host's clock was set forward by %.0f s: nothing is made up for", step)
-            self._believed = wall
-        elif step < -CORRECTION:
-            log.warning("this host's clock was set back by %.0f s", -step)
-            self._believed = 0.0
-            self._timetable.rearrange(now=wall, peers=self._peers())
 
     async def _take_over(self) -> None:
         """Introduce what is new: everything after a reload, else only the schedules of some jobs."""
@@ -220,6 +183,7 @@ class Scheduler(Service):
                 lines[entry.name] = Line(entry, line.last)
         known = {name: old[name].last for name in gone if name in old}
         lines |= await self._introduce(asked, known)
+        self._aside.forget(lines)
         for entry in entries:
             if isinstance(entry.rule, BootRule) and entry.active:
                 await self._store.run(self._desk.boot(entry, late=self._begun))
@@ -318,7 +282,7 @@ class Scheduler(Service):
         await self._look(batch)
         calls, owners = [], []
         for line in batch:
-            due, unlisted, upcoming = line.plan(now, believed=self._believed)
+            due, unlisted, upcoming = line.plan(now, believed=self._watch.believed)
             if unlisted:
                 log.warning(
                     "%s: %d more instants were missed than are listed", line.entry.name, unlisted
@@ -370,7 +334,7 @@ class Scheduler(Service):
                 self._aside.worked(name)
                 if item.kind in IN_TIME and reply.answer.kind not in NOT_OURS:
                     self._lags.note(item.instant.timestamp(), now=self._clock.epoch())
-                line.last = _decided(item, reply)
+                line.last = decided(item, reply)
                 news[name, "missed" if item.kind == "missed" else reply.answer.kind] += 1
         for (name, what), count in news.items():
             if what in NEWS:

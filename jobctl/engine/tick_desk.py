@@ -24,6 +24,28 @@ if TYPE_CHECKING:
     from jobctl.store.keys import Keys
     from jobctl.store.transitions import Answer
 
+NEWS = {
+    "missed": "were missed (missed = skip, or beyond catchup_window and catchup_max)",
+    "skip": "were skipped: an earlier run has not ended (overlap = skip)",
+    "full": "were not accepted: the queue is full",
+    "unique": "were not accepted: a run with the same unique key has not ended",
+}
+UNDECIDED = ("early", "gone", "off")
+"""Answers: the store's clock is behind; the schedule was removed or forgotten; a host where it is
+switched off has introduced it."""
+IN_TIME = ("fire", "late")
+"""Kinds whose lag tells how quick the supervisors are."""
+NOT_OURS = ("moved", "foreign")
+"""Answers: somebody else has decided it, or it is not this schedule's any more."""
+
+
+def decided(item: Due, reply: TickReply) -> float:
+    """Return the last decided instant after an answer."""
+    if reply.answer.kind == "moved" and reply.last is not None:
+        return reply.last
+    # Also when another generation is in force: then this instant is not ours to decide.
+    return item.instant.timestamp()
+
 
 class TickDesk:
     """Makes the calls of one supervisor. Times are epoch seconds."""

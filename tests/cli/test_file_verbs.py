@@ -309,3 +309,11 @@ def test_inspect_of_a_job_tells_the_version_of_the_zone_data(project: Project):
     assert project.jobctl("inspect", "nightly", "--json").json["zone_data"].startswith("zone data ")
     assert "zone data" not in project.jobctl("inspect", "hello").out
     assert project.jobctl("inspect", "hello", "--json").json["zone_data"] is None
+
+
+def test_next_of_many_years_tells_of_the_first_changes_of_the_clock(project: Project):
+    words = ("next", "--schedule", "30 2 * * *", "--from", "2001-01-01T00:00", "-n", "3700")
+    said = project.jobctl(*words).err
+    assert said.count("does not exist") == 3
+    assert said.count("comes twice") == 3
+    assert "14 more changes of the clock concern it" in said

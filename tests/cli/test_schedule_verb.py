@@ -454,6 +454,15 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
     }
 
 
+def test_job_with_several_live_schedules_has_them_named(project: Project):
+    for name in ("one", "two"):
+        project.jobctl("schedule", "add", name, "--job", "hello", "--schedule", "@daily")
+    result = project.jobctl("schedule", "trigger", "hello")
+    assert result.code == 2
+    assert "name one of one, two" in result.err
+    assert project.jobctl("schedule", "trigger", "two").code == 0
+
+
 def test_second_live_schedule_of_a_name_is_refused(project: Project):
     words = ("schedule", "add", "extra", "--job", "hello", "--schedule", "@daily")
     assert project.jobctl(*words).code == 0

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -37,12 +38,52 @@ def kept_file(home: Path) -> Path:
 def test_the_second_read_is_from_the_cache(main: Path, home: Path) -> None:
     first = read_config(str(main))
     kept = kept_file(home)
-    content = json.loads(kept.read_text())
-    content["plain"]["jobs"]["a"]["owner"] = "from the cache"
-    kept.write_text(json.dumps(content))
+    head, _, lines = kept.read_text().partition("\n")
+    assert lines.startswith('"a":{')
+    lines = lines.replace('"a":{', '"a":{"owner":"from the cache",')
+    head = json.dumps(json.loads(head) | {"sum": zlib.crc32(f"\n{lines}".encode())})
+    kept.write_text(f"{head}\n{lines}")
 
     assert first == load_config(main)
     assert read_config(str(main)).jobs["a"].owner == "from the cache"
+
+
+def test_one_job_of_what_is_kept_is_found_among_others(main: Path) -> None:
+    names = ["b", "a-b", "ab", "A", "x9"]
+    more = "".join(f"[jobs.{name}]\ncommand = '{name}: \\n\"a\":{{'\n" for name in names)
+    main.write_text(TEXT + more)
+    fresh = read_plain(str(main))
+    kept = read_plain(str(main))
+
+    assert kept["jobs"] == fresh["jobs"]
+    assert isinstance(kept["jobs"], cache.KeptJobs)
+    assert list(kept["jobs"]) == ["a", *names]
+    assert len(kept["jobs"]) == 6
+    assert kept["jobs"]["ab"]["name"] == "ab"
+    assert "a-" not in kept["jobs"]
+    assert kept["jobs"].get("c") is None
+    with pytest.raises(KeyError):
+        kept["jobs"]["c"]
+    assert read_config(str(main)) == load_config(main)
+
+
+def test_what_was_kept_and_is_damaged_is_not_used(main: Path, home: Path) -> None:
+    fresh = read_plain(str(main))
+    kept = kept_file(home)
+    kept.write_text(kept.read_text().replace('"a":{', '"a":}'))
+
+    assert cache.fetch(str(main)) is None
+    assert read_plain(str(main)) == fresh
+
+
+@pytest.mark.parametrize("missing", [1, 2, 30])
+def test_what_was_kept_and_is_cut_off_is_not_used(main: Path, home: Path, missing: int) -> None:
+    fresh = read_plain(str(main))
+    kept = kept_file(home)
+    kept.write_bytes(kept.read_bytes()[:-missing])
+
+    assert cache.fetch(str(main)) is None
+    assert read_plain(str(main)) == fresh
 
 
 def test_nobody_else_can_read_what_is_kept(main: Path, home: Path) -> None:

@@ -460,3 +460,15 @@ def test_foreign_key_where_the_run_of_one_schedule_is_to_go_stops_no_other(clock
     here.tick(NOON + 20 * MINUTE + 20)
     here.tick(NOON + 20 * MINUTE + 20)
     assert [line.split()[0] for line in here.story("bad")] == ["12:10", "12:20"]
+
+
+def test_reload_brings_back_what_was_set_aside_and_is_mended(clockwork: Make):
+    here = clockwork(free("* * * * * *"))
+    here.raw("SET", here.keys.schedule("j"), "foreign")
+    here.tick(NOON)
+    here.raw("DEL", here.keys.schedule("j"))
+    here.decided(NOON)
+    here.reload(free("* * * * * *"))
+    for second in range(1, 5):
+        here.tick(NOON + second)
+    assert len(here.decisions()) == 4

@@ -239,7 +239,7 @@ def test_keys_have_their_counterparts_in_units(export: Callable):
             "echo $A 100%",
             'timezone = "Asia/Tokyo"\njitter = "5m"\nmissed = "once"\nuser = "nobody"\ngroup = "nogroup"\ncwd = "/srv"\n'
             'timeout = "1h"\nstop_signal = "INT"\nnice = 5\numask = "027"\nenv = { A = "x y" }\nonly_if = "test -d /"\n'
-            'success_codes = [0, 3]\nmax_rss = "1M"\nleftovers = "keep"\nretries = 3',
+            'success_codes = [0, 3]\nmax_rss = "1M"\nleftovers = "keep"\nretries = 3\nmail_to = "ops"',
         ),
         "systemd",
     )
@@ -248,7 +248,7 @@ def test_keys_have_their_counterparts_in_units(export: Callable):
         "User=nobody", "Group=nogroup", "WorkingDirectory=/srv", "TimeoutStartSec=3600s", "KillSignal=SIGINT",
         "Nice=5", "UMask=0027", 'Environment="A=x y"', 'ExecCondition=/bin/sh -c "test -d /"',
         'ExecStart=/bin/sh -c "echo $$A 100%%"', "SuccessExitStatus=3", "MemoryMax=1048576", "KillMode=process",
-        "# not in systemd: retries = 3",
+        "# not in systemd: retries = 3", "# not in systemd: mail_to",
     ):  # fmt: skip
         assert line in done.out.splitlines(), line
     assert "retries = 3" in done.err

@@ -280,3 +280,16 @@ def test_a_timer_without_its_service_is_told(units: Callable):
     done = units("[Timer]\nOnCalendar=daily\nUnit=nowhere.service\n")
     assert done.code == 78
     assert "nowhere.service is not there" in done.err
+
+
+def test_units_of_a_user_s_own_manager_start_at_home(
+    jobctl: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", "/home/alice")
+    place = tmp_path / "systemd" / "user"
+    place.mkdir(parents=True)
+    (place / "x.timer").write_text(DAILY, encoding="utf-8")
+    (place / "x.service").write_text("[Service]\nExecStart=%h/bin/x\n", encoding="utf-8")
+    job = jobctl("import", "systemd-timers", str(place)).job
+    assert job["command"] == ["/home/alice/bin/x"]
+    assert "cwd" not in job

@@ -158,6 +158,8 @@ def compare(cases: int, seed: str, *, peers: tuple[Peer, ...] = PEERS) -> list[T
             at = expression.next_after(at, case.zone)
         for tally in tallies:
             tally.ask(case, ours)
+        if asked % 1000 == 0:
+            print(f"{asked} cases asked", file=sys.stderr, flush=True)
     return tallies
 
 

@@ -150,7 +150,10 @@ class Reading(Reference):
         return by_date or by_weekday
 
     def fires(self, walls: list[datetime]) -> list[int]:
-        found = []
+        return list(self.firing(walls))
+
+    def firing(self, walls: list[datetime]) -> Iterator[int]:
+        """Yield the positions that fire, so that nobody walks further than he needs to."""
         floor = datetime.min  # noqa: DTZ901 (a wall time)
         previous = walls[0]
         for position, wall in enumerate(walls):
@@ -164,9 +167,8 @@ class Reading(Reference):
             if jump < NOTHING and -jump <= self.limit and self._rule(self.fold):
                 floor = previous + self.unit
             if fire and wall >= floor and position:
-                found.append(position)
+                yield position
             previous = wall
-        return found
 
     def _rule(self, which: str) -> bool:
         return which == "all" or (which == "fixed" and self.fixed)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from itertools import combinations, pairwise
+from itertools import combinations, islice, pairwise
 from typing import TYPE_CHECKING
 
+from tests.model.cron_cases import MARGIN
 from tests.model.cron_reference import plain
 from tests.model.peers import MOST, Reading
 
@@ -145,9 +146,11 @@ def answer(case: Case, reasons: tuple[Reason, ...]) -> list[datetime]:
     for reason in reasons:
         text = reason.rewrite(text) if reason.rewrite else text
         rules |= reason.rules
-    fires = Reading(text, **rules).fires(case.walls)  # type: ignore[arg-type]
-    found = [case.begin + position * case.unit for position in fires]
-    return [instant for instant in found if instant > case.start][:MOST]
+    # What lies further back than the margin of every window tells nothing new.
+    skipped = max(0, int((case.start - MARGIN - case.begin) / case.unit))
+    firing = Reading(text, **rules).firing(case.walls[skipped:])  # type: ignore[arg-type]
+    instants = (case.begin + (skipped + position) * case.unit for position in firing)
+    return list(islice((instant for instant in instants if instant > case.start), MOST))
 
 
 CRONSIM = (

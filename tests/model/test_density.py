@@ -9,6 +9,7 @@ from jobctl.model.config import Config, Settings
 from jobctl.model.density import crowds, density
 from jobctl.model.job import JobDef, ScheduleDef
 from jobctl.model.rules import ScheduleEntry, schedule_entries
+from jobctl.model.schedule import CronRule
 
 START = datetime(2021, 3, 27, 18, tzinfo=UTC)
 DAY = 24 * 60
@@ -113,3 +114,20 @@ def test_busiest_minutes_of_the_same_schedules_are_shown_once() -> None:
     found = entries(("0 * * * *", {}), ("0 5 * * *", {}))
     drawn = density(found, start=START, minutes=DAY)
     assert [crowd.starts for crowd in crowds(drawn, found, most=5, start=START)] == [2, 1]
+
+
+def test_what_is_dense_is_counted_and_what_is_the_same_is_evaluated_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    real = CronRule.next_after
+
+    def listening(rule: CronRule, after: datetime, *, anchor: datetime) -> datetime | None:
+        asked.append(rule.text)
+        return real(rule, after, anchor=anchor)
+
+    monkeypatch.setattr(CronRule, "next_after", listening)
+    found = entries(*[("* * * * * *", {})] * 3, *[("0 * * * *", {})] * 500)
+    drawn = density(found, start=START, minutes=DAY)
+    assert drawn.total == 3 * 86_400 + 500 * 24
+    assert asked == ["0 * * * *"] * 25

@@ -147,8 +147,10 @@ def _escape(text: str, at: int) -> tuple[str, int]:
     raise ExecError(f"the escape '\\{following}' is not known")
 
 
-def with_specifiers(text: str, *, unit: str, user: str | None) -> str:
+def with_specifiers(text: str, *, unit: str, user: str | None, own_home: str | None = None) -> str:
     """Return text with ``%i`` and its kin filled in.
+
+    ``own_home`` is the home of the user whose own manager has the unit; ``None``: the system's.
 
     Raises:
         ExecError: one stands for something of the host that a file cannot know.
@@ -172,6 +174,8 @@ def with_specifiers(text: str, *, unit: str, user: str | None) -> str:
             )
         return value
 
+    if own_home is not None:
+        known |= {"h": own_home, "u": user, **dict.fromkeys("tSCLE")}
     return _SPECIFIER.sub(fill, text)
 
 

@@ -34,7 +34,7 @@ _PREAMBLE = (
     "Made by `jobctl export crontab`. What cron has no word for stands as a comment above its line.",
     "cron starts a job although its last run goes on, keeps no output, and does not end what a job leaves behind.",
 )
-_KNOWN = frozenset(("nice", "timeout", "env_file"))
+_KNOWN = frozenset(("nice", "timeout", "env_file", "mail_to"))
 _SHELLS = frozenset(("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "busybox"))
 _MINUTES = 60
 _DAY = 24

@@ -125,7 +125,7 @@ def without_counterpart(job: JobDef, *, known: frozenset[str]) -> list[str]:
     others = {
         "limits": job.limits, "max_running": job.max_running, "rate": job.rate, "unique": job.unique,
         "max_rss": job.max_rss, "on_failure": job.on_failure, "on_success": job.on_success,
-        "on_retry": job.on_retry, "ping_url": job.ping_url, "pause_after_failures": job.pause_after_failures,
+        "on_retry": job.on_retry, "ping_url": job.ping_url, "mail_to": job.mail_to, "pause_after_failures": job.pause_after_failures,
         "strict_single": job.strict_single, "nice": job.nice, "skip_codes": job.skip_codes, "env_file": job.env_file,
     }  # fmt: skip
     asked |= {key: key for key, held in others.items() if held not in (None, (), False)}

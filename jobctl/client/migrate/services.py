@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.client.migrate.draft import NOTE
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from jobctl.client.migrate.unit_files import Setting, Unit
 
 SERVICE = "Service"
+OF_USERS = "/systemd/user/"
+"""In the paths of the units of users' own managers."""
 _CARRIED = frozenset((
     "Type", "ExecStart", "ExecStartPre", "ExecStartPost", "ExecCondition", "User", "Group", "WorkingDirectory",
     "Environment", "EnvironmentFile", "TimeoutStartSec", "TimeoutSec", "TimeoutStopSec", "RuntimeMaxSec", "Nice",
@@ -56,6 +59,8 @@ class ServiceReader:
         self.keys: dict[str, object] = {}
         user = unit.text(SERVICE, "User")
         self.user = user or None
+        # In a user's own manager a service starts at home, in the system's in the root directory.
+        self.own_home = str(Path.home()) if OF_USERS in unit.file else None
 
     def read(self) -> dict[str, object]:
         """Return the keys of the job; raise :class:`ExecError` if there is no way to say them."""
@@ -73,7 +78,7 @@ class ServiceReader:
         return self._filled(self.unit.text(SERVICE, key))
 
     def _filled(self, text: str) -> str:
-        return with_specifiers(text, unit=self.unit.name, user=self.user)
+        return with_specifiers(text, unit=self.unit.name, user=self.user, own_home=self.own_home)
 
     def _warn(
         self, setting: Setting | None, code: str, message: str, *, severity: str = "warning"
@@ -94,7 +99,7 @@ class ServiceReader:
             )  # fmt: skip
             directory = directory[1:]
         # systemd starts in the root directory, jobctl in the home of the user.
-        if directory != "~":
+        if directory != "~" and not (self.own_home and not directory):
             self.keys["cwd"] = directory or "/"
 
     def _environment(self) -> None:

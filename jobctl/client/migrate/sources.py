@@ -40,6 +40,7 @@ _CRONTAB_PREAMBLE = [
     '  mail_on = "output"   cron mails whatever a job prints; "failure" mails only when it fails',
     "  PATH                 cron's own where the table sets none; without it, /usr/local and sbin come first",
     'cron makes up for nothing: missed = "skip" is the default, "once" runs what was missed while the host was off.',
+    "cron runs any number of jobs at once; here the others wait when all slots are taken: [pools.default] slots = N.",
 ]
 
 

@@ -12,7 +12,7 @@ from jobctl.client.migrate.exec_lines import ExecError
 from jobctl.client.migrate.services import ServiceReader
 from jobctl.client.migrate.spread import fitting_jitter
 from jobctl.client.migrate.timespans import timespan
-from jobctl.client.migrate.unit_files import SYSTEM_DIRECTORIES, Unit, find_unit
+from jobctl.client.migrate.unit_files import SYSTEM_DIRECTORIES, USER_DIRECTORIES, Unit, find_unit
 from jobctl.errors import NotFoundError
 from jobctl.host import host_zone
 from jobctl.model.units import format_duration
@@ -48,7 +48,9 @@ def import_timers(places: list[str], found: Findings) -> None:
             timers.append(path)
         else:
             raise NotFoundError(f"{place} is not there")
-    search = list(dict.fromkeys((*directories, *SYSTEM_DIRECTORIES)))
+    of_users = any("/systemd/user" in str(Path(one).absolute()) for one in directories)
+    usual = USER_DIRECTORIES if of_users else SYSTEM_DIRECTORIES
+    search = list(dict.fromkeys((*directories, *usual)))
     for path in timers:
         if path.name.endswith("@.timer"):
             found.tell(

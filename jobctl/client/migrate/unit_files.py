@@ -13,6 +13,7 @@ SYSTEM_DIRECTORIES = (
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 )
+USER_DIRECTORIES = ("/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
 _SECTION = re.compile(r"\[([^\]]+)\]\s*")
 
 
