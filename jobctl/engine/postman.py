@@ -85,7 +85,7 @@ class Postman(Service):
     async def tick(self) -> float:  # noqa: D102 - as in Service
         if self._config is None:
             return LOOK_EVERY
-        done, passed = tuple(self._done), tuple(self._passed)
+        done, passed = frozenset(self._done), frozenset(self._passed)
         # What is passed on is not to be taken back by the same call.
         room = 0 if passed else max(0, IN_HAND_MOST - len(self._hand))
         reply = await self._store.run(
@@ -94,11 +94,13 @@ class Postman(Service):
                 supervisor=self._supervisor,
                 take=min(room, 100),
                 tell=VIEW,
-                delivered=done,
-                passed_on=passed,
+                delivered=tuple(done),
+                passed_on=tuple(passed),
             )
         )
-        del self._done[: len(done)], self._passed[: len(passed)]
+        # Another look may be under way, at the end: what it has said stays said.
+        self._done = [raw for raw in self._done if raw not in done]
+        self._passed = [raw for raw in self._passed if raw not in passed]
         for raw in (*done, *passed):
             self._hand.pop(raw, None)
         if not reply.fenced:
