@@ -246,6 +246,9 @@ def test_two_looks_at_the_same_time_lose_nothing_that_was_said(
     async def story() -> None:
         connection = AsyncStore(office.world_address, name="postman")
         postman = office.postman(connection, JobDef(name="j"))
+        await postman.tick()
+        await turning(lambda: postman._done == [first, second])
+        postman._done.pop()
         answers = asyncio.Event()
 
         async def late(call: Call[object]) -> object:
@@ -253,7 +256,6 @@ def test_two_looks_at_the_same_time_lose_nothing_that_was_said(
             return await AsyncStore.run(connection, call)
 
         monkeypatch.setattr(connection, "run", late)
-        postman._done.append(first)
         looks = [asyncio.create_task(postman.tick()) for _ in range(2)]
         await asyncio.sleep(0)
         postman._done.append(second)
