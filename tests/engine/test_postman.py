@@ -269,6 +269,25 @@ def test_two_looks_at_the_same_time_lose_nothing_that_was_said(
     assert office.waiting == 0
 
 
+def test_end_does_not_wait_for_what_failed_before(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobctl.engine.postman.LAST_MOMENT", 1000.0)
+    office.fail()
+
+    async def story() -> None:
+        connection = AsyncStore(office.world_address, name="postman")
+        url = f"http://127.0.0.1:{free_port()}"
+        postman = office.postman(connection, JobDef(name="j", ping_url=url))
+        async with asyncio.timeout(DEADLINE):
+            await postman.finish()
+        await postman.stop()
+        await connection.close()
+
+    asyncio.run(story())
+    assert office.waiting == 1
+
+
 async def turning(condition: Callable[[], bool]) -> None:
     """Let the loop turn until something is true."""
     while not condition():  # noqa: ASYNC110 - nothing signals it
