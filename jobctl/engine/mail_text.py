@@ -142,7 +142,8 @@ def _sentence(notice: Notice, facts: Facts) -> str:
     if notice.event == LATE:
         late = format_duration(facts.job.late_after or 0)
         waits = f" It waits for the limit {notice.waits_for}." if notice.waits_for else ""
-        return f"{job} has not started within {late} of its time.{waits}"
+        more = f" So have {notice.held} others since the last mail." if notice.held else ""
+        return f"{job} has not started within {late} of its time.{waits}{more}"
     if notice.event == MISSED:
         return f"{job} was not run at its time: no supervisor was up, or it was too late."
     if notice.event == PAUSED:

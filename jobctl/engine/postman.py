@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import FIRST_COMPLETED
 from typing import TYPE_CHECKING
 
 from jobctl.engine.delivery import DownError, RefusedError, pause
@@ -38,6 +39,7 @@ VIEW = 5000
 """Notices that are looked at together."""
 UNKNOWN_FOR = 600.0
 """Seconds after which a notice about a job that nobody knows is given up."""
+LOOK_AROUND = 0.1
 LAST_MOMENT = 5.0
 """Seconds that a daemon which stops gives what can be delivered at once."""
 
@@ -68,6 +70,8 @@ class Postman(Service):
         self._hand: dict[bytes, asyncio.Task[None]] = {}
         self._done: list[bytes] = []
         self._passed: list[bytes] = []
+        self._resting: set[bytes] = set()
+        """Notices with something that failed and is tried again later."""
         self._lines: dict[tuple[str, str], asyncio.Task[None]] = {}
         """The last delivery of each key; the next waits for it."""
 
@@ -85,7 +89,7 @@ class Postman(Service):
     async def tick(self) -> float:  # noqa: D102 - as in Service
         if self._config is None:
             return LOOK_EVERY
-        done, passed = tuple(self._done), tuple(self._passed)
+        done, passed = frozenset(self._done), frozenset(self._passed)
         # What is passed on is not to be taken back by the same call.
         room = 0 if passed else max(0, IN_HAND_MOST - len(self._hand))
         reply = await self._store.run(
@@ -94,13 +98,16 @@ class Postman(Service):
                 supervisor=self._supervisor,
                 take=min(room, 100),
                 tell=VIEW,
-                delivered=done,
-                passed_on=passed,
+                delivered=tuple(done),
+                passed_on=tuple(passed),
             )
         )
-        del self._done[: len(done)], self._passed[: len(passed)]
+        # Another look may be under way, at the end: what it has said stays said.
+        self._done = [raw for raw in self._done if raw not in done]
+        self._passed = [raw for raw in self._passed if raw not in passed]
         for raw in (*done, *passed):
             self._hand.pop(raw, None)
+            self._resting.discard(raw)
         if not reply.fenced:
             for raw in reply.notices:
                 if raw not in self._hand:
@@ -112,11 +119,17 @@ class Postman(Service):
         try:
             async with asyncio.timeout(LAST_MOMENT):
                 await self.tick()
-                while busy := [task for task in self._hand.values() if not task.done()]:
-                    await asyncio.wait(busy)
+                while busy := self._busy():
+                    await asyncio.wait(busy, timeout=LOOK_AROUND, return_when=FIRST_COMPLETED)
                 await self.tick()
         except (TimeoutError, JobctlError):
             log.info("%d notices are left for the next supervisor", len(self._hand))
+
+    def _busy(self) -> list[asyncio.Task[None]]:
+        """Return what may soon be done: what has failed before is not waited for."""
+        return [
+            task for raw, task in self._hand.items() if not task.done() and raw not in self._resting
+        ]
 
     async def stop(self) -> None:  # noqa: D102 - as in Service
         await super().stop()
@@ -203,6 +216,7 @@ class Postman(Service):
                     return
                 level = logging.WARNING if failures == 1 else logging.DEBUG
                 log.log(level, "%s: %s; it is tried again", delivery.what, error)
+                self._resting.add(notice.raw)
                 await asyncio.sleep(wait)
             else:
                 self._places.up(delivery.place)

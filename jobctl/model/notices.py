@@ -89,7 +89,7 @@ class Notice:
     since: float | None = None
     """When the first of them failed."""
     held: int = 0
-    """Failures since the last mail that were not mailed."""
+    """Failures, or late runs, since the last mail that were not mailed."""
     recovered: bool = False
     """The run succeeded after failures."""
     due: float | None = None

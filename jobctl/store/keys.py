@@ -28,8 +28,8 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     sh:<schedule> LIST    last 200 decisions: instant|kind|answer|run|lag ms|who
     out           LIST    notices for whoever takes them, as JSON, see model/notices.py
     out:<sid>     LIST    notices that one supervisor has to deliver
-    al:<job>      HASH    failures in a row: n, since ms, told ms, alert, quiet, last, nt; expires
-                          after 400 days without any
+    al:<job>      HASH    failures in a row: n, since ms, told ms, alert, quiet, last, nt; late ones:
+                          late ms, lq; expires after 400 days without any
     ls            HASH    live schedules and changes of those of jobs.toml: schedule → signed record
     lsv           STRING  how often ls was changed
     h:<job>       LIST    final run ids, newest first; hf:<job> failed ones when kept apart

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from jobctl.store.address import Address
     from jobctl.store.blocking import BlockingStore
+    from jobctl.store.calls import Call
     from jobctl.store.embedded import EmbeddedStore
 
 A, B = "h1~a", "h2~b"
@@ -42,7 +44,27 @@ class Office:
         self, *jobs: JobDef, until: Callable[[], object], mail: MailDef | None = None
     ) -> None:
         """Let the postman work until something is true."""
-        connection = AsyncStore(self._server.address, name="postman")
+        connection = AsyncStore(self.world_address, name="postman")
+        postman = self.postman(connection, *jobs, mail=mail)
+        bugs: list[BaseException] = []
+        postman.start(bugs.append)
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while not until():
+                    postman.wake()
+                    await asyncio.sleep(0.02)
+        finally:
+            await postman.stop()
+            await connection.close()
+        assert bugs == []
+
+    @property
+    def world_address(self) -> Address:
+        return self._server.address
+
+    def postman(
+        self, connection: AsyncStore, *jobs: JobDef, mail: MailDef | None = None
+    ) -> Postman:
         keys = self.world.keys
         made = Deliveries(
             connection,
@@ -62,17 +84,7 @@ class Office:
                 mail=mail or MailDef(),
             )
         )
-        bugs: list[BaseException] = []
-        postman.start(bugs.append)
-        try:
-            async with asyncio.timeout(DEADLINE):
-                while not until():
-                    postman.wake()
-                    await asyncio.sleep(0.02)
-        finally:
-            await postman.stop()
-            await connection.close()
-        assert bugs == []
+        return postman
 
     @property
     def waiting(self) -> int:
@@ -222,6 +234,58 @@ def test_place_that_is_down_holds_up_no_other(office: Office) -> None:
         asyncio.run(office.deliver(*jobs, until=lambda: web.calls))
     assert last
     assert office.waiting == 30
+
+
+def test_two_looks_at_the_same_time_lose_nothing_that_was_said(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        office.fail()
+    first, second = office.world.raw("LRANGE", office.world.keys.outbox(A), 0, -1)
+
+    async def story() -> None:
+        connection = AsyncStore(office.world_address, name="postman")
+        postman = office.postman(connection, JobDef(name="j"))
+        await postman.tick()
+        await turning(lambda: postman._done == [first, second])
+        postman._done.pop()
+        answers = asyncio.Event()
+
+        async def late(call: Call[object]) -> object:
+            await answers.wait()
+            return await AsyncStore.run(connection, call)
+
+        monkeypatch.setattr(connection, "run", late)
+        looks = [asyncio.create_task(postman.tick()) for _ in range(2)]
+        await asyncio.sleep(0)
+        postman._done.append(second)
+        answers.set()
+        await asyncio.gather(*looks)
+        await postman.tick()
+        await postman.stop()
+        await connection.close()
+
+    asyncio.run(story())
+    assert office.waiting == 0
+
+
+def test_end_does_not_wait_for_what_failed_before(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobctl.engine.postman.LAST_MOMENT", 1000.0)
+    office.fail()
+
+    async def story() -> None:
+        connection = AsyncStore(office.world_address, name="postman")
+        url = f"http://127.0.0.1:{free_port()}"
+        postman = office.postman(connection, JobDef(name="j", ping_url=url))
+        async with asyncio.timeout(DEADLINE):
+            await postman.finish()
+        await postman.stop()
+        await connection.close()
+
+    asyncio.run(story())
+    assert office.waiting == 1
 
 
 async def turning(condition: Callable[[], bool]) -> None:

@@ -309,6 +309,22 @@ def test_instant_that_is_accepted_too_late_is_told_at_once(world: World) -> None
     assert world.raw("ZCARD", world.keys.due) == 0
 
 
+def test_of_many_late_runs_one_is_told_in_a_while(world: World) -> None:
+    for _ in range(3):
+        world.submit(notices=",l1,m60000")
+    world.let_pass(0.01)
+    world.promote()
+    (notice,) = taken(world)
+    assert (notice.event, notice.held) == ("l", 0)
+    assert world.raw("PTTL", world.keys.alarm("j")) > 0
+    for held in (2, 0):
+        world.raw("HINCRBY", world.keys.alarm("j"), "late", -60_001)
+        world.submit(notices=",l1,m60000")
+        world.let_pass(0.01)
+        world.promote()
+        assert taken(world)[-1].held == held
+
+
 def test_late_run_tells_what_it_waits_for(world: World) -> None:
     world.limits(l_db=1)
     world.running(limits="l:db")

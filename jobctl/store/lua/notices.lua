@@ -118,9 +118,21 @@ local function tell_retry(r, fields)
   if wanted(r, 'd') then post('d', r, said(fields)) end
 end
 
--- A run has not started in time; `due` is when it should have, in ms.
+-- A run has not started in time; `due` is when it should have, in ms. When a whole queue stands
+-- still, one in a while is told of; the others are counted for the next one.
+local LATE_EVERY = 3600000
 local function tell_late(r, due)
-  post('l', r, { due = due, s = r.s, pl = r.pl })
+  local key = P .. 'al:' .. r.j
+  local v = call('HMGET', key, 'late', 'lq')
+  local told = tonumber(v[1] or '')
+  if told and NOW < told + (setting(r, 'm') or LATE_EVERY) then
+    call('HINCRBY', key, 'lq', 1)
+    return
+  end
+  call('HSET', key, 'late', NOW)
+  call('HDEL', key, 'lq')
+  call('PEXPIRE', key, REMEMBER)
+  post('l', r, { due = due, s = r.s, pl = r.pl, q = tonumber(v[2] or '') or 0 })
 end
 
 -- A scheduled instant, in ms, made no run.
