@@ -64,7 +64,6 @@ def test_unusable_state_directory_is_refused(host: Host) -> None:
     assert "state directory" in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_facts_that_cannot_be_written_are_told_of_and_cost_no_run(host: Host) -> None:
     host.write('[jobs.a]\ncommand = "true"\n')
     (host.state / "supervisor.json").mkdir(parents=True)
@@ -77,6 +76,7 @@ def test_facts_that_cannot_be_written_are_told_of_and_cost_no_run(host: Host) ->
     assert "Traceback" not in host.log
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_state_directory_of_somebody_else_is_not_permitted(host: Host) -> None:
     host.write("")
     host.state.mkdir(mode=0o500)
