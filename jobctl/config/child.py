@@ -16,6 +16,8 @@ from jobctl.errors import ConfigError
 from jobctl.model.config import config_from_plain, job_from_plain, schedule_from_plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jobctl.model.config import Config
     from jobctl.model.job import JobDef, ScheduleDef
 
@@ -27,8 +29,13 @@ TURN = 50
 """Jobs after which other tasks of this process get their turn."""
 
 
-async def load_in_child(path: str | os.PathLike[str]) -> Config:
+async def load_in_child(
+    path: str | os.PathLike[str], *, known: Mapping[str, JobDef] | None = None
+) -> Config:
     """Return the validated configuration, from a child with this process's environment.
+
+    ``known`` are jobs of which those that have not changed are taken, so that a large file is not
+    held twice when it is read again.
 
     It is taken in job by job, so the loop goes on meanwhile, and nothing but the result is held.
 
@@ -56,7 +63,7 @@ async def load_in_child(path: str | os.PathLike[str]) -> Config:
     said = asyncio.create_task(child.stderr.read())
     try:
         async with asyncio.timeout(LOAD_TIMEOUT):
-            config = await _answer(_Lines(child.stdout))
+            config = await _answer(_Lines(child.stdout), known or {})
             last = await said
             await child.wait()
     except TimeoutError as error:
@@ -103,7 +110,7 @@ class _Lines:
         return self.next
 
 
-async def _answer(lines: _Lines) -> Config | None:
+async def _answer(lines: _Lines, known: Mapping[str, JobDef]) -> Config | None:
     """Read the child's answer; None when it is none, or not whole.
 
     Its exit code is not asked: whoever reaps may have taken it.
@@ -118,7 +125,9 @@ async def _answer(lines: _Lines) -> Config | None:
     jobs: list[JobDef] = []
     await lines.advance()
     while lines.next is not None and "job" in lines.next:
-        jobs.append(await _job(lines))
+        job = await _job(lines)
+        same = known.get(job.name)
+        jobs.append(same if same is not None and same == job else job)
     if lines.next is None or "end" not in lines.next:
         return None
     return config_from_plain(first["plain"], jobs)

@@ -54,13 +54,20 @@ def run_daemon(
 async def _run(path: str, *, burst: bool, scheduling: bool) -> int | Notifier:
     """Return the exit code; what to tell the service manager with when this is to begin anew."""
     config = await _load(path)
+    latest = config
+
+    async def reload() -> Config:
+        nonlocal latest
+        latest = await _load(path, known=latest)
+        return latest
+
     host = host_name(config.settings.name)
     boot = boot_id()
     state_dir = Path(config.settings.state_dir)
     prepare(state_dir)
     supervisor = Supervisor(
         config,
-        reload=lambda: _load(path),
+        reload=reload,
         address=_address(config),
         embedded=_embedded(config),
         new_id=lambda: incarnation(host, boot),
@@ -75,9 +82,9 @@ async def _run(path: str, *, burst: bool, scheduling: bool) -> int | Notifier:
     return supervisor.notifier if supervisor.replaced else code
 
 
-async def _load(path: str) -> Config:
+async def _load(path: str, *, known: Config | None = None) -> Config:
     """Return the configuration, once this host has what it cannot do without."""
-    config = await load_in_child(path)
+    config = await load_in_child(path, known=None if known is None else known.jobs)
     problems = host_problems(config)
     if any(problem.severity == ERROR for problem in problems):
         raise ConfigProblems(problems)

@@ -106,7 +106,7 @@ class Duties:
                 host=host,
                 timezone=timezone,
                 boot_id=boot_id,
-                peers=lambda: (supervisor, *rescuer.alive),
+                peers=lambda: (supervisor, *rescuer.deciding),
                 clock=clock,
                 seal=signing.seal,
                 ring=lambda: signing.ring,

@@ -9,6 +9,7 @@ neither a clock jump nor an outage of the store kills anybody.
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -83,6 +84,7 @@ class Rescuer(Service):
         self._ttl = ttl
         self._gap = GAP * ttl / TTL
         self._seen: dict[str, _Observation] = {}
+        self._deciding: set[str] = set()
         self._own = _Observation("", 0.0)
         self._generation = -1
         self._looked_at = 0.0
@@ -91,6 +93,15 @@ class Rescuer(Service):
     def alive(self) -> list[str]:
         """Ids of the other supervisors that show life."""
         return list(self._seen)
+
+    @property
+    def deciding(self) -> list[str]:
+        """Ids of those among them that decide schedules.
+
+        Not one that drains or leaves them to others, nor one that is dead while its pool sees its
+        attempts to their ends and beats in its name.
+        """
+        return [sid for sid in self._seen if sid in self._deciding]
 
     async def tick(self) -> float:  # noqa: D102 - as in Service
         others = [
@@ -113,6 +124,9 @@ class Rescuer(Service):
                 self.turned()
         for sid in self._seen.keys() - set(others):
             del self._seen[sid]
+        self._deciding = {
+            sid for sid, fact in zip(others, facts, strict=True) if _decides(fact.get("load", ""))
+        }
         return LOOK_EVERY * self._ttl / TTL
 
     def _watch_myself(self, own_beat: str, now: float) -> None:
@@ -138,6 +152,15 @@ class Rescuer(Service):
             return
         log.warning("supervisor %s on %s is dead; took back %d runs", sid, host, moved)
         self._seen.pop(sid, None)
+
+
+def _decides(load: str) -> bool:
+    """Tell whether a supervisor said at its last beat that it decides schedules."""
+    try:
+        said = json.loads(load)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and "schedules" in said and not said.get("draining")
 
 
 async def take_back(

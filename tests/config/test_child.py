@@ -45,6 +45,18 @@ def test_many_jobs_and_many_schedules_of_one_arrive_whole(path: Path) -> None:
     assert len(found.jobs) == 121
 
 
+def test_jobs_that_have_not_changed_are_taken_from_what_is_known(path: Path) -> None:
+    path.write_text('[jobs.a]\ncommand = "x"\n[jobs.b]\ncommand = "y"\n')
+    first = asyncio.run(load_in_child(path))
+    path.write_text('[jobs.a]\ncommand = "x"\n[jobs.b]\ncommand = "z"\n')
+
+    second = asyncio.run(load_in_child(path, known=first.jobs))
+
+    assert second == load_config(path)
+    assert second.jobs["a"] is first.jobs["a"]
+    assert second.jobs["b"].command == "z"
+
+
 def test_other_tasks_go_on_while_a_large_file_is_taken_in(path: Path) -> None:
     path.write_text("".join(f'[jobs.j{n}]\ncommand = "true"\n' for n in range(1000)))
     turns = 0

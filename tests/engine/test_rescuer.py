@@ -9,6 +9,8 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from jobctl.clock import SYSTEM_CLOCK, Clock
 from jobctl.engine.rescuer import Rescuer
 from jobctl.errors import JobctlError
@@ -54,9 +56,9 @@ class World:
         )
         self.run_id = store.run(claim).claims[0].id
 
-    def beat(self, *sids: str) -> None:
+    def beat(self, *sids: str, load: str = "{}") -> None:
         for sid in sids:
-            self.store.run(membership.beat(KEYS, supervisor=sid, load="{}", owners=[]))
+            self.store.run(membership.beat(KEYS, supervisor=sid, load=load, owners=[]))
 
     @property
     def lost(self) -> bool:
@@ -114,6 +116,35 @@ def test_a_supervisor_that_beats_is_left_alone(store: BlockingStore, server: Emb
 
     asyncio.run(story())
     assert not world.lost
+
+
+@pytest.mark.parametrize(
+    ("load", "decides"),
+    [
+        ('{"draining": false, "schedules": {"known": 3}}', True),
+        ('{"draining": true, "schedules": {"known": 3}}', False),
+        ('{"draining": false}', False),
+        ('{"alone": true, "pools": {}}', False),
+        ("", False),
+        ("[]", False),
+    ],
+    ids=["decides", "drains", "leaves them to others", "only its pool lives", "none", "broken"],
+)
+def test_only_who_decides_schedules_is_ranked_for_them(
+    store: BlockingStore, server: EmbeddedStore, load: str, *, decides: bool
+):
+    async def story() -> None:
+        world = World(store)
+        watcher = Watcher(world, server)
+        world.beat(ME, OTHER, load=load)
+        await watcher.rescuer.tick()
+        world.beat(ME, OTHER, load=load)
+        await watcher.rescuer.tick()
+        assert watcher.rescuer.alive == [OTHER]
+        assert watcher.rescuer.deciding == ([OTHER] if decides else [])
+        await watcher.store.close()
+
+    asyncio.run(story())
 
 
 def test_a_new_connection_begins_to_watch_anew(store: BlockingStore, server: EmbeddedStore):

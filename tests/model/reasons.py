@@ -8,7 +8,7 @@ case and answers. Reasons of the first kind may have to come together.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import time, timedelta
 from itertools import combinations, islice, pairwise
 from typing import TYPE_CHECKING
 
@@ -104,6 +104,18 @@ def off_the_hour(case: Case, ours: list[datetime], theirs: list[datetime]) -> bo
     )
 
 
+def off_the_hour_or_midnight(case: Case, ours: list[datetime], theirs: list[datetime]) -> bool:
+    """The same, or a time is missing in the first hour after a gap that begins at midnight."""
+    first = first_difference(ours, theirs)
+    return off_the_hour(case, ours, theirs) or (
+        first in ours
+        and any(
+            NOTHING <= first - at < HOUR and size > NOTHING and (wall - size).time() == time.min
+            for at, size, wall in changes(case)
+        )
+    )
+
+
 def unusual(case: Case, ours: list[datetime], theirs: list[datetime]) -> bool:
     """Within a day of a change that is not one hour, on the hour, to or from summer time."""
     first = first_difference(ours, theirs)
@@ -170,8 +182,8 @@ CRONSIM = (
     ),
     Reason("the second pass as the start", "Asked in the second pass of a repeated hour, it answers with instants that are over.", seen=goes_back),
     Reason(
-        "after a change off the hour", "It walks by the hour; where a change is not one of whole hours, or not on "
-        "the hour, times of the day after it are lost.", seen=off_the_hour,
+        "after a change off the hour, or at midnight", "It walks by the hour; where a change is not one of whole hours, or not on "
+        "the hour, times of the day after it are lost, and those of the first hour after a gap at midnight.", seen=off_the_hour_or_midnight,
     ),
 )  # fmt: skip
 

@@ -92,6 +92,8 @@ SUPERVISORS = [
 ]  # fmt: skip
 
 SCHEDULES = [
+    Mutant("peek", "a rule that is in force", "v[1] == ARGV[i + 1] and v[2] or ''", "v[2] or ''"),
+    Mutant("peek", "how far it is decided", "v[1] == ARGV[i + 1] and v[2] or ''", "''"),
     Mutant("schedule", "a known rule goes on", "elseif v[1] == generation and v[2] then", "elseif false then"),
     Mutant("schedule", "another rule starts from now", "elseif v[1] == generation and v[2] then", "elseif v[2] then"),
     Mutant("schedule", "no instant yet", "v[1] == generation and v[2] then", "v[1] == generation then"),

@@ -185,3 +185,25 @@ def test_boot_fires_once_per_host_and_boot(world: World) -> None:
     assert boot(world, "h2", "b1") == "ok"
     assert boot(world, "h1", "b2") == "ok"
     assert len(world.claim(9)) == 3
+
+
+def test_a_look_tells_how_far_schedules_are_decided(world: World, last: float) -> None:
+    tick(world, last, last + 10)
+
+    found = world.run(decisions.peek(world.keys, {"s": "g1", "unknown": "g1"}))
+
+    assert found == (pytest.approx(last + 10), None)
+
+
+def test_a_look_tells_nothing_of_another_rule(world: World, last: float) -> None:
+    assert last
+    assert world.run(decisions.peek(world.keys, {"s": "g2"})) == (None,)
+
+
+def test_a_look_changes_nothing(world: World, last: float) -> None:
+    assert last
+    before = world.raw("HGETALL", world.keys.schedule("s"))
+    world.run(decisions.peek(world.keys, {"s": "g1", "unknown": "g1"}))
+
+    assert world.raw("HGETALL", world.keys.schedule("s")) == before
+    assert not world.raw("EXISTS", world.keys.schedule("unknown"))
