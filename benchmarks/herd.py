@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jobctl.store.queries import Decision
 
 LEAD = 15.0
-LEAD_TIMES = 25
+LEAD_TIMES = 12
 """Seconds from writing the files to the instant, besides so many times as long as it takes to
 validate one now: three daemons must be up by then, however busy the machine is."""
 KILL_AT = 0.3

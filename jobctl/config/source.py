@@ -84,7 +84,15 @@ class Source:
     stamp: tuple[int, ...] = ()
     """What tells this content from a later one; see :mod:`jobctl.config.cache`."""
     _positions: Positions | None = None
+    _lines: _Lines | None = None
     _headers: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> _Lines:
+        """Its lines, for excerpts; worked out when first asked for."""
+        if self._lines is None:
+            self._lines = _lines_of(self.text)
+        return self._lines
 
     def line(self, section: str, name: str) -> int:
         """Return the line on which ``[section.name]`` begins, or where its key is first written."""
@@ -151,7 +159,7 @@ class Source:
             message=message,
             remedy=remedy,
             severity=severity,
-            excerpt=_excerpt(self.text, place.line),
+            excerpt=_excerpt(self.lines, place.line),
         )
 
 
@@ -264,16 +272,40 @@ def _syntax_place(text: str, said: str) -> Place:
     return Place(len(lines), len(lines[-1]) + 1)
 
 
-def _excerpt(text: str, number: int) -> str:
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The lines of a text, with what tells whether one may be shown."""
+
+    texts: list[str]
+    inside: list[bool]
+    """Whether a line begins within a text of several lines."""
+    headers: list[str]
+    """The last line before each that looks like the header of a table."""
+
+
+def _lines_of(text: str) -> _Lines:
+    texts = text.split("\n")
+    inside: list[bool] = []
+    headers: list[str] = []
+    doubles = singles = 0
+    header = ""
+    for line in texts:
+        inside.append(bool(doubles % 2 or singles % 2))
+        headers.append(header)
+        doubles += line.count('"""')
+        singles += line.count("'''")
+        if line.lstrip().startswith("["):
+            header = line
+    return _Lines(texts, inside, headers)
+
+
+def _excerpt(lines: _Lines, number: int) -> str:
     """Return a line for people to see, cut off where it may hold a secret."""
-    lines = text.split("\n", number)[:number]
-    if len(lines) < number:
+    if number > len(lines.texts):
         return ""
-    line = lines[-1].rstrip("\r")
-    before = "\n".join(lines[:-1])
-    if before.count('"""') % 2 or before.count("'''") % 2:
+    if lines.inside[number - 1]:
         return "…"
-    header = next((one for one in reversed(lines[:-1]) if one.lstrip().startswith("[")), "")
+    line, header = lines.texts[number - 1].rstrip("\r"), lines.headers[number - 1]
     if _SECRET.search(line) or (_SECRET.search(header) and not line.lstrip().startswith("[")):
         name, equals, _ = line.partition("=")
         line = f"{name}{equals} …" if equals else "…"
