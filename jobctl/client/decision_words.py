@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from jobctl.model.job import Overlap
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jobctl.model.job import JobDef
     from jobctl.store.queries import Decision
 
 OUTCOMES = {"fire": "fired", "late": "late", "catchup": "caught_up"}
@@ -45,3 +48,29 @@ def outcome(decision: Decision) -> tuple[str, str]:
     if answer == "dup":
         return "known", "its run was there already"
     return _REFUSED.get(answer, (answer, ""))
+
+
+_ENDED = {
+    "overlap": "an older run had not ended (overlap)",
+    "condition": "only_if said no",
+    "code": "it exited with one of its skip_codes",
+    "user": "somebody revoked it",
+    "replaced": "replaced by a newer run (overlap = replace)",
+    "upstream": "a run it depends on did not succeed",
+}
+
+
+def ended(state: str, reason: str, job: JobDef, *, expires: float | None) -> str:
+    """Return why an accepted run did nothing; ``""`` when it did something, or may still.
+
+    ``state`` and ``reason`` are the run's; ``expires`` is what its schedule says of it, in seconds.
+    """
+    if state == "expired":
+        limits = {"start_deadline": job.start_deadline, "expires": expires}
+        known = " or ".join(name for name, limit in limits.items() if limit is not None)
+        return f"not started within {known or 'start_deadline or expires'}"
+    if state not in ("skipped", "revoked"):
+        return ""
+    if reason == "overlap" and job.overlap is Overlap.QUEUE:
+        return "a newer run took its place (overlap = queue)"
+    return _ENDED.get(reason, "")

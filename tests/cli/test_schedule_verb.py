@@ -12,7 +12,7 @@ import pytest
 from jobctl.clock import Clock
 from jobctl.engine.scheduler import Scheduler
 from jobctl.host import host_name, host_zone
-from jobctl.store import queries
+from jobctl.store import queries, transitions
 from jobctl.store.aio import AsyncStore
 from jobctl.store.calls import Call
 
@@ -53,6 +53,25 @@ enabled = false
 [jobs.booted]
 command = "true"
 schedule = "@reboot"
+"""
+
+
+GIVING_WAY = """
+[jobs.newest]
+command = "true"
+overlap = "queue"
+schedule = "* * * * * *"
+
+[jobs.instead]
+command = "true"
+overlap = "replace"
+schedule = "* * * * * *"
+
+[jobs.soon]
+command = "true"
+overlap = "allow"
+start_deadline = "1s"
+schedule = "* * * * * *"
 """
 
 
@@ -143,6 +162,37 @@ def test_show_tells_what_became_of_each_instant_and_of_its_run(project: Project,
     text = project.jobctl("schedule", "show", "often", "-n", "1")
     assert "skipped" in text.out
     assert "1 older decisions are not shown" in text.err
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "why"),
+    [
+        ("newest", "skipped", "a newer run took its place"),
+        ("instead", "revoked", "replaced by a newer run"),
+    ],
+)
+def test_show_tells_why_an_accepted_run_gave_way(
+    make_project: Callable[..., Project], name: str, state: str, why: str
+):
+    project = make_project(more=GIVING_WAY)
+    decide(project)
+    at = since(project, name, 4)
+    decide(project, at=at + 2.5)
+    older = rows(project, "show", name)[name]["decisions"][1]
+    assert (older["outcome"], older["run_state"]) == ("late", state)
+    assert why in older["reason"]
+    assert why in project.jobctl("schedule", "show", name).out
+
+
+def test_show_tells_that_a_run_was_not_started_in_time(make_project: Callable[..., Project]):
+    project = make_project(more=GIVING_WAY)
+    decide(project)
+    at = since(project, "soon", 4)
+    decide(project, at=at + 1.5)
+    project.session.run(transitions.promote(project.keys))
+    (one, *_) = rows(project, "show", "soon")["soon"]["decisions"]
+    assert (one["outcome"], one["run_state"]) == ("fired", "expired")
+    assert one["reason"] == "not started within start_deadline"
 
 
 def test_disabled_schedule_makes_no_run_until_it_is_enabled(project: Project, worker: Worker):
