@@ -8,7 +8,7 @@ from itertools import islice
 from jobctl.cli import schedule_orders, values
 from jobctl.cli.render import clock_time, full_time, short, state_style
 from jobctl.cli.table import clean, columns
-from jobctl.client.decision_words import is_event, outcome
+from jobctl.client.decision_words import is_decided, outcome
 from jobctl.client.known_schedules import Became, Catalogue, became, standings
 from jobctl.client.schedules import Fire
 from jobctl.client.views import instant
@@ -116,7 +116,7 @@ def _list(call: Invocation, name: str | None) -> int:
     cells = []
     for row in rows:
         zone = load_zone(row.entry.timezone)
-        last = next((one for one in row.newest if not is_event(one)), None)
+        last = next((one for one in row.newest if is_decided(one)), None)
         cells.append(
             (
                 row.entry.name,

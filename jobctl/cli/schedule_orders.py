@@ -176,7 +176,11 @@ def backfill(
     receipts: dict[str, Receipt] = {}
     if not dry_run:
         runs = [filling.run_for(call.session, gap) for gap in wanted]
-        sent = send_many(call.session, runs)
+        sent = list(send_many(call.session, runs))
+        filling.note(
+            call.session,
+            [(gap, receipt.answer) for gap, receipt in zip(wanted, sent, strict=True)],
+        )
         receipts = {run.request.id: receipt for run, receipt in zip(runs, sent, strict=True)}
     rows = [_Filled(gap, _answer(gap, receipts)) for gap in found]
     _report(call, rows, dry_run=dry_run)

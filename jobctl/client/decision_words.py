@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from jobctl.model.job import JobDef
     from jobctl.store.queries import Decision
 
-OUTCOMES = {"fire": "fired", "late": "late", "catchup": "caught_up"}
+OUTCOMES = {"fire": "fired", "late": "late", "catchup": "caught_up", "backfill": "backfilled"}
 """Of instants whose run was accepted, by kind."""
 EVENTS = {
     "off": "switched off", "on": "switched on", "once": "next instant switched off",
@@ -30,10 +30,15 @@ def is_event(decision: Decision) -> bool:
     return decision.kind in EVENTS
 
 
+def is_decided(decision: Decision) -> bool:
+    """Return whether a line tells of an instant that the schedule itself came to."""
+    return not is_event(decision) and decision.kind != "backfill"
+
+
 def outcome(decision: Decision) -> tuple[str, str]:
     """Return what became of an instant: one word, and why it made no run (``""`` when it did).
 
-    The words: ``fired``, ``late``, ``caught_up``, ``skipped``, ``not_accepted``, ``known``,
+    The words: ``fired``, ``late``, ``caught_up``, ``backfilled``, ``skipped``, ``not_accepted``, ``known``,
     ``missed``, ``disabled``, ``spent``; for a line that is no instant ``event``.
     """
     if is_event(decision):

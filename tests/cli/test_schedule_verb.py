@@ -338,6 +338,22 @@ def test_backfill_makes_one_run_for_each_instant_once(project: Project, worker: 
     assert project.session.run(queries.ready_length(project.keys, "default", 5)) == 5
 
 
+def test_show_lists_backfilled_instants_once(project: Project, worker: Worker):
+    decide(project)
+    span = ("--from", "2026-01-01T00:00", "--to", "2026-01-01T02:00")
+    for _ in range(2):
+        project.jobctl("schedule", "backfill", "hourly", *span)
+    found = rows(project, "show", "hourly")["hourly"]["decisions"]
+    assert [one["outcome"] for one in found] == ["backfilled"] * 2
+    assert [one["scheduled_at"] for one in found] == [
+        "2026-01-01T00:00:00.000Z", "2025-12-31T23:00:00.000Z",
+    ]  # fmt: skip
+    assert {one["run_state"] for one in found} == {"queued"}
+    # What the schedule itself came to is another matter.
+    line = project.jobctl("schedule", "list", "hourly").out.splitlines()[1]
+    assert " backfilled " not in line
+
+
 def test_backfill_leaves_what_has_run_and_repeats_what_was_skipped(
     project: Project, worker: Worker
 ):
