@@ -338,6 +338,13 @@ def test_backfill_makes_one_run_for_each_instant_once(project: Project, worker: 
     assert project.session.run(queries.ready_length(project.keys, "default", 5)) == 5
 
 
+def test_backfill_shows_instants_in_the_zone_of_the_file(project: Project):
+    span = ("--from", "2026-07-01T00:00", "--to", "2026-07-01T01:00", "--dry-run")
+    assert (
+        "2026-07-01 00:00:00+02:00" in project.jobctl("schedule", "backfill", "hourly", *span).out
+    )
+
+
 def test_show_lists_backfilled_instants_once(project: Project, worker: Worker):
     decide(project)
     span = ("--from", "2026-01-01T00:00", "--to", "2026-01-01T02:00")
