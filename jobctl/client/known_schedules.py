@@ -74,6 +74,12 @@ class Catalogue:
         found = []
         if job in self.config.jobs:
             found = [entry for entry in self.entries(job) if entry.name == name]
+        why = self.unused.get(name) or self.refused.get(name)
+        if not found and why:
+            raise NotFoundError(
+                f"live schedule {shown(name)} is not used: {why}; put that right, or remove it with "
+                f"`jobctl schedule rm {shown(name)}`"
+            )
         if not found:
             known = (*self.config.jobs, *(entry.name for entry in self.entries()))
             names = list(dict.fromkeys(known))

@@ -587,3 +587,16 @@ def test_arguments_of_a_live_schedule_are_limited_as_those_of_runs(
     assert result.code == 2
     assert "max_args" in result.err
     assert project.jobctl(*words, "x" * 500).code == 0
+
+
+def test_live_schedule_whose_job_is_gone_is_named_with_the_reason(project: Project):
+    project.jobctl("schedule", "add", "lq", "--job", "other", "--schedule", "0 3 * * *")
+    text = project.path.read_text()
+    project.path.write_text(text.replace("[jobs.other]", "[jobs.renamed]"))
+    for action in ("show", "next", "list", "enable"):
+        result = project.jobctl("schedule", action, "lq")
+        assert result.code == 66
+        assert "'lq' is not used: jobs.toml has no job other" in result.err
+        assert "jobctl schedule rm" in result.err
+    assert project.jobctl("schedule", "rm", "lq").code == 0
+    assert "no schedule or job 'lq'" in project.jobctl("schedule", "show", "lq").err
