@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobctl.model.run import RunState
 from tests.acceptance.host import Host, wait_until
 from tests.acceptance.trouble import Manager, Server, descriptors
 
@@ -314,13 +315,17 @@ def test_a_daemon_without_descriptors_starts_less_and_recovers(host: Host) -> No
     )
     with descriptors(64):
         host.start()
-    runs = [host.submit("held") for _ in range(40)]
+    host.run("submit", "held", "--from-ndjson", "-", input="{}\n" * 40)
     wait_until(lambda: "nothing is started for 5 s" in host.log, what="the daemon is short of some")
     assert "default" in host.run("status")
     (host.directory / "go").touch()
 
-    assert {host.wait_state(run_id)["state"] for run_id in runs} == {"succeeded"}
-    assert {run["attempt"] for run in host.runs()} == {1}
+    def ended() -> list[dict[str, Any]]:
+        runs = host.runs()
+        return runs if all(RunState(run["state"]).final for run in runs) else []
+
+    runs = wait_until(ended, what="all have ended")
+    assert [(run["state"], run["attempt"]) for run in runs] == [("succeeded", 1)] * 40
     assert host.stop() == 0
 
 
