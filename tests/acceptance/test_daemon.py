@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.acceptance.host import wait_until
+from tests.acceptance.host import DEADLINE, wait_until
 
 if TYPE_CHECKING:
     from tests.acceptance.host import Host
@@ -96,7 +96,7 @@ def test_a_second_sigterm_stops_what_runs_and_it_runs_again_later(host: Host) ->
     daemon.send_signal(signal.SIGTERM)
     wait_until(lambda: "SIGTERM" in host.log, what="the first signal")
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(20) == 0
+    assert daemon.wait(DEADLINE) == 0
     assert host.lines("trace") == [f"start {run_id}", f"end {run_id}"]
 
     host.start()
@@ -165,7 +165,7 @@ def test_a_killed_store_comes_back_with_everything_accepted(host: Host) -> None:
     host.start()
     batch = "\n".join('{"args": ["1"]}' for _ in range(8))
     runs = host.run("submit", "traced", "--from-ndjson", "-", input=batch).split()
-    store = next(p for p in host.processes() if "valkey-server" in p.name() or "redis" in p.name())
+    store = host.server()
 
     store.kill()
     ended = [host.wait_state(run_id) for run_id in runs]
@@ -254,13 +254,13 @@ def test_burst_ends_when_everything_has_run(host: Host) -> None:
     )
     daemon = host.start("--burst", ready=False)
     wait_until(lambda: "is ready" in host.log, what="ready")
-    assert daemon.wait(20) == 0
+    assert daemon.wait(DEADLINE) == 0
 
     host.start()
     run_id = host.submit("flaky")
     host.stop()
     daemon = host.start("--burst", ready=False)
-    assert daemon.wait(20) == 0
+    assert daemon.wait(DEADLINE) == 0
     host.start()
 
     assert host.inspect(run_id)["state"] == "succeeded"
@@ -314,9 +314,7 @@ def test_who_follows_a_log_sees_the_end_over_a_restart_of_daemon_and_store(host:
     ) as follower:
         assert follower.stdout is not None
         assert follower.stdout.readline() == "one\n"
-        store = next(
-            p for p in host.processes() if "valkey-server" in p.name() or "redis" in p.name()
-        )
+        store = host.server()
         daemon.kill()
         store.kill()
         daemon.wait()
@@ -337,9 +335,12 @@ def test_run_that_must_not_repeat_ends_as_lost(host: Host) -> None:
     run_id = host.submit("once")
     wait_until(lambda: host.lines("starts"), what="running")
 
-    everything = [p for p in host.processes() if "valkey" not in p.name() and p.pid != os.getpid()]
-    for process in [p.suspend() or p for p in everything]:
-        process.kill()
+    stores = {p.pid for p in host.named("valkey")}
+    everything = [p for p in host.processes() if p.pid not in stores and p.pid != os.getpid()]
+    for act in (psutil.Process.suspend, psutil.Process.kill):
+        for process in everything:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                act(process)
     daemon.wait()
     host.start()
     run = host.wait_state(run_id)

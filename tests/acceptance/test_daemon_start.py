@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.host import wait_until
+from tests.acceptance.host import DEADLINE, wait_until
 
 if TYPE_CHECKING:
     from tests.acceptance.host import Host
@@ -98,7 +98,7 @@ def test_daemon_waits_for_its_store_and_can_be_stopped_meanwhile(host: Host) -> 
     wait_until(lambda: "waiting for it" in host.log, what="it waits")
     daemon.send_signal(signal.SIGTERM)
 
-    assert daemon.wait(20) == 69
+    assert daemon.wait(DEADLINE) == 69
 
 
 def test_wrong_password_is_not_permitted(host: Host) -> None:
@@ -130,7 +130,7 @@ def test_ctrl_c_ends_a_daemon_with_0(host: Host, signals: int) -> None:
         assert daemon.poll() is None
         daemon.send_signal(signal.SIGINT)
 
-    assert daemon.wait(20) == 0
+    assert daemon.wait(DEADLINE) == 0
     assert not host.processes()
 
 

@@ -185,7 +185,7 @@ def test_outcome_that_the_store_did_not_hear_of_is_settled_later(host: Host) -> 
     host.start()
     run_id = host.submit("long", "4")
     host.wait_state(run_id, "running")
-    store = next(p for p in host.processes() if "valkey-server" in p.name() or "redis" in p.name())
+    store = host.server()
     store.suspend()
     go(host, 4)
     journal = next((host.state / "pools").glob("*/*.journal"))
