@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 from typing import TYPE_CHECKING
@@ -122,10 +123,10 @@ class Service:
                 self._failed(JobctlError(f"this host is short of something: {error}"))
                 pause = self._backoff.next()
             self.turned()
-            try:
-                await asyncio.wait_for(self._wake.wait(), pause)
-            except TimeoutError:
-                continue
+            # Not wait_for: on 3.11 that forgets a cancellation that comes with the wake-up.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     def _worked(self) -> None:
         if self._complaints.worked():
