@@ -110,6 +110,22 @@ def test_keys_without_a_counterpart_are_named_with_the_job(export: Callable):
     assert len(lines(done.out)) == 1
 
 
+def test_a_timer_that_mails_nobody_says_so(export: Callable):
+    done = export(job("@daily", more='mail_to = "ops@x"\nmail_on = "always"'), "systemd")
+    assert 'systemd has no mail_to, mail_on = "always"' in done.err
+    assert "mails nothing to ops@x" in done.err
+    assert '# not in systemd: mail_on = "always"' in done.out
+    assert "OnFailure=" in done.out
+
+
+@pytest.mark.parametrize("target", ["crontab", "systemd"])
+def test_the_limit_of_a_queue_is_told_of_when_it_is_lost(target: str, export: Callable):
+    queue = "[queues.q]\nmax_running = 1\n[pools.default]\nqueues = ['q']\n"
+    done = export(job("@daily", more="queue = 'q'\n" + queue), target)
+    assert "max_running = 1 of the queue q" in done.err
+    assert "max_running = 1 of the queue q" in done.out
+
+
 def test_a_job_that_is_off_is_a_comment(export: Callable):
     done = export(job("@daily", more="enabled = false"))
     assert lines(done.out) == []

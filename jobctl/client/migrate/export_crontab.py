@@ -34,7 +34,7 @@ _PREAMBLE = (
     "Made by `jobctl export crontab`. What cron has no word for stands as a comment above its line.",
     "cron starts a job although its last run goes on, keeps no output, and does not end what a job leaves behind.",
 )
-_KNOWN = frozenset(("nice", "timeout", "env_file", "mail_to"))
+_KNOWN = frozenset(("nice", "timeout", "env_file", "mail_to", "mail_on"))
 _SHELLS = frozenset(("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "busybox"))
 _MINUTES = 60
 _DAY = 24
@@ -52,7 +52,7 @@ def export_crontab(config: Config, *, system: bool, owner: str) -> Export:
     ``owner`` is whom jobs run as that name no user.
     """
     out = Export()
-    writer = _Table(out, system=system, owner=owner)
+    writer = _Table(config, out, system=system, owner=owner)
     for entries in entries_by_job(config, out).values():
         for entry in entries:
             writer.add(entry)
@@ -63,7 +63,8 @@ def export_crontab(config: Config, *, system: bool, owner: str) -> Export:
 class _Table:
     """The lines so far, and the settings that hold below them."""
 
-    def __init__(self, out: Export, *, system: bool, owner: str) -> None:
+    def __init__(self, config: Config, out: Export, *, system: bool, owner: str) -> None:
+        self.config = config
         self.out = out
         self.system = system
         self.owner = owner
@@ -72,7 +73,7 @@ class _Table:
 
     def add(self, entry: ScheduleEntry) -> None:
         job = entry.job
-        missing = without_counterpart(job, known=_KNOWN)
+        missing = without_counterpart(job, self.config, known=_KNOWN)
         if missing:
             self.out.tell(job, "no-counterpart", f"cron has no {', '.join(missing)}")
         notes = [f"{entry.name}: {job.description}" if job.description else entry.name]

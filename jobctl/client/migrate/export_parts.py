@@ -102,10 +102,10 @@ def _variable(name: str) -> str:
     return "".join(char if char.isalnum() and char.isascii() else "_" for char in name.upper())
 
 
-def without_counterpart(job: JobDef, *, known: frozenset[str]) -> list[str]:
+def without_counterpart(job: JobDef, config: Config, *, known: frozenset[str]) -> list[str]:
     """Return ``key = value`` of what a job asks for and the other scheduler has no word for.
 
-    ``known`` are the keys that it has.
+    ``known`` are the keys that it has. The limit of the job's queue is among what it asks for.
     """
     asked: dict[str, str] = {}
     if job.overlap is not Overlap.ALLOW:
@@ -131,6 +131,11 @@ def without_counterpart(job: JobDef, *, known: frozenset[str]) -> list[str]:
     asked |= {key: key for key, held in others.items() if held not in (None, (), False)}
     if job.success_codes != (0,):
         asked["success_codes"] = "success_codes"
+    if job.mail_on not in {"failure", "never"}:
+        asked["mail_on"] = f'mail_on = "{job.mail_on}"'
+    queue = config.queues.get(job.queue)
+    if queue is not None and queue.max_running is not None:
+        asked["queue"] = f"max_running = {queue.max_running} of the queue {job.queue}"
     return [text for key, text in asked.items() if key not in known]
 
 

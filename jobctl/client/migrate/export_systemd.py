@@ -42,11 +42,17 @@ def export_systemd(config: Config) -> Export:
     stated = config.settings.timezone is not None
     for entries in entries_by_job(config, out).values():
         job = entries[0].job
-        missing = without_counterpart(job, known=_KNOWN)
+        missing = without_counterpart(job, config, known=_KNOWN)
         if job.overlap not in {Overlap.SKIP, Overlap.ALLOW}:
             missing.append(f'overlap = "{job.overlap}"')
         if missing:
             out.tell(job, "no-counterpart", f"systemd has no {', '.join(missing)}")
+        if job.mail_to:
+            to = ", ".join(job.mail_to)
+            missing.append(f"mail to {to}; name a service that sends it in OnFailure=")
+            out.tell(
+                job, "mail", f"systemd mails nothing to {to}: add a service that does in OnFailure="
+            )
         if job.overlap is Overlap.ALLOW:
             out.tell(job, "overlap", "systemd starts no second run of a service while one goes on")
         for number, group in enumerate(_alike(entries), start=1):
