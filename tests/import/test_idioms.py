@@ -135,6 +135,48 @@ def test_a_lock_that_lines_share_stays(crontab: Callable):
 
 
 @pytest.mark.parametrize(
+    "others",
+    [
+        "0 2 * * * root flock -w 10 -E 0 /run/l2 b\n",
+        "0 2 * * * root flock -n '/run/l2' b\n",
+        "0 2 * * * root flock -n /run/../run/l2 b\n",
+        '0 2 * * * root ( flock -n 9 || exit 0; b ) 9>"/run/l2"\n',
+        "LOCK=/run/l2\n0 2 * * * root flock -n $LOCK b\n",
+        "0 2 * * * root cd /run && flock l2 b\n",
+        "0 2 * * * root flock -w 5 $(cat /etc/lock) b\n",
+    ],
+)
+def test_a_lock_that_another_line_may_take_stays(others: str, crontab: Callable):
+    done = crontab(f"0 1 * * * root flock -n /run/l2 a\n{others}", "--system", "--native")
+    assert next(iter(done.jobs.values()))["command"] == "flock -n /run/l2 a"
+    assert "flock is kept" in done.err
+
+
+def test_a_lock_that_another_table_takes_stays(jobctl: Callable, tmp_path: Path):
+    (tmp_path / "one").write_text("0 1 * * * root flock -n /run/l2 a\n", encoding="utf-8")
+    (tmp_path / "two").write_text("0 1 * * * root flock /run/l2 b\n", encoding="utf-8")
+    done = jobctl("import", "crontab", "one", "two", "--system", "--native")
+    assert [job["command"] for job in done.jobs.values()] == [
+        "flock -n /run/l2 a",
+        "flock /run/l2 b",
+    ]
+
+
+def test_a_lock_that_is_given_up_is_told_of(crontab: Callable):
+    done = crontab("0 1 * * * root flock -n '/run/l2' a\n", "--system", "--native")
+    assert done.job["command"] == "a"
+    assert "<stdin>:1: note: '/run/l2' is no longer locked" in done.err
+
+
+def test_a_random_sleep_longer_than_the_gap_stays_and_is_told_of(crontab: Callable):
+    line = "* * * * * root sleep $((RANDOM \\% 600)); x\n"
+    done = crontab(line, "--system", "--native")
+    assert done.job["command"] == "sleep $((RANDOM % 600)); x"
+    assert "jitter" not in done.job
+    assert "the random sleep is kept" in done.err
+
+
+@pytest.mark.parametrize(
     ("command", "told"),
     [
         ("/x >> /var/log/x 2>&1", "output goes to /var/log/x"),

@@ -27,7 +27,7 @@ _SLEEP = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _FLOCK = re.compile(
-    r"(?:/usr/bin/)?flock\s+(?:-x\s+|-e\s+)?(?:-n|--nonblock|-xn|-nx|-en)\s+(?P<lock>[^\s;&|<>-]\S*)\s+(?P<rest>\S.*)",
+    r"(?:/usr/bin/)?flock\s+(?:-x\s+|-e\s+)?(?:-n|--nonblock|-xn|-nx|-en)\s+(?P<lock>\"[^\"\s\\`]+\"|'[^'\s\\]+'|[^\s;&|<>'\"\\`(){}-][^\s;&|<>'\"\\`(){}]*)\s+(?P<rest>\S.*)",
     re.DOTALL,
 )
 _DASH_C = re.compile(r"-c\s+'(?P<script>[^']*)'\s*$")
