@@ -126,6 +126,46 @@ def test_the_limit_of_a_queue_is_told_of_when_it_is_lost(target: str, export: Ca
     assert "max_running = 1 of the queue q" in done.out
 
 
+ENV_FILES = [  # the text, whether a shell and whether systemd may read it
+    ("A=plain/value-1", 1, 1),
+    ("A='hello world $(id -u)'", 1, 1),
+    ('A="hello world"', 1, 1),
+    ("# comment\n\nA='x'", 1, 1),
+    ("export A=x # why", 1, 0),
+    ("A=hello world", 0, 1),
+    ("B=$(id -u)`date`;x", 0, 1),
+    ('A="$HOME"', 0, 1),
+    ("A='x'$(id)", 0, 0),
+    ("A=x\\ y", 0, 0),
+    ("A=~/x", 0, 1),
+    ("a.b=1", 0, 0),
+    ("A=x\u2028touch y", 0, 0),
+    ("A=#x", 0, 0),
+    ("UID=5", 0, 1),
+    ("A='it is\n$(id)'", 0, 0),
+]
+
+
+@pytest.mark.parametrize(("text", "shell", "systemd"), ENV_FILES)
+def test_a_file_of_variables_is_read_alike_or_the_job_is_left_out(
+    text: str, shell: int, systemd: int, export: Callable, tmp_path: Path
+):
+    (tmp_path / "vars").write_text(text + "\n", encoding="utf-8")
+    given = job("@daily", more="env_file = 'vars'")
+    table, units = export(given), export(given, "systemd")
+    assert bool(lines(table.out)) == shell
+    assert ("EnvironmentFile=" in units.out) == systemd
+    for done, kept in ((table, shell), (units, systemd)):
+        assert ("would read this otherwise" in done.err) != kept
+        assert "id -u" not in done.err
+
+
+def test_a_file_of_variables_that_cannot_be_read_leaves_the_job_out(export: Callable):
+    done = export(job("@daily", more="env_file = 'none'"))
+    assert lines(done.out) == []
+    assert "cannot be read here (No such file or directory)" in done.err
+
+
 def test_a_job_that_is_off_is_a_comment(export: Callable):
     done = export(job("@daily", more="enabled = false"))
     assert lines(done.out) == []

@@ -8,6 +8,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from jobctl.client.migrate.cron_laws import CronLawError, compact, translate
+from jobctl.client.migrate.draft import NOTE
+from jobctl.client.migrate.export_env import env_files
 from jobctl.client.migrate.export_parts import (
     CommandError,
     Export,
@@ -96,6 +98,11 @@ class _Table:
             self.out.tell(
                 job, "mail", f'mail_on = "{job.mail_on}": cron mails whenever there is output'
             )
+        if job.env_file:
+            self.out.tell(
+                job, "env-file",
+                "the shell runs what stands in its env_file: keep values in single quotes there", severity=NOTE,
+            )  # fmt: skip
         if mentions_run(what):
             self.out.tell(
                 job, "variables", "its command uses JOBCTL_… variables, which cron does not set"
@@ -182,8 +189,9 @@ def _prologue(job: JobDef, entry: ScheduleEntry) -> list[str]:
     }
     if entry.timezone != host_zone():
         env.setdefault("TZ", entry.timezone)
-    out = [f". {shlex.quote(path)}; " for path in job.env_file]
-    if job.env_file:
+    # The shell runs what stands in the file, so it is let near plain values only.
+    out = [f". {shlex.quote(path)}; " for path in env_files(job, "a shell")]
+    if out:
         out = ["set -a; ", *out, "set +a; "]
     out += [f"export {name}={shlex.quote(value)}; " for name, value in env.items()]
     if job.umask is not None:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from jobctl.client.migrate.export_calendar import NotForCalendarError, on_calendar
+from jobctl.client.migrate.export_env import env_files
 from jobctl.client.migrate.export_parts import (
     CommandError,
     Export,
@@ -173,7 +174,7 @@ def _service(job: JobDef, entry: ScheduleEntry, out: Export) -> list[str]:
         if value
     ]
     lines.append(f"WorkingDirectory={_escaped(job.cwd) if job.cwd else '~'}")
-    lines += [f"EnvironmentFile={_escaped(path)}" for path in job.env_file]
+    lines += [f"EnvironmentFile={_escaped(path)}" for path in env_files(job, "systemd")]
     env = dict(job.env)
     if job.timezone or entry.definition.timezone:
         env.setdefault("TZ", entry.timezone)
