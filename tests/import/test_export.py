@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +167,41 @@ def test_a_file_of_variables_that_cannot_be_read_leaves_the_job_out(export: Call
     done = export(job("@daily", more="env_file = 'none'"))
     assert lines(done.out) == []
     assert "cannot be read here (No such file or directory)" in done.err
+
+
+def test_a_group_that_cron_would_not_give_leaves_the_job_out(export: Callable):
+    done = export(job("@daily", more='user = "nobody"\ngroup = "adm"'), "crontab", "--system")
+    assert lines(done.out) == []
+    assert "group = 'adm' is not the group of nobody" in done.err
+    done = export(job("@daily", more='group = "nogroup"'), "crontab", "--user")
+    assert lines(done.out) == []
+
+
+def test_the_own_group_of_a_user_needs_no_word(export: Callable):
+    group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
+    more = f'user = "nobody"\ngroup = "{group}"'
+    (line,) = lines(export(job("@daily", more=more), "crontab", "--system").out)
+    assert line.split("\t")[1] == "nobody"
+
+
+@pytest.mark.parametrize("target", ["crontab", "systemd"])
+def test_a_python_job_stays_in_the_interpreter_of_jobctl(target: str, export: Callable):
+    done = export("[jobs.a]\nschedule = '@daily'\npython = 'os.path:basename'\n", target)
+    assert f"{sys.executable} -c" in done.out
+
+
+def test_an_interval_shares_its_service_with_no_other_schedule(export: Callable, tmp_path: Path):
+    done = export(
+        "[jobs.a]\nschedule = ['0 2 * * *', '@every 6h', '@every 1h', '0 4 * * *']\ncommand = 'x'\n",
+        "systemd", "--output", "units",
+    )  # fmt: skip
+    triggers = [
+        re.findall(r"(?m)^On\w+=", path.read_text(encoding="utf-8"))
+        for path in sorted((tmp_path / "units").glob("*.timer"))
+    ]
+    monotonic = ["OnActiveSec=", "OnUnitActiveSec="]
+    assert sorted(triggers) == [monotonic, monotonic, ["OnCalendar=", "OnCalendar="]]
+    assert "become 3 services, which do not wait for each other" in done.err
 
 
 def test_a_job_that_is_off_is_a_comment(export: Callable):
@@ -352,10 +390,9 @@ def test_systemd_verifies_the_units_and_would_refuse_bad_ones(export: Callable, 
         "systemd", "--output", "units",
     )  # fmt: skip
     names = sorted(path.name for path in (tmp_path / "units").iterdir())
-    assert names == ["jobctl-a.service", "jobctl-a.timer", "jobctl-b.service", "jobctl-b.timer"]
-    assert done.out.split() == [
-        f"units/{name}" for name in (names[0], names[1], names[2], names[3])
-    ]
+    units = ("jobctl-a", "jobctl-b-2", "jobctl-b")
+    assert names == [f"{unit}.{kind}" for unit in units for kind in ("service", "timer")]
+    assert sorted(done.out.split()) == [f"units/{name}" for name in names]
 
     def verify() -> subprocess.CompletedProcess[str]:
         units = [str(path) for path in (tmp_path / "units").iterdir()]

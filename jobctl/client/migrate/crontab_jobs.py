@@ -154,6 +154,11 @@ class _Maker:
 
     def _tell(self) -> None:
         entry, place = self.entry, self.place
+        if ":" in (entry.user or ""):
+            place.found.tell(
+                place.file, entry.line, "group",
+                f"{entry.user!r}: only FreeBSD's cron takes user:group; Debian's cron and cronie refuse the line",
+            )  # fmt: skip
         for remark in entry.when.remarks:
             place.found.tell(place.file, entry.line, "schedule", remark)
         for remark in entry.remarks:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grp
+import pwd
 import re
 import shlex
 from pathlib import PurePath
@@ -113,8 +115,12 @@ class _Table:
 
     def _user(self, job: JobDef) -> list[str]:
         user = job.user or self.owner
+        if job.group and not _has_group(user, job.group):
+            raise NotForCronError(
+                f"group = {job.group!r} is not the group of {user}: cron takes a user only, but for FreeBSD's"
+            )
         if self.system:
-            return [f"{user}:{job.group}" if job.group else user]
+            return [user]
         if user != self.owner:
             raise NotForCronError(
                 f"it runs as {user}, and this is the table of {self.owner}; use --system"
@@ -136,6 +142,15 @@ class _Table:
         lines = [_setting(name, value) for name, value in changed.items()]
         self.holds |= changed
         return lines
+
+
+def _has_group(user: str, group: str) -> bool:
+    """Tell whether a user has a group as its own, which is the one that cron gives."""
+    try:
+        own = pwd.getpwnam(user).pw_gid
+        return own == (int(group) if group.isdigit() else grp.getgrnam(group).gr_gid)
+    except KeyError:
+        return False
 
 
 def _mail(job: JobDef) -> str:

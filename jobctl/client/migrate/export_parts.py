@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,8 @@ def _python(job: JobDef, args: tuple[object, ...], kwargs: dict[str, object]) ->
         raise CommandError("a named argument is no Python name")
     first = name.partition(".")[0]
     call = f"from {module} import {first}; {name}({', '.join(given)})"
-    interpreter = os.path.expanduser(job.interpreter or "python3")  # noqa: PTH111 (texts)
+    # Without one a job runs in the Python of jobctl, and that need not be the first of PATH.
+    interpreter = os.path.expanduser(job.interpreter or sys.executable)  # noqa: PTH111 (texts)
     if os.path.isdir(interpreter):  # noqa: PTH112 (texts)
         interpreter = f"{interpreter}/bin/python"
     return [interpreter, "-c", call]

@@ -56,7 +56,13 @@ def export_systemd(config: Config) -> Export:
             )
         if job.overlap is Overlap.ALLOW:
             out.tell(job, "overlap", "systemd starts no second run of a service while one goes on")
-        for number, group in enumerate(_alike(entries), start=1):
+        groups = _alike(entries)
+        if len(groups) > 1 and job.overlap is not Overlap.ALLOW:
+            out.tell(
+                job, "overlap",
+                f"its schedules become {len(groups)} services, which do not wait for each other",
+            )  # fmt: skip
+        for number, group in enumerate(groups, start=1):
             name = PREFIX + job.name + (f"-{number}" if number > 1 else "")
             _pair(name, group, missing, out, zone_stated=stated)
     return out
@@ -67,7 +73,11 @@ def _alike(entries: list[ScheduleEntry]) -> list[list[ScheduleEntry]]:
     groups: list[tuple[object, list[ScheduleEntry]]] = []
     for entry in entries:
         own = entry.definition
-        like = (own.args, own.kwargs, own.timezone, own.jitter, entry.missed, entry.active)
+        # OnUnitActiveSec= counts from any run of the service, so an interval has one to itself.
+        interval = entry.rule.interval if isinstance(entry.rule, EveryRule) else None
+        like = (
+            own.args, own.kwargs, own.timezone, own.jitter, entry.missed, entry.active, interval,
+        )  # fmt: skip
         for other, group in groups:
             if other == like:
                 group.append(entry)
