@@ -195,3 +195,25 @@ def test_what_a_key_does_otherwise_is_only_told_of(command: str, told: str, cron
     done = crontab(f"0 1 * * 0 root {command}\n")
     assert told in done.err
     assert done.job["command"] == command.replace("\\%", "%")
+
+
+@pytest.mark.parametrize(
+    ("fields", "test", "told"),
+    [
+        ("0 9 * * 1", "[ $(date +\\%d) -le 07 ]", "mon#1 is the first Monday of"),
+        ("0 9 * * 0,3", "[ $(date +\\%d) -le 7 ]", "sun#1,wed#1 are the first Sunday and the first Wednesday of"),
+        ("0 9 * * fri", "[ $(date +\\%e) -lt 8 ]", "fri#1 is the first Friday of"),
+        ("0 9 1-7 * *", "[ $(date +\\%u) -eq 2 ]", "tue#1 is the first Tuesday of"),
+        ("0 9 1-7 * *", "[ $(date +\\%w) -eq 0 ]", "sun#1 is the first Sunday of"),
+        ("0 9 * * *", "[ $(date +\\%d) -eq 1 ]", "mon#1, for one, is"),
+    ],
+)  # fmt: skip
+def test_the_note_on_a_test_of_the_date_names_the_days_of_the_line(
+    fields: str, test: str, told: str, crontab: Callable
+):
+    assert told in crontab(f"{fields} root {test} && /x\n").err
+
+
+def test_the_first_week_may_be_written_with_a_zero(crontab: Callable):
+    done = crontab("0 9 * * 1 root [ $(date +\\%d) -le 07 ] && /x\n", "--system", "--native")
+    assert (done.job["schedule"], done.job["command"]) == ("0 9 * * mon#1", "/x")

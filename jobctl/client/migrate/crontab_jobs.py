@@ -167,7 +167,7 @@ class _Maker:
                 place.file, entry.line, "percent" if usual else "line", remark,
                 severity=NOTE if usual else WARNING,
             )  # fmt: skip
-        for code, remark in idioms.remarks(entry.command):
+        for code, remark in idioms.remarks(entry.command, entry.when.schedule):
             place.found.tell(
                 place.file, entry.line, code, remark,
                 severity=WARNING if code == "background" else NOTE,
