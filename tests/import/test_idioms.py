@@ -176,6 +176,12 @@ def test_a_random_sleep_longer_than_the_gap_stays_and_is_told_of(crontab: Callab
     assert "the random sleep is kept" in done.err
 
 
+def test_a_random_sleep_just_as_long_as_the_gap_fits(crontab: Callable):
+    line = "*/10 * * * * root sleep $((RANDOM \\% 600)); x\n"
+    done = crontab(line, "--system", "--native")
+    assert (done.job["jitter"], done.job["command"]) == ("9m59s", "x")
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [

@@ -300,11 +300,14 @@ class _Maker:
         if "jitter" in keys:
             if not schedule:
                 return {}
-            jitter, shortened = fitting_jitter(schedule, float(str(keys["jitter"]).rstrip("s")))
-            if shortened:
+            seconds = float(str(keys["jitter"]).rstrip("s"))
+            jitter, misfit = fitting_jitter(schedule, seconds)
+            if misfit:  # The sleep itself ends a second earlier.
+                jitter, misfit = fitting_jitter(schedule, seconds - 1)
+            if misfit:
                 place.found.tell(
                     place.file, self.entry.line, "jitter",
-                    f"the random sleep is kept: jitter = {keys['jitter']!r} would be {shortened}", severity=NOTE,
+                    f"the random sleep is kept, as jitter it would not fit: {misfit}", severity=NOTE,
                 )  # fmt: skip
                 return {}
             keys["jitter"] = jitter
