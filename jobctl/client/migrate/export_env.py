@@ -40,7 +40,7 @@ def env_files(job: JobDef, reader: str) -> list[str]:
     paths = [_of_home(name, job) for name in job.env_file]
     for path in paths:
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_bytes().decode()  # a carriage return is one
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise CommandError(
