@@ -18,7 +18,7 @@ from jobctl.engine.clock_watch import ClockWatch
 from jobctl.engine.lags import Lags
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
-from jobctl.engine.tick_desk import IN_TIME, NEWS, NOT_OURS, UNDECIDED, TickDesk, decided
+from jobctl.engine.tick_desk import IN_TIME, NOT_OURS, UNDECIDED, TickDesk, decided, news_of
 from jobctl.engine.timetable import Line, Timetable
 from jobctl.errors import JobctlError
 from jobctl.model.rules import each_entry
@@ -338,10 +338,11 @@ class Scheduler(Service):
                 if item.kind in IN_TIME and reply.answer.kind not in NOT_OURS:
                     self._lags.note(item.instant.timestamp(), now=self._clock.epoch())
                 line.last = decided(item, reply)
-                news[name, "missed" if item.kind == "missed" else reply.answer.kind] += 1
-        for (name, what), count in news.items():
-            if what in NEWS:
-                log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
+                what = "missed" if item.kind == "missed" else reply.answer.kind
+                news[name, news_of(line.entry, what)] += 1
+        for (name, told), count in news.items():
+            if told:
+                log.warning("%s: %d scheduled runs %s", name, count, told)
         if failures:
             raise failures[0]
 

@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from jobctl.store.transitions import Answer
 
 NEWS = {
-    "missed": "were missed (missed = skip, or beyond catchup_window and catchup_max)",
     "skip": "were skipped: an earlier run has not ended (overlap = skip)",
     "full": "were not accepted: the queue is full",
     "unique": "were not accepted: a run with the same unique key has not ended",
+}
+LET_GO = {
+    "skip": "missed = skip",
+    "once": "missed = once makes up for the newest alone, within catchup_window",
+    "all": "missed = all makes up for the newest catchup_max, within catchup_window",
 }
 UNDECIDED = ("early", "gone", "off")
 """Answers: the store's clock is behind; the schedule was removed or forgotten; a host where it is
@@ -37,6 +41,13 @@ IN_TIME = ("fire", "late")
 """Kinds whose lag tells how quick the supervisors are."""
 NOT_OURS = ("moved", "foreign")
 """Answers: somebody else has decided it, or it is not this schedule's any more."""
+
+
+def news_of(entry: ScheduleEntry, what: str) -> str:
+    """Return what the log says of instants without a run, by kind or answer; ``""``: nothing."""
+    if what == "missed":
+        return f"were missed ({LET_GO[entry.missed.value]})"
+    return NEWS.get(what, "")
 
 
 def decided(item: Due, reply: TickReply) -> float:

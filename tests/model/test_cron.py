@@ -27,8 +27,10 @@ REFUSED = [
     # (expression, field, column, words of the message)
     ("", "", -1, "0 fields"),
     ("   ", "", -1, "0 fields"),
-    ("* * * *", "", -1, "4 fields"),
-    ("*", "", -1, "1 fields"),
+    ("* * * *", "", -1, "4 fields, day-of-week is missing: write minute hour"),
+    ("5 4", "", -1, "2 fields, day-of-month, month and day-of-week are missing"),
+    ("1 2 3 4 5 6 7 8", "", 12, "8 fields: write minute hour"),
+    ("*", "", -1, "1 field, hour, day-of-month, month and day-of-week are missing"),
     ("0 0 * * * * 2030", "", 12, "no year field"),
     ("0 0 * * * * * *", "", 12, "8 fields"),
     ("@dayly", "", 0, "@daily"),
@@ -186,7 +188,7 @@ def test_expression_is_refused(text: str, field: str, column: int, words: str) -
     assert words in error.message
     assert str(error).endswith(error.message)
     if field:
-        assert str(error).startswith(f"{field} field (column {column}): ")
+        assert str(error).startswith(f"{field} field (column {column + 1}): ")
 
 
 @pytest.mark.parametrize(
