@@ -97,6 +97,8 @@ class Scheduler(Service):
         """Schedules that the store does not know any more."""
         self._timetable = Timetable(supervisor=supervisor)
         self._lags = Lags()
+        self.introduced = asyncio.Event()
+        """Set once the store knows all schedules of the first configuration."""
         self._watch = ClockWatch(clock)
 
     def configure(self, config: Config) -> None:
@@ -147,6 +149,7 @@ class Scheduler(Service):
         except BaseException:
             self._stale |= whole
             raise
+        self.introduced.set()
 
     async def _bring_in(self, *, whole: bool) -> None:
         gone = set(self._gone)

@@ -218,6 +218,7 @@ class Supervisor:
         assert self._rendezvous is not None  # noqa: S101 - made with the fleet
         self._rendezvous.open()
         self._duties = self._start_duties()
+        await self._duties.introduce()
         self._tasks.add(self._signs.run())
         self._tasks.add(self._reap())
         self._tasks.add(self._fleet.watch())

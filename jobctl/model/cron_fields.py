@@ -234,10 +234,11 @@ class FieldReader:
         if field is WEEKDAY and high == 0 < low:
             high = 7
         if low > high:
-            raise self._fail(
-                f"the range '{body.lower()}' runs backwards: write two ranges, such as {low}-{field.high},{field.low}-{high}",
-                start,
-            )
+            instead = f"write two ranges, such as {low}-{field.high},{field.low}-{high}"
+            if hashed:
+                # Two ranges would be every value in them, and not one that is drawn.
+                instead = f"the lower end comes first, and no draw goes past {field.high}"
+            raise self._fail(f"the range '{body.lower()}' runs backwards: {instead}", start)
         return low, high, hashed
 
     def _hashed_range(self) -> tuple[int, int, bool]:
