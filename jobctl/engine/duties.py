@@ -40,6 +40,7 @@ class Duties:
         host: str,
         timezone: str,
         boot_id: str,
+        start_id: str,
         state_dir: Path,
         store: AsyncStore,
         ears: AsyncStore,
@@ -106,6 +107,7 @@ class Duties:
                 host=host,
                 timezone=timezone,
                 boot_id=boot_id,
+                start_id=start_id,
                 peers=lambda: (supervisor, *rescuer.deciding),
                 clock=clock,
                 seal=signing.seal,
@@ -130,6 +132,11 @@ class Duties:
         """Begin all of them."""
         for service in self._services:
             service.start(on_bug, condition=self._condition, watchdog=self._watchdog)
+
+    async def introduced(self) -> None:
+        """Return once the schedules of the start are known to the store."""
+        if self._scheduler is not None:
+            await self._scheduler.begun.wait()
 
     def beat(self) -> None:
         """Beat now, to say something new or to hear how we stand."""

@@ -55,7 +55,7 @@ class Scheduler(Service):
     """Decides the instants of all schedules of a configuration, and of those kept in the store.
 
     ``peers`` returns the ids of the live supervisors, this one included. ``ring`` returns the keys
-    that live schedules are signed with.
+    that live schedules are signed with. ``start_id`` tells this start of the daemon from others.
     """
 
     name = "scheduler"
@@ -74,6 +74,7 @@ class Scheduler(Service):
         clock: Clock,
         seal: Seal | None = None,
         ring: Callable[[], Ring | None] = lambda: None,
+        start_id: str = "",
     ) -> None:
         super().__init__(store)
         self._store = store
@@ -83,11 +84,16 @@ class Scheduler(Service):
         self._peers = peers
         self._clock = clock
         self._desk = TickDesk(
-            keys, supervisor=supervisor, host=host, boot_id=boot_id, clock=clock, seal=seal
+            keys,
+            host=host,
+            boot_id=boot_id,
+            start_id=start_id or supervisor,
+            clock=clock,
+            seal=seal,
         )
         self._overlay = Overlay(store, keys, ring=ring, timezone=timezone)
-        self._begun = False
-        """True once the schedules of the start are introduced."""
+        self.begun = asyncio.Event()
+        """Set once the schedules of the start are introduced: what is missed from then on is known."""
         self._stale = False
         """True when all schedules are to be introduced anew."""
         self._touched: set[str] = set()
@@ -186,10 +192,10 @@ class Scheduler(Service):
         self._aside.forget(lines)
         for entry in entries:
             if isinstance(entry.rule, BootRule) and entry.active:
-                await self._store.run(self._desk.boot(entry, late=self._begun))
+                await self._store.run(self._desk.boot(entry, late=self.begun.is_set()))
         if whole:
             await self._begin_anew(lines)
-            self._begun = True
+            self.begun.set()
         else:
             now, peers = self._clock.epoch(), tuple(self._peers())
             self._timetable.change(old, lines, now=now, peers=peers)

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+INTRODUCED_WITHIN = 10.0
+"""Seconds that being ready is put off for schedules which the store does not know yet."""
 REAP_EVERY = 1.0
 """Seconds between two looks for orphans."""
 
@@ -84,6 +86,7 @@ class Supervisor:
         self._host = host
         self._timezone = timezone
         self._boot_id = boot_id
+        self._start_id = announce.start_of_process(boot_id)
         self._clock = clock
         self._scheduling = scheduling
         self._burst = burst
@@ -221,6 +224,7 @@ class Supervisor:
         self._tasks.add(self._signs.run())
         self._tasks.add(self._reap())
         self._tasks.add(self._fleet.watch())
+        await self._introduced(self._duties)
         log.info(
             "jobctl %s: supervisor %s is ready (%d jobs, %s)",
             jobctl.__version__, self._sid, len(self._config.jobs),
@@ -270,6 +274,7 @@ class Supervisor:
             host=self._host,
             timezone=self._timezone,
             boot_id=self._boot_id,
+            start_id=self._start_id,
             state_dir=self._state_dir,
             store=self._store,
             ears=self._ears,
@@ -287,6 +292,21 @@ class Supervisor:
         duties.configure(self._config)
         duties.start(self._on_bug)
         return duties
+
+    async def _introduced(self, duties: Duties) -> None:
+        """Wait a while until the store knows all schedules.
+
+        Who is told that we are ready may count on it that what is missed from then on is made up for.
+        """
+        known = asyncio.ensure_future(duties.introduced())
+        stopped = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait(
+                (known, stopped), timeout=INTRODUCED_WITHIN, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            known.cancel()
+            stopped.cancel()
 
     # Events
 

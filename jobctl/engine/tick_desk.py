@@ -54,16 +54,16 @@ class TickDesk:
         self,
         keys: Keys,
         *,
-        supervisor: str,
         host: str,
         boot_id: str,
+        start_id: str,
         clock: Clock,
         seal: Seal | None,
     ) -> None:
         self._keys = keys
-        self._supervisor = supervisor
         self._host = host
         self._boot_id = boot_id
+        self._start_id = start_id
         self._clock = clock
         self._seal = seal
         self.queues: dict[str, QueueDef] = {}
@@ -104,7 +104,7 @@ class TickDesk:
 
     def boot(self, entry: ScheduleEntry, *, late: bool) -> Call[Answer]:
         """Return what fires an ``@reboot`` or ``@start`` schedule, see :func:`decisions.boot`."""
-        token = self._boot_id if entry.rule.kind == "@reboot" else self._supervisor
+        token = self._boot_id if entry.rule.kind == "@reboot" else self._start_id
         now = self._clock.epoch()
         run = self._run(entry, now, "fire", now)
         run_id = derived_id(self._keys.namespace, entry.name, self._host, token)

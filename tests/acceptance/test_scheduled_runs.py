@@ -89,3 +89,23 @@ def test_a_run_at_start_happens_once_a_start(host: Host) -> None:
     host.start()
 
     wait_until(lambda: len(host.lines("ran")) == 2, what="second start")
+
+
+def test_a_run_at_start_happens_again_after_a_kill_but_not_after_a_reload(host: Host) -> None:
+    """The next daemon goes on for the one that was killed, under its name, and yet has started."""
+    host.write(f"[jobs.s]\nschedule = '@start'\ncommand = 'echo ran >> {host.directory}/ran'\n")
+    daemon = host.start()
+    wait_until(lambda: len(host.lines("ran")) == 1, what="first start")
+    host.run("reload")
+    host.run("reload", "--exec")
+    wait_until(lambda: not host.runs("--state", "running"), what="the run to have ended")
+    daemon.kill()
+    daemon.wait()
+
+    host.start()
+    wait_until(lambda: len(host.lines("ran")) > 1, what="second start")
+    host.wait_state(host.runs()[0]["id"])
+
+    shown = json.loads(host.run("schedule", "show", "s", "--json"))["schedules"][0]
+    assert len(host.lines("ran")) == 2
+    assert [one["outcome"] for one in shown["decisions"]] == ["fired", "fired"]
