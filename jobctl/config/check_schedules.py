@@ -55,12 +55,31 @@ def check_schedules(
         yield from _table(
             table, entry, ("schedules", index), job=job.name, layers=layers, zone=zone
         )
+    rules = [*texts, *(table.schedule for table in tables or ())]
+    yield from _of_other_hosts(rules, layers, draft)
     if texts or tables:
         yield from _made_up(job, layers, tables or ())
     if not texts and not tables and "jitter" in layers and jitter_entry is job:
         yield job.problem(
             "jitter", code="no-effect", severity=WARNING,
             message="a job without a schedule has no use for this", remedy="remove it",
+        )  # fmt: skip
+
+
+def _of_other_hosts(
+    rules: Iterable[str], layers: dict[str, tuple[Any, Entry[JobTable]]], draft: Draft
+) -> Iterator[Problem]:
+    """Yield that the runs of a boot or start are in the way of those of other hosts."""
+    overlap, entry = layers.get("overlap", ("allow", None))
+    shared = draft.settings is not None and draft.settings.table is not None
+    shared = shared and draft.settings.table.redis is not None  # type: ignore[union-attr]
+    boots = [text for text in rules if text.strip().lower() in ("@reboot", "@start")]
+    if shared and boots and overlap != "allow" and entry is not None:
+        what = {"skip": "skips", "replace": "replaces"}.get(overlap, "waits for")
+        yield entry.problem(
+            "overlap", code="conflict", severity=WARNING,
+            message=f"{boots[0]} runs once for each host, but with a shared store one host's run {what} another's",
+            remedy='leave it out, then only runs of the same host count, or write "allow"',
         )  # fmt: skip
 
 

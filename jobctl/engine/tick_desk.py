@@ -30,6 +30,8 @@ NEWS = {
     "full": "were not accepted: the queue is full",
     "unique": "were not accepted: a run with the same unique key has not ended",
 }
+PER_HOST = "h"
+"""Letter of an overlap policy, see ``store/lua/boot.lua``."""
 UNDECIDED = ("early", "gone", "off")
 """Answers: the store's clock is behind; the schedule was removed or forgotten; a host where it is
 switched off has introduced it."""
@@ -109,6 +111,8 @@ class TickDesk:
         run = self._run(entry, now, "fire", now)
         run_id = derived_id(self._keys.namespace, entry.name, self._host, token)
         run = replace(run, request=replace(run.request, id=run_id, scheduled_at=None))
+        if entry.per_host:
+            run = replace(run, admission=replace(run.admission, overlap=PER_HOST))
         return decisions.boot(
             self._keys,
             schedule=entry.name,
@@ -117,6 +121,7 @@ class TickDesk:
             who=self._host,
             run=run,
             late=late,
+            max_runs=entry.definition.max_runs,
             seal=self._seal,
         )
 

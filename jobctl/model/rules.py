@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from jobctl.model.job import Missed
-from jobctl.model.schedule import jitter_offset, parse_rule
+from jobctl.model.job import Missed, Overlap
+from jobctl.model.schedule import BootRule, jitter_offset, parse_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,8 @@ class ScheduleEntry:
     not_before: float | None
     not_after: float | None
     """Epoch seconds."""
+    per_host: bool = False
+    """True when its runs are skipped only while the last one of the same host goes on."""
 
     @property
     def active(self) -> bool:
@@ -112,6 +114,11 @@ def _entry(
         missed=missed,
         not_before=_epoch(definition.not_before),
         not_after=_epoch(definition.not_after),
+        # Each host has its own boots and starts; the skipping that nobody asked for is between its own.
+        per_host=shared
+        and isinstance(rule, BootRule)
+        and job.overlap is Overlap.SKIP
+        and not job.overlap_written,
     )
 
 

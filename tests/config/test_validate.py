@@ -340,6 +340,27 @@ def test_what_keeps_missed_runs_from_being_made_up_for_is_warned_of(
     assert all(problem.severity == WARNING for problem in checked.problems)
 
 
+@pytest.mark.parametrize(
+    ("settings", "keys", "warned"),
+    [
+        ('redis = "redis://r.example.org"', 'overlap = "skip"', 1),
+        ('redis = "redis://r.example.org"', 'overlap = "allow"', 0),
+        ('redis = "redis://r.example.org"', "", 0),
+        ("", 'overlap = "skip"', 0),
+    ],
+)
+def test_a_written_overlap_that_is_in_the_way_of_other_hosts_boots_is_warned_of(
+    check: Callable[..., Checked], settings: str, keys: str, warned: int
+) -> None:
+    text = (
+        f'[jobctl]\n{settings}\n[jobs.a]\ncommand = "x"\nschedule = ["@daily", "@reboot"]\n{keys}\n'
+    )
+    found = [problem.message for problem in check(text).problems if problem.key == "jobs.a.overlap"]
+    assert [message.startswith("@reboot runs once for each host") for message in found] == [
+        True
+    ] * warned
+
+
 def test_windows_in_the_defaults_are_for_the_jobs_that_use_them(
     check: Callable[..., Checked],
 ) -> None:
