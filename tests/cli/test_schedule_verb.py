@@ -114,6 +114,40 @@ def outcomes(project: Project, name: str) -> list[str]:
     return [one["outcome"] for one in rows(project, "show", name)[name]["decisions"]]
 
 
+def test_schedule_with_nothing_to_come_says_so(make_project: Callable[..., Project]):
+    project = make_project(
+        more="""
+[jobs.past]
+command = "true"
+schedule = "@at 2021-01-01T00:00:00Z"
+
+[jobs.season]
+command = "true"
+schedules = [{schedule = "0 * * * *", not_after = "2021-01-01T00:00:00Z"}]
+"""
+    )
+    decide(project)
+    found = rows(project)
+    assert {name: found[name]["state"] for name in ("past", "season")} == {
+        "past": "done", "season": "over",
+    }  # fmt: skip
+
+
+def test_instant_that_is_still_to_be_made_up_for_is_not_over(make_project: Callable[..., Project]):
+    project = make_project(
+        more='[jobs.past]\ncommand = "true"\nschedule = "@at 2021-01-01T00:00:00Z"\n'
+    )
+    decide(project)
+    key = project.keys.schedule("past")
+    project.session.run(Call(("HSET", key, "last", 1_600_000_000_000), bool))
+    assert rows(project)["past"]["state"] == "on"
+
+
+def test_runs_of_boots_are_counted(project: Project):
+    decide(project)
+    assert rows(project)["booted"]["runs"] == 1
+
+
 def test_list_shows_every_schedule_and_where_it_is_from(project: Project):
     decide(project)
     result = project.jobctl("schedule")
