@@ -18,7 +18,7 @@ from jobctl.engine.clock_watch import ClockWatch
 from jobctl.engine.lags import Lags
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
-from jobctl.engine.tick_desk import IN_TIME, NEWS, NOT_OURS, UNDECIDED, TickDesk, decided
+from jobctl.engine.tick_desk import BATCH, IN_TIME, NOT_OURS, UNDECIDED, TickDesk, decided, tell
 from jobctl.engine.timetable import Line, Timetable
 from jobctl.errors import JobctlError
 from jobctl.model.rules import each_entry
@@ -27,7 +27,7 @@ from jobctl.store import decisions
 from jobctl.store.failures import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from jobctl.clock import Clock
     from jobctl.model.config import Config
@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN = 60.0
 """Longest wait in seconds: the wall clock may have been set."""
-BATCH = 100
 TURN = 100
 """Schedules that are worked out before other duties get their turn."""
 MANY = 10_000
@@ -167,7 +166,8 @@ class Scheduler(Service):
             config, [None] if whole else [name for name in some if name in config.jobs]
         )
         if whole:
-            await self._retire(old.keys() - {entry.name for entry in entries}, old)
+            for call in self._desk.retire(old.keys() - {entry.name for entry in entries}, old):
+                await self._store.run(call)
         # What is not a schedule any more decides nothing while the others are introduced.
         fresh = {entry.name: entry.generation for entry in entries if entry.active}
         over = [name for name, line in old.items() if fresh.get(name) != line.entry.generation]
@@ -201,13 +201,6 @@ class Scheduler(Service):
             self._timetable.change(old, lines, now=now, peers=peers)
         self._gone -= gone
         self._touched -= touched
-
-    async def _retire(self, names: Iterable[str], lines: Mapping[str, Line]) -> None:
-        """Take note of what has left jobs.toml: should it come back, it replays nothing."""
-        left = sorted(names)
-        for start in range(0, len(left), BATCH):
-            batch = {name: lines[name].entry.generation for name in left[start : start + BATCH]}
-            await self._store.run(decisions.retire(self._keys, batch))
 
     async def _entries(self, config: Config, jobs: Iterable[str | None]) -> list[ScheduleEntry]:
         """Return the schedules of some jobs, or of all of them (None)."""
@@ -274,7 +267,7 @@ class Scheduler(Service):
 
     async def _look(self, batch: list[Line]) -> None:
         """See what others have decided of what they were expected to: that costs a tenth."""
-        others = {line.entry.name: line for line in batch if line.second}
+        others = {line.entry.name: line for line in batch if line.ahead}
         if not others:
             return
         self.asked = True
@@ -338,15 +331,20 @@ class Scheduler(Service):
                 self._undecided(name, reply.answer.kind)
             else:
                 self._aside.worked(name)
-                if item.kind in IN_TIME and reply.answer.kind not in NOT_OURS:
-                    self._lags.note(item.instant.timestamp(), now=self._clock.epoch())
-                line.last = decided(item, reply)
+                self._decided(line, item, reply)
                 news[name, "missed" if item.kind == "missed" else reply.answer.kind] += 1
-        for (name, what), count in news.items():
-            if what in NEWS:
-                log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
+        tell(news)
         if failures:
             raise failures[0]
+
+    def _decided(self, line: Line, item: Due, reply: TickReply) -> None:
+        now = self._clock.epoch()
+        if reply.answer.kind in NOT_OURS:
+            self._timetable.was_forestalled(line)
+        elif item.kind in IN_TIME:
+            self._timetable.took_over(line, now=now)
+            self._lags.note(item.instant.timestamp(), now=now)
+        line.last = decided(item, reply)
 
     def _undecided(self, name: str, answer: str) -> None:
         if answer != "early":

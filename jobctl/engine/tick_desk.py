@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ from jobctl.model.notices import notice_word
 from jobctl.store import decisions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from jobctl.clock import Clock
+    from jobctl.engine.timetable import Line
     from jobctl.model.admission import NewRun
     from jobctl.model.job import JobDef, QueueDef
     from jobctl.model.rules import ScheduleEntry
@@ -24,12 +27,16 @@ if TYPE_CHECKING:
     from jobctl.store.keys import Keys
     from jobctl.store.transitions import Answer
 
+log = logging.getLogger(__name__)
+
 NEWS = {
     "missed": "were missed (missed = skip, or beyond catchup_window and catchup_max)",
     "skip": "were skipped: an earlier run has not ended (overlap = skip)",
     "full": "were not accepted: the queue is full",
     "unique": "were not accepted: a run with the same unique key has not ended",
 }
+BATCH = 100
+"""Schedules in one call."""
 PER_HOST = "h"
 """Letter of an overlap policy, see ``store/lua/boot.lua``."""
 UNDECIDED = ("early", "gone", "off")
@@ -47,6 +54,13 @@ def decided(item: Due, reply: TickReply) -> float:
         return reply.last
     # Also when another generation is in force: then this instant is not ours to decide.
     return item.instant.timestamp()
+
+
+def tell(news: Mapping[tuple[str, str], int]) -> None:
+    """Say how many instants of schedules made no run; ``news`` counts (name, answer)."""
+    for (name, what), count in news.items():
+        if what in NEWS:
+            log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
 
 
 class TickDesk:
@@ -103,6 +117,13 @@ class TickDesk:
             missed_by=_missed_by(entry.job) if newest and item.kind == "missed" else None,
             seal=self._seal,
         )
+
+    def retire(self, names: Iterable[str], lines: Mapping[str, Line]) -> Iterator[Call[int]]:
+        """Yield what takes note that schedules have left jobs.toml: should they come back, they replay nothing."""
+        left = sorted(names)
+        for start in range(0, len(left), BATCH):
+            batch = {name: lines[name].entry.generation for name in left[start : start + BATCH]}
+            yield decisions.retire(self._keys, batch)
 
     def boot(self, entry: ScheduleEntry, *, late: bool) -> Call[Answer]:
         """Return what fires an ``@reboot`` or ``@start`` schedule, see :func:`decisions.boot`."""
