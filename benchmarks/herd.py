@@ -39,7 +39,7 @@ def _herd(scene: Scene, count: int, *, queue: str) -> list[Row]:
     names = [f"j{number}" for number in range(count)]
     executed = scene.directory / "executed"
     lead = LEAD + LEAD_TIMES * _validation(scene, _jobs(datetime.now(UTC), names, queue, executed))
-    instant = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=lead)
+    instant = (datetime.now(UTC) + timedelta(seconds=lead)).replace(microsecond=0)
     with Hosts(scene.directory / queue, _jobs(instant, names, queue, executed)) as hosts:
         hosts.wait_introduced(names)
         if time.time() > instant.timestamp() - 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from jobctl.store.keyring import Signing
     from jobctl.store.keys import Keys
     from jobctl.store.membership import BeatReply
+
+
+INTRODUCED_WITHIN = 5.0
+"""Seconds; many schedules take longer, and nobody is to wait for a store that is away."""
 
 
 class Duties:
@@ -133,10 +138,15 @@ class Duties:
         for service in self._services:
             service.start(on_bug, condition=self._condition, watchdog=self._watchdog)
 
-    async def introduced(self) -> None:
-        """Return once the schedules of the start are known to the store."""
+    async def introduce(self) -> None:
+        """Wait until the store knows the schedules, for as long as that takes in the usual case.
+
+        Who is ready and is stopped at once would else not know, when it is started again, that an
+        instant was missed.
+        """
         if self._scheduler is not None:
-            await self._scheduler.begun.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._scheduler.introduced.wait(), INTRODUCED_WITHIN)
 
     def beat(self) -> None:
         """Beat now, to say something new or to hear how we stand."""

@@ -91,8 +91,6 @@ class Scheduler(Service):
             seal=seal,
         )
         self._overlay = Overlay(store, keys, ring=ring, timezone=timezone)
-        self.begun = asyncio.Event()
-        """Set once the schedules of the start are introduced: what is missed from then on is known."""
         self._stale = False
         """True when all schedules are to be introduced anew."""
         self._touched: set[str] = set()
@@ -102,6 +100,8 @@ class Scheduler(Service):
         """Schedules that the store does not know any more."""
         self._timetable = Timetable(supervisor=supervisor)
         self._lags = Lags()
+        self.introduced = asyncio.Event()
+        """Set once the store knows all schedules of the first configuration."""
         self._watch = ClockWatch(clock)
 
     def configure(self, config: Config) -> None:
@@ -152,6 +152,7 @@ class Scheduler(Service):
         except BaseException:
             self._stale |= whole
             raise
+        self.introduced.set()
 
     async def _bring_in(self, *, whole: bool) -> None:
         gone = set(self._gone)
@@ -192,10 +193,9 @@ class Scheduler(Service):
         self._aside.forget(lines)
         for entry in entries:
             if isinstance(entry.rule, BootRule) and entry.active:
-                await self._store.run(self._desk.boot(entry, late=self.begun.is_set()))
+                await self._store.run(self._desk.boot(entry, late=self.introduced.is_set()))
         if whole:
             await self._begin_anew(lines)
-            self.begun.set()
         else:
             now, peers = self._clock.epoch(), tuple(self._peers())
             self._timetable.change(old, lines, now=now, peers=peers)

@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INTRODUCED_WITHIN = 10.0
-"""Seconds that being ready is put off for schedules which the store does not know yet."""
 REAP_EVERY = 1.0
 """Seconds between two looks for orphans."""
 
@@ -221,10 +219,10 @@ class Supervisor:
         assert self._rendezvous is not None  # noqa: S101 - made with the fleet
         self._rendezvous.open()
         self._duties = self._start_duties()
+        await self._duties.introduce()
         self._tasks.add(self._signs.run())
         self._tasks.add(self._reap())
         self._tasks.add(self._fleet.watch())
-        await self._introduced(self._duties)
         log.info(
             "jobctl %s: supervisor %s is ready (%d jobs, %s)",
             jobctl.__version__, self._sid, len(self._config.jobs),
@@ -292,21 +290,6 @@ class Supervisor:
         duties.configure(self._config)
         duties.start(self._on_bug)
         return duties
-
-    async def _introduced(self, duties: Duties) -> None:
-        """Wait a while until the store knows all schedules.
-
-        Who is told that we are ready may count on it that what is missed from then on is made up for.
-        """
-        known = asyncio.ensure_future(duties.introduced())
-        stopped = asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait(
-                (known, stopped), timeout=INTRODUCED_WITHIN, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            known.cancel()
-            stopped.cancel()
 
     # Events
 
