@@ -8,17 +8,16 @@ from itertools import islice
 from jobctl.cli import schedule_orders, values
 from jobctl.cli.render import clock_time, full_time, short, state_style
 from jobctl.cli.table import clean, columns
-from jobctl.client.decision_words import is_event, outcome
-from jobctl.client.known_schedules import Catalogue, standings
+from jobctl.client.decision_words import is_decided, outcome
+from jobctl.client.known_schedules import Became, Catalogue, became, standings
 from jobctl.client.schedules import Fire, distinct
 from jobctl.client.views import instant
 from jobctl.errors import ExitCode, UsageError
 from jobctl.model.schedule import load_zone
-from jobctl.store import queries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
     from jobctl.cli.invocation import Invocation
@@ -117,7 +116,7 @@ def _list(call: Invocation, name: str | None) -> int:
     cells = []
     for row in rows:
         zone = load_zone(row.entry.timezone)
-        last = next((one for one in row.newest if not is_event(one)), None)
+        last = next((one for one in row.newest if is_decided(one)), None)
         cells.append(
             (
                 row.entry.name,
@@ -198,15 +197,15 @@ def _show(call: Invocation, catalogue: Catalogue, name: str, *, number: object) 
     documents = []
     for place, row in enumerate(rows):
         lines = row.newest[:most]
-        states = _run_states(call, [one.run_id for one in lines if one.run_id])
+        runs = became(call.session, row, [one.run_id for one in lines if one.run_id])
         hidden = row.dropped + len(row.newest) - len(lines)
         if call.console.json:
-            decided = [_decision(one, states) for one in lines]
+            decided = [_decision(one, runs) for one in lines]
             documents.append({**_view(row, catalogue), "decisions": decided, "not_shown": hidden})
             continue
         if place:
             call.console.data("")
-        _tell(call, catalogue, row, lines, states)
+        _tell(call, catalogue, row, lines, runs)
         if hidden:
             call.console.note(
                 f"{hidden} older decisions are not shown"
@@ -250,30 +249,17 @@ def _next(call: Invocation, catalogue: Catalogue, name: str, *, number: object) 
     return ExitCode.OK
 
 
-def _run_states(call: Invocation, ids: list[str]) -> dict[str, str]:
-    """Return the state that each run has now; none for those that are forgotten."""
-    from jobctl.model.run import LETTERS
-
-    unique = list(dict.fromkeys(ids))
-    keys = call.session.keys
-    found = call.session.run_many([queries.state(keys, one) for one in unique]) if unique else []
-    return {
-        one: LETTERS[reply[0]].value
-        for one, reply in zip(unique, found, strict=True)
-        if reply[0] in LETTERS
-    }
-
-
-def _decision(one: Decision, states: dict[str, str]) -> dict[str, object]:
+def _decision(one: Decision, runs: Mapping[str, Became]) -> dict[str, object]:
     word, why = outcome(one)
+    run = runs.get(one.run_id)
     return {
         "scheduled_at": instant(one.instant),
         "outcome": word,
         "event": one.kind if word == "event" else None,
-        "reason": why or None,
+        "reason": why or (run.why if run is not None else "") or None,
         "lag": None if word == "event" else one.lag,
         "run": one.run_id or None,
-        "run_state": states.get(one.run_id),
+        "run_state": None if run is None else run.state,
         "by": one.who or None,
     }
 
@@ -283,7 +269,7 @@ def _tell(
     catalogue: Catalogue,
     row: Standing,
     lines: Sequence[Decision],
-    states: dict[str, str],
+    runs: Mapping[str, Became],
 ) -> None:
     console, entry = call.console, row.entry
     zone = load_zone(entry.timezone)
@@ -307,14 +293,15 @@ def _tell(
     cells = []
     for one in lines:
         word, why = outcome(one)
+        run = runs.get(one.run_id, Became("forgotten" if one.run_id else "-", ""))
         cells.append(
             (
                 clock_time(one.instant, zone=zone),
                 "-" if word == "event" else word.replace("_", " "),
                 "-" if word == "event" else short(one.lag),
                 one.run_id or "-",
-                states.get(one.run_id, "forgotten" if one.run_id else "-"),
-                _why(one, word, why, zone),
+                run.state,
+                _why(one, word, why or run.why, zone),
             )
         )
 

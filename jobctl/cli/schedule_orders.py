@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from jobctl.cli import values
-from jobctl.cli.render import clock_time, zone_of
+from jobctl.cli.render import clock_time, full_time, zone_of
 from jobctl.cli.words import arguments
 from jobctl.client import backfill as filling
 from jobctl.client import live_control
@@ -176,7 +177,11 @@ def backfill(
     receipts: dict[str, Receipt] = {}
     if not dry_run:
         runs = [filling.run_for(call.session, gap) for gap in wanted]
-        sent = send_many(call.session, runs)
+        sent = list(send_many(call.session, runs))
+        filling.note(
+            call.session,
+            [(gap, receipt.answer) for gap, receipt in zip(wanted, sent, strict=True)],
+        )
         receipts = {run.request.id: receipt for run, receipt in zip(runs, sent, strict=True)}
     rows = [_Filled(gap, _answer(gap, receipts)) for gap in found]
     _report(call, rows, dry_run=dry_run)
@@ -211,12 +216,14 @@ def _report(call: Invocation, rows: list[_Filled], *, dry_run: bool) -> None:
             }
         )
         return
+    zone = zone_of(call.session)
     words = {"ok": "accepted", "new": "to be made", "full": "not accepted: the queue is full"}
     for row in rows:
         what = words.get(row.answer, row.answer)
         if row.gap.state is not None:
             what = f"has a run: {row.gap.state.value}"
-        console.data(f"{row.gap.run_id}  {instant(row.gap.instant)}  {row.gap.entry.name}  {what}")
+        at = full_time(datetime.fromtimestamp(row.gap.instant, UTC).astimezone(zone))
+        console.data(f"{row.gap.run_id}  {at}  {row.gap.entry.name}  {what}")
     made = sum(row.answer in ("ok", "new") for row in rows)
     verb = "would be made (--dry-run)" if dry_run else "made"
     console.note(f"{values.counted(made, 'run')} {verb}, of {values.counted(len(rows), 'instant')}")

@@ -225,7 +225,16 @@ class _Screen:
         counts = seen.counters
         totals += f"; in all {counts.get('k', 0)} succeeded, {counts.get('x', 0)} failed"
         table = self._block(("QUEUE", "READY", "OLDEST", ""), rows, right=(1, 2)) if rows else []
-        return [*table, totals]
+        return [*table, totals, *self._notices()]
+
+    def _notices(self) -> list[str]:
+        lost = sum(_lost(self._seen).values())
+        if not lost:
+            return []
+        told = (
+            f"{lost} notice{'' if lost == 1 else 's'} could not be delivered, see `jobctl doctor`"
+        )
+        return [self._call.console.style(told, "red")]
 
     def _running(self) -> list[str]:
         seen = self._seen
@@ -283,6 +292,11 @@ class _Screen:
         )  # fmt: skip
 
 
+def _lost(seen: Overview) -> dict[str, int]:
+    """Return how many notices nobody got: given up, and never written down."""
+    return {name: seen.counters.get(name, 0) for name in ("undelivered", "untold")}
+
+
 def _lag(figures: Mapping[str, float]) -> str:
     """Return how late schedules are decided: the median, and what 99 of 100 do not exceed."""
     return f"{figures['p50']:.0f}/{figures['p99']:.0f} ms" if figures else "-"
@@ -325,6 +339,7 @@ def _view(seen: Overview, call: Invocation) -> dict[str, object]:
             "scheduled": seen.scheduled,
             "ready": sum(item.ready for item in seen.queues),
         },
+        "notices": _lost(seen),
         "next": [
             {
                 "job": fire.job,

@@ -12,7 +12,7 @@ from jobctl.model.firing import CATCHUP, instant_id, queue_of, run_of
 from jobctl.model.job import Overlap
 from jobctl.model.run import LETTERS, RunState
 from jobctl.model.schedule import BootRule, EveryRule
-from jobctl.store import queries
+from jobctl.store import decisions, queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from jobctl.client.open import Session
     from jobctl.model.admission import NewRun
     from jobctl.model.rules import ScheduleEntry
+    from jobctl.store.transitions import Answer
 
 MOST = 1000
 """Runs that one backfill makes at most unless told otherwise."""
 BATCH = 500
+TOLD = 100
+"""Of the runs of one backfill that a schedule's history tells of; it holds twice as many lines."""
 OF = "backfill"
 """What sets the ids of these runs apart from those that the schedule makes of the same instants."""
 DONE = frozenset(RunState) - {
@@ -141,6 +144,25 @@ def run_for(session: Session, gap: Gap) -> NewRun:
         limits = [waits, *limits]
     letter = "f" if entry.job.overlap is Overlap.SKIP else "a"
     return replace(run, admission=replace(run.admission, limits=" ".join(limits), overlap=letter))
+
+
+def note(session: Session, filled: Sequence[tuple[Gap, Answer]]) -> None:
+    """Have the histories of the schedules tell of runs that were made, or refused.
+
+    Of very many the newest are told, so that a history keeps more than a backfill.
+    """
+    made: dict[str, list[decisions.Filled]] = {}
+    for gap, answer in filled:
+        if answer.kind != "dup":
+            one = decisions.Filled(gap.instant, answer, gap.run_id)
+            made.setdefault(gap.entry.name, []).append(one)
+    for name, runs in made.items():
+        told = runs[-TOLD:]
+        session.run(
+            decisions.note_filled(
+                session.keys, name, told, more=len(runs) - len(told), who=own_name()
+            )
+        )
 
 
 def in_the_way(session: Session, jobs: Sequence[str]) -> str | None:

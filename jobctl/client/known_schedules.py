@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import heapq
 from datetime import UTC, datetime
+from typing import NamedTuple
 
+from jobctl.client.decision_words import ended
 from jobctl.client.open import hint, shown
 from jobctl.client.schedules import Fire, own_host
 from jobctl.errors import NotFoundError, UsageError
 from jobctl.host import host_zone
 from jobctl.model.overlay import overlaid
 from jobctl.model.rules import schedule_entries
+from jobctl.model.run import LETTERS
 from jobctl.model.schedule import AtRule, BootRule
-from jobctl.store import decisions, queries
+from jobctl.store import decisions, pages, queries
 from jobctl.store.live import opened
 
 TYPE_CHECKING = False
@@ -71,6 +74,12 @@ class Catalogue:
         found = []
         if job in self.config.jobs:
             found = [entry for entry in self.entries(job) if entry.name == name]
+        why = self.unused.get(name) or self.refused.get(name)
+        if not found and why:
+            raise NotFoundError(
+                f"live schedule {shown(name)} is not used: {why}; put that right, or remove it with "
+                f"`jobctl schedule rm {shown(name)}`"
+            )
         if not found:
             known = (*self.config.jobs, *(entry.name for entry in self.entries()))
             names = list(dict.fromkeys(known))
@@ -193,6 +202,28 @@ def standings(
             Standing(entry, one, lines, now=now)
             for entry, one, lines in zip(batch, facts, told, strict=True)
         ]
+    return out
+
+
+class Became(NamedTuple):
+    """What became of a run that a schedule made."""
+
+    state: str
+    why: str
+    """Why it did nothing; empty when it did something, or may still."""
+
+
+def became(session: Session, row: Standing, ids: Sequence[str]) -> dict[str, Became]:
+    """Return what became of runs of a schedule; nothing of those that are forgotten."""
+    unique = list(dict.fromkeys(ids))
+    job, own = row.entry.job, row.entry.definition.expires
+    expires = job.expires if own is None else own
+    found = session.run_many([pages.ending(session.keys, one) for one in unique]) if unique else []
+    out: dict[str, Became] = {}
+    for one, (letter, reason) in zip(unique, found, strict=True):
+        if letter in LETTERS:
+            state = LETTERS[letter].value
+            out[one] = Became(state, ended(state, reason, job, expires=expires))
     return out
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from jobctl.model.rules import ScheduleEntry
     from jobctl.model.schedule import Rule
 
+EARLIEST = 1900
+"""Year of the first instants that commands look at."""
+
 
 class Fire:
     """One scheduled instant of a job, and when its run starts on this host."""
@@ -130,19 +133,23 @@ def next_of(rule: Rule, zone: ZoneInfo, *, most: int, after: datetime) -> list[d
 def moment(text: str, *, zone: str) -> datetime:
     """Return an instant written as ISO 8601; without an offset it is in ``zone``.
 
-    Raises ``UsageError`` for anything else.
+    Raises ``UsageError`` for anything else, and for times before 1900: what is worked out for them
+    would not be what was asked for.
     """
     default = zone_named(zone)
     try:
         found = datetime.fromisoformat(text)
         if found.tzinfo is None:
             found = found.replace(tzinfo=default)
-        return found.astimezone(UTC)
+        found = found.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{text!r} is no date and time; write for example 2030-12-24T18:00 "
             "or 2030-12-24T18:00:00+01:00"
         ) from error
+    if found.year < EARLIEST:
+        raise UsageError(f"{text!r} is too long ago: use a time in or after {EARLIEST}")
+    return found
 
 
 def zone_named(name: str) -> ZoneInfo:

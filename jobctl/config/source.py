@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jobctl.config.cache import file_stamp
+from jobctl.config.excerpt import Lines, excerpt_of, lines_of
 from jobctl.config.headers import header_lines
 from jobctl.config.paths import shown_path
 from jobctl.config.positions import Place, locate
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
 
 _LARGEST = 32 * 1024 * 1024
 """Bytes; ten thousand jobs are about 3 MB, so a larger file is a mistake."""
-
-_SECRET = re.compile(
-    r"\b(env|args|kwargs|stdin|ping_url|smtp)[\"']?\s*[.=\]]"
-    r"|passw|secret|token|credential|api_?key|private",
-    re.IGNORECASE,
-)
-"""Marks lines, and tables by their header, whose values are not shown."""
-_URL_PASSWORD = re.compile(r"(\w://[^\s/@:'\"]*:)[^\s@'\"]+@")
 
 _SYNTAX: dict[str, tuple[str, str]] = {
     "Expected '=' after a key": ("a key must be followed by '='", "write key = value"),
@@ -84,14 +77,14 @@ class Source:
     stamp: tuple[int, ...] = ()
     """What tells this content from a later one; see :mod:`jobctl.config.cache`."""
     _positions: Positions | None = None
-    _lines: _Lines | None = None
+    _lines: Lines | None = None
     _headers: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
-    def lines(self) -> _Lines:
+    def lines(self) -> Lines:
         """Its lines, for excerpts; worked out when first asked for."""
         if self._lines is None:
-            self._lines = _lines_of(self.text)
+            self._lines = lines_of(self.text)
         return self._lines
 
     def line(self, section: str, name: str) -> int:
@@ -159,7 +152,7 @@ class Source:
             message=message,
             remedy=remedy,
             severity=severity,
-            excerpt=_excerpt(self.lines, place.line),
+            excerpt=excerpt_of(self.lines, place.line),
         )
 
 
@@ -270,45 +263,3 @@ def _syntax_place(text: str, said: str) -> Place:
         return Place(int(found[1]), int(found[2]))
     lines = text.rstrip("\n").split("\n")
     return Place(len(lines), len(lines[-1]) + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """The lines of a text, with what tells whether one may be shown."""
-
-    texts: list[str]
-    inside: list[bool]
-    """Whether a line begins within a text of several lines."""
-    headers: list[str]
-    """The last line before each that looks like the header of a table."""
-
-
-def _lines_of(text: str) -> _Lines:
-    texts = text.split("\n")
-    inside: list[bool] = []
-    headers: list[str] = []
-    doubles = singles = 0
-    header = ""
-    for line in texts:
-        inside.append(bool(doubles % 2 or singles % 2))
-        headers.append(header)
-        doubles += line.count('"""')
-        singles += line.count("'''")
-        if line.lstrip().startswith("["):
-            header = line
-    return _Lines(texts, inside, headers)
-
-
-def _excerpt(lines: _Lines, number: int) -> str:
-    """Return a line for people to see, cut off where it may hold a secret."""
-    if number > len(lines.texts):
-        return ""
-    if lines.inside[number - 1]:
-        return "…"
-    line, header = lines.texts[number - 1].rstrip("\r"), lines.headers[number - 1]
-    if _SECRET.search(line) or (_SECRET.search(header) and not line.lstrip().startswith("[")):
-        name, equals, _ = line.partition("=")
-        line = f"{name}{equals} …" if equals else "…"
-    line = _URL_PASSWORD.sub(r"\1…@", line)
-    line = line if len(line) <= 160 else line[:159] + "…"  # noqa: PLR2004 (two terminal rows)
-    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)

@@ -18,7 +18,16 @@ from jobctl.engine.clock_watch import ClockWatch
 from jobctl.engine.lags import Lags
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
-from jobctl.engine.tick_desk import BATCH, IN_TIME, NOT_OURS, UNDECIDED, TickDesk, decided, tell
+from jobctl.engine.tick_desk import (
+    BATCH,
+    IN_TIME,
+    NOT_OURS,
+    UNDECIDED,
+    TickDesk,
+    decided,
+    news_of,
+    tell,
+)
 from jobctl.engine.timetable import Line, Timetable
 from jobctl.errors import JobctlError
 from jobctl.model.rules import each_entry
@@ -332,7 +341,7 @@ class Scheduler(Service):
             else:
                 self._aside.worked(name)
                 self._decided(line, item, reply)
-                news[name, "missed" if item.kind == "missed" else reply.answer.kind] += 1
+                news[name, news_of(line.entry, reply.answer.kind)] += 1
         tell(news)
         if failures:
             raise failures[0]

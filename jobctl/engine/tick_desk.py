@@ -30,10 +30,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NEWS = {
-    "missed": "were missed (missed = skip, or beyond catchup_window and catchup_max)",
     "skip": "were skipped: an earlier run has not ended (overlap = skip)",
     "full": "were not accepted: the queue is full",
     "unique": "were not accepted: a run with the same unique key has not ended",
+}
+LET_GO = {
+    "skip": "missed = skip",
+    "once": "missed = once makes up for the newest alone, within catchup_window",
+    "all": "missed = all makes up for the newest catchup_max, within catchup_window",
 }
 BATCH = 100
 """Schedules in one call."""
@@ -48,6 +52,13 @@ NOT_OURS = ("moved", "foreign")
 """Answers: somebody else has decided it, or it is not this schedule's any more."""
 
 
+def news_of(entry: ScheduleEntry, what: str) -> str:
+    """Return what the log says of instants without a run, by kind or answer; ``""``: nothing."""
+    if what == "missed":
+        return f"were missed ({LET_GO[entry.missed.value]})"
+    return NEWS.get(what, "")
+
+
 def decided(item: Due, reply: TickReply) -> float:
     """Return the last decided instant after an answer."""
     if reply.answer.kind == "moved" and reply.last is not None:
@@ -57,10 +68,10 @@ def decided(item: Due, reply: TickReply) -> float:
 
 
 def tell(news: Mapping[tuple[str, str], int]) -> None:
-    """Say how many instants of schedules made no run; ``news`` counts (name, answer)."""
-    for (name, what), count in news.items():
-        if what in NEWS:
-            log.warning("%s: %d scheduled runs %s", name, count, NEWS[what])
+    """Say how many instants of schedules made no run; ``news`` counts (name, :func:`news_of`)."""
+    for (name, told), count in news.items():
+        if told:
+            log.warning("%s: %d scheduled runs %s", name, count, told)
 
 
 class TickDesk:

@@ -324,8 +324,8 @@ def _split(text: str) -> list[tuple[int, str]]:
         )
     place = words[6][0] if len(words) > len(_FIELDS) else -1
     raise CronError(
-        f"{len(words)} fields, expected minute hour day-of-month month day-of-week "
-        "(or six with the seconds first)",
+        f"{grammar.counted(len(words))}: write minute hour day-of-month month day-of-week "
+        "(or six fields with the seconds first)",
         column=place,
     )
 

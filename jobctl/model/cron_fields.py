@@ -20,7 +20,7 @@ class CronError(ValueError):
     """A cron expression that cannot be used.
 
     ``field`` is the field's name or ``""``; ``column`` counts from 0 into the expression, or is
-    -1 when no place can be named.
+    -1 when no place can be named. The message counts from 1, as those of files do.
     """
 
     def __init__(self, message: str, *, field: str = "", column: int = -1) -> None:
@@ -28,7 +28,9 @@ class CronError(ValueError):
         self.field = field
         self.column = column
         place = f"{field} field" if field else "expression"
-        where = f"{place} (column {column}): " if column >= 0 else f"{field} field: " * bool(field)
+        where = (
+            f"{place} (column {column + 1}): " if column >= 0 else f"{field} field: " * bool(field)
+        )
         super().__init__(where + message)
 
 
@@ -55,6 +57,17 @@ HOUR = Field("hour", 0, 23)
 DAY = Field("day-of-month", 1, 31)
 MONTH = Field("month", 1, 12, names=MONTHS)
 WEEKDAY = Field("day-of-week", 0, 7, names=WEEKDAYS)
+
+
+def counted(count: int) -> str:
+    """Return how many fields there are, and which are missing if those that are there are the first."""
+    left = [field.name for field in (MINUTE, HOUR, DAY, MONTH, WEEKDAY)][count:]
+    said = f"{count} field{'' if count == 1 else 's'}"
+    if not left:
+        return said
+    if len(left) == 1:
+        return f"{said}, {left[0]} is missing"
+    return f"{said}, {', '.join(left[:-1])} and {left[-1]} are missing"
 
 
 class FieldValues(Frozen):
@@ -221,10 +234,11 @@ class FieldReader:
         if field is WEEKDAY and high == 0 < low:
             high = 7
         if low > high:
-            raise self._fail(
-                f"the range '{body.lower()}' runs backwards: write two ranges, such as {low}-{field.high},{field.low}-{high}",
-                start,
-            )
+            instead = f"write two ranges, such as {low}-{field.high},{field.low}-{high}"
+            if hashed:
+                # Two ranges would be every value in them, and not one that is drawn.
+                instead = f"the lower end comes first, and no draw goes past {field.high}"
+            raise self._fail(f"the range '{body.lower()}' runs backwards: {instead}", start)
         return low, high, hashed
 
     def _hashed_range(self) -> tuple[int, int, bool]:

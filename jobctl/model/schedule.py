@@ -49,7 +49,7 @@ class ScheduleError(ValueError):
     """A schedule that cannot be used.
 
     ``field`` is the cron field's name or ``""``; ``column`` counts from 0 into the schedule's
-    text, or is -1 when no place can be named.
+    text, or is -1 when no place can be named. The message counts from 1, as those of files do.
     """
 
     def __init__(self, message: str, *, field: str = "", column: int = -1) -> None:
@@ -57,7 +57,7 @@ class ScheduleError(ValueError):
         self.field = field
         self.column = column
         place = f"{field} field" if field else "schedule"
-        where = f"{place} (column {column}): " if column >= 0 else ""
+        where = f"{place} (column {column + 1}): " if column >= 0 else ""
         super().__init__(where + message)
 
 

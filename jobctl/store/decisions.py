@@ -171,6 +171,36 @@ def skip_to(
     )
 
 
+@record(frozen=True, slots=True)
+class Filled:
+    """What came of the run of one instant (epoch seconds) of a backfill."""
+
+    instant: float
+    answer: Answer
+    run_id: str
+
+
+def note_filled(
+    keys: Keys, schedule: str, filled: Sequence[Filled], *, more: int = 0, who: str
+) -> Call[int]:
+    """Write runs of a backfill into a schedule's history; ``more`` are only counted."""
+    flat = [
+        part
+        for one in filled
+        for part in (
+            milliseconds(one.instant),
+            f"{one.answer.kind} {one.answer.detail}".rstrip(),
+            one.run_id,
+        )
+    ]
+    return Call(
+        (keys.prefix, schedule, who, more, *flat),
+        int,  # type: ignore[arg-type]  # a number
+        script="filled",
+        idempotent=False,
+    )
+
+
 def change_live(
     keys: Keys, name: str, *, what: str, before: str, after: str, who: str
 ) -> Call[bool]:

@@ -50,6 +50,16 @@ def brief(keys: Keys, run_id: str, *, envelope: bool) -> Call[Brief | None]:
     return Call(("HMGET", keys.run(run_id), "s", "t", "j", "q", "at", *more), decode)
 
 
+def ending(keys: Keys, run_id: str) -> Call[tuple[str, str]]:
+    """Read a run's state letter and the reason of its last ending; empty words for what it has not."""
+
+    def decode(reply: object) -> tuple[str, str]:
+        letter, reason = (text(item) if item else "" for item in items_of(reply))
+        return letter, reason
+
+    return Call(("HMGET", keys.run(run_id), "s", "rs"), decode)
+
+
 def latest_ids(keys: Keys) -> Call[list[str]]:
     """Read the ids of every job's latest run."""
     return Call(("HVALS", keys.latest), _ids)

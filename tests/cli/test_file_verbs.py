@@ -78,7 +78,9 @@ def test_an_expression_needs_no_configuration(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--schedule", "61 * * * *"], "minute field (column 0)"),
+        (["--schedule", "61 * * * *"], "minute field (column 1)"),
+        (["--schedule", "0 3 * * *", "--from", "0001-01-02"], "too long ago"),
+        (["--schedule", "0 3 * * *", "--from", "1899-12-30T00:00"], "in or after 1900"),
         (["--schedule", "0 0 30 2 *"], "never"),
         (["--schedule", "@every x"], "duration"),
         (["--schedule", "* * * * *", "--timezone", "Europe/Berln"], "Europe/Berlin"),

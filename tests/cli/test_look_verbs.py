@@ -299,6 +299,17 @@ def test_status_tells_how_late_a_supervisor_decides(project: Project, worker: Wo
     assert (seen["lag"], seen["schedules"]) == (lag, 12)
 
 
+def test_status_tells_how_many_notices_were_not_delivered(project: Project, worker: Worker):
+    assert "notice" not in project.jobctl("status").out
+    assert set(project.jobctl("status", "--json").json["notices"].values()) == {0}
+    project.session.run(transitions.count(project.keys, "undelivered"))
+    assert "1 notice could not be delivered" in project.jobctl("status").out
+    project.session.run(transitions.count(project.keys, "untold"))
+    assert "2 notices could not be delivered" in project.jobctl("status").out
+    seen = project.jobctl("status", "--json").json["notices"]
+    assert seen == {"undelivered": 1, "untold": 1}
+
+
 def test_status_without_supervisor_says_so(project: Project):
     result = project.jobctl("status")
     assert "no supervisor" in result.out

@@ -12,7 +12,7 @@ import pytest
 from jobctl.clock import Clock
 from jobctl.engine.scheduler import Scheduler
 from jobctl.host import host_name, host_zone
-from jobctl.store import queries
+from jobctl.store import queries, transitions
 from jobctl.store.aio import AsyncStore
 from jobctl.store.calls import Call
 
@@ -53,6 +53,25 @@ enabled = false
 [jobs.booted]
 command = "true"
 schedule = "@reboot"
+"""
+
+
+GIVING_WAY = """
+[jobs.newest]
+command = "true"
+overlap = "queue"
+schedule = "* * * * * *"
+
+[jobs.instead]
+command = "true"
+overlap = "replace"
+schedule = "* * * * * *"
+
+[jobs.soon]
+command = "true"
+overlap = "allow"
+start_deadline = "1s"
+schedule = "* * * * * *"
 """
 
 
@@ -177,6 +196,37 @@ def test_show_tells_what_became_of_each_instant_and_of_its_run(project: Project,
     text = project.jobctl("schedule", "show", "often", "-n", "1")
     assert "skipped" in text.out
     assert "1 older decisions are not shown" in text.err
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "why"),
+    [
+        ("newest", "skipped", "a newer run took its place"),
+        ("instead", "revoked", "replaced by a newer run"),
+    ],
+)
+def test_show_tells_why_an_accepted_run_gave_way(
+    make_project: Callable[..., Project], name: str, state: str, why: str
+):
+    project = make_project(more=GIVING_WAY)
+    decide(project)
+    at = since(project, name, 4)
+    decide(project, at=at + 2.5)
+    older = rows(project, "show", name)[name]["decisions"][1]
+    assert (older["outcome"], older["run_state"]) == ("late", state)
+    assert why in older["reason"]
+    assert why in project.jobctl("schedule", "show", name).out
+
+
+def test_show_tells_that_a_run_was_not_started_in_time(make_project: Callable[..., Project]):
+    project = make_project(more=GIVING_WAY)
+    decide(project)
+    at = since(project, "soon", 4)
+    decide(project, at=at + 1.5)
+    project.session.run(transitions.promote(project.keys))
+    (one, *_) = rows(project, "show", "soon")["soon"]["decisions"]
+    assert (one["outcome"], one["run_state"]) == ("fired", "expired")
+    assert one["reason"] == "not started within start_deadline"
 
 
 def test_disabled_schedule_makes_no_run_until_it_is_enabled(project: Project, worker: Worker):
@@ -320,6 +370,29 @@ def test_backfill_makes_one_run_for_each_instant_once(project: Project, worker: 
     assert run.request.trigger == "catchup"
     assert run.request.scheduled_at == datetime(2025, 12, 31, 23, tzinfo=UTC).timestamp()
     assert project.session.run(queries.ready_length(project.keys, "default", 5)) == 5
+
+
+def test_backfill_shows_instants_in_the_zone_of_the_file(project: Project):
+    span = ("--from", "2026-07-01T00:00", "--to", "2026-07-01T01:00", "--dry-run")
+    assert (
+        "2026-07-01 00:00:00+02:00" in project.jobctl("schedule", "backfill", "hourly", *span).out
+    )
+
+
+def test_show_lists_backfilled_instants_once(project: Project, worker: Worker):
+    decide(project)
+    span = ("--from", "2026-01-01T00:00", "--to", "2026-01-01T02:00")
+    for _ in range(2):
+        project.jobctl("schedule", "backfill", "hourly", *span)
+    found = rows(project, "show", "hourly")["hourly"]["decisions"]
+    assert [one["outcome"] for one in found] == ["backfilled"] * 2
+    assert [one["scheduled_at"] for one in found] == [
+        "2026-01-01T00:00:00.000Z", "2025-12-31T23:00:00.000Z",
+    ]  # fmt: skip
+    assert {one["run_state"] for one in found} == {"queued"}
+    # What the schedule itself came to is another matter.
+    line = project.jobctl("schedule", "list", "hourly").out.splitlines()[1]
+    assert " backfilled " not in line
 
 
 def test_backfill_leaves_what_has_run_and_repeats_what_was_skipped(
@@ -548,3 +621,16 @@ def test_arguments_of_a_live_schedule_are_limited_as_those_of_runs(
     assert result.code == 2
     assert "max_args" in result.err
     assert project.jobctl(*words, "x" * 500).code == 0
+
+
+def test_live_schedule_whose_job_is_gone_is_named_with_the_reason(project: Project):
+    project.jobctl("schedule", "add", "lq", "--job", "other", "--schedule", "0 3 * * *")
+    text = project.path.read_text()
+    project.path.write_text(text.replace("[jobs.other]", "[jobs.renamed]"))
+    for action in ("show", "next", "list", "enable"):
+        result = project.jobctl("schedule", action, "lq")
+        assert result.code == 66
+        assert "'lq' is not used: jobs.toml has no job other" in result.err
+        assert "jobctl schedule rm" in result.err
+    assert project.jobctl("schedule", "rm", "lq").code == 0
+    assert "no schedule or job 'lq'" in project.jobctl("schedule", "show", "lq").err

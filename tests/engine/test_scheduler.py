@@ -14,7 +14,7 @@ from jobctl.engine.scheduler import Scheduler
 from jobctl.model.config import Config, Settings
 from jobctl.model.job import JobDef, Missed, Overlap, ScheduleDef
 from jobctl.model.rules import schedule_entries
-from jobctl.store import queries
+from jobctl.store import outbox, queries
 from jobctl.store.aio import AsyncStore
 from jobctl.store.calls import Call
 from jobctl.store.keys import Keys
@@ -221,3 +221,33 @@ def wait_until(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("missed", "said"),
+    [
+        (Missed.SKIP, "4 scheduled runs were missed (missed = skip)"),
+        (Missed.ONCE, "3 scheduled runs were missed (missed = once makes up for the newest alone"),
+        (Missed.ALL, "2 scheduled runs were missed (missed = all makes up for the newest catchup_max"),
+    ],
+)  # fmt: skip
+def test_log_says_why_instants_were_let_go(
+    world, caplog: pytest.LogCaptureFixture, missed: Missed, said: str
+) -> None:
+    here = world("0 * * * *", missed=missed, catchup_max=2)
+    here.decided(NOON)
+
+    asyncio.run(here.tick(SetClock(NOON + timedelta(hours=4, minutes=30))))
+
+    assert said in caplog.text
+
+
+@pytest.mark.parametrize("minutes", [4, 30])
+def test_late_runs_of_one_downtime_are_one_notice(world, minutes: int) -> None:
+    here = world("* * * * *", overlap=Overlap.ALLOW, late_after=30.0, mail_to=("root",))
+    here.decided(NOON)
+
+    asyncio.run(here.tick(SetClock(NOON + timedelta(minutes=minutes, seconds=5))))
+
+    assert here.queued() > 3
+    assert here.store.run(outbox.length(here.keys.notices)) == 1

@@ -315,3 +315,9 @@ def test_a_directory_of_scripts_is_no_table(jobctl: Callable, tmp_path: Path):
     done = jobctl("import", "crontab", "cron.daily", "--system")
     assert done.code == 2
     assert "--expand-run-parts" in done.err
+
+
+def test_a_group_behind_the_user_is_told_of(crontab: Callable):
+    done = crontab("0 1 * * * www-data:www x\n")
+    assert (done.job["user"], done.job["group"]) == ("www-data", "www")
+    assert "<stdin>:1: warning: 'www-data:www': only FreeBSD's cron takes user:group" in done.err

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +111,97 @@ def test_keys_without_a_counterpart_are_named_with_the_job(export: Callable):
         assert key in done.err
         assert f"# not in cron: {key}" in done.out
     assert len(lines(done.out)) == 1
+
+
+def test_a_timer_that_mails_nobody_says_so(export: Callable):
+    done = export(job("@daily", more='mail_to = "ops@x"\nmail_on = "always"'), "systemd")
+    assert 'systemd has no mail_to, mail_on = "always"' in done.err
+    assert "mails nothing to ops@x" in done.err
+    assert '# not in systemd: mail_on = "always"' in done.out
+    assert "OnFailure=" in done.out
+
+
+@pytest.mark.parametrize("target", ["crontab", "systemd"])
+def test_the_limit_of_a_queue_is_told_of_when_it_is_lost(target: str, export: Callable):
+    queue = "[queues.q]\nmax_running = 1\n[pools.default]\nqueues = ['q']\n"
+    done = export(job("@daily", more="queue = 'q'\n" + queue), target)
+    assert "max_running = 1 of the queue q" in done.err
+    assert "max_running = 1 of the queue q" in done.out
+
+
+ENV_FILES = [  # the text, whether a shell and whether systemd may read it
+    ("A=plain/value-1", 1, 1),
+    ("A='hello world $(id -u)'", 1, 1),
+    ('A="hello world"', 1, 1),
+    ("# comment\n\nA='x'", 1, 1),
+    ("export A=x # why", 1, 0),
+    ("A=hello world", 0, 1),
+    ("B=$(id -u)`date`;x", 0, 1),
+    ('A="$HOME"', 0, 1),
+    ("A='x'$(id)", 0, 0),
+    ("A=x\\ y", 0, 0),
+    ("A=~/x", 0, 1),
+    ("a.b=1", 0, 0),
+    ("A=x\u2028touch y", 0, 0),
+    ("A=#x", 0, 0),
+    ("UID=5", 0, 1),
+    ("A='it is\n$(id)'", 0, 0),
+]
+
+
+@pytest.mark.parametrize(("text", "shell", "systemd"), ENV_FILES)
+def test_a_file_of_variables_is_read_alike_or_the_job_is_left_out(
+    text: str, shell: int, systemd: int, export: Callable, tmp_path: Path
+):
+    (tmp_path / "vars").write_text(text + "\n", encoding="utf-8")
+    given = job("@daily", more="env_file = 'vars'")
+    table, units = export(given), export(given, "systemd")
+    assert bool(lines(table.out)) == shell
+    assert ("EnvironmentFile=" in units.out) == systemd
+    for done, kept in ((table, shell), (units, systemd)):
+        assert ("would read this otherwise" in done.err) != kept
+        assert "id -u" not in done.err
+
+
+def test_a_file_of_variables_that_cannot_be_read_leaves_the_job_out(export: Callable):
+    done = export(job("@daily", more="env_file = 'none'"))
+    assert lines(done.out) == []
+    assert "cannot be read here (No such file or directory)" in done.err
+
+
+def test_a_group_that_cron_would_not_give_leaves_the_job_out(export: Callable):
+    done = export(job("@daily", more='user = "nobody"\ngroup = "adm"'), "crontab", "--system")
+    assert lines(done.out) == []
+    assert "group = 'adm' is not the group of nobody" in done.err
+    done = export(job("@daily", more='group = "nogroup"'), "crontab", "--user")
+    assert lines(done.out) == []
+
+
+def test_the_own_group_of_a_user_needs_no_word(export: Callable):
+    group = grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
+    more = f'user = "nobody"\ngroup = "{group}"'
+    (line,) = lines(export(job("@daily", more=more), "crontab", "--system").out)
+    assert line.split("\t")[1] == "nobody"
+
+
+@pytest.mark.parametrize("target", ["crontab", "systemd"])
+def test_a_python_job_stays_in_the_interpreter_of_jobctl(target: str, export: Callable):
+    done = export("[jobs.a]\nschedule = '@daily'\npython = 'os.path:basename'\n", target)
+    assert f"{sys.executable} -c" in done.out
+
+
+def test_an_interval_shares_its_service_with_no_other_schedule(export: Callable, tmp_path: Path):
+    done = export(
+        "[jobs.a]\nschedule = ['0 2 * * *', '@every 6h', '@every 1h', '0 4 * * *']\ncommand = 'x'\n",
+        "systemd", "--output", "units",
+    )  # fmt: skip
+    triggers = [
+        re.findall(r"(?m)^On\w+=", path.read_text(encoding="utf-8"))
+        for path in sorted((tmp_path / "units").glob("*.timer"))
+    ]
+    monotonic = ["OnActiveSec=", "OnUnitActiveSec="]
+    assert sorted(triggers) == [monotonic, monotonic, ["OnCalendar=", "OnCalendar="]]
+    assert "become 3 services, which do not wait for each other" in done.err
 
 
 def test_a_job_that_is_off_is_a_comment(export: Callable):
@@ -296,10 +390,9 @@ def test_systemd_verifies_the_units_and_would_refuse_bad_ones(export: Callable, 
         "systemd", "--output", "units",
     )  # fmt: skip
     names = sorted(path.name for path in (tmp_path / "units").iterdir())
-    assert names == ["jobctl-a.service", "jobctl-a.timer", "jobctl-b.service", "jobctl-b.timer"]
-    assert done.out.split() == [
-        f"units/{name}" for name in (names[0], names[1], names[2], names[3])
-    ]
+    units = ("jobctl-a", "jobctl-b-2", "jobctl-b")
+    assert names == [f"{unit}.{kind}" for unit in units for kind in ("service", "timer")]
+    assert sorted(done.out.split()) == [f"units/{name}" for name in names]
 
     def verify() -> subprocess.CompletedProcess[str]:
         units = [str(path) for path in (tmp_path / "units").iterdir()]

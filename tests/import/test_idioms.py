@@ -135,6 +135,54 @@ def test_a_lock_that_lines_share_stays(crontab: Callable):
 
 
 @pytest.mark.parametrize(
+    "others",
+    [
+        "0 2 * * * root flock -w 10 -E 0 /run/l2 b\n",
+        "0 2 * * * root flock -n '/run/l2' b\n",
+        "0 2 * * * root flock -n /run/../run/l2 b\n",
+        '0 2 * * * root ( flock -n 9 || exit 0; b ) 9>"/run/l2"\n',
+        "LOCK=/run/l2\n0 2 * * * root flock -n $LOCK b\n",
+        "0 2 * * * root cd /run && flock l2 b\n",
+        "0 2 * * * root flock -w 5 $(cat /etc/lock) b\n",
+    ],
+)
+def test_a_lock_that_another_line_may_take_stays(others: str, crontab: Callable):
+    done = crontab(f"0 1 * * * root flock -n /run/l2 a\n{others}", "--system", "--native")
+    assert next(iter(done.jobs.values()))["command"] == "flock -n /run/l2 a"
+    assert "flock is kept" in done.err
+
+
+def test_a_lock_that_another_table_takes_stays(jobctl: Callable, tmp_path: Path):
+    (tmp_path / "one").write_text("0 1 * * * root flock -n /run/l2 a\n", encoding="utf-8")
+    (tmp_path / "two").write_text("0 1 * * * root flock /run/l2 b\n", encoding="utf-8")
+    done = jobctl("import", "crontab", "one", "two", "--system", "--native")
+    assert [job["command"] for job in done.jobs.values()] == [
+        "flock -n /run/l2 a",
+        "flock /run/l2 b",
+    ]
+
+
+def test_a_lock_that_is_given_up_is_told_of(crontab: Callable):
+    done = crontab("0 1 * * * root flock -n '/run/l2' a\n", "--system", "--native")
+    assert done.job["command"] == "a"
+    assert "<stdin>:1: note: '/run/l2' is no longer locked" in done.err
+
+
+def test_a_random_sleep_longer_than_the_gap_stays_and_is_told_of(crontab: Callable):
+    line = "* * * * * root sleep $((RANDOM \\% 600)); x\n"
+    done = crontab(line, "--system", "--native")
+    assert done.job["command"] == "sleep $((RANDOM % 600)); x"
+    assert "jitter" not in done.job
+    assert "the random sleep is kept" in done.err
+
+
+def test_a_random_sleep_just_as_long_as_the_gap_fits(crontab: Callable):
+    line = "*/10 * * * * root sleep $((RANDOM \\% 600)); x\n"
+    done = crontab(line, "--system", "--native")
+    assert (done.job["jitter"], done.job["command"]) == ("9m59s", "x")
+
+
+@pytest.mark.parametrize(
     ("command", "told"),
     [
         ("/x >> /var/log/x 2>&1", "output goes to /var/log/x"),
@@ -153,3 +201,25 @@ def test_what_a_key_does_otherwise_is_only_told_of(command: str, told: str, cron
     done = crontab(f"0 1 * * 0 root {command}\n")
     assert told in done.err
     assert done.job["command"] == command.replace("\\%", "%")
+
+
+@pytest.mark.parametrize(
+    ("fields", "test", "told"),
+    [
+        ("0 9 * * 1", "[ $(date +\\%d) -le 07 ]", "mon#1 is the first Monday of"),
+        ("0 9 * * 0,3", "[ $(date +\\%d) -le 7 ]", "sun#1,wed#1 are the first Sunday and the first Wednesday of"),
+        ("0 9 * * fri", "[ $(date +\\%e) -lt 8 ]", "fri#1 is the first Friday of"),
+        ("0 9 1-7 * *", "[ $(date +\\%u) -eq 2 ]", "tue#1 is the first Tuesday of"),
+        ("0 9 1-7 * *", "[ $(date +\\%w) -eq 0 ]", "sun#1 is the first Sunday of"),
+        ("0 9 * * *", "[ $(date +\\%d) -eq 1 ]", "mon#1, for one, is"),
+    ],
+)  # fmt: skip
+def test_the_note_on_a_test_of_the_date_names_the_days_of_the_line(
+    fields: str, test: str, told: str, crontab: Callable
+):
+    assert told in crontab(f"{fields} root {test} && /x\n").err
+
+
+def test_the_first_week_may_be_written_with_a_zero(crontab: Callable):
+    done = crontab("0 9 * * 1 root [ $(date +\\%d) -le 07 ] && /x\n", "--system", "--native")
+    assert (done.job["schedule"], done.job["command"]) == ("0 9 * * mon#1", "/x")

@@ -27,8 +27,10 @@ REFUSED = [
     # (expression, field, column, words of the message)
     ("", "", -1, "0 fields"),
     ("   ", "", -1, "0 fields"),
-    ("* * * *", "", -1, "4 fields"),
-    ("*", "", -1, "1 fields"),
+    ("* * * *", "", -1, "4 fields, day-of-week is missing: write minute hour"),
+    ("5 4", "", -1, "2 fields, day-of-month, month and day-of-week are missing"),
+    ("1 2 3 4 5 6 7 8", "", 12, "8 fields: write minute hour"),
+    ("*", "", -1, "1 field, hour, day-of-month, month and day-of-week are missing"),
     ("0 0 * * * * 2030", "", 12, "no year field"),
     ("0 0 * * * * * *", "", 12, "8 fields"),
     ("@dayly", "", 0, "@daily"),
@@ -38,7 +40,7 @@ REFUSED = [
     ("\uff10 * * * *", "", 0, "unexpected character"),
     ("0\x00 * * * *", "", 1, "unexpected character"),
     ("\u0663 * * * *", "", 0, "unexpected character"),
-    ("5-1 * * * *", "minute", 0, "runs backwards"),
+    ("5-1 * * * *", "minute", 0, "runs backwards: write two ranges, such as 5-59,0-1"),
     ("0 22-6 * * *", "hour", 2, "22-23,0-6"),
     ("0 0 * * sat-mon", "day-of-week", 8, "runs backwards"),
     ("0 0 * * 7-2", "day-of-week", 8, "runs backwards"),
@@ -107,10 +109,10 @@ REFUSED = [
     ("H() * * * *", "minute", 2, "a number is missing"),
     ("H(5) * * * *", "minute", 4, "a number is missing"),
     ("H(0-70) * * * *", "minute", 4, "not between"),
-    ("H(9-1) * * * *", "minute", 2, "runs backwards"),
+    ("H(9-1) * * * *", "minute", 2, "the lower end comes first, and no draw goes past 59"),
     ("H5 * * * *", "minute", 0, "not a number"),
     ("H/0 * * * *", "minute", 2, "step of 0"),
-    ("9~1 * * * *", "minute", 0, "runs backwards"),
+    ("9~1 * * * *", "minute", 0, "the lower end comes first, and no draw goes past 59"),
     ("1~2~3 * * * *", "minute", 2, "not a number"),
     ("0~70 * * * *", "minute", 2, "not between"),
     ("% * * * *", "minute", 0, "not a number"),
@@ -186,7 +188,7 @@ def test_expression_is_refused(text: str, field: str, column: int, words: str) -
     assert words in error.message
     assert str(error).endswith(error.message)
     if field:
-        assert str(error).startswith(f"{field} field (column {column}): ")
+        assert str(error).startswith(f"{field} field (column {column + 1}): ")
 
 
 @pytest.mark.parametrize(

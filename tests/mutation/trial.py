@@ -27,6 +27,7 @@ FIRST = {
     "common": ["malformed", "foreign_keys"],
     "decided": ["schedules", "schedule_changes", "written_down"],
     "leave": ["rescue", "written_down"],
+    "filled": ["schedule_changes"],
     "limits": ["limits"],
     "promote": ["limits", "claim"],
     "lines": ["order", "limits", "claim", "foreign_keys"],

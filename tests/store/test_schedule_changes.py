@@ -9,6 +9,7 @@ from store_world import World, new_run
 
 from jobctl.model.ids import derived_id
 from jobctl.store import decisions, membership, queries
+from jobctl.store.transitions import Answer
 
 if TYPE_CHECKING:
     from jobctl.store.decisions import TickReply
@@ -381,3 +382,22 @@ def test_look_tells_how_far_a_schedule_of_this_rule_is_decided(world: World, las
     call = decisions.peek(world.keys, {"s": "g1", "nosuch": "g1"})
     assert world.run(call) == (last, None)
     assert world.run(decisions.peek(world.keys, {"s": "g2"})) == (None,)
+
+
+def filled(world: World, *instants: float, more: int = 0) -> int:
+    made = [decisions.Filled(at, Answer("ok"), f"r{at:.0f}") for at in instants]
+    return world.run(decisions.note_filled(world.keys, "s", made, more=more, who="me"))
+
+
+def test_backfilled_instants_are_in_the_history_and_decide_nothing(world: World, last: float):
+    assert filled(world, last - 9, last - 8, more=3) == 2
+    assert history(world) == [("backfill", "ok"), ("backfill", "ok")]
+    facts = world.run(queries.schedule(world.keys, "s"))
+    assert float(facts["last"]) == pytest.approx(last * 1000)
+    assert facts["cut"] == "3"
+    assert tick(world, last, last + 1).answer.kind == "ok"
+
+
+def test_backfill_introduces_no_schedule(world: World):
+    assert filled(world, 1.0, more=1) == 1
+    assert world.run(queries.schedule(world.keys, "s")) == {}

@@ -121,7 +121,7 @@ def _job(line: _Line, env: dict[str, str], *, file: str, wishes: Wishes, found: 
     )  # fmt: skip
     native = idioms.native(line.command)
     directory = idioms.run_parts_directory(line.command)
-    if directory and wishes.expand_run_parts:
+    if directory and wishes.expand_run_parts and not wishes.locks.shared(native.lock, line.text):
         made = expand(
             native,
             directory,
@@ -134,6 +134,10 @@ def _job(line: _Line, env: dict[str, str], *, file: str, wishes: Wishes, found: 
         if made:
             return
     instead = {**native.all_keys(), "command": native.command} if native.all_keys() else {}
+    if not wishes.locks.give_up(
+        native.lock, line.text, file=file, line=line.number, found=found, native=wishes.native
+    ):
+        instead = {}
     offers = native_offer(instead) if instead and not wishes.native else []
     if wishes.native:
         keys |= instead

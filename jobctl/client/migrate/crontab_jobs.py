@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ from jobctl.model.schedule import ScheduleError, load_zone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from jobctl.client.migrate.locks import Locks
 
 CRON_PATH = "/usr/bin:/bin"
 """What cron gives a command whose table sets no PATH."""
@@ -32,6 +33,8 @@ class Wishes:
     """Put habits of the shell into keys of their own."""
     expand_run_parts: bool = False
     """Make one job of each script in the directory of a ``run-parts`` line."""
+    locks: Locks
+    """What lock files the lines of all tables name."""
 
 
 def import_crontab(
@@ -49,10 +52,9 @@ def import_crontab(
             "the last line does not end with a newline: cron would not run it", severity=NOTE,
         )  # fmt: skip
     _tell_of_variables(entries, file, found)
-    locks = Counter(idioms.native(entry.command).lock for entry in entries)
     for entry in entries:
         maker = _Maker(entry, file=file, kind=kind, owner=owner, wishes=wishes, found=found)
-        maker.make(alone=len(entries) == 1, locks=locks)
+        maker.make(alone=len(entries) == 1)
 
 
 def _tell_of_variables(entries: list[Entry], file: str, found: Findings) -> None:
@@ -118,14 +120,15 @@ class _Maker:
         self.place = _Context(file=file, kind=kind, owner=owner, wishes=wishes, found=found)
         self.native = idioms.native(entry.command)
 
-    def make(self, *, alone: bool, locks: Mapping[str, int]) -> None:
+    def make(self, *, alone: bool) -> None:
         entry, place = self.entry, self.place
         keys = self._keys()
         offers: list[str] = []
         schedule = entry.when.schedule
         self._tell()
         directory = idioms.run_parts_directory(entry.command)
-        if directory and place.wishes.expand_run_parts and schedule:
+        locked = place.wishes.locks.shared(self.native.lock, entry.text)
+        if directory and place.wishes.expand_run_parts and schedule and not locked:
             made = expand(
                 self.native, directory, keys=keys, file=place.file, line=entry.line, original=entry.text,
                 found=place.found,
@@ -137,7 +140,7 @@ class _Maker:
                 place.file, entry.line, "run-parts",
                 f"kept as one job; --expand-run-parts makes one of each script in {directory}", severity=NOTE,
             )  # fmt: skip
-        instead = self._native_keys(schedule, locks)
+        instead = self._native_keys(schedule)
         if instead and place.wishes.native:
             keys = {**keys, **instead}
         elif instead:
@@ -151,6 +154,11 @@ class _Maker:
 
     def _tell(self) -> None:
         entry, place = self.entry, self.place
+        if ":" in (entry.user or ""):
+            place.found.tell(
+                place.file, entry.line, "group",
+                f"{entry.user!r}: only FreeBSD's cron takes user:group; Debian's cron and cronie refuse the line",
+            )  # fmt: skip
         for remark in entry.when.remarks:
             place.found.tell(place.file, entry.line, "schedule", remark)
         for remark in entry.remarks:
@@ -159,7 +167,7 @@ class _Maker:
                 place.file, entry.line, "percent" if usual else "line", remark,
                 severity=NOTE if usual else WARNING,
             )  # fmt: skip
-        for code, remark in idioms.remarks(entry.command):
+        for code, remark in idioms.remarks(entry.command, entry.when.schedule):
             place.found.tell(
                 place.file, entry.line, code, remark,
                 severity=WARNING if code == "background" else NOTE,
@@ -276,15 +284,14 @@ class _Maker:
             return {}
         return {"mail_to": to, "mail_on": "failure" if "n" in self.entry.flags else "output"}
 
-    def _native_keys(self, schedule: str, locks: Mapping[str, int]) -> dict[str, object]:
+    def _native_keys(self, schedule: str) -> dict[str, object]:
         """Return the keys that say the same in jobctl's words, or nothing."""
         native = self.native
         place = self.place
-        if native.lock and locks[native.lock] > 1:
-            place.found.tell(
-                place.file, self.entry.line, "lock",
-                f'several lines lock {native.lock}; flock is kept, limits = ["NAME"] would do the same', severity=NOTE,
-            )  # fmt: skip
+        if not place.wishes.locks.give_up(
+            native.lock, self.entry.text, file=place.file, line=self.entry.line, found=place.found,
+            native=place.wishes.native,
+        ):  # fmt: skip
             return {}
         week = idioms.first_week(native.tests, schedule)
         if week:
@@ -293,8 +300,15 @@ class _Maker:
         if "jitter" in keys:
             if not schedule:
                 return {}
-            jitter, _ = fitting_jitter(schedule, float(str(keys["jitter"]).rstrip("s")))
-            if not jitter:
+            seconds = float(str(keys["jitter"]).rstrip("s"))
+            jitter, misfit = fitting_jitter(schedule, seconds)
+            if misfit:  # The sleep itself ends a second earlier.
+                jitter, misfit = fitting_jitter(schedule, seconds - 1)
+            if misfit:
+                place.found.tell(
+                    place.file, self.entry.line, "jitter",
+                    f"the random sleep is kept, as jitter it would not fit: {misfit}", severity=NOTE,
+                )  # fmt: skip
                 return {}
             keys["jitter"] = jitter
         return {**keys, "command": native.command} if keys else {}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import grp
+import pwd
 import re
 import shlex
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from jobctl.client.migrate.cron_laws import CronLawError, compact, translate
+from jobctl.client.migrate.draft import NOTE
+from jobctl.client.migrate.export_env import env_files
 from jobctl.client.migrate.export_parts import (
     CommandError,
     Export,
@@ -34,7 +38,7 @@ _PREAMBLE = (
     "Made by `jobctl export crontab`. What cron has no word for stands as a comment above its line.",
     "cron starts a job although its last run goes on, keeps no output, and does not end what a job leaves behind.",
 )
-_KNOWN = frozenset(("nice", "timeout", "env_file", "mail_to"))
+_KNOWN = frozenset(("nice", "timeout", "env_file", "mail_to", "mail_on"))
 _SHELLS = frozenset(("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "busybox"))
 _MINUTES = 60
 _DAY = 24
@@ -52,7 +56,7 @@ def export_crontab(config: Config, *, system: bool, owner: str) -> Export:
     ``owner`` is whom jobs run as that name no user.
     """
     out = Export()
-    writer = _Table(out, system=system, owner=owner)
+    writer = _Table(config, out, system=system, owner=owner)
     for entries in entries_by_job(config, out).values():
         for entry in entries:
             writer.add(entry)
@@ -63,7 +67,8 @@ def export_crontab(config: Config, *, system: bool, owner: str) -> Export:
 class _Table:
     """The lines so far, and the settings that hold below them."""
 
-    def __init__(self, out: Export, *, system: bool, owner: str) -> None:
+    def __init__(self, config: Config, out: Export, *, system: bool, owner: str) -> None:
+        self.config = config
         self.out = out
         self.system = system
         self.owner = owner
@@ -72,7 +77,7 @@ class _Table:
 
     def add(self, entry: ScheduleEntry) -> None:
         job = entry.job
-        missing = without_counterpart(job, known=_KNOWN)
+        missing = without_counterpart(job, self.config, known=_KNOWN)
         if missing:
             self.out.tell(job, "no-counterpart", f"cron has no {', '.join(missing)}")
         notes = [f"{entry.name}: {job.description}" if job.description else entry.name]
@@ -95,6 +100,11 @@ class _Table:
             self.out.tell(
                 job, "mail", f'mail_on = "{job.mail_on}": cron mails whenever there is output'
             )
+        if job.env_file:
+            self.out.tell(
+                job, "env-file",
+                "the shell runs what stands in its env_file: keep values in single quotes there", severity=NOTE,
+            )  # fmt: skip
         if mentions_run(what):
             self.out.tell(
                 job, "variables", "its command uses JOBCTL_… variables, which cron does not set"
@@ -105,8 +115,12 @@ class _Table:
 
     def _user(self, job: JobDef) -> list[str]:
         user = job.user or self.owner
+        if job.group and not _has_group(user, job.group):
+            raise NotForCronError(
+                f"group = {job.group!r} is not the group of {user}: cron takes a user only, but for FreeBSD's"
+            )
         if self.system:
-            return [f"{user}:{job.group}" if job.group else user]
+            return [user]
         if user != self.owner:
             raise NotForCronError(
                 f"it runs as {user}, and this is the table of {self.owner}; use --system"
@@ -128,6 +142,15 @@ class _Table:
         lines = [_setting(name, value) for name, value in changed.items()]
         self.holds |= changed
         return lines
+
+
+def _has_group(user: str, group: str) -> bool:
+    """Tell whether a user has a group as its own, which is the one that cron gives."""
+    try:
+        own = pwd.getpwnam(user).pw_gid
+        return own == (int(group) if group.isdigit() else grp.getgrnam(group).gr_gid)
+    except KeyError:
+        return False
 
 
 def _mail(job: JobDef) -> str:
@@ -181,8 +204,9 @@ def _prologue(job: JobDef, entry: ScheduleEntry) -> list[str]:
     }
     if entry.timezone != host_zone():
         env.setdefault("TZ", entry.timezone)
-    out = [f". {shlex.quote(path)}; " for path in job.env_file]
-    if job.env_file:
+    # The shell runs what stands in the file, so it is let near plain values only.
+    out = [f". {shlex.quote(path)}; " for path in env_files(job, "a shell")]
+    if out:
         out = ["set -a; ", *out, "set +a; "]
     out += [f"export {name}={shlex.quote(value)}; " for name, value in env.items()]
     if job.umask is not None:

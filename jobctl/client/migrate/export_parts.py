@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,8 @@ def _python(job: JobDef, args: tuple[object, ...], kwargs: dict[str, object]) ->
         raise CommandError("a named argument is no Python name")
     first = name.partition(".")[0]
     call = f"from {module} import {first}; {name}({', '.join(given)})"
-    interpreter = os.path.expanduser(job.interpreter or "python3")  # noqa: PTH111 (texts)
+    # Without one a job runs in the Python of jobctl, and that need not be the first of PATH.
+    interpreter = os.path.expanduser(job.interpreter or sys.executable)  # noqa: PTH111 (texts)
     if os.path.isdir(interpreter):  # noqa: PTH112 (texts)
         interpreter = f"{interpreter}/bin/python"
     return [interpreter, "-c", call]
@@ -102,10 +104,10 @@ def _variable(name: str) -> str:
     return "".join(char if char.isalnum() and char.isascii() else "_" for char in name.upper())
 
 
-def without_counterpart(job: JobDef, *, known: frozenset[str]) -> list[str]:
+def without_counterpart(job: JobDef, config: Config, *, known: frozenset[str]) -> list[str]:
     """Return ``key = value`` of what a job asks for and the other scheduler has no word for.
 
-    ``known`` are the keys that it has.
+    ``known`` are the keys that it has. The limit of the job's queue is among what it asks for.
     """
     asked: dict[str, str] = {}
     if job.overlap is not Overlap.ALLOW:
@@ -131,6 +133,11 @@ def without_counterpart(job: JobDef, *, known: frozenset[str]) -> list[str]:
     asked |= {key: key for key, held in others.items() if held not in (None, (), False)}
     if job.success_codes != (0,):
         asked["success_codes"] = "success_codes"
+    if job.mail_on not in {"failure", "never"}:
+        asked["mail_on"] = f'mail_on = "{job.mail_on}"'
+    queue = config.queues.get(job.queue)
+    if queue is not None and queue.max_running is not None:
+        asked["queue"] = f"max_running = {queue.max_running} of the queue {job.queue}"
     return [text for key, text in asked.items() if key not in known]
 
 

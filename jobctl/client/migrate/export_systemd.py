@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from jobctl.client.migrate.export_calendar import NotForCalendarError, on_calendar
+from jobctl.client.migrate.export_env import env_files
 from jobctl.client.migrate.export_parts import (
     CommandError,
     Export,
@@ -42,14 +43,26 @@ def export_systemd(config: Config) -> Export:
     stated = config.settings.timezone is not None
     for entries in entries_by_job(config, out).values():
         job = entries[0].job
-        missing = without_counterpart(job, known=_KNOWN)
+        missing = without_counterpart(job, config, known=_KNOWN)
         if job.overlap not in {Overlap.SKIP, Overlap.ALLOW}:
             missing.append(f'overlap = "{job.overlap}"')
         if missing:
             out.tell(job, "no-counterpart", f"systemd has no {', '.join(missing)}")
+        if job.mail_to:
+            to = ", ".join(job.mail_to)
+            missing.append(f"mail to {to}; name a service that sends it in OnFailure=")
+            out.tell(
+                job, "mail", f"systemd mails nothing to {to}: add a service that does in OnFailure="
+            )
         if job.overlap is Overlap.ALLOW:
             out.tell(job, "overlap", "systemd starts no second run of a service while one goes on")
-        for number, group in enumerate(_alike(entries), start=1):
+        groups = _alike(entries)
+        if len(groups) > 1 and job.overlap is not Overlap.ALLOW:
+            out.tell(
+                job, "overlap",
+                f"its schedules become {len(groups)} services, which do not wait for each other",
+            )  # fmt: skip
+        for number, group in enumerate(groups, start=1):
             name = PREFIX + job.name + (f"-{number}" if number > 1 else "")
             _pair(name, group, missing, out, zone_stated=stated)
     return out
@@ -60,7 +73,11 @@ def _alike(entries: list[ScheduleEntry]) -> list[list[ScheduleEntry]]:
     groups: list[tuple[object, list[ScheduleEntry]]] = []
     for entry in entries:
         own = entry.definition
-        like = (own.args, own.kwargs, own.timezone, own.jitter, entry.missed, entry.active)
+        # OnUnitActiveSec= counts from any run of the service, so an interval has one to itself.
+        interval = entry.rule.interval if isinstance(entry.rule, EveryRule) else None
+        like = (
+            own.args, own.kwargs, own.timezone, own.jitter, entry.missed, entry.active, interval,
+        )  # fmt: skip
         for other, group in groups:
             if other == like:
                 group.append(entry)
@@ -167,7 +184,7 @@ def _service(job: JobDef, entry: ScheduleEntry, out: Export) -> list[str]:
         if value
     ]
     lines.append(f"WorkingDirectory={_escaped(job.cwd) if job.cwd else '~'}")
-    lines += [f"EnvironmentFile={_escaped(path)}" for path in job.env_file]
+    lines += [f"EnvironmentFile={_escaped(path)}" for path in env_files(job, "systemd")]
     env = dict(job.env)
     if job.timezone or entry.definition.timezone:
         env.setdefault("TZ", entry.timezone)

@@ -7,9 +7,11 @@ Nothing is changed by itself: what is found here is offered in a comment, and wr
 from __future__ import annotations
 
 import re
+from calendar import day_name
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from jobctl.client.migrate.cron_laws import WEEKDAYS
+from jobctl.client.migrate.cron_laws import COLUMNS, WEEKDAYS, CronLawError, read_fields
 from jobctl.client.migrate.shell_text import after_word, first_word, is_simple, operators
 
 _TEST = (
@@ -27,7 +29,7 @@ _SLEEP = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _FLOCK = re.compile(
-    r"(?:/usr/bin/)?flock\s+(?:-x\s+|-e\s+)?(?:-n|--nonblock|-xn|-nx|-en)\s+(?P<lock>[^\s;&|<>-]\S*)\s+(?P<rest>\S.*)",
+    r"(?:/usr/bin/)?flock\s+(?:-x\s+|-e\s+)?(?:-n|--nonblock|-xn|-nx|-en)\s+(?P<lock>\"[^\"\s\\`]+\"|'[^'\s\\]+'|[^\s;&|<>'\"\\`(){}-][^\s;&|<>'\"\\`(){}]*)\s+(?P<rest>\S.*)",
     re.DOTALL,
 )
 _DASH_C = re.compile(r"-c\s+'(?P<script>[^']*)'\s*$")
@@ -182,7 +184,7 @@ def first_week(tests: list[str], schedule: str) -> tuple[str, list[str]] | None:
         if (
             found
             and found["what"] in "de"
-            and (found["op"], found["number"]) in {("le", "7"), ("lt", "8")}
+            and (found["op"], int(found["number"])) in {("le", 7), ("lt", 8)}
             and _ON_WEEKDAY.fullmatch(schedule)
         ):
             before, _, day = schedule.rpartition(" ")
@@ -191,16 +193,29 @@ def first_week(tests: list[str], schedule: str) -> tuple[str, list[str]] | None:
     return None
 
 
-def remarks(command: str) -> list[tuple[str, str]]:
+def _week_remark(test: re.Match[str], schedule: str) -> str:
+    """Say which form of a schedule takes the place of a test on ``date``."""
+    days: list[int] = []
+    words = schedule.split()
+    if test["what"] in "uw":
+        days = [int(test["number"]) % 7] if test["op"] == "eq" else []
+    elif len(words) == len(COLUMNS):
+        with suppress(CronLawError):  # a `~` or `#`, which no cron but some takes
+            days = sorted(read_fields(words)[-1].values)
+    if not days or len(days) == len(WEEKDAYS):
+        return "a test on `date` chooses the day: in a schedule mon#1, for one, is the first Monday of the month"
+    forms = ",".join(f"{WEEKDAYS[day]}#1" for day in days)
+    names = " and ".join(f"the first {day_name[day - 1]}" for day in days)
+    verb = "is" if len(days) == 1 else "are"
+    return f"a test on `date` chooses the day: in a schedule {forms} {verb} {names} of the month"
+
+
+def remarks(command: str, schedule: str = "") -> list[tuple[str, str]]:
     """Return (code, sentence) for habits that have a key of another meaning, or a danger."""
     out: list[tuple[str, str]] = []
-    if _WEEK_OF_MONTH.search(command):
-        out.append(
-            (
-                "week-of-month",
-                "a test on `date` chooses the day: in a schedule sun#1 is the first Sunday of the month",
-            )
-        )
+    week = _WEEK_OF_MONTH.search(command)
+    if week:
+        out.append(("week-of-month", _week_remark(week, schedule)))
     log = _LOG.search(command)
     if log and log["file"] != "&1":
         where = "is thrown away" if log["file"] == "/dev/null" else f"goes to {log['file']}"

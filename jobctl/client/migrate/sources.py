@@ -14,6 +14,7 @@ from jobctl.client.migrate.beat import import_beat
 from jobctl.client.migrate.crontab_jobs import Wishes, import_crontab
 from jobctl.client.migrate.crontab_lines import ANACRON, SYSTEM, USER
 from jobctl.client.migrate.draft import NOTE, Findings
+from jobctl.client.migrate.locks import Locks
 from jobctl.client.migrate.timers import import_timers
 from jobctl.errors import JobctlError, NotFoundError, NotPermittedError, UsageError
 
@@ -81,14 +82,16 @@ def read_sources(asked: Asked) -> Findings:
 
 
 def _read_crontabs(asked: Asked, found: Findings) -> None:
-    wishes = Wishes(native=asked.native, expand_run_parts=asked.expand_run_parts)
     tables = [
         (path, asked.kind or kind_of(path)) for name in asked.files for path in _files(name, found)
     ]
     if any(kind != ANACRON for _, kind in tables):
         found.preamble = list(_CRONTAB_PREAMBLE)
-    for path, kind in tables:
-        text = read_text(path)
+    texts = [read_text(path) for path, _ in tables]
+    wishes = Wishes(
+        native=asked.native, expand_run_parts=asked.expand_run_parts, locks=Locks(texts)
+    )
+    for (path, kind), text in zip(tables, texts, strict=True):
         shown = "<stdin>" if path == STDIN else path
         if kind == ANACRON:
             import_anacrontab(text, file=shown, wishes=wishes, found=found)
