@@ -372,6 +372,19 @@ def test_backfill_makes_one_run_for_each_instant_once(project: Project, worker: 
     assert project.session.run(queries.ready_length(project.keys, "default", 5)) == 5
 
 
+def test_backfill_makes_one_run_of_times_that_the_clock_skipped(
+    make_project: Callable[..., Project],
+):
+    project = make_project(
+        more='[jobs.a]\ncommand = "true"\ntimezone = "Europe/Berlin"\n'
+        'schedule = ["0 2 * * *", "30 2 * * *"]\n'
+    )
+    span = ("--from", "2025-03-30T00:00", "--to", "2025-03-31T00:00", "--json")
+    for answer in ("ok", "known"):
+        runs = project.jobctl("schedule", "backfill", "a", *span).json["runs"]
+        assert [run["answer"] for run in runs] == [answer]
+
+
 def test_backfill_shows_instants_in_the_zone_of_the_file(project: Project):
     span = ("--from", "2026-07-01T00:00", "--to", "2026-07-01T01:00", "--dry-run")
     assert (
