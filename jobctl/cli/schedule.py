@@ -10,7 +10,7 @@ from jobctl.cli.render import clock_time, full_time, short, state_style
 from jobctl.cli.table import clean, columns
 from jobctl.client.decision_words import is_decided, outcome
 from jobctl.client.known_schedules import Became, Catalogue, became, standings
-from jobctl.client.schedules import Fire
+from jobctl.client.schedules import Fire, distinct
 from jobctl.client.views import instant
 from jobctl.errors import ExitCode, UsageError
 from jobctl.model.schedule import load_zone
@@ -226,7 +226,8 @@ def _next(call: Invocation, catalogue: Catalogue, name: str, *, number: object) 
         return (Fire(row.entry, at) for at in row.coming(now))
 
     streams = map(fires_of, rows)
-    fires = list(islice(heapq.merge(*streams, key=lambda fire: fire.start), most))
+    merged = heapq.merge(*streams, key=lambda fire: fire.start)
+    fires = list(islice(distinct(merged), most))
     if call.console.json:
         call.console.document(
             {

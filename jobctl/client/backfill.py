@@ -69,7 +69,9 @@ def gaps(
                     "more with --max"
                 )
     found.sort(key=lambda item: item[1])
-    return _looked_up(session, found)
+    # Times of one job that a clock has skipped share a run.
+    of_runs = {instant_id(session.keys.namespace, *one): one for one in reversed(found)}
+    return _looked_up(session, list(of_runs.values())[::-1])
 
 
 def _instants(session: Session, entry: ScheduleEntry, start: float, end: float) -> Iterator[float]:
@@ -104,8 +106,8 @@ def _looked_up(session: Session, found: Sequence[tuple[ScheduleEntry, float]]) -
     out: list[Gap] = []
     for begin in range(0, len(found), BATCH):
         batch = found[begin : begin + BATCH]
-        own = [instant_id(keys.namespace, entry.name, at) for entry, at in batch]
-        filled = [instant_id(keys.namespace, entry.name, at, of=OF) for entry, at in batch]
+        own = [instant_id(keys.namespace, entry, at) for entry, at in batch]
+        filled = [instant_id(keys.namespace, entry, at, of=OF) for entry, at in batch]
         states = session.run_many([queries.state(keys, one) for one in (*own, *filled)])
         states = [LETTERS.get(one[0] or "") for one in states]
         for index, (entry, at) in enumerate(batch):

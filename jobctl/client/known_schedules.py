@@ -14,7 +14,7 @@ from jobctl.host import host_zone
 from jobctl.model.overlay import overlaid
 from jobctl.model.rules import schedule_entries
 from jobctl.model.run import LETTERS
-from jobctl.model.schedule import BootRule
+from jobctl.model.schedule import AtRule, BootRule
 from jobctl.store import decisions, pages, queries
 from jobctl.store.live import opened
 
@@ -117,7 +117,7 @@ class Standing:
         self.last = _seconds(facts.get("last"))
         """The last decided instant, or when it became a schedule."""
         self.fired = int(facts.get("fired", "0"))
-        """Runs it has made since its rule was last changed."""
+        """Runs it has made in all."""
         self.dropped = int(facts.get("cut", "0"))
         """Decisions that are not in its history."""
         self.once = "once" in facts
@@ -128,6 +128,8 @@ class Standing:
         self.off_until = until if self.off else None
         most = entry.definition.max_runs
         self.spent = most is not None and self.fired >= most
+        self.ended = self._has_ended(now)
+        """No instant is to come, nor one to be decided."""
         lags = [one.lag for one in newest if one.kind == "fire" and one.answer.startswith("ok")]
         self.lag = sum(lags) / len(lags) if lags else None
         """How long after their instants its runs that were in time were accepted, on average."""
@@ -136,14 +138,26 @@ class Standing:
 
     @property
     def state(self) -> str:
-        """``on``, ``once`` (its next instant makes no run), ``off``, ``off in file`` or ``spent``."""
+        """Return one of six words, or ``on``.
+
+        ``once`` (its next instant makes no run), ``off``, ``off in file``, ``spent`` (``max_runs``
+        is reached), ``done`` (of ``@at``), ``over`` (``not_after`` has passed).
+        """
         if not self.entry.active:
             return "off in file"
         if self.off:
             return "off"
         if self.spent:
             return "spent"
+        if self.ended:
+            return "done" if isinstance(self.entry.rule, AtRule) else "over"
         return "once" if self.once else "on"
+
+    def _has_ended(self, now: float) -> bool:
+        if isinstance(self.entry.rule, BootRule):
+            return False
+        last = datetime.fromtimestamp(now if self.last is None else self.last, UTC)
+        return self.entry.next_after(last, anchor=last) is None
 
     def _next(self, now: float) -> float | None:
         """Return the next instant that is to make a run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from jobctl.errors import NotFoundError, UsageError
 from jobctl.host import host_name, host_zone
@@ -26,11 +27,13 @@ EARLIEST = 1900
 class Fire:
     """One scheduled instant of a job, and when its run starts on this host."""
 
-    __slots__ = ("instant", "job", "schedule", "start", "zone")
+    __slots__ = ("instant", "job", "schedule", "slot", "start", "zone")
 
     def __init__(self, entry: ScheduleEntry, instant: datetime) -> None:
         self.job = entry.job.name
         self.schedule = entry.name
+        self.slot = entry.slot(instant)
+        """What its run is named after."""
         self.zone = load_zone(entry.timezone)
         self.instant = instant.astimezone(self.zone)
         self.start = self.instant + timedelta(seconds=entry.jitter)
@@ -73,10 +76,23 @@ def next_fires(
         if (at := _first(entry, after)) is not None
     )
     # What is among the next `most` comes from one of the `most` whose first instant is the nearest.
-    nearest = heapq.nsmallest(most, firsts, key=lambda first: first[:2])
+    # Or of twice as many, for several may turn out to be one run.
+    nearest = heapq.nsmallest(2 * most, firsts, key=lambda first: first[:2])
     streams = [_fires(entry, at) for _, _, entry, at in sorted(nearest, key=lambda one: one[1])]
     merged = heapq.merge(*streams, key=lambda fire: fire.start)
-    return [fire for fire, _ in zip(merged, range(most), strict=False)]
+    return list(islice(distinct(merged), most))
+
+
+def distinct(fires: Iterable[Fire]) -> Iterator[Fire]:
+    """Yield only the first of those that share a run, as the skipped times of a job do."""
+    seen: set[tuple[str, datetime]] = set()
+    for fire in fires:
+        if fire.slot != fire.schedule:
+            key = fire.slot, fire.instant.astimezone(UTC)
+            if key in seen:
+                continue
+            seen.add(key)
+        yield fire
 
 
 def _first(entry: ScheduleEntry, after: datetime) -> datetime | None:

@@ -117,6 +117,8 @@ def job_view(job: JobDef) -> dict[str, object]:
         plain["stdin"] = MASK
     if job.ping_url is not None:
         plain["ping_url"] = MASK
+    # Only what depends on it is of interest.
+    plain.pop("overlap_written", None)
     plain["kind"] = job_kind(job)
     return plain
 

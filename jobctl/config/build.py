@@ -94,6 +94,7 @@ def build_job(job: Entry[JobTable], *, draft: Draft) -> JobDef:
     data["params"] = tuple(
         param(name, table) for name, table in (data_params(values) or {}).items()
     )
+    data["overlap_written"] = "overlap" in data
     data["overlap"] = Overlap(data.get("overlap", Overlap.SKIP if schedules else Overlap.ALLOW))
     for key, kind in (("missed", Missed), ("on_lost", OnLost), ("delivery", Delivery)):
         if key in data:

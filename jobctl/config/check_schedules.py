@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobctl.config.problem import WARNING, Problem
 from jobctl.model.catchup import TOLERANCE
+from jobctl.model.cron_fields import drawn
 from jobctl.model.schedule import ScheduleError, load_zone, parse_rule, smallest_gap
 from jobctl.model.units import format_duration
 
@@ -55,12 +56,67 @@ def check_schedules(
         yield from _table(
             table, entry, ("schedules", index), job=job.name, layers=layers, zone=zone
         )
+    rules = [*texts, *(table.schedule for table in tables or ())]
+    yield from _of_other_hosts(rules, layers, draft)
+    yield from _twice(layers, job)
     if texts or tables:
         yield from _made_up(job, layers, tables or ())
     if not texts and not tables and "jitter" in layers and jitter_entry is job:
         yield job.problem(
             "jitter", code="no-effect", severity=WARNING,
             message="a job without a schedule has no use for this", remedy="remove it",
+        )  # fmt: skip
+
+
+def _besides(table: ScheduleTable) -> str:
+    """Return all that is written in a schedule's table but the rule."""
+    keys = sorted(table.model_fields_set - {"schedule"})
+    return repr([(key, getattr(table, key)) for key in keys]) if keys else ""
+
+
+def _twice(
+    layers: dict[str, tuple[Any, Entry[JobTable]]], job: Entry[JobTable]
+) -> Iterator[Problem]:
+    """Yield the schedules of a job that ask for the same as an earlier one."""
+    texts, text_entry = layers.get("schedule", ((), job))
+    tables, table_entry = layers.get("schedules", ((), job))
+    asked: list[tuple[str, str, Entry[JobTable], Path]]
+    asked = [(text, "", text_entry, ("schedule", index)) for index, text in enumerate(texts)]
+    asked += [
+        (
+            table.schedule,
+            _besides(table),
+            table_entry,
+            ("schedules", index, "schedule"),
+        )
+        for index, table in enumerate(tables or ())
+    ]
+    seen: set[tuple[str, str]] = set()
+    for text, rest, entry, path in asked:
+        what = " ".join(text.lower().split()), rest
+        if what in seen and not drawn(text):
+            yield entry.problem(
+                path, code="duplicate", severity=WARNING,
+                message="an earlier schedule of this job is the same, so each instant makes two runs",
+                remedy="remove one of the two",
+            )  # fmt: skip
+        seen.add(what)
+
+
+def _of_other_hosts(
+    rules: Iterable[str], layers: dict[str, tuple[Any, Entry[JobTable]]], draft: Draft
+) -> Iterator[Problem]:
+    """Yield that the runs of a boot or start are in the way of those of other hosts."""
+    overlap, entry = layers.get("overlap", ("allow", None))
+    shared = draft.settings is not None and draft.settings.table is not None
+    shared = shared and draft.settings.table.redis is not None  # type: ignore[union-attr]
+    boots = [text for text in rules if text.strip().lower() in ("@reboot", "@start")]
+    if shared and boots and overlap != "allow" and entry is not None:
+        what = {"skip": "skips", "replace": "replaces"}.get(overlap, "waits for")
+        yield entry.problem(
+            "overlap", code="conflict", severity=WARNING,
+            message=f"{boots[0]} runs once for each host, but with a shared store one host's run {what} another's",
+            remedy='leave it out, then only runs of the same host count, or write "allow"',
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import jobctl
+from jobctl.engine.keeper import start_time
 from jobctl.engine.pools import queues_of
 from jobctl.errors import UnreachableError
 from jobctl.model.ids import new_id
@@ -21,6 +22,15 @@ FIXED = ("redis", "namespace", "state_dir")
 def incarnation(host: str, boot_id: str) -> str:
     """Return a new supervisor id: nothing that was said under an earlier one counts for it."""
     return f"{host}~{boot_id[:8] or 'noboot'}.{new_id()[:8]}"
+
+
+def start_of_process(boot_id: str) -> str:
+    """Return what tells this start of the daemon from any other.
+
+    A process that was replaced in place is the same one; the number alone is not enough, for in a
+    container it is always 1.
+    """
+    return f"{boot_id[:8]}.{os.getpid()}.{start_time(os.getpid())[0]}"
 
 
 def facts(config: Config, *, host: str, timezone: str, started_at: float) -> dict[str, str]:

@@ -18,7 +18,16 @@ from jobctl.engine.clock_watch import ClockWatch
 from jobctl.engine.lags import Lags
 from jobctl.engine.overlay import Overlay
 from jobctl.engine.service import Service
-from jobctl.engine.tick_desk import IN_TIME, NOT_OURS, UNDECIDED, TickDesk, decided, news_of
+from jobctl.engine.tick_desk import (
+    BATCH,
+    IN_TIME,
+    NOT_OURS,
+    UNDECIDED,
+    TickDesk,
+    decided,
+    news_of,
+    tell,
+)
 from jobctl.engine.timetable import Line, Timetable
 from jobctl.errors import JobctlError
 from jobctl.model.rules import each_entry
@@ -27,7 +36,7 @@ from jobctl.store import decisions
 from jobctl.store.failures import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from jobctl.clock import Clock
     from jobctl.model.config import Config
@@ -42,7 +51,6 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN = 60.0
 """Longest wait in seconds: the wall clock may have been set."""
-BATCH = 100
 TURN = 100
 """Schedules that are worked out before other duties get their turn."""
 MANY = 10_000
@@ -55,7 +63,7 @@ class Scheduler(Service):
     """Decides the instants of all schedules of a configuration, and of those kept in the store.
 
     ``peers`` returns the ids of the live supervisors, this one included. ``ring`` returns the keys
-    that live schedules are signed with.
+    that live schedules are signed with. ``start_id`` tells this start of the daemon from others.
     """
 
     name = "scheduler"
@@ -74,6 +82,7 @@ class Scheduler(Service):
         clock: Clock,
         seal: Seal | None = None,
         ring: Callable[[], Ring | None] = lambda: None,
+        start_id: str = "",
     ) -> None:
         super().__init__(store)
         self._store = store
@@ -83,11 +92,14 @@ class Scheduler(Service):
         self._peers = peers
         self._clock = clock
         self._desk = TickDesk(
-            keys, supervisor=supervisor, host=host, boot_id=boot_id, clock=clock, seal=seal
+            keys,
+            host=host,
+            boot_id=boot_id,
+            start_id=start_id or supervisor,
+            clock=clock,
+            seal=seal,
         )
         self._overlay = Overlay(store, keys, ring=ring, timezone=timezone)
-        self._begun = False
-        """True once the schedules of the start are introduced."""
         self._stale = False
         """True when all schedules are to be introduced anew."""
         self._touched: set[str] = set()
@@ -164,7 +176,8 @@ class Scheduler(Service):
             config, [None] if whole else [name for name in some if name in config.jobs]
         )
         if whole:
-            await self._retire(old.keys() - {entry.name for entry in entries}, old)
+            for call in self._desk.retire(old.keys() - {entry.name for entry in entries}, old):
+                await self._store.run(call)
         # What is not a schedule any more decides nothing while the others are introduced.
         fresh = {entry.name: entry.generation for entry in entries if entry.active}
         over = [name for name, line in old.items() if fresh.get(name) != line.entry.generation]
@@ -189,22 +202,14 @@ class Scheduler(Service):
         self._aside.forget(lines)
         for entry in entries:
             if isinstance(entry.rule, BootRule) and entry.active:
-                await self._store.run(self._desk.boot(entry, late=self._begun))
+                await self._store.run(self._desk.boot(entry, late=self.introduced.is_set()))
         if whole:
             await self._begin_anew(lines)
-            self._begun = True
         else:
             now, peers = self._clock.epoch(), tuple(self._peers())
             self._timetable.change(old, lines, now=now, peers=peers)
         self._gone -= gone
         self._touched -= touched
-
-    async def _retire(self, names: Iterable[str], lines: Mapping[str, Line]) -> None:
-        """Take note of what has left jobs.toml: should it come back, it replays nothing."""
-        left = sorted(names)
-        for start in range(0, len(left), BATCH):
-            batch = {name: lines[name].entry.generation for name in left[start : start + BATCH]}
-            await self._store.run(decisions.retire(self._keys, batch))
 
     async def _entries(self, config: Config, jobs: Iterable[str | None]) -> list[ScheduleEntry]:
         """Return the schedules of some jobs, or of all of them (None)."""
@@ -271,7 +276,7 @@ class Scheduler(Service):
 
     async def _look(self, batch: list[Line]) -> None:
         """See what others have decided of what they were expected to: that costs a tenth."""
-        others = {line.entry.name: line for line in batch if line.second}
+        others = {line.entry.name: line for line in batch if line.ahead}
         if not others:
             return
         self.asked = True
@@ -335,16 +340,20 @@ class Scheduler(Service):
                 self._undecided(name, reply.answer.kind)
             else:
                 self._aside.worked(name)
-                if item.kind in IN_TIME and reply.answer.kind not in NOT_OURS:
-                    self._lags.note(item.instant.timestamp(), now=self._clock.epoch())
-                line.last = decided(item, reply)
-                what = "missed" if item.kind == "missed" else reply.answer.kind
-                news[name, news_of(line.entry, what)] += 1
-        for (name, told), count in news.items():
-            if told:
-                log.warning("%s: %d scheduled runs %s", name, count, told)
+                self._decided(line, item, reply)
+                news[name, news_of(line.entry, reply.answer.kind)] += 1
+        tell(news)
         if failures:
             raise failures[0]
+
+    def _decided(self, line: Line, item: Due, reply: TickReply) -> None:
+        now = self._clock.epoch()
+        if reply.answer.kind in NOT_OURS:
+            self._timetable.was_forestalled(line)
+        elif item.kind in IN_TIME:
+            self._timetable.took_over(line, now=now)
+            self._lags.note(item.instant.timestamp(), now=now)
+        line.last = decided(item, reply)
 
     def _undecided(self, name: str, answer: str) -> None:
         if answer != "early":

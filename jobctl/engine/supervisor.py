@@ -84,6 +84,7 @@ class Supervisor:
         self._host = host
         self._timezone = timezone
         self._boot_id = boot_id
+        self._start_id = announce.start_of_process(boot_id)
         self._clock = clock
         self._scheduling = scheduling
         self._burst = burst
@@ -271,6 +272,7 @@ class Supervisor:
             host=self._host,
             timezone=self._timezone,
             boot_id=self._boot_id,
+            start_id=self._start_id,
             state_dir=self._state_dir,
             store=self._store,
             ears=self._ears,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ from jobctl.model.notices import notice_word
 from jobctl.store import decisions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from jobctl.clock import Clock
+    from jobctl.engine.timetable import Line
     from jobctl.model.admission import NewRun
     from jobctl.model.job import JobDef, QueueDef
     from jobctl.model.rules import ScheduleEntry
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from jobctl.store.decisions import TickReply
     from jobctl.store.keys import Keys
     from jobctl.store.transitions import Answer
+
+log = logging.getLogger(__name__)
 
 NEWS = {
     "skip": "were skipped: an earlier run has not ended (overlap = skip)",
@@ -34,6 +39,10 @@ LET_GO = {
     "once": "missed = once makes up for the newest alone, within catchup_window",
     "all": "missed = all makes up for the newest catchup_max, within catchup_window",
 }
+BATCH = 100
+"""Schedules in one call."""
+PER_HOST = "h"
+"""Letter of an overlap policy, see ``store/lua/boot.lua``."""
 UNDECIDED = ("early", "gone", "off")
 """Answers: the store's clock is behind; the schedule was removed or forgotten; a host where it is
 switched off has introduced it."""
@@ -58,6 +67,13 @@ def decided(item: Due, reply: TickReply) -> float:
     return item.instant.timestamp()
 
 
+def tell(news: Mapping[tuple[str, str], int]) -> None:
+    """Say how many instants of schedules made no run; ``news`` counts (name, :func:`news_of`)."""
+    for (name, told), count in news.items():
+        if told:
+            log.warning("%s: %d scheduled runs %s", name, count, told)
+
+
 class TickDesk:
     """Makes the calls of one supervisor. Times are epoch seconds."""
 
@@ -65,16 +81,16 @@ class TickDesk:
         self,
         keys: Keys,
         *,
-        supervisor: str,
         host: str,
         boot_id: str,
+        start_id: str,
         clock: Clock,
         seal: Seal | None,
     ) -> None:
         self._keys = keys
-        self._supervisor = supervisor
         self._host = host
         self._boot_id = boot_id
+        self._start_id = start_id
         self._clock = clock
         self._seal = seal
         self.queues: dict[str, QueueDef] = {}
@@ -113,13 +129,22 @@ class TickDesk:
             seal=self._seal,
         )
 
+    def retire(self, names: Iterable[str], lines: Mapping[str, Line]) -> Iterator[Call[int]]:
+        """Yield what takes note that schedules have left jobs.toml: should they come back, they replay nothing."""
+        left = sorted(names)
+        for start in range(0, len(left), BATCH):
+            batch = {name: lines[name].entry.generation for name in left[start : start + BATCH]}
+            yield decisions.retire(self._keys, batch)
+
     def boot(self, entry: ScheduleEntry, *, late: bool) -> Call[Answer]:
         """Return what fires an ``@reboot`` or ``@start`` schedule, see :func:`decisions.boot`."""
-        token = self._boot_id if entry.rule.kind == "@reboot" else self._supervisor
+        token = self._boot_id if entry.rule.kind == "@reboot" else self._start_id
         now = self._clock.epoch()
         run = self._run(entry, now, "fire", now)
         run_id = derived_id(self._keys.namespace, entry.name, self._host, token)
         run = replace(run, request=replace(run.request, id=run_id, scheduled_at=None))
+        if entry.per_host:
+            run = replace(run, admission=replace(run.admission, overlap=PER_HOST))
         return decisions.boot(
             self._keys,
             schedule=entry.name,
@@ -128,6 +153,7 @@ class TickDesk:
             who=self._host,
             run=run,
             late=late,
+            max_runs=entry.definition.max_runs,
             seal=self._seal,
         )
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TAKEOVER_LEAST, TAKEOVER_MOST = 0.3, 1.0
 """Seconds after an instant at which supervisors that are not first for a schedule ask."""
+ABSENT_FOR = 60.0
+"""Seconds for which one that let an instant pass is not waited for. By then it is known to be dead."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,8 +32,10 @@ class Line:
     last: float
     believed: float | None = None
     """When a clock that was hours ahead was found to be right again; see :meth:`since`."""
-    second: bool = False
-    """True while another supervisor is expected to decide its next instant."""
+    ahead: tuple[str, ...] = ()
+    """Supervisors of which one is expected to decide its next instant."""
+    absent: tuple[str, ...] = ()
+    """Those that come before this one as well, and are not waited for."""
 
     def since(self, now: float) -> float:
         """Return after when something may be due.
@@ -80,14 +84,20 @@ def takeover_delay(schedule: str, *, supervisor: str, peers: Iterable[str]) -> f
     All supervisors rank each other for each schedule by a hash, so that normally one of them asks,
     and the work is spread. Who is not among the ``peers`` asks at once.
     """
-    known = list(peers)
-    if len(known) <= 1 or supervisor not in known:
-        return 0.0
-    ranked = sorted(known, key=lambda one: hashlib.sha256(f"{schedule}\0{one}".encode()).digest())
-    rank = ranked.index(supervisor)
-    if rank == 0:
-        return 0.0
-    return TAKEOVER_LEAST + (TAKEOVER_MOST - TAKEOVER_LEAST) * rank / len(ranked)
+    known = tuple(peers)
+    return _delay(len(_before(schedule, supervisor, known)), len(known))
+
+
+def _before(schedule: str, supervisor: str, peers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the peers that come before a supervisor, which may be none of them."""
+    if len(peers) <= 1 or supervisor not in peers:
+        return ()
+    ranked = sorted(peers, key=lambda one: hashlib.sha256(f"{schedule}\0{one}".encode()).digest())
+    return tuple(ranked[: ranked.index(supervisor)])
+
+
+def _delay(rank: int, number: int) -> float:
+    return TAKEOVER_LEAST + (TAKEOVER_MOST - TAKEOVER_LEAST) * rank / number if rank else 0.0
 
 
 class Timetable:
@@ -98,6 +108,8 @@ class Timetable:
         self._supervisor = supervisor
         self._lines: dict[str, Line] = {}
         self._heap: list[tuple[float, str]] = []
+        self._absent: dict[str, float] = {}
+        """Until when supervisors are not waited for."""
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -160,13 +172,24 @@ class Timetable:
         if found is None:
             return
         name, at = line.entry.name, found.timestamp()
-        line.second = False
+        line.ahead = line.absent = ()
         if at > now:
             # What is overdue is decided at once, whoever is first.
-            delay = takeover_delay(name, supervisor=self._supervisor, peers=peers)
-            line.second = delay > 0
-            at += delay
+            known = tuple(peers)
+            before = _before(name, self._supervisor, known)
+            line.absent = tuple(one for one in before if self._absent.get(one, 0.0) > at)
+            line.ahead = tuple(one for one in before if one not in line.absent)
+            at += _delay(len(line.ahead), len(known) - len(line.absent))
         heapq.heappush(self._heap, (max(at, least), name))
+
+    def took_over(self, line: Line, *, now: float) -> None:
+        """Note that this supervisor decided an instant: those that it waited for have let it pass."""
+        self._absent |= dict.fromkeys(line.ahead, now + ABSENT_FOR)
+
+    def was_forestalled(self, line: Line) -> None:
+        """Note that somebody was quicker: who was not waited for is there again."""
+        for one in line.absent:
+            self._absent.pop(one, None)
 
     def take(self, now: float, *, most: int) -> list[Line]:
         """Take out up to ``most`` schedules that are to be looked at now, the earliest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from jobctl.model.admission import NewRun, admission_for, unique_digest
 from jobctl.model.ids import derived_id
@@ -21,9 +22,10 @@ def queue_of(entry: ScheduleEntry) -> str:
     return entry.definition.queue or entry.job.queue
 
 
-def instant_id(namespace: str, schedule: str, instant: float, *, of: str = "") -> str:
+def instant_id(namespace: str, entry: ScheduleEntry, instant: float, *, of: str = "") -> str:
     """Return the id of the run of an instant (epoch seconds): whoever decides it makes the same one."""
-    return derived_id(namespace, schedule, *([of] if of else []), str(round(instant * 1000)))
+    slot = entry.slot(datetime.fromtimestamp(instant, UTC))
+    return derived_id(namespace, slot, *([of] if of else []), str(round(instant * 1000)))
 
 
 def run_of(
@@ -75,7 +77,7 @@ def scheduled_run(
     """Return the run of one scheduled instant; ``kind`` is that of the plan. Times are epoch seconds."""
     run = run_of(
         entry,
-        run_id=instant_id(namespace, entry.name, instant),
+        run_id=instant_id(namespace, entry, instant),
         trigger=CATCHUP if kind == CATCHUP else "schedule",
         submitter=f"schedule@{host}",
         queue=queue,

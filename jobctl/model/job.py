@@ -170,6 +170,8 @@ class JobDef:
     overlap: Overlap = Overlap.ALLOW
     """What happens to a new run while an older one of the job has not ended: ``skip``, ``queue``,
     ``queue-all``, ``replace`` or ``allow``."""
+    overlap_written: bool = False
+    """True when jobs.toml says so, rather than a default."""
     timeout: float | None = None
     """An attempt is stopped after this long and fails with reason ``timeout``."""
     soft_timeout: float | None = None

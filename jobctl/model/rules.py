@@ -8,12 +8,14 @@ instants they decide together.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from jobctl.model.job import Missed
-from jobctl.model.schedule import jitter_offset, parse_rule
+from jobctl.model.job import Missed, Overlap
+from jobctl.model.schedule import BootRule, CronRule, jitter_offset, parse_rule
+from jobctl.model.zones import ends_gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,11 +46,30 @@ class ScheduleEntry:
     not_before: float | None
     not_after: float | None
     """Epoch seconds."""
+    per_host: bool = False
+    """True when its runs are skipped only while the last one of the same host goes on."""
 
     @property
     def active(self) -> bool:
         """True when neither the job nor the schedule is switched off."""
         return self.job.enabled and self.definition.enabled
+
+    def slot(self, at: datetime) -> str:
+        """Return what the run of an instant is named after: the schedule, or else its job.
+
+        The latter at the end of a gap in the clock, where the times run that were skipped: several
+        of one job, and one due just then, are one run if they ask for the same.
+        """
+        rule = self.rule
+        if (
+            len(self.job.schedules) == 1
+            or not isinstance(rule, CronRule)
+            or not ends_gap(at, rule.zone)
+        ):
+            return self.name
+        own = self.definition
+        asked = [own.args, own.kwargs, own.queue, own.priority, own.expires]
+        return f"{self.job.name} {json.dumps(asked, sort_keys=True, default=str)}"
 
     def next_after(self, after: datetime, *, anchor: datetime) -> datetime | None:
         """Return the next instant within the schedule's window, without jitter."""
@@ -112,6 +133,11 @@ def _entry(
         missed=missed,
         not_before=_epoch(definition.not_before),
         not_after=_epoch(definition.not_after),
+        # Each host has its own boots and starts; the skipping that nobody asked for is between its own.
+        per_host=shared
+        and isinstance(rule, BootRule)
+        and job.overlap is Overlap.SKIP
+        and not job.overlap_written,
     )
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = 86_400
 _PROBE = 2 * DAY
+_GAP_MOST = 3 * 3600
+"""Seconds; a longer jump is a correction, after which nothing is made up for."""
 _CHUNK_BITS = 25
 """A chunk is 2**25 seconds, about 388 days: 194 probes, 0.1 ms, once per zone."""
 _FIRST = -62_135_510_400
@@ -38,6 +40,12 @@ def offset_at(zone: ZoneInfo, instant: int) -> int:
     moment = EPOCH + timedelta(seconds=min(max(instant, _FIRST), _LAST))
     offset = moment.astimezone(zone).utcoffset()
     return 0 if offset is None else offset.days * DAY + offset.seconds
+
+
+def ends_gap(at: datetime, zone: ZoneInfo) -> bool:
+    """Return whether the zone's clock was set forward at an instant, by no more than three hours."""
+    instant = int((at - EPOCH).total_seconds())
+    return 0 < offset_at(zone, instant) - offset_at(zone, instant - 1) <= _GAP_MOST
 
 
 def piece_at(zone: ZoneInfo, instant: int) -> Piece:

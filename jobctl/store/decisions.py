@@ -110,7 +110,7 @@ def tick(  # noqa: PLR0913 - the compare-and-set needs all of them
     return Call(parts, decode, script="tick")
 
 
-def boot(
+def boot(  # noqa: PLR0913 - a run and what decides on it
     keys: Keys,
     *,
     schedule: str,
@@ -119,13 +119,15 @@ def boot(
     who: str,
     run: NewRun,
     late: bool = False,
+    max_runs: int | None = None,
     seal: Seal | None = None,
 ) -> Call[Answer]:
     """Fire an ``@reboot`` or ``@start`` schedule once for this host and boot.
 
     One that came ``late``, when that was over, waits for the next.
     """
-    head = (keys.prefix, schedule, host, boot_id, who, "late" if late else "")
+    most = "" if max_runs is None else max_runs
+    head = (keys.prefix, schedule, host, boot_id, who, "late" if late else "", most)
     return Call(
         (*head, *run_header(run), *run_body(run, seal)),
         Answer.parse,

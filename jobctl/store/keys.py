@@ -23,7 +23,8 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     live:<job>    SET     unfinished runs that the job's overlap policy looks at
     s:<schedule>  HASH    gen, last, next, fired, off and on (ms: switched off from, until), once
                           (ms: the next instant from then on is let go), cut (decisions that are not in
-                          its history), boot:<host>; both expire 400 days after their last
+                          its history), spent (ms: since then max_runs is reached), boot:<host> (the
+                          last one), ran:<host> (its run); both expire 400 days after their last
                           use, a month after a reload has removed it
     sh:<schedule> LIST    last 200 decisions: instant|kind|answer|run|lag ms|who
     out           LIST    notices for whoever takes them, as JSON, see model/notices.py

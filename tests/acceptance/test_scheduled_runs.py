@@ -89,3 +89,48 @@ def test_a_run_at_start_happens_once_a_start(host: Host) -> None:
     host.start()
 
     wait_until(lambda: len(host.lines("ran")) == 2, what="second start")
+
+
+def test_a_run_at_start_happens_again_after_a_kill_but_not_after_a_reload(host: Host) -> None:
+    """The next daemon goes on for the one that was killed, under its name, and yet has started."""
+    host.write(f"[jobs.s]\nschedule = '@start'\ncommand = 'echo ran >> {host.directory}/ran'\n")
+    daemon = host.start()
+    wait_until(lambda: len(host.lines("ran")) == 1, what="first start")
+    host.run("reload")
+    host.run("reload", "--exec")
+    wait_until(lambda: not host.runs("--state", "running"), what="the run to have ended")
+    daemon.kill()
+    daemon.wait()
+
+    host.start()
+    wait_until(lambda: len(host.lines("ran")) > 1, what="second start")
+    host.wait_state(host.runs()[0]["id"])
+
+    shown = json.loads(host.run("schedule", "show", "s", "--json"))["schedules"][0]
+    assert len(host.lines("ran")) == 2
+    assert [one["outcome"] for one in shown["decisions"]] == ["fired", "fired"]
+
+
+def test_a_run_at_start_on_one_host_does_not_skip_that_of_another(
+    host: Host, server: EmbeddedStore
+) -> None:
+    namespace = f"namespace = 'start-{host.directory.name}'"
+    job = "[jobs.s]\nschedule = '@start'\ncommand = 'exec sleep 60'\n"
+    host.redis = f"unix://{server.address.path}"
+    host.write(job, settings=namespace)
+    other = Host(redis=host.redis, name="host-b")
+    other.write(job, settings=namespace)
+    try:
+        host.start()
+        other.start()
+        wait_until(lambda: len(host.runs("--state", "running")) == 2, what="a run for each host")
+        first = host.daemons[-1]
+        first.kill()
+        first.wait()
+        host.start()
+        shown = json.loads(host.run("schedule", "show", "s", "--json"))["schedules"][0]
+    finally:
+        other.close()
+
+    assert [one["outcome"] for one in shown["decisions"]] == ["skipped", "fired", "fired"]
+    assert shown["runs"] == 2

@@ -151,6 +151,19 @@ enabled = false
     assert "nothing is scheduled" in off.err
 
 
+def test_next_shows_skipped_times_of_a_job_as_the_one_run_they_are(
+    make_project: Callable[..., Project],
+):
+    project = make_project(
+        more='[jobs.a]\ncommand = "true"\ntimezone = "Europe/Berlin"\n'
+        'schedule = ["0 2 * * *", "30 2 * * *"]\n'
+    )
+    found = project.jobctl("next", "a", "-n", "3", "--from", "2030-03-30T12:00:00Z", "--json").json
+    assert found["next"] == [
+        "2030-03-31T03:00:00+02:00", "2030-04-01T02:00:00+02:00", "2030-04-01T02:30:00+02:00",
+    ]  # fmt: skip
+
+
 def test_next_tells_what_the_clock_does_to_a_job(project: Project):
     result = project.jobctl("next", "nightly", "-n", "3", "--from", "2021-03-27T12:00")
     assert "28 March 2021 02:30 does not exist" in result.err

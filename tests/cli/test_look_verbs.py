@@ -39,6 +39,15 @@ def test_inspect_has_every_key_of_the_contract(project: Project, worker: Worker)
     assert (run["args"], run["tags"], run["state"]) == (["a"], {"k": "v"}, "queued")
 
 
+def test_inspect_of_a_job_shows_keys_that_its_file_may_have(make_project: Callable[..., Project]):
+    project = make_project(
+        more='[jobs.a]\ncommand = "true"\nschedule = "@start"\noverlap = "skip"\n'
+    )
+    job = project.jobctl("inspect", "a", "--json").json["job"]
+    assert job["overlap"] == "skip"
+    assert "overlap_written" not in job
+
+
 def test_inspect_shows_a_finished_run(project: Project, worker: Worker):
     project.submit("hello")
     run_id = worker.finish("x", reason="exit", rc=3, er="boom")

@@ -133,6 +133,40 @@ def outcomes(project: Project, name: str) -> list[str]:
     return [one["outcome"] for one in rows(project, "show", name)[name]["decisions"]]
 
 
+def test_schedule_with_nothing_to_come_says_so(make_project: Callable[..., Project]):
+    project = make_project(
+        more="""
+[jobs.past]
+command = "true"
+schedule = "@at 2021-01-01T00:00:00Z"
+
+[jobs.season]
+command = "true"
+schedules = [{schedule = "0 * * * *", not_after = "2021-01-01T00:00:00Z"}]
+"""
+    )
+    decide(project)
+    found = rows(project)
+    assert {name: found[name]["state"] for name in ("past", "season")} == {
+        "past": "done", "season": "over",
+    }  # fmt: skip
+
+
+def test_instant_that_is_still_to_be_made_up_for_is_not_over(make_project: Callable[..., Project]):
+    project = make_project(
+        more='[jobs.past]\ncommand = "true"\nschedule = "@at 2021-01-01T00:00:00Z"\n'
+    )
+    decide(project)
+    key = project.keys.schedule("past")
+    project.session.run(Call(("HSET", key, "last", 1_600_000_000_000), bool))
+    assert rows(project)["past"]["state"] == "on"
+
+
+def test_runs_of_boots_are_counted(project: Project):
+    decide(project)
+    assert rows(project)["booted"]["runs"] == 1
+
+
 def test_list_shows_every_schedule_and_where_it_is_from(project: Project):
     decide(project)
     result = project.jobctl("schedule")
@@ -336,6 +370,19 @@ def test_backfill_makes_one_run_for_each_instant_once(project: Project, worker: 
     assert run.request.trigger == "catchup"
     assert run.request.scheduled_at == datetime(2025, 12, 31, 23, tzinfo=UTC).timestamp()
     assert project.session.run(queries.ready_length(project.keys, "default", 5)) == 5
+
+
+def test_backfill_makes_one_run_of_times_that_the_clock_skipped(
+    make_project: Callable[..., Project],
+):
+    project = make_project(
+        more='[jobs.a]\ncommand = "true"\ntimezone = "Europe/Berlin"\n'
+        'schedule = ["0 2 * * *", "30 2 * * *"]\n'
+    )
+    span = ("--from", "2025-03-30T00:00", "--to", "2025-03-31T00:00", "--json")
+    for answer in ("ok", "known"):
+        runs = project.jobctl("schedule", "backfill", "a", *span).json["runs"]
+        assert [run["answer"] for run in runs] == [answer]
 
 
 def test_backfill_shows_instants_in_the_zone_of_the_file(project: Project):

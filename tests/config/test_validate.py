@@ -340,6 +340,49 @@ def test_what_keeps_missed_runs_from_being_made_up_for_is_warned_of(
     assert all(problem.severity == WARNING for problem in checked.problems)
 
 
+@pytest.mark.parametrize(
+    ("settings", "keys", "warned"),
+    [
+        ('redis = "redis://r.example.org"', 'overlap = "skip"', 1),
+        ('redis = "redis://r.example.org"', 'overlap = "allow"', 0),
+        ('redis = "redis://r.example.org"', "", 0),
+        ("", 'overlap = "skip"', 0),
+    ],
+)
+def test_a_written_overlap_that_is_in_the_way_of_other_hosts_boots_is_warned_of(
+    check: Callable[..., Checked], settings: str, keys: str, warned: int
+) -> None:
+    text = (
+        f'[jobctl]\n{settings}\n[jobs.a]\ncommand = "x"\nschedule = ["@daily", "@reboot"]\n{keys}\n'
+    )
+    found = [problem.message for problem in check(text).problems if problem.key == "jobs.a.overlap"]
+    assert [message.startswith("@reboot runs once for each host") for message in found] == [
+        True
+    ] * warned
+
+
+@pytest.mark.parametrize(
+    ("schedules", "warned"),
+    [
+        ('schedule = ["0 2 * * *", "0  2 * * *"]', ["jobs.a.schedule[1]"]),
+        ('schedule = ["0 2 * * *", "30 2 * * *"]', []),
+        ('schedule = ["H 2 * * *", "H 2 * * *"]', []),
+        (
+            'schedules = [{schedule = "@daily"}, {schedule = "@Daily"}]',
+            ["jobs.a.schedules[1].schedule"],
+        ),
+        ('schedules = [{schedule = "@daily"}, {schedule = "@daily", queue = "default"}]', []),
+    ],
+)
+def test_a_schedule_that_a_job_has_twice_is_warned_of(
+    check: Callable[..., Checked], schedules: str, warned: list[str]
+) -> None:
+    checked = check(f'[jobs.a]\ncommand = "x"\n{schedules}\n')
+    found = [problem.key for problem in checked.problems if problem.code == "duplicate"]
+    assert found == warned
+    assert all(problem.severity == WARNING for problem in checked.problems)
+
+
 def test_windows_in_the_defaults_are_for_the_jobs_that_use_them(
     check: Callable[..., Checked],
 ) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from clockwork import NOON, a_job
 
-from jobctl.model.job import Missed, Overlap
+from jobctl.model.job import JobDef, Missed, Overlap, ScheduleDef
 from jobctl.store import decisions, queries
 
 if TYPE_CHECKING:
@@ -174,7 +176,45 @@ def test_number_of_runs_counts_over_restarts(clockwork: Make):
     for number in range(1, 5):
         here.tick(NOON + number * 10 * MINUTE)
         here.restart()
-    assert [line.split()[2] for line in here.story()] == ["ok", "ok", "spent", "spent"]
+    assert [line.split()[2] for line in here.story()] == ["ok", "ok", "spent"]
+
+
+# Gaps in the clock
+
+
+def twice(*rules: str, **keys: Any) -> JobDef:
+    """A job with several schedules in Berlin, where 2021-03-28 has no 02:00 to 03:00."""
+    schedules = tuple(
+        ScheduleDef(name=f"j#{number}", rule=rule, **keys.pop(f"of{number}", {}))
+        for number, rule in enumerate(rules, 1)
+    )
+    return replace(free(timezone="Europe/Berlin", **keys), schedules=schedules)
+
+
+GAP_END = datetime(2021, 3, 28, 1, tzinfo=UTC).timestamp()
+
+
+def answers(here: Clockwork, *names: str) -> list[str]:
+    return sorted(line.split()[2] for name in names for line in here.story(name))
+
+
+def test_skipped_times_of_one_job_are_one_run(clockwork: Make):
+    here = clockwork(twice("0 2 * * *", "30 2 * * *", "0 3 * * *"))
+    for number in (1, 2, 3):
+        here.decided(GAP_END - HOUR, f"j#{number}")
+    here.tick(GAP_END)
+    assert answers(here, "j#1", "j#2", "j#3") == ["dup", "dup", "ok"]
+    for at in (23 * HOUR, 23 * HOUR + 30 * MINUTE, 24 * HOUR):
+        here.tick(GAP_END + at)
+    assert len(here.runs()) == 1 + 3
+
+
+def test_skipped_times_that_ask_for_different_things_are_runs_of_their_own(clockwork: Make):
+    here = clockwork(twice("0 2 * * *", "30 2 * * *", of2={"kwargs": {"full": True}}))
+    for number in (1, 2):
+        here.decided(GAP_END - HOUR, f"j#{number}")
+    here.tick(GAP_END)
+    assert answers(here, "j#1", "j#2") == ["ok", "ok"]
 
 
 # Reloads

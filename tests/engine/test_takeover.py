@@ -214,3 +214,57 @@ def test_what_is_due_is_decided_while_many_schedules_are_introduced(
     keys = play(story, config)
 
     assert len(store.run(queries.schedule_history(keys, "j", newest=10))) == 1
+
+
+def test_who_took_over_asks_at_once_from_then_on(play, store: BlockingStore) -> None:
+    _, second, third = RANKED
+
+    async def story(crew: Crew, clock: SetClock) -> None:
+        clock.at = NOON + MINUTE + timedelta(seconds=TAKEOVER_MOST)
+        await crew.tick(second, third)
+        clock.at = NOON + 2 * MINUTE
+        await crew.tick(second, third)
+
+    keys = play(story, shared("* * * * *"))
+
+    found = store.run(queries.schedule_history(keys, "j", newest=10))
+    assert [decision.who for decision in found] == [second, second]
+
+
+def test_who_was_absent_is_waited_for_again_once_it_decides(play, store: BlockingStore) -> None:
+    first, second, _ = RANKED
+
+    async def story(crew: Crew, clock: SetClock) -> None:
+        clock.at = NOON + MINUTE + timedelta(seconds=TAKEOVER_MOST)
+        await crew.tick(second)
+        clock.at = NOON + 2 * MINUTE
+        await crew.tick(first, second)
+        crew.calls[second].clear()
+        clock.at = NOON + 3 * MINUTE
+        await crew.tick(second)
+        assert not crew.calls[second]
+        await crew.tick(first)
+
+    keys = play(story, shared("* * * * *"))
+
+    found = store.run(queries.schedule_history(keys, "j", newest=10))
+    assert [decision.who for decision in found] == [first, first, second]
+
+
+def test_who_was_absent_is_not_passed_over_for_ever(play, store: BlockingStore) -> None:
+    first, second, _ = RANKED
+
+    async def story(crew: Crew, clock: SetClock) -> None:
+        clock.at = NOON + MINUTE + timedelta(seconds=TAKEOVER_MOST)
+        await crew.tick(second)
+        clock.at = NOON + 2 * MINUTE
+        await crew.tick(second)
+        clock.at = NOON + 3 * MINUTE
+        await crew.tick(second)
+        await crew.tick(second)
+        await crew.tick(first)
+
+    keys = play(story, shared("* * * * *"))
+
+    found = store.run(queries.schedule_history(keys, "j", newest=10))
+    assert [decision.who for decision in found] == [first, second, second]

@@ -83,6 +83,7 @@ def test_change_at_a_chunk_border_is_found_from_both_sides() -> None:
 def test_results_go_with_their_zone() -> None:
     zone = ZoneInfo.no_cache("Europe/Berlin")
     piece_at(zone, 0)
+    gc.collect()
     count = len(zones._known)
     del zone
     gc.collect()

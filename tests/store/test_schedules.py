@@ -54,11 +54,11 @@ def test_new_schedule_starts_from_now(world: World) -> None:
     assert world.run(decisions.introduce_schedules(world.keys, {"s": "g"})) == (first,)
 
 
-def test_changed_rule_starts_from_now_and_forgets_its_count(world: World, last: float) -> None:
+def test_changed_rule_starts_from_now_and_keeps_its_count(world: World, last: float) -> None:
     tick(world, last, last + 10)
     (now,) = world.run(decisions.introduce_schedules(world.keys, {"s": "g2"}))
     assert now > last + 50
-    assert "fired" not in world.run(queries.schedule(world.keys, "s"))
+    assert world.run(queries.schedule(world.keys, "s"))["fired"] == "1"
     assert tick(world, now, now + 0.001, generation="g1").answer.kind == "foreign"
 
 
@@ -122,6 +122,21 @@ def test_schedule_with_a_number_of_runs_is_spent(world: World, last: float) -> N
     assert tick(world, last + 3, last + 4, max_runs=2).answer.kind == "spent"
 
 
+def test_that_a_schedule_is_spent_is_told_once(world: World, last: float) -> None:
+    for i in range(5):
+        tick(world, last + i, last + i + 1, max_runs=1)
+    assert decided(world) == [("fire", "spent"), ("fire", "ok")]
+    tick(world, last + 5, last + 6, max_runs=2)
+    tick(world, last + 6, last + 7, max_runs=2)
+    assert [answer for _, answer in decided(world)] == ["spent", "ok", "spent", "ok"]
+
+
+def test_schedule_that_is_spent_misses_nothing(world: World, last: float) -> None:
+    tick(world, last, last + 1, max_runs=1)
+    reply = tick(world, last + 1, last + 2, max_runs=1, kind="missed")
+    assert reply.answer.kind == "spent"
+
+
 def test_refused_instant_uses_no_run_up_and_is_not_the_latest(world: World, last: float) -> None:
     first = world.submit(max_length="1")
     reply = tick(world, last, last + 1, max_length="1", max_runs=1)
@@ -172,9 +187,11 @@ def test_history_holds_two_hundred_decisions(world: World, last: float) -> None:
     assert len(world.run(queries.schedule_history(world.keys, "s", newest=999))) == 200
 
 
-def boot(world: World, host: str, boot_id: str) -> str:
+def boot(world: World, host: str, boot_id: str, **options: object) -> str:
+    most = options.pop("max_runs", None)
+    run = new_run(**options)
     call = decisions.boot(
-        world.keys, schedule="s", host=host, boot_id=boot_id, who="h", run=new_run()
+        world.keys, schedule="s", host=host, boot_id=boot_id, who="h", run=run, max_runs=most
     )
     return world.run(call).kind
 
@@ -185,6 +202,32 @@ def test_boot_fires_once_per_host_and_boot(world: World) -> None:
     assert boot(world, "h2", "b1") == "ok"
     assert boot(world, "h1", "b2") == "ok"
     assert len(world.claim(9)) == 3
+
+
+def test_runs_of_boots_are_counted_up_to_the_most_that_are_wanted(world: World) -> None:
+    answers = [boot(world, "h1", name, max_runs=2) for name in ("b1", "b2", "b3")]
+    assert answers == ["ok", "ok", "spent"]
+    assert boot(world, "h1", "b3", max_runs=2) == "moved"
+    assert world.run(queries.schedule(world.keys, "s"))["fired"] == "2"
+
+
+def test_boots_of_other_hosts_do_not_skip_one_another(world: World) -> None:
+    assert boot(world, "h1", "b1", overlap="h") == "ok"
+    assert boot(world, "h2", "b1", overlap="h") == "ok"
+    assert len(world.claim(9)) == 2
+    assert boot(world, "h1", "b2", overlap="h") == "skip"
+
+
+def test_boot_runs_again_once_the_last_run_of_its_host_has_ended(world: World) -> None:
+    boot(world, "h1", "b1", overlap="h")
+    (run_id,) = world.claim()
+    world.settle(run_id)
+    assert boot(world, "h1", "b2", overlap="h") == "ok"
+
+
+def test_run_of_a_boot_is_in_the_way_of_the_job_s_other_runs(world: World) -> None:
+    boot(world, "h1", "b1", overlap="h")
+    assert world.run(queries.live_length(world.keys, "j")) == 1
 
 
 def test_a_look_tells_how_far_schedules_are_decided(world: World, last: float) -> None:

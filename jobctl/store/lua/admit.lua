@@ -36,7 +36,8 @@ local function watch_for_lateness(g, n, due)
   if due + after > NOW then tell(due_at, '?' .. n.id, due + after) else tell(tell_late, r, due) end
 end
 
-local function admit(g, n, scheduled)
+-- `held` is a run that is in the way besides those that the overlap policy finds.
+local function admit(g, n, scheduled, held)
   local key = record(n.id)
   local known = redis.pcall('HGET', key, 's')
   if known then return 'dup ' .. (type(known) == 'string' and known or 'x') end
@@ -67,7 +68,7 @@ local function admit(g, n, scheduled)
   local watched = g.ov ~= '' and g.ov ~= 'a'
   if watched then put('lv', scheduled and string.upper(g.ov) or g.ov) end
   fits(g, n, later, expires, watched)
-  local blocker = not later and overlap(g.job, g.ov, scheduled, n.e)
+  local blocker = not later and (held or overlap(g.job, g.ov, scheduled, n.e))
   call('HSET', key, unpack(set))
   count('submitted')
   if blocker then

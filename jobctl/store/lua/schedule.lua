@@ -9,7 +9,6 @@
 --          The latter counts when the store knows nothing at all of the schedule.
 -- Returns  per schedule: the last decided instant in ms, "" where a key of another type is in its place
 local out = {}
-local function rule_of(generation) return generation and string.gsub(generation, '!off$', '') end
 for i = 1, #ARGV, 3 do
   local name, generation, known = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   local key = P .. 's:' .. name
@@ -23,8 +22,9 @@ for i = 1, #ARGV, 3 do
     local last = not v[1] and known and math.min(known, NOW) or NOW
     call('HSET', key, 'gen', generation, 'last', last)
     call('HDEL', key, 'next')
-    -- Switched off and on again it is still the same schedule, which may have used up its runs.
-    if not v[1] or rule_of(v[1]) ~= rule_of(generation) then call('HDEL', key, 'fired') end
+    -- Whatever is changed of it, it is the same schedule, which may have used up its runs; but not
+    -- one that was removed.
+    if v[1] and string.find(v[1], '!gone', 1, true) then call('HDEL', key, 'fired', 'spent') end
     if v[1] then note_decision(name, NOW, 'changed', 'restart', '', 0, '') end
     lasts(name)
     out[#out + 1] = tostring(last)

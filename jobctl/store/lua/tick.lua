@@ -18,7 +18,7 @@ local EARLY = 250
 local CORRECTION = 10800000
 local name, generation, previous, instant = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local key = P .. 's:' .. name
-local v = call('HMGET', key, 'gen', 'last', 'fired', 'off', 'on', 'once')
+local v = call('HMGET', key, 'gen', 'last', 'fired', 'off', 'on', 'once', 'spent')
 if v[1] ~= generation then
   if not v[1] then return { 'gone', '' } end
   local marked = v[1] == generation .. '!off' or v[1] == generation .. '!gone'
@@ -46,8 +46,10 @@ if not answer and v[6] and instant >= tonumber(v[6]) then
   answer = 'disabled'
   call('HDEL', key, 'once')
 end
+-- What has used up its runs misses nothing. That is told once, not for each instant from then on.
+local spent = ARGV[8] ~= '' and tonumber(v[3] or '0') >= tonumber(ARGV[8])
+if not answer and spent then answer = 'spent' end
 if not answer and kind == 'missed' then answer = 'missed' end
-if not answer and ARGV[8] ~= '' and tonumber(v[3] or '0') >= tonumber(ARGV[8]) then answer = 'spent' end
 if not answer then
   local g, i = read_group(10)
   local n = read_new(i)
@@ -58,7 +60,12 @@ if not answer then
 end
 call('HSET', key, 'last', instant, 'next', ARGV[5])
 if ARGV[9] ~= '' then call('HINCRBY', key, 'cut', ARGV[9]) end
-note_decision(name, instant, kind, answer, id, NOW - instant, ARGV[7])
+if v[7] and not spent then call('HDEL', key, 'spent') end
+if answer ~= 'spent' or call('HSETNX', key, 'spent', instant) == 1 then
+  note_decision(name, instant, kind, answer, id, NOW - instant, ARGV[7])
+else
+  lasts(name)
+end
 if kind == 'missed' and answer == 'missed' and ARGV[11] then tell(tell_missed, ARGV[10], ARGV[11], instant) end
 count('ticks')
 flush_counts()
