@@ -29,7 +29,7 @@ def played(play: Play, server: EmbeddedStore) -> list[str]:
 @pytest.mark.usefixtures("store")
 def test_each_instant_of_a_fortnight_of_changes_is_decided_once(server: EmbeddedStore) -> None:
     zones = ("Europe/Berlin", "Asia/Beirut", "Australia/Lord_Howe", "America/Santiago")
-    play = Play(start=a_day(3, 24), end=a_day(4, 4), zones=zones, drawn=2, seed=7)
+    play = Play(start=a_day(3, 24), end=a_day(4, 4), zones=zones, drawn=1, seed=7)
 
     wrong = played(play, server)
 
