@@ -145,8 +145,10 @@ class Duties:
         instant was missed.
         """
         if self._scheduler is not None:
+            # Not wait_for: on 3.11 that forgets a cancellation that comes with what it waits for.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._scheduler.introduced.wait(), INTRODUCED_WITHIN)
+                async with asyncio.timeout(INTRODUCED_WITHIN):
+                    await self._scheduler.introduced.wait()
 
     def beat(self) -> None:
         """Beat now, to say something new or to hear how we stand."""

@@ -26,7 +26,7 @@ from jobctl.store.verify import confirmed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEADLINE = 60.0
+DEADLINE = 30.0
 """Seconds; also on a machine where others leave a test little time."""
 PACKAGE = str(Path(__file__).parents[2])
 
