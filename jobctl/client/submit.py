@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from jobctl.errors import UsageError
+from jobctl.errors import InvalidArguments
 from jobctl.model.admission import NewRun, admission_for, unique_digest
 from jobctl.model.ids import derived_id, is_id, new_id
 from jobctl.model.params import bind
@@ -86,7 +86,7 @@ class Wish:
 def prepare(session: Session, wish: Wish, *, submitter: str | None = None) -> NewRun:
     """Check a wish against its job's definition and return what to send.
 
-    Raises ``NotFoundError`` for an unknown job and ``UsageError`` for anything else.
+    Raises ``NotFoundError`` for an unknown job and ``InvalidArguments`` for anything else.
     """
     job = session.job(wish.job)
     args, kwargs = bind(job, wish.args, wish.kwargs, text=wish.text)
@@ -147,13 +147,13 @@ def _user() -> str:
 
 def _check(wish: Wish) -> None:
     if wish.priority is not None and wish.priority not in PRIORITIES:
-        raise UsageError(f"priority {wish.priority} is not one of 0 to 9 (9 runs first)")
+        raise InvalidArguments(f"priority {wish.priority} is not one of 0 to 9 (9 runs first)")
     if wish.retries is not None and wish.retries < -1:
-        raise UsageError(f"retries {wish.retries} is less than 0 (-1: without end)")
+        raise InvalidArguments(f"retries {wish.retries} is less than 0 (-1: without end)")
     if wish.start_in is not None and wish.start_at is not None:
-        raise UsageError("the start is given twice: use either 'in' or 'at'")
+        raise InvalidArguments("the start is given twice: use either 'in' or 'at'")
     if wish.timeout is not None and wish.timeout <= 0:
-        raise UsageError("timeout must be more than 0")
+        raise InvalidArguments("timeout must be more than 0")
     if wish.id is not None:
         _check_word("id", wish.id)
     if wish.queue is not None:
@@ -161,12 +161,14 @@ def _check(wish: Wish) -> None:
     for name, value in wish.tags.items():
         _check_word("tag", name)
         if len(value) > LONGEST_NAME:
-            raise UsageError(f"tag {name}: its value is longer than {LONGEST_NAME} characters")
+            raise InvalidArguments(
+                f"tag {name}: its value is longer than {LONGEST_NAME} characters"
+            )
 
 
 def _check_word(what: str, word: str) -> None:
     if not word or len(word) > LONGEST_NAME or not word.isprintable():
-        raise UsageError(
+        raise InvalidArguments(
             f"{what}: write 1 to {LONGEST_NAME} printable characters, not {word[:40]!r}"
         )
 
@@ -183,15 +185,15 @@ def _check_size(session: Session, request: Request) -> None:
             check_depth((request.args, request.kwargs))
     except UnicodeEncodeError as error:
         bad = error.object[max(0, error.start - 10) : error.start + 10]
-        raise UsageError(
+        raise InvalidArguments(
             f"job {request.job}: an argument or tag has bytes that are no text, near {bad!r}; "
             "only UTF-8 can be passed, so put other data in a file and pass its name"
         ) from error
     except (RecursionError, ValueError) as error:
-        raise UsageError(f"job {request.job}: the arguments are nested too deeply") from error
+        raise InvalidArguments(f"job {request.job}: the arguments are nested too deeply") from error
     most = min(session.settings.max_args, ENVELOPE_MOST - ROOM_FOR_SEAL)
     if size > most:
-        raise UsageError(
+        raise InvalidArguments(
             f"job {request.job}: the arguments take {size} bytes, the limit is {most}; "
             "put the data in a file and pass its name, or raise max_args in [jobctl]"
         )
