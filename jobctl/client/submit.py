@@ -86,15 +86,33 @@ class Wish:
 def prepare(session: Session, wish: Wish, *, submitter: str | None = None) -> NewRun:
     """Check a wish against its job's definition and return what to send.
 
-    Raises ``NotFoundError`` for an unknown job and ``InvalidArguments`` for anything else.
+    Raises ``NoSuchJob`` for an unknown job and ``InvalidArguments`` for anything else.
     """
     job = session.job(wish.job)
     args, kwargs = bind(job, wish.args, wish.kwargs, text=wish.text)
-    _check(wish)
+    check_options(wish)
+    run = new_run(
+        session, wish, id=run_id_for(session, wish), args=args, kwargs=kwargs, submitter=submitter
+    )
+    _check_size(session, run.request)
+    return run
+
+
+def new_run(
+    session: Session,
+    wish: Wish,
+    *,
+    id: str,  # noqa: A002 - the word of the contract
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+    submitter: str | None,
+) -> NewRun:
+    """Return what to send for a wish that was checked, with arguments that were bound."""
+    job = session.job(wish.job)
     queue = wish.queue or job.queue
     retries = job.retry.retries if wish.retries is None else wish.retries
     request = Request(
-        id=run_id_for(session, wish),
+        id=id,
         job=job.name,
         args=args,
         kwargs=kwargs,
@@ -107,7 +125,6 @@ def prepare(session: Session, wish: Wish, *, submitter: str | None = None) -> Ne
         submitter=own_name() if submitter is None else submitter,
         retry_of=wish.retry_of,
     )
-    _check_size(session, request)
     return NewRun(
         request=request,
         admission=admission_for(job, queue=session.queue(queue), force=wish.force),
@@ -145,7 +162,8 @@ def _user() -> str:
         return str(os.geteuid())
 
 
-def _check(wish: Wish) -> None:
+def check_options(wish: Wish) -> None:
+    """Check everything of a wish but its job and arguments; raises ``InvalidArguments``."""
     if wish.priority is not None and wish.priority not in PRIORITIES:
         raise InvalidArguments(f"priority {wish.priority} is not one of 0 to 9 (9 runs first)")
     if wish.retries is not None and wish.retries < -1:
@@ -175,27 +193,46 @@ def _check_word(what: str, word: str) -> None:
 
 def _check_size(session: Session, request: Request) -> None:
     try:
-        envelope = encode_envelope(request)
+        check_envelope(
+            session, encode_envelope(request), request.job,
+            (request.args, request.kwargs, request.tags),
+        )  # fmt: skip
+    except (RecursionError, ValueError) as error:
+        raise InvalidArguments(
+            f"job {request.job}: the arguments are nested too deeply", job=request.job
+        ) from error
+
+
+def check_envelope(session: Session, envelope: str, job: str, values: tuple[object, ...]) -> None:
+    """Check that an envelope is not too large and holds nothing that no process can be given.
+
+    ``values`` is what it holds: arguments, named arguments and tags. Raises ``InvalidArguments``.
+    """
+    try:
         if "\\ud" in envelope:
             # The envelope can carry lone surrogates, but no process can be given all of them.
-            for text in _texts((request.args, request.kwargs, request.tags)):
+            for text in _texts(values):
                 text.encode()
-        size = len(envelope.encode())
+        size = len(envelope) if envelope.isascii() else len(envelope.encode())
         if envelope.count("[") + envelope.count("{") > DEPTH_MOST:
-            check_depth((request.args, request.kwargs))
+            check_depth(values[:2])
     except UnicodeEncodeError as error:
         bad = error.object[max(0, error.start - 10) : error.start + 10]
         raise InvalidArguments(
-            f"job {request.job}: an argument or tag has bytes that are no text, near {bad!r}; "
-            "only UTF-8 can be passed, so put other data in a file and pass its name"
+            f"job {job}: an argument or tag has bytes that are no text, near {bad!r}; "
+            "only UTF-8 can be passed, so put other data in a file and pass its name",
+            job=job,
         ) from error
     except (RecursionError, ValueError) as error:
-        raise InvalidArguments(f"job {request.job}: the arguments are nested too deeply") from error
+        raise InvalidArguments(
+            f"job {job}: the arguments are nested too deeply", job=job
+        ) from error
     most = min(session.settings.max_args, ENVELOPE_MOST - ROOM_FOR_SEAL)
     if size > most:
         raise InvalidArguments(
-            f"job {request.job}: the arguments take {size} bytes, the limit is {most}; "
-            "put the data in a file and pass its name, or raise max_args in [jobctl]"
+            f"job {job}: the arguments take {size} bytes, the limit is {most}; "
+            "put the data in a file and pass its name, or raise max_args in [jobctl]",
+            job=job,
         )
 
 
