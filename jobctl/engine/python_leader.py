@@ -3,176 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobctl.engine import python_call, spawn
 from jobctl.engine.ending import Ending, Finding, judge, judge_reply
 from jobctl.engine.guard import Guard
-from jobctl.engine.host_journal import since_boot
 from jobctl.engine.processes import Attempt
-from jobctl.engine.python_host import PythonChild
-from jobctl.engine.python_spawn import resolve_interpreter
-from jobctl.engine.tree import children_of
+from jobctl.engine.warm_python import kill
 from jobctl.model.run import OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.leader import Setting
-    from jobctl.engine.processes import Exit
+    from jobctl.engine.warm_python import WarmPython
     from jobctl.engine.workplace import Workplace
 
 DEATH_PATIENCE = 1.0
 """Seconds between a child's socket closing and its own end; then it is killed."""
-CLOSE_PATIENCE = 5.0
-"""Seconds a retired child may take to end by itself."""
 STARTS = 3
 """Most children one attempt may use up before its function begins."""
-
-
-@dataclass(slots=True, eq=False)
-class _Warm:
-    """A child and what is known of it."""
-
-    key: python_call.ChildKey
-    child: PythonChild
-    exit: asyncio.Future[Exit]
-    children_fd: int | None
-    born: float = 0.0
-    """Start of its process, in seconds since boot."""
-    cpu: float = 0.0
-    """Seconds of its calls so far."""
-
-    def has_children(self) -> bool:
-        """Return whether there are processes below it."""
-        if self.children_fd is None:
-            return bool(children_of(self.child.pid))
-        return bool(os.pread(self.children_fd, 16, 0))
-
-
-class WarmPython:
-    """The interpreter that one slot keeps between Python attempts."""
-
-    def __init__(
-        self, place: Workplace, *, max_runs: int = 1000, max_rss: int | None = None
-    ) -> None:
-        """Replace the child after ``max_runs`` calls, or when it holds ``max_rss`` bytes."""
-        self._place = place
-        self._max_runs = max_runs
-        self._max_rss = max_rss
-        self._warm: _Warm | None = None
-        self._keyed: tuple[spawn.Launch, python_call.ChildKey] | None = None
-        self._retired: set[asyncio.Future[Exit]] = set()
-
-    def take(self, setting: Setting) -> _Warm:
-        """Return a child for an attempt, starting one if the last cannot serve it.
-
-        Raises :class:`SpawnError`.
-        """
-        key = self._key(setting)
-        warm = self._warm
-        if warm is not None and warm.key == key and not warm.exit.done():
-            return warm
-        self.retire()
-        environment = {
-            **setting.launch.environment,
-            "JOBCTL_SUPERVISOR": setting.spec.supervisor,
-        }
-        try:
-            child = PythonChild.start(key, env=environment)
-        except python_call.SpawnError as error:
-            raise spawn.SpawnError(str(error)) from error
-        except OSError as error:
-            raise spawn.SpawnError(
-                f"{key.interpreter} cannot be started: {error.strerror}", cause=error.errno
-            ) from error
-        self._warm = self._watch(key, child)
-        return self._warm
-
-    def keep(self, warm: _Warm, reply: python_call.PythonReply) -> None:
-        """Decide whether a child that answered may take another call."""
-        warm.cpu += reply.usage.user + reply.usage.system
-        large = self._max_rss is not None and (reply.rss or 0) > self._max_rss
-        if reply.recycle is not None or large or warm.child.calls >= self._max_runs:
-            self.retire()
-
-    def retire(self) -> None:
-        """Let the child go: it ends by itself, or is killed after :data:`CLOSE_PATIENCE`."""
-        warm, self._warm = self._warm, None
-        if warm is None:
-            return
-        warm.child.close()
-        if warm.exit.done():
-            return
-        loop = asyncio.get_running_loop()
-        late = loop.call_later(CLOSE_PATIENCE, _kill, warm)
-        self._retired.add(warm.exit)
-        warm.exit.add_done_callback(lambda _: late.cancel())
-        warm.exit.add_done_callback(self._retired.discard)
-
-    async def close(self) -> None:
-        """Let the child go and wait until it is gone."""
-        self.retire()
-        if self._retired:
-            await asyncio.wait(self._retired)
-
-    def _key(self, setting: Setting) -> python_call.ChildKey:
-        if self._keyed is not None and self._keyed[0] is setting.launch:
-            return self._keyed[1]
-        job = setting.spec.job
-        try:
-            interpreter = resolve_interpreter(job.interpreter)
-        except python_call.SpawnError as error:
-            raise spawn.SpawnError(str(error)) from error
-        key = python_call.child_key(
-            interpreter=interpreter,
-            env=setting.launch.environment,
-            user=job.user,
-            group=job.group,
-            umask=spawn.DEFAULT_UMASK if job.umask is None else job.umask,
-            nice=job.nice,
-            cwd=setting.launch.cwd,
-        )
-        self._keyed = (setting.launch, key)
-        return key
-
-    def _watch(self, key: python_call.ChildKey, child: PythonChild) -> _Warm:
-        try:
-            exit_ = self._place.processes.wait(child.pid)
-        except OSError as error:
-            os.killpg(child.pid, signal.SIGKILL)
-            os.waitpid(child.pid, 0)
-            child.close()
-            os.close(child.pidfd)
-            raise spawn.SpawnError(
-                f"the interpreter cannot be watched: {error.strerror}"
-            ) from error
-        warm = _Warm(key, child, exit_, _children_file(child.pid), since_boot())
-
-        def ended(_: asyncio.Future[Exit]) -> None:
-            child.close()
-            os.close(child.pidfd)
-            if warm.children_fd is not None:
-                os.close(warm.children_fd)
-                warm.children_fd = None
-
-        exit_.add_done_callback(ended)
-        return warm
-
-
-def _children_file(pid: int) -> int | None:
-    try:
-        return os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-
-
-def _kill(warm: _Warm) -> None:
-    if not warm.exit.done():
-        os.killpg(warm.child.pid, signal.SIGKILL)
 
 
 class PythonLeader:
@@ -185,13 +37,15 @@ class PythonLeader:
         setting: Setting,
         place: Workplace,
         on_progress: Callable[[float, str], None],
+        begun: Begun | None = None,
     ) -> None:
-        """Take a child; raise :class:`SpawnError`."""
+        """Take a child; raise :class:`SpawnError`. ``begun`` is a call that is under way."""
+        self._begun = begun
         self._python = python
         self._place = place
         self._setting = setting
         self._on_progress = on_progress
-        self._warm = python.take(setting)
+        self._warm = python.take(setting) if begun is None else begun.warm
         self.guard = Guard(self._marks(), job=setting.spec.job, processes=place.processes)
         self.started_at = self._started = 0.0
         self.duration = 0.0
@@ -217,11 +71,15 @@ class PythonLeader:
         Raises :class:`SpawnError`. Cancelling kills the child and its tree, and then raises.
         """
         try:
-            await self._ready()
-            self.started_at = self._place.clock.epoch()
-            self._started = self._place.clock.monotonic()
+            gone = 0.0
+            if self._begun is None:
+                await self._ready()
+            else:
+                gone = self._begun.gone
+            self.started_at = self._place.clock.epoch() - gone
+            self._started = self._place.clock.monotonic() - gone
             begin()
-            return await self._call()
+            return await (self._call() if self._begun is None else self._go_on(self._begun))
         except asyncio.CancelledError:
             self.guard.stop(Finding(OutcomeKind.LOST, Reason.LOST), grace=0.0)
             self._python.retire()
@@ -240,6 +98,13 @@ class PythonLeader:
             self._python.retire()
             if self.guard.stopped is None:
                 raise spawn.SpawnError(str(error)) from error
+
+    async def _go_on(self, begun: Begun) -> Ending:
+        """Wait for the end of a call that is under way."""
+        try:
+            return await self._replied(await begun.reply)
+        except python_call.ChildDiedError:
+            return await self._died()
 
     async def _call(self) -> Ending:
         spec = self._setting.spec
@@ -307,7 +172,7 @@ class PythonLeader:
         self._python.retire()
         done, _ = await asyncio.wait([warm.exit], timeout=DEATH_PATIENCE)
         if not done:
-            _kill(warm)
+            kill(warm)
             await asyncio.wait([warm.exit])
         self.duration = self._place.clock.monotonic() - self._started
         self.left_something = await self.guard.clear()
