@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from jobctl.engine.bundle_recovery import Answered
     from jobctl.engine.executor import Executor
     from jobctl.engine.ledger import Held
+    from jobctl.engine.python_leader import Warm
     from jobctl.engine.slot import Slot
-    from jobctl.engine.warm_python import Warm
     from jobctl.model.job import JobDef
 
 log = logging.getLogger(__name__)

@@ -35,7 +35,7 @@ MAGIC = b"jc"
 PROTOCOL = 1
 HEADER = struct.Struct(">2sBBII")
 """Magic, protocol, kind, bytes of meta, bytes of body. Meta is JSON; the body is passed through."""
-HELLO, CALL, DONE, PROGRESS, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 5, 6, 7
+HELLO, CALL, DONE, PROGRESS, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 6, 7, 8
 
 RECEIVE_BYTES = 1 << 16  # more would be mapped and unmapped by the allocator for every frame
 CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)

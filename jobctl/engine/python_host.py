@@ -52,7 +52,7 @@ __all__ = [
 PROTOCOL = 1
 MAGIC = b"jc"
 HEADER = struct.Struct(">2sBBII")
-HELLO, CALL, DONE, PROGRESS, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 5, 6, 7
+HELLO, CALL, DONE, PROGRESS, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 6, 7, 8
 
 MALFORMED = (
     ValueError,

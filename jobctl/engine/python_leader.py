@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+import contextlib
+import os
+import signal
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jobctl.engine import python_call, spawn
 from jobctl.engine.ending import Ending, Finding, judge, judge_reply
 from jobctl.engine.guard import Guard
+from jobctl.engine.host_journal import since_boot
 from jobctl.engine.processes import Attempt
-from jobctl.engine.warm_python import kill
+from jobctl.engine.python_host import PythonChild
+from jobctl.engine.python_spawn import resolve_interpreter
+from jobctl.engine.shapes import Shapes
+from jobctl.engine.tally import Tally
+from jobctl.engine.tree import children_of
 from jobctl.model.run import OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
@@ -18,13 +26,211 @@ if TYPE_CHECKING:
 
     from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.leader import Setting
-    from jobctl.engine.warm_python import WarmPython
+    from jobctl.engine.processes import Exit
     from jobctl.engine.workplace import Workplace
 
 DEATH_PATIENCE = 1.0
 """Seconds between a child's socket closing and its own end; then it is killed."""
+CLOSE_PATIENCE = 5.0
+"""Seconds a retired child may take to end by itself."""
+EARLY = 128
+"""Calls before the last one that a child's successor is started."""
 STARTS = 3
 """Most children one attempt may use up before its function begins."""
+
+
+@dataclass(slots=True, eq=False)
+class Warm:
+    """A child and what is known of it."""
+
+    key: python_call.ChildKey
+    child: PythonChild
+    exit: asyncio.Future[Exit]
+    children_fd: int | None
+    born: float = 0.0
+    """Start of its process, in seconds since boot."""
+    cpu: float = 0.0
+    """Seconds of its calls so far."""
+    tally: Tally | None = None
+    """By which bundles are counted; ``None`` before the first."""
+    shapes: Shapes | None = None
+    """What it knows of runs that come in bundles."""
+
+    def has_children(self) -> bool:
+        """Return whether there are processes below it."""
+        if self.children_fd is None:
+            return bool(children_of(self.child.pid))
+        return bool(os.pread(self.children_fd, 16, 0))
+
+
+class WarmPython:
+    """The interpreter that one slot keeps between Python attempts."""
+
+    def __init__(
+        self, place: Workplace, *, slot: str, max_runs: int = 1000, max_rss: int | None = None
+    ) -> None:
+        """Replace the child after ``max_runs`` calls, or when it holds ``max_rss`` bytes."""
+        self._place = place
+        self._slot = slot
+        self._next: Warm | None = None
+        self._max_runs = max_runs
+        self._max_rss = max_rss
+        self._warm: Warm | None = None
+        self._keyed: tuple[spawn.Launch, python_call.ChildKey] | None = None
+        self._retired: set[asyncio.Future[Exit]] = set()
+
+    def take(self, setting: Setting) -> Warm:
+        """Return a child for an attempt, starting one if the last cannot serve it.
+
+        Raises :class:`SpawnError`.
+        """
+        key = self._key(setting)
+        warm = self._warm
+        if warm is not None and warm.key == key and not warm.exit.done():
+            return warm
+        self.retire()
+        after, self._next = self._next, None
+        if after is not None:
+            if after.key == key and not after.exit.done():
+                self._warm = after
+                return after
+            self._let_go(after)
+        self._warm = self._start(key, setting)
+        return self._warm
+
+    @property
+    def room(self) -> int:
+        """How many calls the next child to be used may still take."""
+        warm = self._warm
+        return self._max_runs if warm is None else max(1, self._max_runs - warm.child.calls)
+
+    def share(self, warm: Warm) -> None:
+        """See to it that bundles can be counted with a child; raises :class:`SpawnError`."""
+        if warm.tally is not None:
+            return
+        base = f"{self._place.dirs.spool}/{self._slot}"
+        try:
+            tally = Tally(f"{base}.{warm.child.pid}.tally")
+            warm.child.share(tally.path, spool=base + ".log", tokens=tally.tokens)
+        except OSError as error:
+            raise spawn.SpawnError(f"{error.filename} cannot be made: {error.strerror}") from error
+        warm.tally = tally
+        warm.shapes = Shapes(self._place.dirs, slot=self._slot)
+
+    def keep_after(self, warm: Warm, setting: Setting, *, why: str | None, rss: int | None) -> None:
+        """Decide whether a child may take more after a bundle; ``why`` it must not, if so."""
+        large = self._max_rss is not None and (rss or 0) > self._max_rss
+        if why is not None or large or warm.child.calls >= self._max_runs:
+            self.retire()
+        elif warm.child.calls >= self._max_runs - EARLY and self._next is None:
+            with contextlib.suppress(spawn.SpawnError):  # it is said when there is no other
+                self._next = self._start(warm.key, setting)
+
+    def _start(self, key: python_call.ChildKey, setting: Setting) -> Warm:
+        environment = {
+            **setting.launch.environment,
+            "JOBCTL_SUPERVISOR": setting.spec.supervisor,
+        }
+        try:
+            child = PythonChild.start(key, env=environment)
+        except python_call.SpawnError as error:
+            raise spawn.SpawnError(str(error)) from error
+        except OSError as error:
+            raise spawn.SpawnError(
+                f"{key.interpreter} cannot be started: {error.strerror}", cause=error.errno
+            ) from error
+        return self._watch(key, child)
+
+    def keep(self, warm: Warm, reply: python_call.PythonReply) -> None:
+        """Decide whether a child that answered may take another call."""
+        warm.cpu += reply.usage.user + reply.usage.system
+        large = self._max_rss is not None and (reply.rss or 0) > self._max_rss
+        if reply.recycle is not None or large or warm.child.calls >= self._max_runs:
+            self.retire()
+
+    def retire(self) -> None:
+        """Let the child go: it ends by itself, or is killed after :data:`CLOSE_PATIENCE`."""
+        warm, self._warm = self._warm, None
+        if warm is not None:
+            self._let_go(warm)
+
+    def _let_go(self, warm: Warm) -> None:
+        warm.child.close()
+        if warm.exit.done():
+            return
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(CLOSE_PATIENCE, kill, warm)
+        self._retired.add(warm.exit)
+        warm.exit.add_done_callback(lambda _: late.cancel())
+        warm.exit.add_done_callback(self._retired.discard)
+
+    async def close(self) -> None:
+        """Let the child go and wait until it is gone."""
+        self.retire()
+        after, self._next = self._next, None
+        if after is not None:
+            self._let_go(after)
+        if self._retired:
+            await asyncio.wait(self._retired)
+
+    def _key(self, setting: Setting) -> python_call.ChildKey:
+        if self._keyed is not None and self._keyed[0] is setting.launch:
+            return self._keyed[1]
+        job = setting.spec.job
+        try:
+            interpreter = resolve_interpreter(job.interpreter)
+        except python_call.SpawnError as error:
+            raise spawn.SpawnError(str(error)) from error
+        key = python_call.child_key(
+            interpreter=interpreter,
+            env=setting.launch.environment,
+            user=job.user,
+            group=job.group,
+            umask=spawn.DEFAULT_UMASK if job.umask is None else job.umask,
+            nice=job.nice,
+            cwd=setting.launch.cwd,
+        )
+        self._keyed = (setting.launch, key)
+        return key
+
+    def _watch(self, key: python_call.ChildKey, child: PythonChild) -> Warm:
+        try:
+            exit_ = self._place.processes.wait(child.pid)
+        except OSError as error:
+            os.killpg(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            child.close()
+            os.close(child.pidfd)
+            raise spawn.SpawnError(
+                f"the interpreter cannot be watched: {error.strerror}"
+            ) from error
+        warm = Warm(key, child, exit_, _children_file(child.pid), since_boot())
+
+        def ended(_: asyncio.Future[Exit]) -> None:
+            child.close()
+            os.close(child.pidfd)
+            if warm.tally is not None:
+                warm.tally.close()
+                warm.tally = None
+            if warm.children_fd is not None:
+                os.close(warm.children_fd)
+                warm.children_fd = None
+
+        exit_.add_done_callback(ended)
+        return warm
+
+
+def _children_file(pid: int) -> int | None:
+    try:
+        return os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def kill(warm: Warm) -> None:
+    """Kill a child and its group, unless it has ended."""
+    if not warm.exit.done():
+        os.killpg(warm.child.pid, signal.SIGKILL)
 
 
 class PythonLeader:
