@@ -89,8 +89,7 @@ class Bundles:
             answer = answer_of(found.answer, placed=found.placed)
         except MALFORMED as error:
             log.warning("run %s: its answer cannot be read: %r", held.claim.id, error)
-            outcome = Outcome(kind=OutcomeKind.LOST, reason=Reason.LOST, error=UNSEEN)
-            self._account.on_bundled_end(held, job, outcome, slot)
+            runs.on_silence(held)
         else:
             runs.on_answer(held, answer, pid=found.started.pid)
 
@@ -169,6 +168,10 @@ class _Runs:
     def on_return(self, runs: list[Held], *, alone: bool) -> None:
         self._executor.bundle_returns(runs)
         self._account.on_bundled_return(runs, self._job, alone=alone)
+
+    def on_silence(self, held: Held) -> None:
+        outcome = Outcome(kind=OutcomeKind.LOST, reason=Reason.LOST, error=UNSEEN)
+        self._account.on_bundled_end(held, self._job, outcome, self._slot)
 
     def on_progress(self, held: Held, percent: float, message: str) -> None:
         self._account.on_bundled_progress(held, progress_json(percent, message))
