@@ -25,6 +25,7 @@ from jobctl.store import membership, transitions
 from jobctl.store.aio import AsyncStore
 from jobctl.store.binary import find_binary
 from jobctl.store.calls import Call
+from jobctl.store.codec import text
 from jobctl.store.embedded import EmbeddedStore
 from jobctl.store.keyring import own_path
 from jobctl.store.keys import Keys
@@ -72,13 +73,13 @@ class Meter:
     async def _read(self) -> tuple[float, int]:
         told: dict[str, str] = {}
         for section in ("cpu", "stats"):
-            text = await self.store.run(Call(("INFO", section), bytes))  # type: ignore[call-overload]
-            told |= dict(line.split(":", 1) for line in text.decode().split() if ":" in line)
+            found = await self.store.run(_info(section))
+            told |= dict(line.split(":", 1) for line in found.split() if ":" in line)
         cpu = float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
-        calls = await self.store.run(Call(("INFO", "commandstats"), bytes))  # type: ignore[call-overload]
+        calls = await self.store.run(_info("commandstats"))
         count = sum(
             int(line.partition("calls=")[2].partition(",")[0])
-            for line in calls.decode().split()
+            for line in calls.split()
             if line.startswith("cmdstat_")
             and not line.startswith(("cmdstat_info", "cmdstat_evalsha"))
         )
@@ -212,8 +213,8 @@ class Bench:
         self._gate.starts.ended(run_id, letter)
 
     async def _memory(self) -> int:
-        text = await self._store.run(Call(("INFO", "memory"), bytes))  # type: ignore[call-overload]
-        return int(text.decode().partition("used_memory_dataset:")[2].split()[0])
+        found = await self._store.run(_info("memory"))
+        return int(found.partition("used_memory_dataset:")[2].split()[0])
 
     async def _submit(self, count: int) -> None:
         admission = admission_for(JOB)
@@ -292,6 +293,10 @@ class _Pumped:
         self._left -= 1
         if not self._left:
             self._done.set()
+
+
+def _info(section: str) -> Call[str]:
+    return Call(("INFO", section), text)
 
 
 def _outcome() -> Outcome:
