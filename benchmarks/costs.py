@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from benchmarks.report import Row
 from jobctl.clock import SYSTEM_CLOCK
@@ -32,7 +32,7 @@ from jobctl.store.keys import Keys
 from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.report import Scene
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from jobctl.store.keyring import Signing
     from jobctl.store.transitions import Claim, ClaimReply
 
+T = TypeVar("T")
 HOST, SUPERVISOR, OWNER = "bench", "bench~1.1", "bench~1.1/default.1"
 KEYS = Keys("default")
 JOB = JobDef(name="nothing", python="shop.media:nothing")
@@ -162,26 +163,26 @@ class Bench:
         claims = await self._claim(meter.runs)
         await meter.end("claim")
         await meter.begin()
-        held = [self._taken(claim) for claim in claims]
+        held = [one for part in _parts(claims) for one in self._take_in(part)]
         await meter.end("take in")
         await meter.begin()
-        for one in held:
-            self._note_start(one)
+        for part in _parts(held):
+            self._note_starts(part)
         await meter.end("note the start")
         outcomes = [_outcome() for _ in held]
         await meter.begin()
         items = [self._settlement(*pair) for pair in zip(held, outcomes, strict=True)]
         await meter.end("judge")
         await meter.begin()
-        for item in items:
-            self._journal.settled(item)
+        for ends in _parts(items):
+            self._journal.settled(ends)
         await meter.end("note the end")
         await meter.begin()
         await self._settle(items)
         await meter.end("settle")
         await meter.begin()
-        for item in items:
-            self._gate.starts.ended(item.id, item.letter)
+        for ends in _parts(items):
+            self.ended({item.id: item.letter for item in ends})
         await meter.end("remember the end")
         return size
 
@@ -195,9 +196,8 @@ class Bench:
 
     def through(self, claims: Sequence[Claim]) -> list[Settlement]:
         """Take in, begin and judge what was claimed."""
-        held = [self._taken(claim) for claim in claims]
-        for one in held:
-            self._note_start(one)
+        held = self._take_in(claims)
+        self._note_starts(held)
         return [self._settlement(one, _outcome()) for one in held]
 
     def pump(self, ledger: Ledger, on_claims: Callable[[ClaimReply], None], **more: object) -> Pump:
@@ -208,9 +208,9 @@ class Bench:
             on_fenced=_unexpected, on_final=more.pop("on_final"), **more,  # type: ignore[arg-type]
         )  # fmt: skip
 
-    def ended(self, run_id: str, letter: str) -> None:
-        """Remember that a run is final."""
-        self._gate.starts.ended(run_id, letter)
+    def ended(self, letters: Mapping[str, str]) -> None:
+        """Remember that runs are final."""
+        self._gate.starts.ended_all(letters)
 
     async def _memory(self) -> int:
         found = await self._store.run(_info("memory"))
@@ -240,17 +240,20 @@ class Bench:
             claims += (await self._store.run(call)).claims
         return claims
 
-    def _taken(self, claim: Claim) -> Held:
-        held = self._gate.admit(claim)
-        if isinstance(held, Settlement):
-            raise SystemExit(f"run {claim.id} was refused")
+    def _take_in(self, claims: Sequence[Claim]) -> list[Held]:
+        admit = self._gate.admitting()
+        held = [one for claim in claims if not isinstance(one := admit(claim), Settlement)]
+        if len(held) < len(claims):
+            raise SystemExit("a run was refused")
         return held
 
-    def _note_start(self, held: Held) -> None:
-        held.pid, held.started_at = 12345, SYSTEM_CLOCK.epoch()
-        self._journal.starting(held, slot=1, kind=PYTHON)
-        self._journal.started(held, born=1234.5)
-        self._gate.starts.began(held.claim.id, signed=held.signed or 0, until=held.last_start)
+    def _note_starts(self, held: Sequence[Held]) -> None:
+        with self._gate.starts.together():
+            for one in held:
+                one.pid, one.started_at = 12345, SYSTEM_CLOCK.epoch()
+                self._journal.starting(one, slot=1, kind=PYTHON)
+                self._journal.started(one, born=1234.5)
+                self._gate.starts.began(one.claim.id, signed=one.signed or 0, until=one.last_start)
 
     def _settlement(self, held: Held, outcome: Outcome) -> Settlement:
         return runner.settlement(
@@ -285,14 +288,17 @@ class _Pumped:
         await asyncio.gather(task, return_exceptions=True)
 
     def _took(self, reply: ClaimReply) -> None:
-        for item in self._bench.through(reply.claims):
-            self._pump.settle(item)
+        self._pump.settle(*self._bench.through(reply.claims))
 
-    def _on_final(self, run_id: str, letter: str) -> None:
-        self._bench.ended(run_id, letter)
-        self._left -= 1
+    def _on_final(self, letters: Mapping[str, str]) -> None:
+        self._bench.ended(letters)
+        self._left -= len(letters)
         if not self._left:
             self._done.set()
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
 def _info(section: str) -> Call[str]:

@@ -19,6 +19,7 @@ from jobctl.model.run import (
     RunState,
     Usage,
 )
+from jobctl.store.compact import encode as _encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ LAST_MOMENT = 253_402_300_799.0
 """Epoch seconds of the end of the year 9999, after which there are no dates."""
 LARGEST = 2.0**53
 _MOMENTS = frozenset({"st", "fn", "du"})
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-"""Made once: ``json.dumps`` builds an encoder for every call."""
+_decode = json.JSONDecoder().decode
 
 
 class BadPayloadError(JobctlError):
@@ -102,7 +102,7 @@ def _parent(body: Mapping[str, Any]) -> Parent:
     )
 
 
-def _dump(body: dict[str, object]) -> str:
+def _dump(body: object) -> str:
     encoded = _encode(body)
     if not encoded.isascii():
         try:
@@ -179,7 +179,9 @@ def _load(envelope: object) -> Any:  # noqa: ANN401 - the caller looks at what i
         raise TypeError("it is no text")
     if len(envelope) > ENVELOPE_MOST:
         raise ValueError(f"it has more than {ENVELOPE_MOST} bytes")
-    body = json.loads(envelope)
+    body = _decode(
+        envelope if isinstance(envelope, str) else envelope.decode("utf-8", "surrogatepass")
+    )
     if isinstance(envelope, str):
         openings = envelope.count("[") + envelope.count("{")
     else:
@@ -207,29 +209,45 @@ def check_depth(value: object, most: int = DEPTH_MOST) -> None:
 def encode_attempt(*, number: int, outcome: Outcome, verdict: str, host: str, pool: str) -> str:
     """Return the history entry of one attempt as JSON; ``verdict`` is what the run became."""
     usage = outcome.usage
-    entry: dict[str, object] = {
-        "n": number,
-        "o": outcome.kind.value,
-        "v": verdict,
-        "rs": outcome.reason.value if outcome.reason else None,
-        "rc": outcome.exit_code,
-        "sg": outcome.signal,
-        "er": outcome.error,
-        "ho": host,
-        "po": pool,
-        "pi": outcome.pid,
-        "st": round(outcome.started_at, 3) if outcome.started_at else None,
-        "fn": round(outcome.finished_at, 3) if outcome.finished_at else None,
-        "du": round(outcome.duration, 4),
-        "us": round(usage.user, 4),
-        "sy": round(usage.system, 4),
-        "ms": usage.max_rss,
-        "rb": usage.read_blocks,
-        "wb": usage.write_blocks,
-        "lb": outcome.log_bytes,
-        "lt": outcome.log_truncated or None,
-    }
-    return _dump({key: value for key, value in entry.items() if value not in (None, 0)})
+    # By hand: this is done for every attempt. What is nothing is left out.
+    entry = f'{{"n":{number},"o":"{outcome.kind.value}","v":"{verdict}"'
+    if outcome.reason:
+        entry += f',"rs":"{outcome.reason.value}"'
+    if outcome.exit_code:
+        entry += f',"rc":{outcome.exit_code}'
+    if outcome.signal:
+        entry += f',"sg":{outcome.signal}'
+    if outcome.error is not None:
+        entry += f',"er":{_dump(outcome.error)}'
+    entry += _place(host, pool)
+    for name, value in (
+        ("pi", outcome.pid),
+        ("st", round(outcome.started_at, 3)),
+        ("fn", round(outcome.finished_at, 3)),
+        ("du", round(outcome.duration, 4)),
+        ("us", round(usage.user, 4)),
+        ("sy", round(usage.system, 4)),
+        ("ms", usage.max_rss),
+        ("rb", usage.read_blocks),
+        ("wb", usage.write_blocks),
+        ("lb", outcome.log_bytes),
+    ):
+        if value:
+            entry += f',"{name}":{value}'
+    return entry + (',"lt":true}' if outcome.log_truncated else "}")
+
+
+def _place(host: str, pool: str) -> str:
+    """Return where an attempt was made, the same for all of a pool, as members of its entry."""
+    known = _places.get((host, pool))
+    if known is None:
+        _places.clear()
+        known = _places[host, pool] = f',"ho":{_dump(host)},"po":{_dump(pool)}'
+    return known
+
+
+_places: dict[tuple[str, str], str] = {}
+"""Of the pool that this process is."""
 
 
 def _some(body: Mapping[str, Any], name: str) -> float | None:
