@@ -11,7 +11,7 @@ from jobctl.engine.attempt import AttemptSpec
 from jobctl.model.job import EXEC_JOB, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 from jobctl.model.settle import settle
-from jobctl.store.codec import encode_attempt
+from jobctl.store.attempts import encode_attempt
 from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Compact JSON: no blanks, text as it is.
 
 ``JSONEncoder.encode`` makes a new encoder for every call, which takes longer than encoding what is
-written for a run; here one encoder is made for all.
+written for a run; here one encoder is made for all. Reading passes over the search for blanks.
 """
 
 from __future__ import annotations
@@ -36,3 +36,28 @@ def encode(value: object) -> str:
         return "".join(_chunks(value, 0))
     except RecursionError:
         return _plain.encode(value)  # tells a circle from depth
+
+
+def dump(value: object) -> str:
+    """Return ``value`` as compact JSON that can be encoded as UTF-8; raises as ``json.dumps``."""
+    encoded = encode(value)
+    if not encoded.isascii():
+        try:
+            encoded.encode()
+        except UnicodeEncodeError:
+            # Arguments that were no UTF-8 on the command line come with lone surrogates.
+            return json.dumps(value, separators=(",", ":"))
+    return encoded
+
+
+_decoder = json.JSONDecoder()
+_scan = _decoder.scan_once  # type: ignore[attr-defined]  # all decoders have it
+
+
+def parse(text: str) -> object:
+    """Return what JSON says; raises ``ValueError``."""
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    return value if end == len(text) else _decoder.decode(text)
