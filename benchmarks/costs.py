@@ -214,7 +214,7 @@ class Bench:
 
     async def _memory(self) -> int:
         found = await self._store.run(_info("memory"))
-        return int(found.partition("used_memory_dataset:")[2].split()[0])
+        return int(found.partition("used_memory:")[2].split()[0])
 
     async def _submit(self, count: int) -> None:
         admission = admission_for(JOB)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SETTLE_MOST = 64
+SETTLE_MOST = 256
+"""Outcomes in one call, which takes the store some 4 ms: it does nothing else meanwhile."""
 LOW_FIRST_EVERY = 16
 """Every so many claims the lowest priority goes first, so that none starves."""
 RECONCILE_EVERY = 5.0
