@@ -65,7 +65,7 @@ def options() -> argparse.ArgumentParser:
         help=f"some of {', '.join(MEASURES)}",
     )  # fmt: skip
     parser.add_argument(
-        "--appendfsync", choices=FSYNC, default="always", help="of the stores (always)"
+        "--appendfsync", choices=FSYNC, default="everysec", help="of the stores (everysec)"
     )
     parser.add_argument(
         "--venvs", type=Path, default=venvs.CACHE, help=f"kept here ({venvs.CACHE})"

@@ -62,7 +62,7 @@ class Extent:
     """Of the idle latency."""
     watch: float = 5.0
     """Seconds that an idle worker is watched."""
-    fsync: str = "always"
+    fsync: str = "everysec"
 
 
 def measure(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.daemon import STARTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 OURS = "jobctl"
 HALVES = 2
@@ -97,7 +97,7 @@ def _saq(at: Place, slots: int) -> list[str]:
 
 def _arq(at: Place, slots: int) -> list[str]:
     del slots  # in PEER_CONCURRENCY
-    return [str(at.bin / "arq"), "arq_app.WorkerSettings"]
+    return [str(at.bin / "arq"), "arq_app.WorkerSettings", "--custom-log-dict", "arq_app.QUIET"]
 
 
 def _taskiq(at: Place, slots: int) -> list[str]:
