@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 WARM_UP = 20
 """Runs for each slot before a warm worker is measured."""
-QUIET = 1.0
-"""Seconds from the last entry until what follows it (acknowledging, recording) is over too."""
 APART = 0.02
 STARTS = 5
 
@@ -62,6 +60,8 @@ class Extent:
     """Of the idle latency."""
     watch: float = 5.0
     """Seconds that an idle worker is watched."""
+    quiet: float = 1.0
+    """Seconds from the last entry until what follows it (acknowledging, recording) is over too."""
     fsync: str = "everysec"
 
 
@@ -78,30 +78,30 @@ def measure(
     found: dict[str, float] = {}
     with stand:
         if {"enqueue", "drain", "bytes"} & set(wanted):
-            found |= _cold(stand, runs, drain="drain" in wanted)
+            found |= _cold(stand, runs, extent if "drain" in wanted else None)
         if {"cpu", "latency", "idle", "import"} & set(wanted):
-            _warm_up(stand)
+            _warm_up(stand, extent)
         if "idle" in wanted:
             found |= _idle(stand, extent.watch)
         if "latency" in wanted:
-            found |= _latency(stand, extent.submits)
+            found |= _latency(stand, extent)
         if "cpu" in wanted:
-            found |= _cpu(stand, runs)
+            found |= _cpu(stand, runs, extent)
         if "import" in wanted:
             found |= _import(stand)
     names = {column.name for column in COLUMNS if column.measure in wanted}
     return {name: value for name, value in found.items() if name in names}
 
 
-def _cold(stand: Stand, runs: int, *, drain: bool) -> dict[str, float]:
+def _cold(stand: Stand, runs: int, drain: Extent | None) -> dict[str, float]:
     """Queue with nobody there, and then start the workers."""
     before = stand.data_bytes()
     took = stand.submit_many(runs)["seconds"]
     found = {"enqueue": runs / took, "queued": (stand.data_bytes() - before) / runs}
-    if drain:
+    if drain is not None:
         started = time.monotonic()
         stand.start()
-        _settle(stand)
+        _settle(stand, drain)
         moments = [moment / 1e9 for _, moment in stand.entries()]
         # Between the first and the last there is one less than there are.
         found["drain"] = (runs - 1) / max(max(moments) - min(moments), 1e-9)
@@ -109,15 +109,15 @@ def _cold(stand: Stand, runs: int, *, drain: bool) -> dict[str, float]:
     return found
 
 
-def _warm_up(stand: Stand) -> None:
+def _warm_up(stand: Stand, extent: Extent) -> None:
     stand.start()
     stand.submit_many(stand.slots * WARM_UP)
-    _settle(stand)
+    _settle(stand, extent)
 
 
-def _settle(stand: Stand) -> None:
+def _settle(stand: Stand, extent: Extent) -> None:
     stand.wait_entered()
-    time.sleep(QUIET)
+    time.sleep(extent.quiet)
     stand.check_count()
 
 
@@ -131,10 +131,10 @@ def _idle(stand: Stand, seconds: float) -> dict[str, float]:
     return {"RSS": rss, "PSS": pss, "commands": per_second}
 
 
-def _latency(stand: Stand, count: int) -> dict[str, float]:
+def _latency(stand: Stand, extent: Extent) -> dict[str, float]:
     before = stand.entered()
-    submitted = stand.submit_paced(count, APART)
-    _settle(stand)
+    submitted = stand.submit_paced(extent.submits, APART)
+    _settle(stand, extent)
     entered = dict(stand.entries()[before:])
     waits = latencies(submitted, entered)
     return {"p50": statistics.median(waits), "p99": quantile(waits, 0.99)}
@@ -145,11 +145,11 @@ def latencies(submitted: Sequence[int], entered: dict[int, int]) -> list[float]:
     return [(entered[number] - moment) / 1e6 for number, moment in enumerate(submitted)]
 
 
-def _cpu(stand: Stand, runs: int) -> dict[str, float]:
+def _cpu(stand: Stand, runs: int, extent: Extent) -> dict[str, float]:
     """Submit to workers that are there: nothing of anybody's start-up is in it."""
     used = stand.used()
     submitter = stand.submit_many(runs)["cpu"]
-    _settle(stand)
+    _settle(stand, extent)
     return {"CPU": (stand.used() - used + submitter) / runs * 1e6}
 
 

@@ -35,6 +35,8 @@ ENTRY = struct.Struct("=qq")
 LOOK = 0.005
 """Seconds between two looks at how many were entered; one look is a `stat`."""
 STOP_WITHIN = 15.0
+LINGER = 5.0
+"""Seconds for what the workers started to follow them."""
 SUBMIT_WITHIN = 600.0
 SLOWEST = 40
 """Functions a second below which a participant is given up."""
@@ -142,10 +144,11 @@ class Stand:
         self._workers.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._workers.wait(STOP_WITHIN)
-        for one in left:
+        _, alive = psutil.wait_procs(left, timeout=LINGER)
+        for one in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
-                if one.pid != self._server.pid:
-                    one.kill()
+                one.kill()
+        psutil.wait_procs(alive, timeout=LINGER)
         self._workers.wait()
         self._workers = None
 
