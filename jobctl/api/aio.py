@@ -63,7 +63,7 @@ class AsyncClient:
     async def run(self, reference: str) -> AsyncRun:
         """Return the handle of a run: by its id, the beginning of one, its job's name, or ``@last``.
 
-        Raises ``NoSuchRun``.
+        Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
         """
         run_id = await asyncio.to_thread(resolve, self._operations.session, reference)
         found = AsyncRun(self, run_id, "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -166,6 +167,7 @@ def _ask(draft: Draft, modules: list[str]) -> dict[str, Any]:
     """Return what the child found; raises ``_NoAnswerError``."""
     try:
         python, cwd, environment = _launch(draft)
+        identity = _identity(draft, environment)
     except EnvFileError as error:
         raise _NoAnswerError(str(error), "") from error
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as output:
@@ -173,7 +175,7 @@ def _ask(draft: Draft, modules: list[str]) -> dict[str, Any]:
         try:
             child = subprocess.Popen(  # noqa: S603 (what the administrator configured)
                 command, cwd=cwd, env=environment, pass_fds=(answer.fileno(),),
-                start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **identity,
             )  # fmt: skip
         except OSError as error:
             what = cwd if error.filename == cwd else python
@@ -220,6 +222,25 @@ def _launch(draft: Draft) -> tuple[str, str, dict[str, str]]:
         if defaults.cwd is not None:
             cwd = os.path.expanduser(absolute(defaults.cwd, folder=folder))  # noqa: PTH111 (texts)
     return python, cwd, environment
+
+
+def _identity(draft: Draft, environment: dict[str, str]) -> dict[str, Any]:
+    """Return as whom the child runs: root does not import what belongs to another user's jobs."""
+    defaults = draft.defaults.table if draft.defaults is not None else None
+    if defaults is None or defaults.user is None or os.geteuid() != 0:
+        return {}
+    try:
+        entry = pwd.getpwnam(defaults.user)
+    except KeyError:
+        raise _NoAnswerError(
+            f"there is no user {defaults.user!r} to import modules as",
+            "correct user in [defaults]",
+        ) from None
+    if entry.pw_uid == 0:
+        return {}
+    environment.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
 
 
 def _ended(child: subprocess.Popen[bytes]) -> bool:

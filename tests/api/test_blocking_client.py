@@ -11,6 +11,8 @@ import pytest
 
 import jobctl
 from jobctl.model.ids import is_id
+from jobctl.store import failpoints
+from jobctl.store.failpoint_plan import Plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -248,6 +250,32 @@ def test_store_that_is_away_is_told_apart_from_one_that_did_not_answer(tmp_path:
         assert is_id(caught.value.id or "")
     with pytest.raises(jobctl.ConfigError):
         jobctl.Client(tmp_path / "none.toml")
+
+
+def test_lost_answer_is_asked_for_again_and_makes_no_second_run(
+    client: jobctl.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failpoints, "active", Plan("cli", "after:submit=drop@1"))
+    run = client.submit("add", 1, _id="asked for again")
+    assert failpoints.active is not None
+    monkeypatch.setattr(failpoints, "active", None)
+    assert run.wait(30) == {"sum": 1}
+    assert client.submit("add", 1, _id="asked for again") == run
+
+
+def test_answer_that_stays_lost_is_told_with_the_id_to_repeat(
+    shop: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with jobctl.Client(shop.config, store_wait=0) as client:
+        monkeypatch.setattr(failpoints, "active", Plan("cli", "after:submit=drop"))
+        with pytest.raises(jobctl.SubmitUnknown, match="cannot run twice") as caught:
+            client.submit("kept", 1)
+        with pytest.raises(jobctl.SubmitUnknown) as many:
+            client.submit_many("kept", [(2,), (3,)])
+        monkeypatch.setattr(failpoints, "active", None)
+        assert len(many.value.ids) == 2
+        again = client.submit("kept", "another", _id=caught.value.id)
+        assert (again.id, again.record.request.args) == (caught.value.id, (1,))
 
 
 def test_redis_and_namespace_take_the_place_of_what_the_file_says(

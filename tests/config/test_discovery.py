@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -183,6 +184,23 @@ def test_modules_see_the_environment_of_python_jobs(
         "FROM_FILE": "a", "BOTH": "key", "OF_THIS_PROCESS": "-", "cwd": str(tmp_path / "there"),
     }  # fmt: skip
     assert told.cwd == str(tmp_path / "there")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_root_imports_as_the_user_of_the_jobs(shop: Callable[..., Path], tmp_path: Path) -> None:
+    # That user may not get at the Python of these tests: whoever is asked just says who it is.
+    asked = tmp_path / "python"
+    asked.write_text("#!/bin/sh\nid -u\n")
+    main = shop(
+        f'[python]\ndiscover = "shop.who"\ninterpreter = "{asked}"\n[defaults]\nuser = "nobody"\n'
+    )
+    for path in (asked, tmp_path, *tmp_path.parents[:-2]):
+        path.chmod(0o755)
+    uid = pwd.getpwnam("nobody").pw_uid
+    assert f"ended with code 0 and said: {uid}" in problems(check_config(str(main)))[0]
+    main.write_text(main.read_text().replace("nobody", "nobody-of-this-name"))
+    assert any("no user 'nobody-of-this-name'" in one for one in problems(check_config(str(main))))
 
 
 def test_unchanged_modules_are_not_imported_again(
