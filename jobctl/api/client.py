@@ -62,7 +62,7 @@ class Client:
         not overlap), ``StoreUnreachable`` (certainly not accepted), and ``SubmitUnknown`` when the
         answer was lost: repeat it with ``_id=error.id``, it cannot run twice.
         """
-        operations = self._operations
+        operations = self._up_to_date()
         found = operations.session.carry_out(operations.submit(job, args, kwargs))
         return Run(self, *found)
 
@@ -79,7 +79,7 @@ class Client:
         others are accepted; after ``SubmitUnknown`` and ``StoreUnreachable`` earlier batches of 500
         may be accepted: to be able to repeat all, give every item an ``_id``.
         """
-        operations = self._operations
+        operations = self._up_to_date()
         requests = requests_of(job, items, options)
         found = operations.session.carry_out(operations.submit_many(requests))
         return [Run(self, run_id, name) for run_id, name in found]
@@ -115,6 +115,11 @@ class Client:
     def close(self) -> None:
         """Close the connection; the next request makes a new one."""
         self._operations.session.close()
+
+    def _up_to_date(self) -> Operations:
+        if self._operations.changed():
+            self._operations.follow()
+        return self._operations
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import enum
 import os
 import threading
 from datetime import UTC, datetime, timedelta
@@ -11,6 +13,7 @@ import pytest
 
 import jobctl
 from jobctl.model.ids import is_id
+from jobctl.model.run import Reason, RunState
 from jobctl.store import failpoints
 from jobctl.store.failpoint_plan import Plan
 
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.host import Host
+
+
+class Mode(enum.Enum):
+    FAST = 1
 
 
 def test_run_is_submitted_waited_for_and_its_result_read(client: jobctl.Client) -> None:
@@ -136,6 +143,8 @@ def test_unique_job_gives_the_run_that_waits(client: jobctl.Client) -> None:
         ("add", (), {"_tags": "x"}, "_tags: 'x' is no dict"),
         ("add", (), {"_kwargs": {"a": 1}, "a": 2}, "a: is given twice"),
         ("add", (datetime(2026, 1, 1, tzinfo=UTC),), {}, "argument 1: a datetime cannot be passed"),
+        ("add", (RunState.QUEUED, Reason), {}, "argument 2: a EnumType cannot be passed"),
+        ("add", (), {"n": Mode.FAST}, "n: a Mode cannot be passed .* as value.value"),
         ("add", (), {"n": float("nan")}, "not JSON compliant"),
         ("add", ("a\0b",), {}, "NUL"),
         ("add", ("x" * 5_000_000,), {}, "the limit is"),
@@ -239,6 +248,29 @@ def test_changed_file_is_read_again(shop: Host, tmp_path: Path) -> None:
         with pytest.raises(jobctl.ConfigError):
             client.reload()
         assert client.submit("add", 1).wait(30) == {"sum": 1}
+
+
+def test_changed_file_is_noticed_by_itself(
+    shop: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobctl.api.operations.LOOK_EVERY", 0.0)
+    config = tmp_path / "jobs.toml"
+    text = shop.config.read_text().replace('cwd = "."', f'cwd = "{shop.directory}"')
+    config.write_text(text)
+
+    async def story() -> None:
+        async with jobctl.AsyncClient(config) as waiting:
+            config.write_text(text + '[jobs.later]\ncommand = "true"\n')
+            assert (await waiting.submit("later", _queue="nobody")).job == "later"
+            await waiting.reload()
+
+    with jobctl.Client(config) as client:
+        config.write_text(text + '[jobs.fresh]\ncommand = "true"\n')
+        assert client.submit("fresh", _queue="nobody").state == "queued"
+        config.write_text("[jobs.fresh]\nno_such = 1\n")
+        assert client.submit("fresh", _queue="nobody").state == "queued"
+    config.write_text(text)
+    asyncio.run(story())
 
 
 def test_store_that_is_away_is_told_apart_from_one_that_did_not_answer(tmp_path: Path) -> None:
