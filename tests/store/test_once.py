@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 class Asker:
     """One attempt of a run."""
 
-    def __init__(self, world: World, run_id: str, epoch: int = 1) -> None:
-        self.world, self.run_id, self.epoch = world, run_id, epoch
+    def __init__(self, world: World, run_id: str, epoch: int = 1, owner: str = "h1~a/p.1") -> None:
+        self.world, self.run_id, self.epoch, self.owner = world, run_id, epoch, owner
         self.asked = 0
 
     def ask(self, step: str, key: str = "k", *, job: str = "j", again: bool = False) -> int:
         self.asked += not again
         return self.world.run(
             transitions.once(
-                self.world.keys, owner="h1~a/p.1", run_id=self.run_id, epoch=self.epoch, job=job,
+                self.world.keys, owner=self.owner, run_id=self.run_id, epoch=self.epoch, job=job,
                 key=key, step=step, token=f"{self.run_id}{self.epoch}{self.asked}", ttl=60.0,
             )
         )  # fmt: skip
@@ -80,10 +80,25 @@ def test_other_runs_take_over_a_block_once_its_run_has_ended(world: World) -> No
 def test_a_run_of_another_owner_or_time_decides_nothing(world: World, step: str) -> None:
     run_id = world.running()
     assert Asker(world, run_id, epoch=7).ask(step) == -1
+    assert Asker(world, run_id, owner="h2~a/p.1").ask(step) == -1
     assert Asker(world, "nosuchrunatall00").ask(step) == -1
     world.settle(run_id, "k")
     assert Asker(world, run_id).ask(step) == -1
     assert world.raw("KEYS", world.keys.prefix + "on:*") == []
+
+
+def test_a_block_is_only_ended_by_the_attempt_that_began_it(world: World) -> None:
+    one, two = Asker(world, world.running()), Asker(world, world.running())
+    assert [one.ask("begin"), two.ask("finish"), two.ask("begin")] == [1, 0, 0]
+    assert [one.ask("finish"), one.ask("leave"), two.ask("begin")] == [1, 0, 0]
+
+
+def test_what_is_done_stays_done_when_its_run_has_ended(world: World) -> None:
+    run_id = world.running()
+    one, two = Asker(world, run_id), Asker(world, world.running())
+    assert [one.ask("begin"), one.ask("finish")] == [1, 1]
+    world.settle(run_id, "k")
+    assert two.ask("begin") == 0
 
 
 def test_what_was_decided_is_forgotten_in_time(world: World) -> None:
