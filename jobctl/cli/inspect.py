@@ -130,7 +130,8 @@ def _run_lines(call: Invocation, run: Run, reasons: list[str], job: JobDef | Non
     if request.parent is not None:
         parent = request.parent
         why = f" ({parent.reason})" if parent.reason else ""
-        yield _field("hook of", f"{parent.run}, {parent.job}: {parent.state}{why}")
+        label = "hook of" if request.trigger == "hook" else "part of"
+        yield _field(label, f"{parent.run}, {parent.job}: {parent.state}{why}")
     yield from _time_lines(call, run)
     yield from _end_lines(run)
     for attempt in run.attempts:
