@@ -221,6 +221,7 @@ def decode_attempt(entry: str) -> AttemptRecord:
         ),
         log_bytes=int(_some(body, "lb") or 0),
         log_truncated=bool(body.get("lt")),
+        traceback=_word_or_none(body.get("tb")),
     )
 
 
