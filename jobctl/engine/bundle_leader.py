@@ -135,6 +135,7 @@ class BundleLeader:
             self._give_back(len(self._runs), alone=False)
             return
         marks = Attempt(run_id=b"", number=b"", leader=warm.child.pid)
+        self._python.bundled = self._spec_of
         guard = Guard(marks, job=self._setting.spec.job, processes=self._processes)
         try:
             self._begin(warm)
@@ -150,6 +151,10 @@ class BundleLeader:
             guard.close()
         if self._solo is not None:
             await self._see_to_its_end(warm, self._solo)
+
+    def _spec_of(self, run_id: str) -> AttemptSpec | None:
+        held = next((held for held in self._runs if held.claim.id == run_id), None)
+        return None if held is None else self._owner.spec(held)
 
     def withdraw(self, held: Held) -> bool:
         """Stop a run: return whether it will not begin. One that is under way goes on alone.
@@ -229,7 +234,7 @@ class BundleLeader:
                 held.claim.id,
                 held.attempt,
                 held.claim.epoch,
-                shapes.more_of(self._owner.spec(held)) if shapes.has_more(held) else None,
+                shapes.more_of(self._owner.spec(held)) if shapes.has_more(held, spec.job) else None,
                 shapes.arguments_of(held),
             )
             for held in self._runs

@@ -14,6 +14,7 @@ from jobctl.engine.ending import Ending, Finding, judge, judge_reply
 from jobctl.engine.guard import Guard
 from jobctl.engine.host_journal import since_boot
 from jobctl.engine.processes import Attempt
+from jobctl.engine.python_desk import Line
 from jobctl.engine.python_host import PythonChild
 from jobctl.engine.python_spawn import resolve_interpreter
 from jobctl.engine.shapes import Shapes
@@ -24,6 +25,7 @@ from jobctl.model.run import OutcomeKind, Reason, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.leader import Setting
     from jobctl.engine.processes import Exit
@@ -78,6 +80,10 @@ class WarmPython:
         self._warm: Warm | None = None
         self._keyed: tuple[spawn.Launch, python_call.ChildKey] | None = None
         self._retired: set[asyncio.Future[Exit]] = set()
+        self.specs: dict[str, AttemptSpec] = {}
+        """By run id: what runs in it, for its questions."""
+        self.bundled: Callable[[str], AttemptSpec | None] | None = None
+        """Finds what runs in it of a bundle."""
 
     def take(self, setting: Setting) -> Warm:
         """Return a child for an attempt, starting one if the last cannot serve it.
@@ -97,6 +103,11 @@ class WarmPython:
             self._let_go(after)
         self._warm = self._start(key, setting)
         return self._warm
+
+    def spec_of(self, run_id: str) -> AttemptSpec | None:
+        """Return the attempt it runs under an id, if it does."""
+        spec = self.specs.get(run_id)
+        return spec if spec is not None or self.bundled is None else self.bundled(run_id)
 
     @property
     def room(self) -> int:
@@ -143,7 +154,10 @@ class WarmPython:
             raise spawn.SpawnError(
                 f"{key.interpreter} cannot be started: {error.strerror}", cause=error.errno
             ) from error
-        return self._watch(key, child)
+        warm = self._watch(key, child)
+        if self._place.desk is not None:
+            Line.open(child, self._place.desk, self.spec_of)
+        return warm
 
     def keep(self, warm: Warm, reply: python_call.PythonReply) -> None:
         """Decide whether a child that answered may take another call."""
@@ -280,6 +294,8 @@ class PythonLeader:
 
         Raises :class:`SpawnError`. Cancelling kills the child and its tree, and then raises.
         """
+        spec = self._setting.spec
+        self._python.specs[spec.run_id] = spec
         try:
             gone = 0.0
             if self._begun is None:
@@ -296,6 +312,7 @@ class PythonLeader:
             await self.guard.clear(all_of_it=True)
             raise
         finally:
+            del self._python.specs[spec.run_id]
             self.guard.close()
 
     async def _ready(self) -> None:
@@ -327,6 +344,7 @@ class PythonLeader:
             cwd=self._setting.launch.cwd,
             stdin=spec.job.stdin,
             max_result=spec.max_result,
+            limits=python_call.call_limits(spec),
             reply_file=self._setting.reply_file,
         )
         for _ in range(STARTS):

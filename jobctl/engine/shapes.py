@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from jobctl.engine.attempt import log_file
 from jobctl.engine.environment import attempt_environment
+from jobctl.engine.python_call import call_limits
 
 if TYPE_CHECKING:
     from jobctl.engine.attempt import AttemptDirs, AttemptSpec
     from jobctl.engine.ledger import Held
     from jobctl.engine.spawn import Launch
+    from jobctl.model.job import JobDef
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 NO_ARGUMENTS = "[[],{}]"
@@ -70,6 +72,7 @@ class Shapes:
             "cwd": launch.cwd,
             "stdin": None,
             "max_result": spec.max_result,
+            "limits": call_limits(replace(bare(spec), timeout=spec.job.timeout)),
             "exchange": self._exchange,
             "logs": str(log_file(self._dirs.logs, spec.job.name, "-", 1).parent),
             "mark": spec.supervisor.rpartition(".")[0],
@@ -81,23 +84,29 @@ def bare(spec: AttemptSpec) -> AttemptSpec:
     return replace(spec, run_id="", args=(), kwargs={}, tags={}, parent=None, scheduled_at=None)
 
 
-def has_more(held: Held) -> bool:
-    """Return whether the environment of a run has more in it than its shape and its id."""
+def has_more(held: Held, job: JobDef) -> bool:
+    """Return whether there is more to say of a run than its shape and its id."""
     request = held.request
     return bool(
-        request.kwargs or request.tags or request.parent or request.scheduled_at is not None
+        request.kwargs
+        or request.tags
+        or request.parent
+        or request.scheduled_at is not None
+        or request.timeout is not None
+        or job.total_timeout is not None
     )
 
 
-def more_of(spec: AttemptSpec) -> dict[str, str]:
-    """Return what the environment of a run has beyond its shape."""
+def more_of(spec: AttemptSpec) -> tuple[dict[str, str], dict[str, object]]:
+    """Return what the environment of a run has beyond its shape, and its limits."""
     plain = attempt_environment(bare(spec), {}, result_file="", progress_file="")
     whole = attempt_environment(spec, {}, result_file="", progress_file="")
-    return {
+    more = {
         name: value
         for name, value in whole.items()
         if name not in _OF_ONE_RUN and plain.get(name) != value
     }
+    return more, call_limits(spec)
 
 
 def arguments_of(held: Held) -> str:
