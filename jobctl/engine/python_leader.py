@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobctl.engine.leader import Setting
+    from jobctl.engine.nursery import Nursery
     from jobctl.engine.processes import Exit
     from jobctl.engine.workplace import Workplace
 
@@ -57,15 +59,52 @@ class WarmPython:
     """The interpreter that one slot keeps between Python attempts."""
 
     def __init__(
-        self, place: Workplace, *, max_runs: int = 1000, max_rss: int | None = None
+        self,
+        place: Workplace,
+        *,
+        max_runs: int = 1000,
+        max_rss: int | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
-        """Replace the child after ``max_runs`` calls, or when it holds ``max_rss`` bytes."""
+        """Replace the child after ``max_runs`` calls, or when it holds ``max_rss`` bytes.
+
+        ``nursery`` is where children come from; without, each is started by itself.
+        """
         self._place = place
+        self._nursery = nursery
+        self._renewal: asyncio.Task[None] | None = None
         self._max_runs = max_runs
         self._max_rss = max_rss
         self._warm: _Warm | None = None
         self._keyed: tuple[spawn.Launch, python_call.ChildKey] | None = None
         self._retired: set[asyncio.Future[Exit]] = set()
+
+    async def prepare(self, setting: Setting) -> None:
+        """Have a child made for an attempt by the pool's template, if that can be.
+
+        Raises :class:`SpawnError`.
+        """
+        if self._renewal is not None:
+            await asyncio.wait([self._renewal])
+            self._renewal = None
+        await self._fork(setting)
+
+    async def _fork(self, setting: Setting) -> None:
+        if self._nursery is None or self._nursery.templates is None:
+            return
+        key = self._key(setting)
+        warm = self._warm
+        if warm is not None and warm.key == key and not warm.exit.done():
+            return
+        try:
+            warmed = await self._nursery.templates.warm(
+                key, env=_environment(setting), options=self._nursery.options
+            )
+        except (python_call.SpawnError, OSError) as error:
+            raise _explained(error, key) from error
+        if warmed is not None:
+            self.retire()
+            self._warm = self._watch(key, warmed.child, warmed.exit)
 
     def take(self, setting: Setting) -> _Warm:
         """Return a child for an attempt, starting one if the last cannot serve it.
@@ -77,27 +116,34 @@ class WarmPython:
         if warm is not None and warm.key == key and not warm.exit.done():
             return warm
         self.retire()
-        environment = {
-            **setting.launch.environment,
-            "JOBCTL_SUPERVISOR": setting.spec.supervisor,
-        }
+        options = "{}" if self._nursery is None else self._nursery.options
         try:
-            child = PythonChild.start(key, env=environment)
-        except python_call.SpawnError as error:
-            raise spawn.SpawnError(str(error)) from error
-        except OSError as error:
-            raise spawn.SpawnError(
-                f"{key.interpreter} cannot be started: {error.strerror}", cause=error.errno
-            ) from error
+            child = PythonChild.start(key, env=_environment(setting), options=options)
+        except (python_call.SpawnError, OSError) as error:
+            raise _explained(error, key) from error
         self._warm = self._watch(key, child)
         return self._warm
 
-    def keep(self, warm: _Warm, reply: python_call.PythonReply) -> None:
-        """Decide whether a child that answered may take another call."""
+    def keep(
+        self, warm: _Warm, reply: python_call.PythonReply, *, setting: Setting | None = None
+    ) -> None:
+        """Decide whether a child that answered may take another call.
+
+        With ``setting``, that of its last call, a successor starts before there is another.
+        """
         warm.cpu += reply.usage.user + reply.usage.system
         large = self._max_rss is not None and (reply.rss or 0) > self._max_rss
         if reply.recycle is not None or large or warm.child.calls >= self._max_runs:
             self.retire()
+            if setting is not None and self._renewal is None:
+                self._renewal = asyncio.create_task(self._renew(setting))
+
+    async def _renew(self, setting: Setting) -> None:
+        """Start a successor; if that fails, the next attempt tries again and says why."""
+        with contextlib.suppress(spawn.SpawnError):
+            await self._fork(setting)
+            if self._warm is None:
+                self.take(setting)
 
     def retire(self) -> None:
         """Let the child go: it ends by itself, or is killed after :data:`CLOSE_PATIENCE`."""
@@ -115,6 +161,10 @@ class WarmPython:
 
     async def close(self) -> None:
         """Let the child go and wait until it is gone."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait([self._renewal])
+            self._renewal = None
         self.retire()
         if self._retired:
             await asyncio.wait(self._retired)
@@ -139,9 +189,14 @@ class WarmPython:
         self._keyed = (setting.launch, key)
         return key
 
-    def _watch(self, key: python_call.ChildKey, child: PythonChild) -> _Warm:
+    def _watch(
+        self,
+        key: python_call.ChildKey,
+        child: PythonChild,
+        exit_: asyncio.Future[Exit] | None = None,
+    ) -> _Warm:
         try:
-            exit_ = self._place.processes.wait(child.pid)
+            exit_ = exit_ or self._place.processes.wait(child.pid)
         except OSError as error:
             os.killpg(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
@@ -161,6 +216,20 @@ class WarmPython:
 
         exit_.add_done_callback(ended)
         return warm
+
+
+def _environment(setting: Setting) -> dict[str, str]:
+    """Return what a child finds in its environment until its first call."""
+    return {**setting.launch.environment, "JOBCTL_SUPERVISOR": setting.spec.supervisor}
+
+
+def _explained(
+    error: python_call.SpawnError | OSError, key: python_call.ChildKey
+) -> spawn.SpawnError:
+    if isinstance(error, OSError):
+        text = f"{key.interpreter} cannot be started: {error.strerror}"
+        return spawn.SpawnError(text, cause=error.errno)
+    return spawn.SpawnError(str(error))
 
 
 def _children_file(pid: int) -> int | None:
@@ -260,11 +329,11 @@ class PythonLeader:
                     call, log_fd=self._setting.output, on_progress=self._on_progress
                 )
             except python_call.StaleChildError:
-                self._replace()
+                await self._replace()
             except python_call.ChildDiedError as error:
                 if error.started or self.guard.stopped is not None:
                     return await self._died()
-                self._replace()
+                await self._replace()
             except python_call.SpawnError as error:
                 if self.guard.stopped is not None:
                     return await self._died()
@@ -276,9 +345,10 @@ class PythonLeader:
             "try again when the job's files no longer change"
         )
 
-    def _replace(self) -> None:
+    async def _replace(self) -> None:
         """Go on in a new child; time limits and stops stay as they are."""
         self._python.retire()
+        await self._python.prepare(self._setting)
         self._warm = self._python.take(self._setting)
         self.guard.follow(self._marks())
 
@@ -295,7 +365,7 @@ class PythonLeader:
             self._python.retire()
             await self.guard.clear(all_of_it=True)
         else:
-            self._python.keep(self._warm, reply)
+            self._python.keep(self._warm, reply, setting=self._setting)
         return judge_reply(self._setting.spec.job, reply, stopped=self.guard.stopped)
 
     def _strays(self) -> bool:
