@@ -160,8 +160,7 @@ def test_a_bundle_is_read_back_and_keeps_its_places_when_compacted(tmp_path: Pat
     journal = HostJournal(tmp_path / "j")
     runs = [held(f"r{n}") for n in range(4)]
     journal.bundle(runs, slot=2, pid=77, born=5.0, number=9)
-    for run in ("r0", "r2"):
-        journal.settled(Settlement(run, 1, "k", "", 0.0, ()))
+    journal.settled([Settlement(run, 1, "k", "", 0.0, ()) for run in ("r0", "r2")])
     journal.compact({"r1", "r3"}, set())
     journal.ended(77, 9)
 
