@@ -74,7 +74,10 @@ class Owner(Protocol):
         """Know that the child may begin them from now on."""
 
     def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
-        """Take the answer of a run."""
+        """Take the answer of a run; it may wait for :meth:`on_answers_taken`."""
+
+    def on_answers_taken(self) -> None:
+        """Know that no more answers come for now."""
 
     def on_return(self, runs: list[Held], *, alone: bool) -> None:
         """Take back runs that have not begun; with ``alone`` they had better not travel again."""
@@ -269,8 +272,9 @@ class BundleLeader:
             last = place == len(fresh) - 1
             if last and (self._is_solo(answer) or (answer[8] and not all_of_them)):
                 self._kept_back = answer
-                return
+                break
             self._pass_on(warm, answer, placed=not last)
+        self._owner.on_answers_taken()
 
     def _is_solo(self, answer: list[Any]) -> bool:
         return self._solo is not None and answer[0] == len(self._runs) - 1

@@ -68,6 +68,9 @@ class Recorder:
         self.answers.append(held.claim.id)
         self.results.append(answer.reply.result)
 
+    def on_answers_taken(self) -> None:
+        """Nothing waits."""
+
     def on_return(self, runs: list[Held], *, alone: bool) -> None:
         self.returned += [held.claim.id for held in runs]
         self.alone = alone
