@@ -121,17 +121,15 @@ class Executor:
         self._journal.bundle(
             runs, slot=self._number(slot), pid=warm.child.pid, born=warm.born, number=number
         )
-        with self._starts.together():
-            for held in runs:
-                if held.signed is not None:
-                    self._starts.began(held.claim.id, signed=held.signed, until=held.last_start)
+        for held in runs:
+            if held.signed is not None:
+                self._starts.began(held.claim.id, signed=held.signed, until=held.last_start)
 
     def bundle_returns(self, runs: list[Held]) -> None:
         """Note that runs of a bundle have not begun, and will not."""
-        with self._starts.together():
-            for held in runs:
-                if held.signed is not None:
-                    self._starts.excuse(held.claim.id)
+        for held in runs:
+            if held.signed is not None:
+                self._starts.excuse(held.claim.id)
 
     async def go_on(self, held: Held, slot: Slot, job: JobDef, begun: Begun) -> Outcome:
         """See a run of a bundle to its end that takes longer than was expected."""
