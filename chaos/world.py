@@ -19,7 +19,8 @@ from chaos.jobs import jobs_toml
 from chaos.processes import SERVERS, having, is_attempt, kill_all, name_of
 from chaos.waits import Stopwatch, expect, until
 from jobctl.client.open import Session
-from jobctl.client.sending import AWAY, Receipt, send_many
+from jobctl.client.sending import Receipt, send_many
+from jobctl.client.steps import AWAY
 from jobctl.client.submit import Wish, prepare
 from jobctl.model.run import FINAL_LETTERS
 from jobctl.store.address import Address

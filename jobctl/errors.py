@@ -4,15 +4,26 @@
 
     JobctlError                 exit 1
     ├── UsageError              exit 2    wrong words on the command line
+    │   └── InvalidArguments              arguments or options that a job does not take
     ├── NotFoundError           exit 66   no such job or run
+    │   ├── NoSuchJob
+    │   └── NoSuchRun
     ├── UnreachableError        exit 69   store or daemon not reachable
     ├── NotAcceptedError        exit 75   not now, or unknown: repeat with the printed id
     ├── NotPermittedError       exit 77   credentials or file permissions
     ├── ConfigError             exit 78   jobs.toml or the environment is wrong
-    └── TimedOutError           exit 124  a wait ran out
+    ├── TimedOutError           exit 124  a wait ran out
+    ├── JobFailed               exit 1    what was waited for ended without success
+    └── RunNotEnded             exit 1    a result was asked for that is not there yet
+
+What Python programs are told carries the job's name and the run ids it is about.
 """
 
 from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class ExitCode:
@@ -56,6 +67,24 @@ class JobctlError(Exception):
     """The field of a cron expression that is wrong."""
     column = -1
     """Where in the schedule's text, from 0; -1 when no place can be named."""
+    job: str | None = None
+    """The job it is about, if it is about one."""
+    ids: Sequence[str] = ()
+    """The runs it is about; with these a request can be repeated."""
+
+    def __init__(
+        self, message: str = "", *, job: str | None = None, ids: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        if job is not None:
+            self.job = job
+        if ids:
+            self.ids = ids
+
+    @property
+    def id(self) -> str | None:
+        """The run it is about; ``None`` when it is about none or several."""
+        return self.ids[0] if len(self.ids) == 1 else None
 
 
 class UsageError(JobctlError):
@@ -65,11 +94,23 @@ class UsageError(JobctlError):
     code = "usage"
 
 
+class InvalidArguments(UsageError):  # noqa: N818 (as Python programs read it)
+    """Raised when a job does not take these arguments or options; nothing was submitted."""
+
+
 class NotFoundError(JobctlError):
     """Raised when no job or run has the given name."""
 
     exit_code = ExitCode.NOT_FOUND
     code = "not_found"
+
+
+class NoSuchJob(NotFoundError):  # noqa: N818 (as Python programs read it)
+    """Raised when the configuration has no job of this name."""
+
+
+class NoSuchRun(NotFoundError):  # noqa: N818 (as Python programs read it)
+    """Raised when the store knows no such run: it never was, or was forgotten."""
 
 
 class UnreachableError(JobctlError):
@@ -105,3 +146,45 @@ class TimedOutError(JobctlError):
 
     exit_code = ExitCode.TIMED_OUT
     code = "timed_out"
+
+
+class JobFailed(JobctlError):  # noqa: N818 (as Python programs read it)
+    """Raised when a run that was waited for ended without success.
+
+    The message says how; what it is made of is in the attributes.
+    """
+
+    code = "job_failed"
+
+    def __init__(  # noqa: PLR0913 (one keyword per fact)
+        self,
+        message: str,
+        *,
+        job: str,
+        ids: Sequence[str],
+        state: str = "failed",
+        reason: str | None = None,
+        code: int | None = None,
+        signal: int | None = None,
+        error_type: str | None = None,
+        traceback: str | None = None,
+    ) -> None:
+        super().__init__(message, job=job, ids=ids)
+        self.state = state
+        """``failed``, ``revoked``, ``expired`` or ``skipped``."""
+        self.reason = reason
+        """Why, in a word: ``exception``, ``exit``, ``timeout``, ``user`` …; see the states reference."""
+        self.job_exit_code = code
+        """What its process exited with; ``None`` when it did not exit."""
+        self.signal = signal
+        """The number of the signal that ended its process."""
+        self.error_type = error_type
+        """The name of the exception that a Python job raised, as its traceback has it."""
+        self.traceback = traceback
+        """The traceback of a Python job, or what else is known of the error."""
+
+
+class RunNotEnded(JobctlError):  # noqa: N818 (as Python programs read it)
+    """Raised when the result of a run is asked for that has not ended."""
+
+    code = "not_ended"

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import time
 
+from jobctl.client import steps
 from jobctl.client.patience import Patience, usual_wait
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.load import read_plain
-from jobctl.errors import NotFoundError, UnreachableError
+from jobctl.errors import NoSuchJob, UnreachableError
 from jobctl.model.config import (
     config_from_plain,
     job_from_plain,
@@ -21,7 +22,7 @@ from jobctl.model.config import (
 from jobctl.model.job import EXEC_JOB, JobDef, Overlap, QueueDef
 from jobctl.store.address import Address
 from jobctl.store.blocking import BlockingStore
-from jobctl.store.failures import LostReplyError, StoreBusyError
+from jobctl.store.failures import StoreBusyError
 from jobctl.store.keys import Keys
 
 TYPE_CHECKING = False
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Self, TypeVar
 
+    from jobctl.client.steps import Steps
     from jobctl.clock import Clock
     from jobctl.errors import ConfigError, JobctlError
     from jobctl.model.config import Config, Settings
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-OUTAGE = 60.0
-"""Seconds a command that follows a run waits for a store that is away."""
-OUTAGE_PAUSE = 0.2
 NEAREST = 3
 """Names offered for one that is not known."""
 
@@ -113,7 +112,7 @@ class Session:
         return self._config
 
     def config_of(self, job: str) -> Config:
-        """Return the configuration with one job only; raises ``NotFoundError``."""
+        """Return the configuration with one job only; raises ``NoSuchJob``."""
         if self._config is not None:
             return self._config
         plain = {name: item for name, item in self._plain.items() if name != "jobs"}
@@ -143,10 +142,10 @@ class Session:
         return self._jobs[name]
 
     def job(self, name: str) -> JobDef:
-        """Return the definition of ``name``; raises ``NotFoundError`` with the nearest names."""
+        """Return the definition of ``name``; raises ``NoSuchJob`` with the nearest names."""
         found = self.find_job(name)
         if found is None:
-            raise NotFoundError(self.unknown_job(name))
+            raise NoSuchJob(self.unknown_job(name), job=name)
         return found
 
     def queue(self, name: str) -> QueueDef | None:
@@ -170,59 +169,32 @@ class Session:
 
         ``patience`` (default: :attr:`store_wait` seconds) tells afterwards what happened.
         """
-        return self._patiently(calls, self.store.run_many, patience)
+        return self.carry_out(steps.patiently(self, calls, patience=patience))
 
     def try_many(self, calls: Sequence[Call[Any]]) -> list[Any | JobctlError]:
         """Carry out several calls; errors of single ones stand in the place of their results."""
-        return self._patiently(calls, self.store.try_many, None)
+        tried = steps.patiently(self, calls)
+        return steps.carry_out(tried, send=self._try, pause=time.sleep)
 
     def outlast(self, calls: Sequence[Call[Any]], *, until: float | None = None) -> list[Any]:
-        """Carry out calls that only read, over a longer outage: for who follows a run to its end.
+        """Carry out calls that only read, over a longer outage, as :func:`steps.outlast` says."""
+        return self.carry_out(steps.outlast(self, calls, until=until))
 
-        Gives up after :data:`OUTAGE` seconds, or at ``until`` by the monotonic clock if that is
-        sooner, with the error of the last try.
-        """
-        deadline: float | None = None
-        while True:
-            try:
-                return self.run_many(calls)
-            except (UnreachableError, LostReplyError, StoreBusyError):
-                now = self.clock.monotonic()
-                deadline = now + OUTAGE if deadline is None else deadline
-                if now >= deadline or (until is not None and now >= until):
-                    raise
-                time.sleep(OUTAGE_PAUSE)
+    def carry_out(self, what: Steps[T]) -> T:
+        """Return the result of a use case; this thread waits for its answers and its pauses."""
+        return steps.carry_out(what, send=self._send, pause=time.sleep)
 
-    def _patiently(
-        self,
-        calls: Sequence[Call[Any]],
-        send: Callable[[Sequence[Call[Any]]], list[Any]],
-        patience: Patience | None,
-    ) -> list[Any]:
-        """Send calls again for a while when the store is away for a moment, or refuses for now.
+    def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        return self.store.run_many(calls)
 
-        Only calls that may be repeated; with an embedded store only while its daemon is up.
-        """
-        patience = patience or self.patience()
-        while True:
-            try:
-                return send(calls)
-            except (UnreachableError, LostReplyError, StoreBusyError) as error:
-                patience.failed(error)
-                again = all(call.idempotent for call in calls) and self._comes_back(error)
-                pause = patience.pause() if again else None
-                if pause is not None:
-                    time.sleep(pause)
-                elif isinstance(error, UnreachableError):
-                    raise self.unreachable(error) from error
-                else:
-                    raise
+    def _try(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        return self.store.try_many(calls)
 
     def patience(self) -> Patience:
         """Return the time for one request, which begins now."""
         return Patience(self.store_wait, self.clock)
 
-    def _comes_back(self, error: JobctlError) -> bool:
+    def comes_back(self, error: JobctlError) -> bool:
         """Tell whether the store may answer soon: an embedded one is served by its daemon."""
         if self.settings.redis is not None or isinstance(error, StoreBusyError):
             return True
@@ -242,6 +214,11 @@ class Session:
         """`` --config FILE`` for a remedy, unless the file would be found without it."""
         usual = (os.path.abspath("jobs.toml"), "/etc/jobctl/jobs.toml")  # noqa: PTH100 (pathlib costs 10 ms)
         return "" if self.path in usual else f" --config {self.path}"
+
+    def adopt(self, other: Session) -> None:
+        """Go on with the connection of another session of the same store, and its patience."""
+        self._store = other._store
+        self.store_wait = other.store_wait
 
     def close(self) -> None:
         """Close the connection, if there is one."""

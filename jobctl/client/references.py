@@ -7,7 +7,7 @@ latest run), or ``@last`` (the last submitted run).
 from __future__ import annotations
 
 from jobctl.client.open import hint, shown
-from jobctl.errors import NotFoundError, UsageError
+from jobctl.errors import NoSuchRun, UsageError
 from jobctl.model.ids import is_id, is_prefix
 from jobctl.store import queries
 
@@ -26,13 +26,13 @@ CANDIDATES = 5
 def resolve(session: Session, word: str) -> str:
     """Return the id of the run that ``word`` stands for.
 
-    Raises ``NotFoundError`` when there is none, ``UsageError`` when several begin with it.
+    Raises ``NoSuchRun`` when there is none, ``UsageError`` when several begin with it.
     """
     keys = session.keys
     try:
         word.encode()
     except UnicodeEncodeError:
-        raise NotFoundError(f"no job or run {shown(word)}: it is no text") from None
+        raise NoSuchRun(f"no job or run {shown(word)}: it is no text") from None
     known, latest = session.run_many([queries.exists(keys, word), queries.latest(keys, word)])
     if known and is_id(word):
         return word
@@ -44,7 +44,7 @@ def resolve(session: Session, word: str) -> str:
             return found[0]
         if found:
             raise UsageError(_ambiguous(word, found))
-    raise NotFoundError(_nothing(session, word))
+    raise NoSuchRun(_nothing(session, word))
 
 
 def resolve_all(session: Session, words: Sequence[str]) -> list[str]:
@@ -56,7 +56,7 @@ def fetch(session: Session, word: str) -> Run:
     """Return the run that ``word`` stands for; raises as :func:`resolve`."""
     run = session.run(queries.run(session.keys, resolve(session, word)))
     if run is None:
-        raise NotFoundError(_nothing(session, word))
+        raise NoSuchRun(_nothing(session, word))
     return run
 
 
@@ -74,7 +74,7 @@ def by_prefix(session: Session, prefix: str) -> list[str]:
 def _not_forgotten(session: Session, word: str, run_id: str) -> str:
     if session.run(queries.exists(session.keys, run_id)):
         return run_id
-    raise NotFoundError(
+    raise NoSuchRun(
         f"the latest run of {shown(word)}, {run_id}, is past its retention and forgotten"
         if word != LAST
         else f"the last submitted run, {run_id}, is past its retention and forgotten"

@@ -7,7 +7,8 @@ run ids, made before, let it be repeated either way.
 
 from __future__ import annotations
 
-from jobctl.errors import NotAcceptedError, UnreachableError
+from jobctl.client.steps import AWAY, patiently
+from jobctl.errors import NotAcceptedError
 from jobctl.model.config import Durability
 from jobctl.store import queries, transitions
 from jobctl.store.failures import LostReplyError, StoreBusyError, first_word
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jobctl.client.open import Session
+    from jobctl.client.steps import Steps
     from jobctl.errors import JobctlError
     from jobctl.model.admission import NewRun
     from jobctl.model.config import Settings
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 BATCH_RUNS = 500
 """Runs in one call: a script that is short enough not to be noticed by others."""
 BATCH_BYTES = 1024 * 1024
-AWAY = (UnreachableError, LostReplyError, StoreBusyError)
-"""What a store that cannot be used now raises."""
 
 
 class Receipt:
@@ -65,9 +65,8 @@ class LostSubmitError(LostReplyError):
     code = "unknown"
 
     def __init__(self, ids: Sequence[str], cause: LostReplyError) -> None:
-        self.ids = list(ids)
         again = f"--id {ids[0]}" if len(ids) == 1 else "the same ids"
-        super().__init__(f"{cause}; repeat it with {again}, it cannot run twice")
+        super().__init__(f"{cause}; repeat it with {again}, it cannot run twice", ids=list(ids))
 
 
 class NotReplicatedError(NotAcceptedError):
@@ -76,14 +75,14 @@ class NotReplicatedError(NotAcceptedError):
     code = "not_replicated"
 
     def __init__(self, ids: Sequence[str], *, confirmed: int, settings: Settings) -> None:
-        self.ids = list(ids)
         what = f"run {ids[0]} is" if len(ids) == 1 else f"{len(ids)} runs are"
         again = f"--id {ids[0]}" if len(ids) == 1 else "the same ids"
         super().__init__(
             f"{what} accepted by the primary, not yet replicated: {confirmed} of "
             f"{settings.durability_replicas} replicas confirmed within "
             f"{settings.durability_timeout:g} s, and a failover now could lose it; repeat it with "
-            f"{again}, it cannot run twice"
+            f"{again}, it cannot run twice",
+            ids=list(ids),
         )
 
 
@@ -97,7 +96,7 @@ def send_one(session: Session, run: NewRun, *, spool: bool = False) -> tuple[Rec
         queries.supervisors(session.keys),
     )
     try:
-        (answer,), supervisors = _send(session, calls, [run])
+        (answer,), supervisors = session.carry_out(deliver(session, calls, [run.request.id]))
     except AWAY as error:
         if not spool:
             raise
@@ -117,7 +116,8 @@ def send_many(
         if away is None:
             try:
                 call = transitions.submit(session.keys, batch, seal=session.signing.seal)
-                (answers,) = _send(session, (call,), batch)
+                ids = [run.request.id for run in batch]
+                (answers,) = session.carry_out(deliver(session, (call,), ids))
             except AWAY as error:
                 if not spool:
                     raise
@@ -129,8 +129,8 @@ def send_many(
             yield Receipt(run, answer)
 
 
-def _send(session: Session, calls: Sequence[Call[Any]], runs: Sequence[NewRun]) -> list[Any]:
-    """Carry out a submit, again when its answer was lost: the ids make that safe.
+def deliver(session: Session, calls: Sequence[Call[Any]], ids: Sequence[str]) -> Steps[list[Any]]:
+    """Carry out a submit of the runs ``ids``, again when its answer was lost: the ids make that safe.
 
     Raises ``LostSubmitError`` when something was sent and no answer comes after all, and
     ``UnreachableError`` or ``NotAcceptedError`` when the runs were certainly not accepted.
@@ -146,17 +146,16 @@ def _send(session: Session, calls: Sequence[Call[Any]], runs: Sequence[NewRun]) 
             timeout=settings.durability_timeout,
         )
     try:
-        answers = session.run_many(sealed, patience=patience)
+        answers = yield from patiently(session, sealed, patience=patience)
     except AWAY as error:
         if first_word(error.reply) == "UNBLOCKED":  # by a demotion, while it waited for replicas
             patience.failed(LostReplyError(str(error)))
         if patience.lost is not None:
-            raise LostSubmitError([run.request.id for run in runs], patience.lost) from error
-        failure = type(error)(f"not accepted: {error}")
+            raise LostSubmitError(ids, patience.lost) from error
+        failure = type(error)(f"not accepted: {error}", ids=ids)
         failure.reply = error.reply
         raise failure from error
     if len(sealed) > len(calls) and answers[-1] < settings.durability_replicas:
-        ids = [run.request.id for run in runs]
         raise NotReplicatedError(ids, confirmed=answers[-1], settings=settings)
     return answers[: len(calls)]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from jobctl.errors import UsageError
+from jobctl.errors import InvalidArguments
 from jobctl.model.admission import NewRun, admission_for, unique_digest
 from jobctl.model.ids import derived_id, is_id, new_id
 from jobctl.model.params import bind
@@ -86,15 +86,33 @@ class Wish:
 def prepare(session: Session, wish: Wish, *, submitter: str | None = None) -> NewRun:
     """Check a wish against its job's definition and return what to send.
 
-    Raises ``NotFoundError`` for an unknown job and ``UsageError`` for anything else.
+    Raises ``NoSuchJob`` for an unknown job and ``InvalidArguments`` for anything else.
     """
     job = session.job(wish.job)
     args, kwargs = bind(job, wish.args, wish.kwargs, text=wish.text)
-    _check(wish)
+    check_options(wish)
+    run = new_run(
+        session, wish, id=run_id_for(session, wish), args=args, kwargs=kwargs, submitter=submitter
+    )
+    _check_size(session, run.request)
+    return run
+
+
+def new_run(
+    session: Session,
+    wish: Wish,
+    *,
+    id: str,  # noqa: A002 - the word of the contract
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+    submitter: str | None,
+) -> NewRun:
+    """Return what to send for a wish that was checked, with arguments that were bound."""
+    job = session.job(wish.job)
     queue = wish.queue or job.queue
     retries = job.retry.retries if wish.retries is None else wish.retries
     request = Request(
-        id=run_id_for(session, wish),
+        id=id,
         job=job.name,
         args=args,
         kwargs=kwargs,
@@ -107,7 +125,6 @@ def prepare(session: Session, wish: Wish, *, submitter: str | None = None) -> Ne
         submitter=own_name() if submitter is None else submitter,
         retry_of=wish.retry_of,
     )
-    _check_size(session, request)
     return NewRun(
         request=request,
         admission=admission_for(job, queue=session.queue(queue), force=wish.force),
@@ -145,15 +162,16 @@ def _user() -> str:
         return str(os.geteuid())
 
 
-def _check(wish: Wish) -> None:
+def check_options(wish: Wish) -> None:
+    """Check everything of a wish but its job and arguments; raises ``InvalidArguments``."""
     if wish.priority is not None and wish.priority not in PRIORITIES:
-        raise UsageError(f"priority {wish.priority} is not one of 0 to 9 (9 runs first)")
+        raise InvalidArguments(f"priority {wish.priority} is not one of 0 to 9 (9 runs first)")
     if wish.retries is not None and wish.retries < -1:
-        raise UsageError(f"retries {wish.retries} is less than 0 (-1: without end)")
+        raise InvalidArguments(f"retries {wish.retries} is less than 0 (-1: without end)")
     if wish.start_in is not None and wish.start_at is not None:
-        raise UsageError("the start is given twice: use either 'in' or 'at'")
+        raise InvalidArguments("the start is given twice: use either 'in' or 'at'")
     if wish.timeout is not None and wish.timeout <= 0:
-        raise UsageError("timeout must be more than 0")
+        raise InvalidArguments("timeout must be more than 0")
     if wish.id is not None:
         _check_word("id", wish.id)
     if wish.queue is not None:
@@ -161,39 +179,60 @@ def _check(wish: Wish) -> None:
     for name, value in wish.tags.items():
         _check_word("tag", name)
         if len(value) > LONGEST_NAME:
-            raise UsageError(f"tag {name}: its value is longer than {LONGEST_NAME} characters")
+            raise InvalidArguments(
+                f"tag {name}: its value is longer than {LONGEST_NAME} characters"
+            )
 
 
 def _check_word(what: str, word: str) -> None:
     if not word or len(word) > LONGEST_NAME or not word.isprintable():
-        raise UsageError(
+        raise InvalidArguments(
             f"{what}: write 1 to {LONGEST_NAME} printable characters, not {word[:40]!r}"
         )
 
 
 def _check_size(session: Session, request: Request) -> None:
     try:
-        envelope = encode_envelope(request)
+        check_envelope(
+            session, encode_envelope(request), request.job,
+            (request.args, request.kwargs, request.tags),
+        )  # fmt: skip
+    except (RecursionError, ValueError) as error:
+        raise InvalidArguments(
+            f"job {request.job}: the arguments are nested too deeply", job=request.job
+        ) from error
+
+
+def check_envelope(session: Session, envelope: str, job: str, values: tuple[object, ...]) -> None:
+    """Check that an envelope is not too large and holds nothing that no process can be given.
+
+    ``values`` is what it holds: arguments, named arguments and tags. Raises ``InvalidArguments``.
+    """
+    try:
         if "\\ud" in envelope:
             # The envelope can carry lone surrogates, but no process can be given all of them.
-            for text in _texts((request.args, request.kwargs, request.tags)):
+            for text in _texts(values):
                 text.encode()
-        size = len(envelope.encode())
+        size = len(envelope) if envelope.isascii() else len(envelope.encode())
         if envelope.count("[") + envelope.count("{") > DEPTH_MOST:
-            check_depth((request.args, request.kwargs))
+            check_depth(values[:2])
     except UnicodeEncodeError as error:
         bad = error.object[max(0, error.start - 10) : error.start + 10]
-        raise UsageError(
-            f"job {request.job}: an argument or tag has bytes that are no text, near {bad!r}; "
-            "only UTF-8 can be passed, so put other data in a file and pass its name"
+        raise InvalidArguments(
+            f"job {job}: an argument or tag has bytes that are no text, near {bad!r}; "
+            "only UTF-8 can be passed, so put other data in a file and pass its name",
+            job=job,
         ) from error
     except (RecursionError, ValueError) as error:
-        raise UsageError(f"job {request.job}: the arguments are nested too deeply") from error
+        raise InvalidArguments(
+            f"job {job}: the arguments are nested too deeply", job=job
+        ) from error
     most = min(session.settings.max_args, ENVELOPE_MOST - ROOM_FOR_SEAL)
     if size > most:
-        raise UsageError(
-            f"job {request.job}: the arguments take {size} bytes, the limit is {most}; "
-            "put the data in a file and pass its name, or raise max_args in [jobctl]"
+        raise InvalidArguments(
+            f"job {job}: the arguments take {size} bytes, the limit is {most}; "
+            "put the data in a file and pass its name, or raise max_args in [jobctl]",
+            job=job,
         )
 
 

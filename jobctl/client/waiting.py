@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from jobctl.client.steps import outlast
 from jobctl.errors import ExitCode, NotAcceptedError, TimedOutError
 from jobctl.model.run import FINAL_LETTERS, RunState
 from jobctl.store import queries
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from jobctl.client.open import Session
+    from jobctl.client.steps import Steps
     from jobctl.model.run import Run
 
 QUICKEST = 0.01
@@ -36,6 +36,61 @@ class Progress:
         self.attempt = attempt
 
 
+class Wait:
+    """A wait for several runs; ``left`` are those that are not final yet."""
+
+    def __init__(
+        self,
+        session: Session,
+        ids: Sequence[str],
+        *,
+        timeout: float | None = None,
+        on_look: Callable[[list[Progress]], None] | None = None,
+    ) -> None:
+        """``timeout`` is in seconds from now; ``on_look`` is called after every look at what is left."""
+        self.left = list(ids)
+        self._session = session
+        self._on_look = on_look
+        self._deadline = None if timeout is None else session.clock.monotonic() + timeout
+        self._pause = QUICKEST
+
+    def ended(self) -> Steps[list[Run | None]]:
+        """Wait until any run is final and return those that are; ``None`` for one that is forgotten.
+
+        Raises ``TimedOutError`` when the time is up; the runs go on.
+        """
+        while True:
+            states = yield from self._look()
+            ended = [item.id for item in states if item.letter in FINAL_LETTERS or not item.letter]
+            self.left = [run_id for run_id in self.left if run_id not in ended]
+            if self._on_look is not None:
+                self._on_look([item for item in states if item.id in self.left])
+            if ended:
+                self._pause = QUICKEST
+                calls = [queries.run(self._session.keys, run_id) for run_id in ended]
+                return (yield from outlast(self._session, calls, until=self._deadline))
+            yield from self._rest()
+
+    def _rest(self) -> Steps[None]:
+        if self._deadline is None:
+            yield self._pause
+        else:
+            left = self._deadline - self._session.clock.monotonic()
+            if left <= 0:
+                raise TimedOutError(_timed_out(self.left), ids=self.left)
+            yield min(self._pause, left)
+        self._pause = min(self._pause * GROWTH, SLOWEST)
+
+    def _look(self) -> Steps[list[Progress]]:
+        """Read the states of runs; a store that is away for a moment is waited for."""
+        calls = [queries.state(self._session.keys, run_id) for run_id in self.left]
+        answers = yield from outlast(self._session, calls, until=self._deadline)
+        return [
+            Progress(run_id, letter or "", progress, attempt)
+            for run_id, (letter, progress, attempt) in zip(self.left, answers, strict=True)
+        ]
+
+
 def wait_for(
     session: Session,
     ids: Sequence[str],
@@ -43,51 +98,16 @@ def wait_for(
     timeout: float | None = None,
     on_look: Callable[[list[Progress]], None] | None = None,
 ) -> Iterator[Run | None]:
-    """Yield each run as it becomes final; ``None`` stands for one that was forgotten meanwhile.
-
-    ``on_look`` is called after every look at the unfinished ones.
-
-    Raises ``TimedOutError`` after ``timeout`` seconds; the runs go on.
-    """
-    clock = session.clock
-    deadline = None if timeout is None else clock.monotonic() + timeout
-    left = list(ids)
-    pause = QUICKEST
-    while left:
-        states = _look(session, left, deadline)
-        ended = [item.id for item in states if item.letter in FINAL_LETTERS or not item.letter]
-        left = [run_id for run_id in left if run_id not in ended]
-        if on_look is not None:
-            on_look([item for item in states if item.id in left])
-        yield from session.outlast(
-            [queries.run(session.keys, run_id) for run_id in ended], until=deadline
-        )
-        if ended:
-            pause = QUICKEST
-        if not left:
-            return
-        now = clock.monotonic()
-        if deadline is not None and now >= deadline:
-            raise TimedOutError(_timed_out(left))
-        time.sleep(pause if deadline is None else min(pause, max(0.0, deadline - now)))
-        pause = min(pause * GROWTH, SLOWEST)
+    """Yield each run as it becomes final; see :class:`Wait`."""
+    wait = Wait(session, ids, timeout=timeout, on_look=on_look)
+    while wait.left:
+        yield from session.carry_out(wait.ended())
 
 
 def _timed_out(left: Sequence[str]) -> str:
     if len(left) == 1:
         return f"run {left[0]} has not ended; it goes on"
     return f"{len(left)} runs have not ended: {', '.join(left[:5])}; they go on"
-
-
-def _look(session: Session, ids: Sequence[str], until: float | None) -> list[Progress]:
-    """Read the states of runs; a store that is away for a moment is waited for."""
-    calls = [queries.state(session.keys, run_id) for run_id in ids]
-    return [
-        Progress(run_id, letter or "", progress, attempt)
-        for run_id, (letter, progress, attempt) in zip(
-            ids, session.outlast(calls, until=until), strict=True
-        )
-    ]
 
 
 def exit_code(run: Run | None) -> int:

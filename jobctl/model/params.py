@@ -7,7 +7,7 @@ costs time to import is imported where a job needs it.
 
 from __future__ import annotations
 
-from jobctl.errors import UsageError
+from jobctl.errors import InvalidArguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def bind(
     types; words for which nothing is declared stay text.
 
     Raises:
-        UsageError: the arguments do not fit; the message names every one that does not.
+        InvalidArguments: the arguments do not fit; the message names every one that does not.
 
     """
     problems: list[str] = []
@@ -254,7 +254,9 @@ def _shown(spec: ParamSpec, value: object) -> str:
 
 def _refuse(job: JobDef, problems: list[str]) -> None:
     if len(problems) == 1:
-        raise UsageError(f"job {job.name}: {problems[0]}")
+        raise InvalidArguments(f"job {job.name}: {problems[0]}", job=job.name)
     if problems:
         listed = "".join(f"\n  {problem}" for problem in problems)
-        raise UsageError(f"job {job.name}: {len(problems)} arguments do not fit:{listed}")
+        raise InvalidArguments(
+            f"job {job.name}: {len(problems)} arguments do not fit:{listed}", job=job.name
+        )

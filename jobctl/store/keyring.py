@@ -236,6 +236,11 @@ class Signing:
         found = self.ring
         return envelope if found is None else found.seal(run, envelope, now=self._now())
 
+    def sealer_of(self, run: NewRun) -> Callable[[str, str], str] | None:
+        """Return what seals envelopes of runs like this one now, ``None`` when nothing is signed."""
+        found = self.ring
+        return None if found is None else found.sealer_of(run, now=self._now())
+
     def order(self, words: str, target: str) -> str:
         """Return an order with its seal, as it is when nothing is signed."""
         found = self.ring

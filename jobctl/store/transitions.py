@@ -34,8 +34,13 @@ class Answer:
     @classmethod
     def parse(cls, reply: object) -> Answer:
         """Read one answer of submit, tick or boot."""
+        if reply == b"ok":
+            return _OK
         kind, _, detail = text(reply).partition(" ")
         return cls(kind, detail)
+
+
+_OK = Answer("ok")
 
 
 @record(frozen=True, slots=True)
@@ -133,10 +138,14 @@ def run_body(run: NewRun, seal: Seal | None) -> tuple[Part, ...]:
     return (
         run.request.id,
         envelope if seal is None else seal(run, envelope),
-        _moment(run.start_at, run.start_in),
-        _moment(None, run.expires_in),
+        *run_moments(run),
         run.unique,
     )
+
+
+def run_moments(run: NewRun) -> tuple[str, str]:
+    """Return when a run starts and when it expires, as ``admit.lua`` reads it."""
+    return _moment(run.start_at, run.start_in), _moment(None, run.expires_in)
 
 
 def submit(
@@ -146,13 +155,25 @@ def submit(
 
     ``seal`` signs the envelopes; without it they are not signed.
     """
+    return submit_groups(
+        keys,
+        [
+            (header, [run_body(run, seal) for run in members])
+            for header, members in groupby(runs, key=run_header)
+        ],
+    )
+
+
+def submit_groups(
+    keys: Keys, groups: Iterable[tuple[tuple[Part, ...], Sequence[tuple[Part, ...]]]]
+) -> Call[tuple[Answer, ...]]:
+    """Accept new runs, given as headers and the bodies that follow each; see :func:`submit`."""
     parts: list[Part] = [keys.prefix]
-    for header, members in groupby(runs, key=run_header):
-        group = list(members)
+    for header, bodies in groups:
         parts += header
-        parts.append(len(group))
-        for run in group:
-            parts += run_body(run, seal)
+        parts.append(len(bodies))
+        for body in bodies:
+            parts += body
     return Call(
         tuple(parts),
         lambda reply: tuple(Answer.parse(item) for item in items_of(reply)),

@@ -224,7 +224,7 @@ def test_spooling_and_waiting_exclude_each_other(away: Project):
 def test_reading_verbs_name_the_store_that_is_away(
     away: Project, monkeypatch: pytest.MonkeyPatch, verb: str
 ):
-    monkeypatch.setattr("jobctl.client.open.OUTAGE", 0.0)
+    monkeypatch.setattr("jobctl.client.steps.OUTAGE", 0.0)
     result = away.jobctl(verb, *(["abcdefgh"] if verb == "wait" else []))
     assert result.code == 69
     assert "cannot reach the store" in result.err

@@ -1,0 +1,177 @@
+"""Many runs of one job: what they share is worked out once, so that each costs microseconds.
+
+A plan does for a run what :func:`jobctl.client.submit.prepare` does, with the same checks and the
+same bytes as a result.
+"""
+
+from __future__ import annotations
+
+import json
+
+from jobctl.client.sending import BATCH_BYTES, BATCH_RUNS, deliver
+from jobctl.client.submit import Wish, check_envelope, check_options, new_run, run_id_for
+from jobctl.errors import InvalidArguments
+from jobctl.model.admission import unique_digest
+from jobctl.model.ids import new_id
+from jobctl.model.params import bind
+from jobctl.store import transitions
+from jobctl.store.codec import encode_envelope
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from jobctl.client.open import Session
+    from jobctl.client.steps import Steps
+    from jobctl.store.transitions import Answer, Part
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_READY = 700
+"""Bytes that a run takes in a batch beside its envelope, roughly."""
+
+
+class Ready:
+    """One run that was checked and waits to be sent."""
+
+    __slots__ = ("envelope", "id", "plan", "unique")
+
+    def __init__(self, plan: Plan, run_id: str, envelope: str, unique: str) -> None:
+        self.plan = plan
+        self.id = run_id
+        self.envelope = envelope
+        self.unique = unique
+
+    @property
+    def job(self) -> str:
+        """The name of its job."""
+        return self.plan.job.name
+
+
+class Plan:
+    """How runs of one job are made that are asked for with the same options."""
+
+    def __init__(self, session: Session, wish: Wish, *, submitter: str) -> None:
+        """``wish`` says everything but arguments and id; raises as :func:`prepare`."""
+        check_options(wish)
+        self.job = session.job(wish.job)
+        self.template = new_run(session, wish, id="", args=(), kwargs={}, submitter=submitter)
+        self.header = transitions.run_header(self.template)
+        self.moments = transitions.run_moments(self.template)
+        self._session = session
+        self._wish = wish
+        self._begin = encode_envelope(self.template.request)[:-1]
+
+    def ready(
+        self, args: Sequence[object], kwargs: Mapping[str, object], *, run_id: str | None = None
+    ) -> Ready:
+        """Check the arguments of one run; ``run_id`` is an id or any key.
+
+        Raises ``InvalidArguments``.
+        """
+        job = self.job
+        args, kwargs = bind(job, args, kwargs, text=False)
+        envelope = self._begin
+        try:
+            if args:
+                envelope += f',"a":{_encode(args)}'
+            if kwargs:
+                envelope += f',"k":{_encode(kwargs)}'
+        except TypeError as error:
+            raise InvalidArguments(_no_json(job.name, args, kwargs, error), job=job.name) from error
+        except (ValueError, RecursionError) as error:
+            raise InvalidArguments(f"job {job.name}: {error}", job=job.name) from error
+        envelope += "}"
+        if not envelope.isascii() and not _is_utf8(envelope):
+            envelope = json.dumps(json.loads(envelope), separators=(",", ":"))
+        check_envelope(
+            self._session, envelope, job.name, (args, kwargs, self.template.request.tags)
+        )
+        if run_id is not None:
+            self._wish.id = run_id
+            run_id = run_id_for(self._session, self._wish)
+        unique = unique_digest(job, args, kwargs) if job.unique else ""
+        return Ready(self, run_id or new_id(), envelope, unique)
+
+    def sealer(self) -> Callable[[str, str], str] | None:
+        """Return what signs its runs now, ``None`` when nothing is signed."""
+        return self._session.signing.sealer_of(self.template)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_json(
+    job: str, args: Sequence[object], kwargs: Mapping[str, object], error: TypeError
+) -> str:
+    """Return the sentence for arguments that JSON has no form for, naming the first of them."""
+    named = [*((f"argument {number}", value) for number, value in enumerate(args, 1)), *kwargs.items()]  # fmt: skip
+    for name, value in named:
+        try:
+            _encode(value)
+        except (TypeError, ValueError):
+            kind = type(value).__name__
+            return (
+                f"job {job}: {name}: a {kind} cannot be passed as it is, only what JSON has: texts, "
+                f"numbers, true, false, null, lists and dicts; pass a text for it, as {_text_for(value)}"
+            )
+    return f"job {job}: {error}"
+
+
+def _text_for(value: object) -> str:
+    return "value.isoformat()" if hasattr(value, "isoformat") else "str(value)"
+
+
+def send(session: Session, runs: Sequence[Ready]) -> Steps[list[Answer]]:
+    """Submit runs in batches, in order, and return what the store answered to each.
+
+    Raises as :func:`jobctl.client.sending.deliver`; what it raises names the runs of its batch.
+    """
+    answers: list[Answer] = []
+    for batch in _batches(runs):
+        call = transitions.submit_groups(session.keys, _groups(batch))
+        (found,) = yield from deliver(session, (call,), [run.id for run in batch])
+        answers += found
+    return answers
+
+
+def _batches(runs: Sequence[Ready]) -> Iterator[Sequence[Ready]]:
+    begin = size = 0
+    for at, run in enumerate(runs):
+        size += len(run.envelope) + _READY
+        if at - begin + 1 >= BATCH_RUNS or size >= BATCH_BYTES:
+            yield runs[begin : at + 1]
+            begin, size = at + 1, 0
+    if begin < len(runs):
+        yield runs[begin:]
+
+
+def _groups(
+    batch: Sequence[Ready],
+) -> Iterator[tuple[tuple[Part, ...], Sequence[tuple[Part, ...]]]]:
+    """Yield the header and the signed bodies of runs that follow each other with the same plan."""
+    begin = 0
+    while begin < len(batch):
+        plan = batch[begin].plan
+        end = begin + 1
+        while end < len(batch) and batch[end].plan is plan:
+            end += 1
+        seal, (start, expiry) = plan.sealer(), plan.moments
+        yield (
+            plan.header,
+            [
+                (
+                    run.id,
+                    run.envelope if seal is None else seal(run.id, run.envelope),
+                    start,
+                    expiry,
+                    run.unique,
+                )
+                for run in batch[begin:end]
+            ],
+        )
+        begin = end
