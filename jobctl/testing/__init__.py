@@ -8,11 +8,23 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jobctl.testing.clock import FakeClock as FakeClock
+    from jobctl.testing.clock import Start as Start
+    from jobctl.testing.clock import starts_between as starts_between
     from jobctl.testing.daemon import PrivateDaemon as PrivateDaemon
+    from jobctl.testing.eager import Eager as Eager
+    from jobctl.testing.eager import eager as eager
+    from jobctl.testing.eager_runs import EagerError as EagerError
     from jobctl.testing.waiting import wait_until as wait_until
 
 _PLACES = {
+    "Eager": "eager",
+    "EagerError": "eager_runs",
+    "FakeClock": "clock",
     "PrivateDaemon": "daemon",
+    "Start": "clock",
+    "eager": "eager",
+    "starts_between": "clock",
     "wait_until": "waiting",
 }
 """Public name → module of this package."""
