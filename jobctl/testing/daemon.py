@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from jobctl.api.client import Client
+from jobctl.client.listing import Filter, list_runs
+from jobctl.client.open import Session
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.own_daemon import ReadySocket, command, own_environment
-from jobctl.errors import JobctlError, UnreachableError
+from jobctl.errors import JobctlError, JobFailed, UnreachableError
+from jobctl.model.run import FINAL_STATES, RunState
 from jobctl.testing import guardian
 from jobctl.testing.private_config import private_text
 from jobctl.testing.waiting import DEADLINE
@@ -32,6 +36,8 @@ STOP_DEADLINE = guardian.STOP_DEADLINE + guardian.REST_DEADLINE + 5
 """Seconds; the guardian kills whatever does not end sooner."""
 TAIL_LINES = 30
 SLOTS = 2
+MANY = 100_000
+UNFINISHED = frozenset(RunState) - FINAL_STATES
 
 
 class PrivateDaemon:
@@ -72,6 +78,7 @@ class PrivateDaemon:
         """Where everything of it is: ``jobs.toml``, ``daemon.log`` and ``state``."""
         self._scheduler = scheduler
         self._guardian: subprocess.Popen[bytes] | None = None
+        self._client: Client | None = None
         self._said = ""
         self.pid = 0
         """The supervisor's process id; 0 while there is none."""
@@ -102,6 +109,13 @@ class PrivateDaemon:
         with contextlib.suppress(OSError):
             self._said = (self.directory / "daemon.log").read_text(errors="replace")
         return self._said
+
+    @property
+    def client(self) -> Client:
+        """A client of this daemon, made when first asked for; it is closed with the daemon."""
+        if self._client is None:
+            self._client = Client(self.config, store_wait=DEADLINE)
+        return self._client
 
     def start(self) -> Self:
         """Start it and return when it is ready; raises ``UnreachableError`` with its last words."""
@@ -148,8 +162,24 @@ class PrivateDaemon:
     def close(self) -> None:
         """Stop it and remove its directory; the second time nothing happens."""
         self.log  # noqa: B018 - keeps what it said
+        if self._client is not None:
+            self._client.close()
         self._end(keep=False)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def clear(self, *, deadline: float = DEADLINE) -> None:
+        """Revoke every run that has not ended, and wait until they have: so tests can share it.
+
+        What runs is stopped as its job says. Raises ``WaitTimeout`` after ``deadline`` seconds.
+        """
+        with Session.open(str(self.config)) as session:
+            found = list_runs(session, Filter(states=UNFINISHED), most=MANY)
+        ids = [run.id for run in found]
+        self.client.revoke(ids)
+        limit = SYSTEM_CLOCK.monotonic() + deadline
+        for run_id in ids:
+            with contextlib.suppress(JobFailed):
+                self.client.run(run_id).wait(max(0.0, limit - SYSTEM_CLOCK.monotonic()))
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a ``jobctl`` command with this daemon's configuration; its output is text.

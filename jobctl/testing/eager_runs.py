@@ -45,8 +45,6 @@ STATES = {
 class EagerError(JobctlError):
     """Raised when eager mode cannot do what a daemon would; the message says what to do instead."""
 
-    code = "eager"
-
 
 class Held:
     """One run and what belongs to it."""
