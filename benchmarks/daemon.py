@@ -35,9 +35,25 @@ if TYPE_CHECKING:
 READY_WITHIN = 60.0
 BATCH = 500
 """Runs in one submit call."""
+SERVERS = ("valkey-server", "redis-server")
 STARTER = (
     "import sys; from jobctl.engine.daemon import run_daemon; sys.exit(run_daemon(sys.argv[1]))"
 )
+KINDS = ("supervisor", "keeper", "pool", "children", "store")
+"""What a daemon's tree consists of; children are whatever runs jobs."""
+
+
+def _kind(process: psutil.Process, *, supervisor: int) -> str:
+    if process.pid == supervisor:
+        return "supervisor"
+    if process.name() in SERVERS:
+        return "store"
+    words = process.cmdline()
+    if "jobctl.engine.pool_main" in words:
+        return "pool"
+    if any(word.endswith("/engine/keeper.py") for word in words):
+        return "keeper"
+    return "children"
 
 
 def environment() -> dict[str, str]:
@@ -156,12 +172,17 @@ class Daemon:
     def split(self) -> tuple[list[psutil.Process], list[psutil.Process]]:
         """Return the tree without the store, and the store."""
         tree = self.tree()
-        servers = [one for one in tree if one.name() in ("valkey-server", "redis-server")]
+        servers = [one for one in tree if one.name() in SERVERS]
         return [one for one in tree if one not in servers], servers
 
     def freeze(self) -> None:
         """Stop the pools where they are, so that something else can be measured."""
-        for one in self.pools():
+        deadline = time.monotonic() + READY_WITHIN
+        while not (pools := self.pools()):
+            if time.monotonic() > deadline:
+                raise SystemExit("the daemon has no pool process to stand still")
+            time.sleep(0.02)
+        for one in pools:
             one.suspend()
 
     def thaw(self) -> None:
@@ -170,13 +191,16 @@ class Daemon:
             one.resume()
 
     def pools(self) -> list[psutil.Process]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return [
-                one
-                for one in self.supervisor.children()
-                if "jobctl.engine.pool_main" in one.cmdline()
-            ]
-        return []
+        """Return the pool processes; each is below a keeper, or the supervisor itself."""
+        return self.parts()["pool"]
+
+    def parts(self) -> dict[str, list[psutil.Process]]:
+        """Return the tree by kind of process: supervisor, keeper, pool, children, store."""
+        found: dict[str, list[psutil.Process]] = {kind: [] for kind in KINDS}
+        for one in self.tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found[_kind(one, supervisor=self.supervisor.pid)].append(one)
+        return found
 
     # Runs
 

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from jobctl.api.standard import submit_many as submit_many
     from jobctl.client.changes import Event as Event
     from jobctl.client.sending import LostSubmitError as SubmitUnknown
+    from jobctl.context import Fatal as Fatal
+    from jobctl.context import Retry as Retry
+    from jobctl.context import Skip as Skip
+    from jobctl.context import SoftTimeout as SoftTimeout
+    from jobctl.context import current as current
     from jobctl.errors import ConfigError as ConfigError
     from jobctl.errors import InvalidArguments as InvalidArguments
     from jobctl.errors import JobctlError as JobctlError
@@ -54,6 +59,11 @@ _PLACES = {
     "RunNotEnded": "errors",
     "WaitTimeout": "errors:TimedOutError",
     "StoreUnreachable": "errors:UnreachableError",
+    "Fatal": "context",
+    "Retry": "context",
+    "Skip": "context",
+    "SoftTimeout": "context",
+    "current": "context",
 }
 """Public name → module below this package, and its name there when that is another one."""
 

@@ -164,6 +164,7 @@ class JobTable(Table):
     no_retry_on: Cases | None = None
     success_codes: Codes | None = None
     skip_codes: Codes | None = None
+    expected: Texts | None = None
     on_lost: (
         Annotated[str, PlainValidator(values.one_of(*OnLost), json_schema_input_type=OnLost)] | None
     ) = None
@@ -217,6 +218,10 @@ class JobTable(Table):
     keep_result: Annotated[str, PlainValidator(values.one_of("all", "errors", "none"))] | None = (
         None
     )
+    result_format: (
+        Annotated[str, PlainValidator(values.one_of("json", "msgpack", "pickle"))] | None
+    ) = None
+    result_compression: Annotated[str, PlainValidator(values.one_of("zlib", "zstd"))] | None = None
     result_ttl: Limit = None
     params: dict[str, ParamTable] | None = None
     args: Arguments | None = None
@@ -274,6 +279,7 @@ class SettingsTable(Table):
     durability_timeout: Duration | None = None
     store_binary: Filled | None = None
     allow_exec: Flag = False
+    allow_pickle: Flag = False
     drain_timeout: Duration | None = None
     log_tail: AnySize | None = None
     max_output: Size | None = None

@@ -28,6 +28,7 @@ from jobctl.engine.observer import Observer
 from jobctl.engine.orphanage import Orphanage
 from jobctl.engine.pool import Pool
 from jobctl.engine.pump import Hold
+from jobctl.engine.python_desk import Desk
 from jobctl.engine.roster import PoolFiles
 from jobctl.engine.shipper import Shipper
 from jobctl.engine.slot import Slot
@@ -168,6 +169,7 @@ class PoolProcess:
         occupied = {survivor.started.slot for survivor in survivors}
         store = AsyncStore(address, name=f"jobctl-{name}")
         ears = AsyncStore(address, name=f"jobctl-{name}-ears")
+        signing = signing_of(config, clock=SYSTEM_CLOCK)
         self._pool = pool = Pool(
             config=config,
             queues=_queues(message),
@@ -182,8 +184,12 @@ class PoolProcess:
             size=size,
             journal=journal,
             lease=Lease(files.lease, shared=config.settings.redis is not None),
-            signing=signing_of(config, clock=SYSTEM_CLOCK),
+            signing=signing,
             clock=SYSTEM_CLOCK,
+        )  # fmt: skip
+        place.desk = Desk(
+            store, keys, owner=files.owner, host=str(message["host"]), ledger=pool.ledger,
+            config=lambda: pool.config, signing=signing,
         )  # fmt: skip
         if config.settings.redis is not None:
             pool.shipper = Shipper(keys, send=pool.send, tail=config.settings.log_tail)

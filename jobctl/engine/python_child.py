@@ -11,6 +11,7 @@ they keep. A forked copy that falls out of the job's function ends there, as a s
 
 from __future__ import annotations
 
+import _contextvars  # As below: what the public module adds is not needed.
 import _socket  # Without the 5 ms of the wrapper around it.
 import _thread
 import json
@@ -24,7 +25,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable, Iterator, Mapping
-    from types import TracebackType
     from typing import Any, NoReturn
 
     Rusage = resource.struct_rusage
@@ -35,7 +35,7 @@ MAGIC = b"jc"
 PROTOCOL = 1
 HEADER = struct.Struct(">2sBBII")
 """Magic, protocol, kind, bytes of meta, bytes of body. Meta is JSON; the body is passed through."""
-HELLO, CALL, DONE, PROGRESS = 1, 2, 3, 4
+HELLO, CALL, DONE, PROGRESS, LINE = 1, 2, 3, 4, 5
 
 RECEIVE_BYTES = 1 << 16  # more would be mapped and unmapped by the allocator for every frame
 CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
@@ -45,7 +45,6 @@ CLOCK_GRAIN = 0.01
 """Seconds by which the time stamp of a file may lie behind its write."""
 MAX_ERROR = 4096
 MAX_NAME = 200
-MAX_BASES = 32
 SHORT = 0.002
 """Seconds below which reading a call's peak of memory would cost too large a part of it."""
 PAGE = resource.getpagesize()
@@ -95,7 +94,7 @@ PLAIN: dict[tuple[str, str], Callable[[Any], object]] = {
 asking by name spares the import of modules that the job may never have loaded."""
 
 
-def _plain(value: Any) -> object:
+def plain(value: Any) -> object:
     """Return what JSON can say of ``value``; raises TypeError, naming its class."""
     cls = type(value)
     for base in cls.__mro__:
@@ -112,8 +111,12 @@ def _plain(value: Any) -> object:
 
 
 ENCODE = json.JSONEncoder(
-    default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")
 ).encode
+
+
+MARK = b'{"$jobctl"'
+"""How a result begins that is wrapped; see python_forms.py."""
 
 
 class ResultError(Exception):
@@ -124,24 +127,29 @@ class TargetError(Exception):
     """Raised when there is no function of the configured name."""
 
 
-def encode_result(value: object, limit: int) -> bytes:
-    """Return ``value`` as JSON; raises ResultError."""
+def encode_result(value: object, limit: int, form: Any = None) -> bytes:
+    """Return ``value`` as JSON, or in another ``form`` wrapped in JSON; raises ResultError."""
     try:
-        text = ENCODE(value)
-        try:
-            data = text.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair: only the escaped form can say it
-            data = json.dumps(json.loads(text)).encode()
+        if form is not None:
+            data: bytes = form.encode(value)
+        else:
+            text = ENCODE(value)
+            try:
+                data = text.encode()
+            except UnicodeEncodeError:  # half of a surrogate pair: only the escaped form can say it
+                data = json.dumps(json.loads(text)).encode()
+            if data[:10] == MARK:
+                data = beside("python_forms").wrap("json", data)  # nobody shall take it for one
     except Exception as error:
         raise ResultError(
-            "the result cannot be stored as JSON: "
+            f"the result cannot be stored as {form.name if form else 'JSON'}: "
             + (str(error)[:MAX_NAME] or _dotted(type(error)))
             + "; return numbers, text, lists, dicts, dates or dataclasses, or store it elsewhere"
             " and return its name"
         ) from error
     if len(data) > limit:
         raise ResultError(
-            f"the result is {len(data)} bytes of JSON, the limit is {limit};"
+            f"the result is {len(data)} bytes of {form.name if form else 'JSON'}, the limit is {limit};"
             " store it elsewhere and return its name"
         )
     return data
@@ -150,46 +158,6 @@ def encode_result(value: object, limit: int) -> bytes:
 def _dotted(cls: type) -> str:
     name = cls.__qualname__
     return (name if cls.__module__ == "builtins" else f"{cls.__module__}.{name}")[:MAX_NAME]
-
-
-def _seconds(value: Any) -> float | None:
-    """Return a number or a timedelta as seconds; anything else is not a delay."""
-    if hasattr(value, "total_seconds"):
-        value = value.total_seconds()
-    return float(value) if isinstance(value, (int, float)) else None
-
-
-def _user_part(trace: TracebackType | None) -> TracebackType | None:
-    """Return ``trace`` from the first frame that belongs to the job."""
-    ours = (__file__, "<frozen importlib", STANDARD_LIBRARY + "asyncio/")
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
-        trace = trace.tb_next
-    return trace
-
-
-def describe_failure(error: BaseException, reply: dict[str, Any]) -> None:
-    """Print ``error`` as a script would and fill ``reply`` with what the host needs of it."""
-    names = [_dotted(base) for base in type(error).__mro__[:-1]][:MAX_BASES]
-    special = next((n for n in names if n.partition(".")[0] == "jobctl"), "").rpartition(".")[2]
-    reply.update(reason="exception", exception=names[0], bases=names)
-    if special in ("Retry", "Skip"):
-        reply["error"] = str(error)[:MAX_ERROR] or None
-        reply["skip"] = special == "Skip"
-        reply["retry_in"] = _seconds(getattr(error, "in_", None))
-        _say(f"{special}: {error}" if str(error) else special)
-        return
-    reply["fatal"] = special == "Fatal"
-    import traceback
-
-    trace = _user_part(error.__traceback__)
-    error = error.with_traceback(trace)
-    last = traceback.extract_tb(trace)[-1:]
-    lines = traceback.format_list(last) + traceback.format_exception_only(type(error), error)
-    reply["error"] = "".join(lines)[-MAX_ERROR:].rstrip()
-    if sys.excepthook is not sys.__excepthook__:
-        sys.excepthook(type(error), error, trace)
-    else:
-        traceback.print_exception(type(error), error, trace)
 
 
 def _say(text: str) -> None:
@@ -202,6 +170,109 @@ def _write(text: str) -> None:
         os.write(2, text.encode(errors="replace"))
     except OSError:
         return  # the disk is full: the reply carries it too
+
+
+class Running:
+    """A call that runs, for :mod:`jobctl.context`."""
+
+    __slots__ = ("call", "child", "context", "over", "started_at", "stop")
+
+    def __init__(self, child: Child, call: dict[str, Any]) -> None:
+        self.child = child
+        self.call = call
+        self.started_at = time.time()
+        self.context: Any = None
+        """Its :class:`jobctl.context.RunContext`, once somebody asked for it."""
+        self.stop: bool | None = None
+        """Whether it shall stop; ``None`` as long as nobody has asked for that."""
+        self.over = False
+
+    def limit(self, name: str) -> Any:
+        """Return something of the job that few jobs have, else ``None``."""
+        limits = self.call.get("limits")
+        return limits and limits.get(name)
+
+    def progress(self, percent: float, message: str = "") -> None:
+        """Tell the host how far it is; without a host nobody hears it."""
+        if not self.over and self.child.pid == os.getpid():
+            meta = {"seq": self.call["seq"], "percent": percent, "message": message}
+            try:  # noqa: SIM105 - contextlib is an import
+                self.child.send(PROGRESS, meta)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Return what the pool answers."""
+        if self.over:
+            return {"error": "the run has ended; ask before its function returns"}
+        child = self.child
+        if child.asking is None:
+            child.asking = beside("python_asks").Line(child.line)
+        return child.asking.ask(question, plain)  # type: ignore[no-any-return]
+
+    def stopping(self) -> bool:
+        """Return whether it has been asked to stop."""
+        return beside("python_stop").stopping(self, HANDLED)  # type: ignore[no-any-return]
+
+
+RUNNING: _contextvars.ContextVar[Running | None] = _contextvars.ContextVar(
+    "jobctl_running", default=None
+)
+"""The call of a thread or coroutine, where several run in one process."""
+
+
+def running() -> Running | None:
+    """Return the call that asks; a thread of its own belongs to the one that runs alone here."""
+    found = RUNNING.get()
+    return CHILD.running if found is None and CHILD is not None else found
+
+
+def beside(name: str) -> Any:
+    """Return the module of a file beside this one that not every child needs."""
+    return _load("_jobctl_" + name, os.path.join(os.path.dirname(__file__), name + ".py"))
+
+
+def _load(name: str, path: str) -> Any:
+    found = sys.modules.get(name)
+    if found is None:
+        from importlib.machinery import SourceFileLoader
+
+        found = type(sys)(name)
+        found.__file__ = path
+        code: Any = SourceFileLoader(name, path).get_code(name)
+        exec(code, found.__dict__)  # noqa: S102 - a file of ours, as this one
+        sys.modules[name] = found
+    return found
+
+
+class Provider:
+    """Finds ``jobctl`` where it is not installed: :mod:`jobctl.context` under both names."""
+
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None) -> Any:
+        """Return a spec for the two names; asked after everybody else."""
+        if name not in ("jobctl", "jobctl.context"):
+            return None
+        from importlib.machinery import ModuleSpec
+
+        return ModuleSpec(name, Provider, is_package=name == "jobctl")  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: Any) -> Any:
+        """Return the one module for both names."""
+        folder = os.path.dirname(os.path.dirname(__file__))
+        context = _load("jobctl.context", os.path.join(folder, "context.py"))
+        if spec.name == "jobctl":
+            module = type(sys)("jobctl")
+            module.__dict__.update(
+                {n: getattr(context, n) for n in context.__all__}, context=context
+            )
+            return module
+        return context
+
+    @staticmethod
+    def exec_module(module: Any) -> None:
+        """Do nothing: it has been loaded."""
 
 
 class Modules:
@@ -430,7 +501,10 @@ class Child:
         self.pid = os.getpid()
         self.buffer = bytearray()
         self.descriptors: list[int] = []
-        self.current: int | None = None
+        self.running: Running | None = None
+        self.line: int | None = None
+        """Where questions of jobs go to the pool."""
+        self.asking: Any = None
         self.retired: str | None = None
         self.sending = _thread.allocate_lock()
         os.register_at_fork(after_in_child=self.socket.close)  # a copy must not keep it open
@@ -462,6 +536,8 @@ class Child:
                 except OSError:
                     leave(meta.get("reply_file"), framed(DONE, *answer))
                     raise
+            elif kind == LINE:
+                self.line = self.descriptors.pop(0)
 
     def send(self, kind: int, meta: dict[str, Any], body: bytes = b"") -> None:
         """Send one frame."""
@@ -471,11 +547,8 @@ class Child:
 
     def progress(self, percent: float, message: str = "") -> None:
         """Tell the host how far the running call is; without a host nobody hears it."""
-        if self.current is not None and self.pid == os.getpid():
-            try:  # noqa: SIM105 - contextlib is an import
-                self.send(PROGRESS, {"seq": self.current, "percent": percent, "message": message})
-            except (BrokenPipeError, ConnectionResetError):
-                pass
+        if self.running is not None:
+            self.running.progress(percent, message)
 
     def _receive(self) -> tuple[int, dict[str, Any], bytearray] | None:
         while True:
@@ -509,9 +582,12 @@ class Child:
             reply.update(reason="spawn", error=f"{error}"[:MAX_ERROR])
             _say(f"not started: {error}")
         else:
-            self.current = call["seq"]
-            result = self._invoke(call, body, reply)
-            self.current = None
+            self.running = run = Running(self, call)
+            RUNNING.set(run)
+            result = self._invoke(run, body, reply)
+            run.over = True
+            self.running = None
+            RUNNING.set(None)
         if os.getpid() != self.pid:
             self._end_of_copy(reply)
         self.retired = reply["recycle"] = self.surroundings.detach() or _leftover_threads()
@@ -519,15 +595,21 @@ class Child:
         self._measure(reply, before, children)
         return reply, result
 
-    def _invoke(self, call: dict[str, Any], body: bytearray, reply: dict[str, Any]) -> bytes:
+    def _invoke(self, run: Running, body: bytearray, reply: dict[str, Any]) -> bytes:
         """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
+        call = run.call
         try:
+            form = run.limit("result") and beside("python_forms").Form(run.limit("result"))
             function = self.modules.target(call["target"])
             args, kwargs = json.loads(body)
-            value = function(*args, **kwargs)
-            if hasattr(type(value), "__await__"):
-                value = _run_awaitable(value)
-            return b"" if value is None else encode_result(value, call["max_result"])
+            if run.limit("soft_timeout") is not None:
+                limit = beside("python_stop").SoftLimit(run, run.limit("soft_timeout"))
+                value = limit.call(function, args, kwargs)
+            else:
+                value = function(*args, **kwargs)
+                if hasattr(type(value), "__await__"):
+                    value = _run_awaitable(value)
+            return b"" if value is None else encode_result(value, call["max_result"], form)
         except ResultError as error:
             reply.update(reason="result", error=str(error))
             _say(str(error))
@@ -537,12 +619,12 @@ class Child:
         except SystemExit as error:
             _exit_as_script(error.code, reply)
         except KeyboardInterrupt as error:
-            describe_failure(error, reply)
+            beside("python_failure").describe(error, reply)
             self.surroundings.detach()
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
             os.kill(os.getpid(), _signal.SIGINT)
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
-            describe_failure(error, reply)
+            beside("python_failure").describe(error, reply, run.limit("expected") or ())
         return b""
 
     def _end_of_copy(self, reply: dict[str, Any]) -> NoReturn:
@@ -636,7 +718,7 @@ def _leftover_threads() -> str | None:
 
 
 CHILD: Child | None = None
-"""The one of this process: what the context of a running job is to be made from."""
+"""The one of this process."""
 
 
 def main(fd: int) -> None:
@@ -645,6 +727,7 @@ def main(fd: int) -> None:
     try:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         CHILD = Child(fd)
+        sys.meta_path.append(Provider)
         CHILD.serve()
     except (BrokenPipeError, ConnectionResetError):
         pass  # the pool is gone, and with it whoever wants the answer

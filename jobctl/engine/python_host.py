@@ -3,7 +3,8 @@
 The wire is a stream socket pair. A frame is ``>2sBBII`` (magic ``jc``, protocol, kind, bytes of
 meta, bytes of body), meta as JSON, then the body: for ``CALL`` the JSON of ``[args, kwargs]``, for
 ``DONE`` that of the result, so that neither is encoded twice. The child opens with ``HELLO``. Every
-``CALL`` brings the descriptor of its log. Calls and answers carry a number; a child takes its calls
+``CALL`` brings the descriptor of its log, and ``LINE`` one end of the socket by which jobs ask; see
+:mod:`jobctl.engine.python_desk`. Calls and answers carry a number; a child takes its calls
 one after the other, but nothing here depends on that order except who is blamed for a death.
 
 The slot owns the process: it waits for the pid, and kills. Nothing here reaps.
@@ -52,7 +53,7 @@ __all__ = [
 PROTOCOL = 1
 MAGIC = b"jc"
 HEADER = struct.Struct(">2sBBII")
-HELLO, CALL, DONE, PROGRESS = 1, 2, 3, 4
+HELLO, CALL, DONE, PROGRESS, LINE = 1, 2, 3, 4, 5
 
 MALFORMED = (
     ValueError,
@@ -156,6 +157,8 @@ class PythonChild:
             "max_result": call.max_result,
             "reply_file": call.reply_file,
         }
+        if call.limits:
+            meta["limits"] = dict(call.limits)
         body = ENCODE([call.args, dict(call.kwargs)]).encode()
         future: asyncio.Future[PythonReply] = self._loop.create_future()
         self._waiting[seq] = _Waiting(future, call.max_result, on_progress)
@@ -165,6 +168,11 @@ class PythonChild:
             del self._waiting[seq]
             raise
         return await future
+
+    def give_line(self, fd: int) -> None:
+        """Send the child its end of the line by which its functions ask; ``fd`` stays the caller's."""
+        if not self._closed:
+            self._send(LINE, {}, body=b"", fd=fd)
 
     def close(self) -> None:
         """Let the child end by itself; calls without an answer raise ChildDiedError."""
@@ -337,8 +345,10 @@ def _reply(meta: dict[str, Any], body: str) -> PythonReply:
         error=meta.get("error"),
         exit_code=meta.get("exit_code"),
         retry_in=meta.get("retry_in"),
+        again=bool(meta.get("again")),
         skip=bool(meta.get("skip")),
         fatal=bool(meta.get("fatal")),
+        traceback=meta.get("traceback"),
         recycle=meta.get("recycle"),
         started_at=float(meta["started_at"]),
         duration=float(meta["duration"]),

@@ -13,6 +13,7 @@ from jobctl.engine.ending import Ending, Finding, judge, judge_reply
 from jobctl.engine.guard import Guard
 from jobctl.engine.host_journal import since_boot
 from jobctl.engine.processes import Attempt
+from jobctl.engine.python_desk import Line
 from jobctl.engine.python_host import PythonChild
 from jobctl.engine.python_spawn import resolve_interpreter
 from jobctl.engine.tree import children_of
@@ -21,6 +22,7 @@ from jobctl.model.run import OutcomeKind, Reason, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.leader import Setting
     from jobctl.engine.processes import Exit
     from jobctl.engine.workplace import Workplace
@@ -66,6 +68,8 @@ class WarmPython:
         self._warm: _Warm | None = None
         self._keyed: tuple[spawn.Launch, python_call.ChildKey] | None = None
         self._retired: set[asyncio.Future[Exit]] = set()
+        self.specs: dict[str, AttemptSpec] = {}
+        """By run id: what runs in it, for its questions."""
 
     def take(self, setting: Setting) -> _Warm:
         """Return a child for an attempt, starting one if the last cannot serve it.
@@ -90,6 +94,8 @@ class WarmPython:
                 f"{key.interpreter} cannot be started: {error.strerror}", cause=error.errno
             ) from error
         self._warm = self._watch(key, child)
+        if self._place.desk is not None:
+            Line.open(child, self._place.desk, self.specs.get)
         return self._warm
 
     def keep(self, warm: _Warm, reply: python_call.PythonReply) -> None:
@@ -216,6 +222,8 @@ class PythonLeader:
 
         Raises :class:`SpawnError`. Cancelling kills the child and its tree, and then raises.
         """
+        spec = self._setting.spec
+        self._python.specs[spec.run_id] = spec
         try:
             await self._ready()
             self.started_at = self._place.clock.epoch()
@@ -228,6 +236,7 @@ class PythonLeader:
             await self.guard.clear(all_of_it=True)
             raise
         finally:
+            del self._python.specs[spec.run_id]
             self.guard.close()
 
     async def _ready(self) -> None:
@@ -252,6 +261,7 @@ class PythonLeader:
             cwd=self._setting.launch.cwd,
             stdin=spec.job.stdin,
             max_result=spec.max_result,
+            limits=python_call.call_limits(spec),
             reply_file=self._setting.reply_file,
         )
         for _ in range(STARTS):

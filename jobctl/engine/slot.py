@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jobctl.engine.survivors import Survivor
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
+    from jobctl.model.job import JobDef
 
 MEMORY_GRACE = 2.0
 """Most seconds between the stop signal and KILL for a tree above ``max_rss``: it may still grow."""
@@ -265,7 +266,7 @@ class Slot:
             self.pid, self.started_at = leader.pid, leader.started_at
             leader.guard.arm(
                 timeout=spec.timeout,
-                soft_timeout=spec.job.soft_timeout,
+                soft_timeout=_signalled_at(spec.job),
                 gone=since_boot() - started.begun,
             )
             if survivor.stop is not None:
@@ -290,7 +291,7 @@ class Slot:
         """Note that the job itself runs from now on."""
         self._guard = leader.guard
         self.pid, self.started_at, self.born = leader.pid, leader.started_at, leader.born
-        leader.guard.arm(timeout=spec.timeout, soft_timeout=spec.job.soft_timeout)
+        leader.guard.arm(timeout=spec.timeout, soft_timeout=_signalled_at(spec.job))
         on_start(leader.pid, leader.started_at)
 
     def _begin_call(self, spec: AttemptSpec, leader: PythonLeader, calls: _Calls) -> None:
@@ -339,7 +340,9 @@ class Slot:
             exception=ending.exception,
             result=result if written is None else written,
             retry_in=ending.retry_in,
+            again=ending.again,
             fatal=ending.fatal,
+            traceback=ending.traceback,
             pid=leader.pid,
             started_at=leader.started_at,
             finished_at=leader.started_at + leader.duration,
@@ -348,3 +351,8 @@ class Slot:
             log_bytes=self._files.output.close(retire=self._leftovers or leader.left_something),
             log_truncated=self._files.output.dropped > 0,
         )
+
+
+def _signalled_at(job: JobDef) -> float | None:
+    """Return the soft timeout of a command; a Python child sees to its own."""
+    return None if job.python is not None else job.soft_timeout

@@ -62,6 +62,9 @@ class Settings:
     ``valkey-server`` or ``redis-server`` from PATH."""
     allow_exec: bool = False
     """Whether this host runs the commands of ``jobctl exec``."""
+    allow_pickle: bool = False
+    """Whether ``jobctl result`` and the Python API load results that a job with ``result_format =
+    "pickle"`` wrote: that runs code of whoever can write into the store."""
     drain_timeout: float = 60.0
     """How long SIGTERM lets running attempts go on before they are stopped."""
     log_tail: int = 65536

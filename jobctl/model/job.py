@@ -175,7 +175,8 @@ class JobDef:
     timeout: float | None = None
     """An attempt is stopped after this long and fails with reason ``timeout``."""
     soft_timeout: float | None = None
-    """The stop signal is sent this long after the start, without a KILL to follow."""
+    """This long after the start a command gets the stop signal, without a KILL to follow, and a
+    Python function the exception ``jobctl.SoftTimeout``."""
     total_timeout: float | None = None
     """Of the whole run, from its first start over all attempts and the waits between them."""
     stop_signal: str = "TERM"
@@ -187,6 +188,9 @@ class JobDef:
     """Exit codes that mean success."""
     skip_codes: tuple[int, ...] = ()
     """Exit codes by which the job says that there was nothing to do: the run ends as ``skipped``."""
+    expected: tuple[str, ...] = ()
+    """Names of exceptions of a Python job, or of classes they extend, that need no traceback: the
+    attempt fails with one line."""
     on_lost: OnLost = OnLost.RETRY
     """What happens to a run whose supervisor died, or was stopped in a hurry, while it ran: ``retry`` or ``fail``."""
     delivery: Delivery = Delivery.AT_LEAST_ONCE
@@ -273,6 +277,11 @@ class JobDef:
     """Failed runs kept in a history of their own, so that successes do not push them out."""
     keep_result: str = "all"
     """``all``, ``errors`` or ``none``."""
+    result_format: str = "json"
+    """How the result of a Python job is written: ``json``, ``msgpack`` (its interpreter needs that
+    package), or ``pickle``, which is only read where ``[jobctl] allow_pickle`` is set."""
+    result_compression: str | None = None
+    """``zlib`` or ``zstd``: results of a kilobyte or more are compressed."""
     result_ttl: float | None = None
     """How long results are kept."""
     params: tuple[ParamSpec, ...] = ()

@@ -228,6 +228,7 @@ def encode_attempt(*, number: int, outcome: Outcome, verdict: str, host: str, po
         "wb": usage.write_blocks,
         "lb": outcome.log_bytes,
         "lt": outcome.log_truncated or None,
+        "tb": outcome.traceback,
     }
     return _dump({key: value for key, value in entry.items() if value not in (None, 0)})
 
@@ -264,6 +265,7 @@ def decode_attempt(entry: str) -> AttemptRecord:
         ),
         log_bytes=int(_some(body, "lb") or 0),
         log_truncated=bool(body.get("lt")),
+        traceback=_word_or_none(body.get("tb")),
     )
 
 

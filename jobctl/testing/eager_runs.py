@@ -19,6 +19,7 @@ from jobctl.model.units import format_duration
 from jobctl.store.codec import decode_request
 from jobctl.store.transitions import Answer
 from jobctl.testing.clock import session_starts
+from jobctl.testing.eager_link import EagerLink, Once, with_parent
 from jobctl.testing.function_call import call
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from jobctl.client.plan import Ready
     from jobctl.clock import Clock
     from jobctl.model.job import JobDef
-    from jobctl.model.run import Outcome
+    from jobctl.model.run import Outcome, Parent
     from jobctl.model.settle import Verdict
     from jobctl.testing.clock import FakeClock, Start
     from jobctl.testing.function_call import Called
@@ -73,11 +74,12 @@ class EagerRuns:
         self._hold = hold
         self._raise_errors = raise_errors
         self._lock = RLock()
+        self._once = Once()
         self.held: dict[str, Held] = {}
 
     # What the store would do.
 
-    def submit(self, session: Session, ready: Ready) -> Answer:
+    def submit(self, session: Session, ready: Ready, parent: Parent | None = None) -> Answer:
         """Accept a run, and make its attempts unless it waits for something."""
         job = ready.plan.job
         if job.python is None:
@@ -93,13 +95,13 @@ class EagerRuns:
             for other in self.held.values():
                 if ready.unique and other.unique == ready.unique and not other.run.state.final:
                     return Answer("unique", other.run.id)
-            held = self._accept(session, ready)
+            held = self._accept(session, ready, parent)
         self._make_attempts(held)
         if self._raise_errors and held.error is not None and held.run.state is RunState.FAILED:
             raise held.error
         return Answer("ok")
 
-    def _accept(self, session: Session, ready: Ready) -> Held:
+    def _accept(self, session: Session, ready: Ready, parent: Parent | None) -> Held:
         template = ready.plan.template
         asked = template.request
         request = decode_request(
@@ -114,7 +116,7 @@ class EagerRuns:
         due = template.start_at if template.start_in is None else now + template.start_in
         later = self._moved is not None and due is not None and due > now
         run = Run(
-            request=request,
+            request=with_parent(request, parent),
             state=RunState.SCHEDULED if later else RunState.QUEUED,
             letter="d" if later else "q",
             submitted_at=now,
@@ -200,7 +202,11 @@ class EagerRuns:
         held.run = dataclasses.replace(
             run, state=RunState.RUNNING, letter="r", attempt=number, started_at=now, host=HOST
         )
-        called = call(spec, clock=self.clock)
+        link = EagerLink(
+            held.session, run.request, attempt=number, once=self._once, submit=self.submit
+        )
+        called = call(spec, clock=self.clock, link=link)
+        called.progress = link.reported or called.progress
         verdict = settle(
             job,
             called.outcome,
@@ -325,4 +331,5 @@ def _record(outcome: Outcome, number: int) -> AttemptRecord:
         usage=outcome.usage,
         log_bytes=0,
         log_truncated=False,
+        traceback=outcome.traceback,
     )

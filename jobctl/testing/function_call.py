@@ -16,19 +16,16 @@ import os
 import sys
 import tempfile
 import threading
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from jobctl.context import RunContext, bound
 from jobctl.engine.ending import judge_reply
 from jobctl.engine.environment import attempt_environment, read_env_file
 from jobctl.engine.exchange import last_progress
 from jobctl.engine.python_call import PythonReply
-from jobctl.engine.python_child import (
-    Modules,
-    ResultError,
-    TargetError,
-    describe_failure,
-    encode_result,
-)
+from jobctl.engine.python_child import Modules, ResultError, TargetError, encode_result
+from jobctl.engine.python_failure import describe
 from jobctl.errors import JobctlError
 from jobctl.model.run import Outcome, Reason
 
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from jobctl.clock import Clock
+    from jobctl.context import Link
     from jobctl.engine.attempt import AttemptSpec
 
     Answer = tuple[dict[str, Any], bytes, BaseException | None]
@@ -57,8 +55,8 @@ class Called:
         """What the function raised."""
 
 
-def call(spec: AttemptSpec, *, clock: Clock) -> Called:
-    """Call the function of ``spec`` and return what came of it.
+def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
+    """Call the function of ``spec`` and return what came of it; ``link`` serves its context.
 
     Lets through what is no failure of a job: Ctrl-C, and whatever ends a test from within.
     """
@@ -78,7 +76,12 @@ def call(spec: AttemptSpec, *, clock: Clock) -> Called:
                 result_file=os.path.join(folder, "result"),  # noqa: PTH118 (same)
                 progress_file=report,
             )
-            with _environment(variables), _search_path(spec, common), _copied_output(output):
+            with (
+                _environment(variables),
+                _search_path(spec, common),
+                _copied_output(output),
+                bound(_context(spec, link, started)),
+            ):
                 reply, result, raised = _in_thread_of_its_own(lambda: _invoke(spec))
         with contextlib.suppress(OSError), open(report, encoding="utf-8") as file:  # noqa: PTH123 (same)
             progress = last_progress(file.read())
@@ -91,13 +94,31 @@ def call(spec: AttemptSpec, *, clock: Clock) -> Called:
         exception=ending.exception,
         result=ending.result,
         retry_in=ending.retry_in,
+        again=ending.again,
         fatal=ending.fatal,
+        traceback=ending.traceback,
         pid=os.getpid(),
         started_at=started,
         finished_at=clock.epoch(),
         duration=clock.monotonic() - begun,
     )
     return Called(outcome, output=output.getvalue(), progress=progress, error=raised)
+
+
+def _context(spec: AttemptSpec, link: Link, now: float) -> RunContext:
+    at = spec.scheduled_at
+    return RunContext(
+        link,
+        id=spec.run_id,
+        job=spec.job.name,
+        attempt=spec.number,
+        max_attempts=None if spec.max_attempts < 0 else spec.max_attempts,
+        queue=spec.queue,
+        trigger=spec.trigger,
+        tags=spec.tags,
+        scheduled_at=None if at is None else datetime.fromisoformat(at),
+        deadline=None if spec.timeout is None else now + spec.timeout,
+    )
 
 
 def _invoke(spec: AttemptSpec) -> Answer:
@@ -119,7 +140,7 @@ def _invoke(spec: AttemptSpec) -> Answer:
         _exit_as_script(error.code, reply)
         return reply, b"", error
     except Exception as error:  # noqa: BLE001 - whatever a job raises is its outcome
-        describe_failure(error.with_traceback(_users_part(error.__traceback__)), reply)
+        describe(error.with_traceback(_users_part(error.__traceback__)), reply, spec.job.expected)
         return reply, b"", error
 
 
@@ -155,7 +176,9 @@ def _reply(reply: dict[str, Any], result: bytes) -> PythonReply:
         error=reply.get("error"),
         exit_code=reply.get("exit_code"),
         retry_in=reply.get("retry_in"),
+        again=bool(reply.get("again")),
         skip=bool(reply.get("skip")),
+        traceback=reply.get("traceback"),
         fatal=bool(reply.get("fatal")),
     )
 

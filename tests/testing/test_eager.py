@@ -58,6 +58,18 @@ python = "eager_shop:tells"
 schedule = "30 2 * * *"
 timezone = "Europe/Berlin"
 
+[jobs.says]
+python = "eager_shop:says"
+retries = 3
+retry_on = ["ValueError"]
+expected = ["LookupError"]
+
+[jobs.asks]
+python = "eager_shop:asks"
+timeout = "1m"
+tags = { team = "ops" }
+retries = 1
+
 [jobs.command]
 command = "true"
 """
@@ -91,16 +103,43 @@ def tells(**given):
         file.write("40 half way\\n")
     return {"trigger": os.environ["JOBCTL_TRIGGER"], "given": given}
 
+def says(word, reason="", in_=None):
+    from jobctl import Fatal, Retry, Skip
+    calls.append(word)
+    if word == "Retry":
+        raise Retry(reason, in_=in_)
+    raise {"Skip": Skip, "Fatal": Fatal, "KeyError": KeyError, "ValueError": ValueError}[word](reason)
+
+def asks(fail=False):
+    from jobctl import current
+    run = current()
+    run.progress(140, "asking")
+    with run.finish_once("paid") as mine:
+        if fail and run.attempt == 1:
+            raise ConnectionError("in the block")
+    child = run.submit("tells", day=datetime.date(2026, 1, 2), _id="child", _tags={"a": "b"})
+    return {
+        "first": run.once("mail"), "mine": mine, "child": child, "id": run.id,
+        "attempt": run.attempt, "tags": run.tags, "left": run.remaining() > 0,
+        "stop": run.should_stop(), "max": run.max_attempts,
+    }
+
 def leaves(code):
     sys.exit(code)
 """
 
 
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("eager")
+    (folder / "jobs.toml").write_text(JOBS)
+    (folder / "eager_shop.py").write_text(CODE)
+    return folder / "jobs.toml"
+
+
 @pytest.fixture
-def client(tmp_path, monkeypatch):
-    (tmp_path / "jobs.toml").write_text(JOBS)
-    (tmp_path / "eager_shop.py").write_text(CODE)
-    yield Client(tmp_path / "jobs.toml")
+def client(jobs):
+    yield Client(jobs)
     sys.modules.pop("eager_shop", None)
 
 
@@ -209,9 +248,9 @@ def test_runs_are_found_as_usual(client) -> None:
     assert shop().calls == [1, 2, 5]
 
 
-def test_event_loop_of_the_caller_does_not_matter(client, tmp_path) -> None:
+def test_event_loop_of_the_caller_does_not_matter(client, jobs) -> None:
     async def main() -> object:
-        async with AsyncClient(tmp_path / "jobs.toml") as other:
+        async with AsyncClient(jobs) as other:
             run = await other.submit("waits", text="hello")
             assert await run.state() == "succeeded"
             assert (await other.run("waits")).id == run.id
@@ -268,9 +307,9 @@ def test_with_a_clock_delays_pass_when_it_is_moved(client) -> None:
         assert [start - clock.start.timestamp() for start in starts] == [0, 60, 180]
 
 
-def test_schedules_start_their_runs_when_the_clock_is_moved(client, tmp_path) -> None:
+def test_schedules_start_their_runs_when_the_clock_is_moved(client, jobs) -> None:
     clock = FakeClock("2026-03-28T00:00:00+01:00")
-    with eager(clock=clock, schedules=tmp_path / "jobs.toml") as seen:
+    with eager(clock=clock, schedules=jobs) as seen:
         clock.advance("3d")
 
     assert [run.state for run in seen.runs] == ["succeeded"] * 3
@@ -282,3 +321,61 @@ def test_schedules_start_their_runs_when_the_clock_is_moved(client, tmp_path) ->
         "2026-03-29T01:00:00+00:00",
         "2026-03-30T00:30:00+00:00",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "state", "attempts", "reason"),
+    [
+        ({"word": "Skip", "reason": "empty"}, "skipped", 1, "exception"),
+        ({"word": "Fatal", "reason": "no"}, "failed", 1, "exception"),
+        ({"word": "Retry", "reason": "later", "in_": "1h"}, "failed", 4, "exception"),
+        ({"word": "ValueError"}, "failed", 4, "exception"),
+        ({"word": "KeyError", "reason": "none"}, "failed", 1, "exception"),
+    ],
+)
+def test_exceptions_say_how_a_run_goes_on(client, kwargs, state, attempts, reason) -> None:
+    with eager():
+        record = client.submit("says", **kwargs).record
+
+    assert (record.state, record.attempt, record.reason) == (state, attempts, reason)
+    assert len(shop().calls) == attempts
+    assert kwargs.get("reason", "ValueError") in record.error
+    # An expected error has no traceback.
+    assert (record.attempts[-1].traceback is None) == (
+        kwargs["word"] in ("Skip", "Retry", "KeyError")
+    )
+
+
+def test_retry_waits_as_long_as_it_says(client) -> None:
+    clock = FakeClock()
+    with eager(clock=clock):
+        run = client.submit("says", word="Retry", in_="1h")
+        clock.advance("59m")
+        assert run.attempt == 1
+        clock.advance("1m")
+        assert run.attempt == 2
+
+
+def test_context_is_that_of_the_run(client) -> None:
+    with eager() as seen:
+        run = client.submit("asks")
+        found = run.result
+        assert run.progress() == {"percent": 100.0, "message": "asking"}
+        again = client.submit("asks").result
+
+    child = seen.of("tells")[0]
+    assert found == {
+        "first": True, "mine": True, "child": child.id, "id": run.id, "attempt": 1,
+        "tags": {"team": "ops"}, "left": True, "stop": False, "max": 2,
+    }  # fmt: skip
+    assert child.request.kwargs == {"day": "2026-01-02"}
+    assert (child.request.trigger, child.request.parent.run) == ("job", run.id)
+    assert child.request.tags == {"a": "b"}
+    assert (again["first"], again["mine"], again["child"]) == (False, False, child.id)
+
+
+def test_block_that_must_be_finished_is_given_to_the_next_attempt(client) -> None:
+    with eager():
+        found = client.submit("asks", fail=True).result
+
+    assert (found["attempt"], found["mine"]) == (2, True)

@@ -1,0 +1,1 @@
+"""jobctl beside the queues people use today, on one store and one machine."""
