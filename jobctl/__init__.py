@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from jobctl.errors import NoSuchJob as NoSuchJob
     from jobctl.errors import NoSuchRun as NoSuchRun
     from jobctl.errors import NotAcceptedError as NotAccepted
+    from jobctl.errors import NotFoundError as NotFound
     from jobctl.errors import NotPermittedError as NotPermitted
     from jobctl.errors import RunNotEnded as RunNotEnded
     from jobctl.errors import TimedOutError as WaitTimeout
     from jobctl.errors import UnreachableError as StoreUnreachable
+    from jobctl.errors import UsageError as UsageError
 
 _PLACES = {
     "AsyncClient": "api.aio",
@@ -55,10 +57,12 @@ _PLACES = {
     "NoSuchJob": "errors",
     "NoSuchRun": "errors",
     "NotAccepted": "errors:NotAcceptedError",
+    "NotFound": "errors:NotFoundError",
     "NotPermitted": "errors:NotPermittedError",
     "RunNotEnded": "errors",
     "WaitTimeout": "errors:TimedOutError",
     "StoreUnreachable": "errors:UnreachableError",
+    "UsageError": "errors",
     "Fatal": "context",
     "Retry": "context",
     "Skip": "context",

@@ -49,21 +49,23 @@ class AsyncClient:
 
     async def submit(self, job: object, /, *args: object, **kwargs: object) -> AsyncRun:
         """Submit a run; see :meth:`jobctl.api.client.Client.submit`."""
-        found = await self._carry_out(self._operations.submit(job, args, kwargs))
+        operations = await self._up_to_date()
+        found = await self._carry_out(operations.submit(job, args, kwargs))
         return AsyncRun(self, *found)
 
     async def submit_many(
         self, job: object, items: Iterable[object] | None = None, /, **options: object
     ) -> list[AsyncRun]:
         """Submit many runs; see :meth:`jobctl.api.client.Client.submit_many`."""
+        operations = await self._up_to_date()
         requests = requests_of(job, items, options)
-        found = await self._carry_out(self._operations.submit_many(requests))
+        found = await self._carry_out(operations.submit_many(requests))
         return [AsyncRun(self, run_id, name) for run_id, name in found]
 
     async def run(self, reference: str) -> AsyncRun:
         """Return the handle of a run: by its id, the beginning of one, its job's name, or ``@last``.
 
-        Raises ``NoSuchRun``.
+        Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
         """
         run_id = await asyncio.to_thread(resolve, self._operations.session, reference)
         found = AsyncRun(self, run_id, "")
@@ -81,12 +83,22 @@ class AsyncClient:
         """The names of all jobs, in the order of the files."""
         return self._operations.session.job_names
 
+    async def reload(self) -> None:
+        """Read the configuration again now; see :meth:`jobctl.api.client.Client.reload`."""
+        await asyncio.to_thread(self._operations.reload)
+
     async def close(self) -> None:
         """Close the connection; the next request makes a new one."""
         self._operations.session.close()
         if self._store is not None:
             await self._store.close()
             self._store = None
+
+    async def _up_to_date(self) -> Operations:
+        if self._operations.changed():
+            # Validating a file takes a tenth of a second and more.
+            await asyncio.to_thread(self._operations.follow)
+        return self._operations
 
     async def __aenter__(self) -> Self:
         return self

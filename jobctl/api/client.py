@@ -53,7 +53,7 @@ class Client:
         """Submit a run of ``job``, a name or a function decorated with ``@job``.
 
         Arguments are the job's; options begin with an underscore: ``_in`` and ``_expires`` and
-        ``_timeout`` (seconds, ``"10m"`` or a timedelta), ``_at`` (a datetime or ISO 8601 text),
+        ``_timeout`` (seconds, ``"10m"`` or a timedelta), ``_at`` (a datetime or ISO 8601 text; without an offset, in the file's zone),
         ``_queue``, ``_priority`` (0 to 9, 9 first), ``_retries``, ``_id`` (a run id, or any key that
         makes a repetition harmless), ``_tags`` (a dict), ``_force`` (overlap with other runs) and
         ``_kwargs`` (arguments whose names begin with an underscore).
@@ -62,7 +62,7 @@ class Client:
         not overlap), ``StoreUnreachable`` (certainly not accepted), and ``SubmitUnknown`` when the
         answer was lost: repeat it with ``_id=error.id``, it cannot run twice.
         """
-        operations = self._operations
+        operations = self._up_to_date()
         found = operations.session.carry_out(operations.submit(job, args, kwargs))
         return Run(self, *found)
 
@@ -79,7 +79,7 @@ class Client:
         others are accepted; after ``SubmitUnknown`` and ``StoreUnreachable`` earlier batches of 500
         may be accepted: to be able to repeat all, give every item an ``_id``.
         """
-        operations = self._operations
+        operations = self._up_to_date()
         requests = requests_of(job, items, options)
         found = operations.session.carry_out(operations.submit_many(requests))
         return [Run(self, run_id, name) for run_id, name in found]
@@ -87,7 +87,7 @@ class Client:
     def run(self, reference: str) -> Run:
         """Return the handle of a run: by its id, the beginning of one, its job's name, or ``@last``.
 
-        Raises ``NoSuchRun``.
+        Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
         """
         session = self._operations.session
         found = Run(self, resolve(session, reference), "")
@@ -115,6 +115,11 @@ class Client:
     def close(self) -> None:
         """Close the connection; the next request makes a new one."""
         self._operations.session.close()
+
+    def _up_to_date(self) -> Operations:
+        if self._operations.changed():
+            self._operations.follow()
+        return self._operations
 
     def __enter__(self) -> Self:
         return self
@@ -207,7 +212,7 @@ class Run:
     def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:
         """Return the output of an attempt (default: the last), or only its last ``lines`` lines.
 
-        Raises ``NoSuchRun``, and ``NotFoundError`` when its output is not to be had here.
+        Raises ``NoSuchRun``, and ``NotFound`` when its output is not to be had here.
         """
         session = self._client._operations.session  # noqa: SLF001 - same
         data = b"".join(logs.read(session, self._now(), attempt=attempt, lines=lines))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from jobctl.api.options import OWN, split, wish_for
@@ -81,18 +82,22 @@ class Operations:
             before.close()
         self.session, self._plans = fresh, {}
 
-    def _follow(self) -> None:
-        """Follow a jobs.toml that was changed; one that is wrong now is left alone until it is mended."""
+    def changed(self) -> bool:
+        """Look now and then whether jobs.toml was changed; if so, once, :meth:`follow` is due."""
         now = self.session.clock.monotonic()
         if now - self._looked < LOOK_EVERY:
-            return
+            return False
         self._looked = now
         stamp = _stamp(self.session.path)
-        if stamp and stamp != self._stamp:
-            try:
-                self.reload()
-            except ConfigError:
-                self._stamp = stamp
+        if not stamp or stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        return True
+
+    def follow(self) -> None:
+        """Read a jobs.toml that was changed; one that is wrong now is left alone until it is mended."""
+        with contextlib.suppress(ConfigError):
+            self.reload()
 
     # Submitting.
 
@@ -100,7 +105,6 @@ class Operations:
         self, job: object, args: Sequence[object], kwargs: Mapping[str, object]
     ) -> Steps[tuple[str, str]]:
         """Submit one run; returns its id and job. Raises ``NotAcceptedError`` when it was refused."""
-        self._follow()
         run = self._ready(name_of(job), args, kwargs)
         answers = yield from plan.send(self.session, [run])
         return _accepted(run, answers[0]), run.job
@@ -109,7 +113,6 @@ class Operations:
         self, requests: Iterable[tuple[str, Sequence[object], Mapping[str, object]]]
     ) -> Steps[list[tuple[str, str]]]:
         """Submit many runs: all are checked before any is sent. Returns ids and jobs in order."""
-        self._follow()
         shared: dict[object, plan.Plan] = {}
         runs = []
         for number, (job, args, kwargs) in enumerate(requests):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import enum
 import os
 import threading
 from datetime import UTC, datetime, timedelta
@@ -11,11 +13,18 @@ import pytest
 
 import jobctl
 from jobctl.model.ids import is_id
+from jobctl.model.run import Reason, RunState
+from jobctl.store import failpoints
+from jobctl.store.failpoint_plan import Plan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.host import Host
+
+
+class Mode(enum.Enum):
+    FAST = 1
 
 
 def test_run_is_submitted_waited_for_and_its_result_read(client: jobctl.Client) -> None:
@@ -134,6 +143,8 @@ def test_unique_job_gives_the_run_that_waits(client: jobctl.Client) -> None:
         ("add", (), {"_tags": "x"}, "_tags: 'x' is no dict"),
         ("add", (), {"_kwargs": {"a": 1}, "a": 2}, "a: is given twice"),
         ("add", (datetime(2026, 1, 1, tzinfo=UTC),), {}, "argument 1: a datetime cannot be passed"),
+        ("add", (RunState.QUEUED, Reason), {}, "argument 2: a EnumType cannot be passed"),
+        ("add", (), {"n": Mode.FAST}, "n: a Mode cannot be passed .* as value.value"),
         ("add", (), {"n": float("nan")}, "not JSON compliant"),
         ("add", ("a\0b",), {}, "NUL"),
         ("add", ("x" * 5_000_000,), {}, "the limit is"),
@@ -239,6 +250,29 @@ def test_changed_file_is_read_again(shop: Host, tmp_path: Path) -> None:
         assert client.submit("add", 1).wait(30) == {"sum": 1}
 
 
+def test_changed_file_is_noticed_by_itself(
+    shop: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobctl.api.operations.LOOK_EVERY", 0.0)
+    config = tmp_path / "jobs.toml"
+    text = shop.config.read_text().replace('cwd = "."', f'cwd = "{shop.directory}"')
+    config.write_text(text)
+
+    async def story() -> None:
+        async with jobctl.AsyncClient(config) as waiting:
+            config.write_text(text + '[jobs.later]\ncommand = "true"\n')
+            assert (await waiting.submit("later", _queue="nobody")).job == "later"
+            await waiting.reload()
+
+    with jobctl.Client(config) as client:
+        config.write_text(text + '[jobs.fresh]\ncommand = "true"\n')
+        assert client.submit("fresh", _queue="nobody").state == "queued"
+        config.write_text("[jobs.fresh]\nno_such = 1\n")
+        assert client.submit("fresh", _queue="nobody").state == "queued"
+    config.write_text(text)
+    asyncio.run(story())
+
+
 def test_store_that_is_away_is_told_apart_from_one_that_did_not_answer(tmp_path: Path) -> None:
     config = tmp_path / "jobs.toml"
     config.write_text(f'[jobctl]\nstate_dir = "{tmp_path}/state"\n[jobs.a]\ncommand = "true"\n')
@@ -248,6 +282,32 @@ def test_store_that_is_away_is_told_apart_from_one_that_did_not_answer(tmp_path:
         assert is_id(caught.value.id or "")
     with pytest.raises(jobctl.ConfigError):
         jobctl.Client(tmp_path / "none.toml")
+
+
+def test_lost_answer_is_asked_for_again_and_makes_no_second_run(
+    client: jobctl.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failpoints, "active", Plan("cli", "after:submit=drop@1"))
+    run = client.submit("add", 1, _id="asked for again")
+    assert failpoints.active is not None
+    monkeypatch.setattr(failpoints, "active", None)
+    assert run.wait(30) == {"sum": 1}
+    assert client.submit("add", 1, _id="asked for again") == run
+
+
+def test_answer_that_stays_lost_is_told_with_the_id_to_repeat(
+    shop: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with jobctl.Client(shop.config, store_wait=0) as client:
+        monkeypatch.setattr(failpoints, "active", Plan("cli", "after:submit=drop"))
+        with pytest.raises(jobctl.SubmitUnknown, match="cannot run twice") as caught:
+            client.submit("kept", 1)
+        with pytest.raises(jobctl.SubmitUnknown) as many:
+            client.submit_many("kept", [(2,), (3,)])
+        monkeypatch.setattr(failpoints, "active", None)
+        assert len(many.value.ids) == 2
+        again = client.submit("kept", "another", _id=caught.value.id)
+        assert (again.id, again.record.request.args) == (caught.value.id, (1,))
 
 
 def test_redis_and_namespace_take_the_place_of_what_the_file_says(
