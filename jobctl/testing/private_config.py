@@ -56,6 +56,8 @@ def private_text(
         folder, data = os.path.dirname(path), _read(path)  # noqa: PTH120 (same)
     for section in _included(data, folder):
         _add(data, section)
+    if "python" in data:
+        _settle_discovery(data, folder)
     made = {key: value for key, value in data.items() if key not in LEFT_OUT}
     for job in (*_tables(made.get("jobs")), *_tables([made.get("defaults")])):
         _settle_job(job, folder)
@@ -120,6 +122,22 @@ def _add(data: Tables, more: Tables) -> None:
 def _tables(value: object) -> Iterator[Tables]:
     items = value.values() if isinstance(value, dict) else value
     yield from (item for item in items or () if isinstance(item, dict))  # type: ignore[attr-defined]
+
+
+def _settle_discovery(data: Tables, folder: str) -> None:
+    """Let declared jobs be found where they are: beside the original file.
+
+    Jobs of the file keep their own default, which is the home directory.
+    """
+    defaults = data.setdefault("defaults", {})
+    if "cwd" not in defaults:
+        defaults["cwd"] = folder
+        for job in _tables(data.get("jobs")):
+            if job.keys() & {"command", "python"}:
+                job.setdefault("cwd", "~")
+    interpreter = data["python"].get("interpreter")
+    if isinstance(interpreter, str):
+        data["python"]["interpreter"] = absolute(interpreter, folder=folder, bare=False)
 
 
 def _settle_job(job: Tables, folder: str) -> None:

@@ -87,6 +87,25 @@ def test_job_of_two_files_is_refused(tmp_path) -> None:
         private_text(folder / "jobs.toml", root="/", settings={}, slots=1)
 
 
+def test_declared_jobs_are_found_beside_the_original(tmp_path) -> None:
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "jobs.toml").write_text(
+        '[python]\ndiscover = ["declares"]\n[jobs.plain]\ncommand = "pwd"\n'
+    )
+    (folder / "declares.py").write_text(
+        "from jobctl import job\n@job(retries=2)\ndef resize(path: str): ...\n"
+    )
+    private = tmp_path / "private.toml"
+    settings = {"state_dir": str(tmp_path / "state")}
+    private.write_text(private_text(folder / "jobs.toml", root="/", settings=settings, slots=1))
+    config = load_config(private)
+
+    assert config.jobs["resize"].cwd == str(folder)
+    assert [spec.name for spec in config.jobs["resize"].params] == ["path"]
+    assert config.jobs["plain"].cwd == "~"
+
+
 values = st.recursive(
     st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
