@@ -21,7 +21,7 @@ import socket
 import struct
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jobctl.engine.python_call import (
     ChildDiedError,
@@ -53,7 +53,7 @@ __all__ = [
 PROTOCOL = 1
 MAGIC = b"jc"
 HEADER = struct.Struct(">2sBBII")
-HELLO, CALL, DONE, PROGRESS, LINE = 1, 2, 3, 4, 5
+HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 5, 6, 7, 8
 
 MALFORMED = (
     ValueError,
@@ -71,6 +71,19 @@ RECEIVE_BYTES = 1 << 16
 START_TIMEOUT = 60.0
 """Seconds until an interpreter must have said hello; a cold disk takes a few."""
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Listener(Protocol):
+    """Who is told of a bundle that is under way."""
+
+    def on_news(self, meta: dict[str, Any]) -> None:
+        """Take what the child says: more answers, or with ``end`` that it has come to its end."""
+
+    def on_death(self) -> None:
+        """Know that the child has ended before the bundle."""
+
+    def on_progress(self, seq: int, percent: float, message: str) -> None:
+        """Take how far a run of it says it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +112,7 @@ class PythonChild:
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._late = self._loop.call_later(START_TIMEOUT, self._break, "it did not start in time")
         self._waiting: dict[int, _Waiting] = {}
+        self._listener: Listener | None = None
         self._received = bytearray()
         self._unsent: deque[tuple[memoryview, int | None]] = deque()
         self._closed = False
@@ -169,6 +183,28 @@ class PythonChild:
             raise
         return await future
 
+    def share(self, tally: str, *, spool: str, tokens: int) -> None:
+        """Tell the child by which file and descriptor bundles are counted, and where they print."""
+        self._send(TALLY, {"tally": tally, "spool": spool}, body=b"", fd=tokens)
+
+    def bundle(self, number: int, runs: Any, *, shapes: Any, listener: Listener) -> None:  # noqa: ANN401 - JSON
+        """Hand over several runs at once; the child must be ready and have nothing else to do.
+
+        ``runs`` and ``shapes`` are as :class:`Bundles` of the child reads them. The sequence number
+        of a run is that of the first and its place. Raises ChildDiedError.
+        """
+        if self._closed:
+            raise ChildDiedError("the child had ended", started=False)
+        self._listener = listener
+        seq = self.calls + 1
+        self.calls += len(runs)
+        self._send(
+            BUNDLE,
+            {"bundle": number, "seq": seq, "shapes": shapes, "runs": runs},
+            body=b"",
+            fd=None,
+        )
+
     def give_line(self, fd: int) -> None:
         """Send the child its end of the line by which its functions ask; ``fd`` stays the caller's."""
         if not self._closed:
@@ -180,17 +216,17 @@ class PythonChild:
             pass  # an answer may have come with the news of its death
         self._end("its slot let go of it")
 
-    def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int) -> None:
+    def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int | None) -> None:
         text = ENCODE(meta).encode()
         head = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text
         data = memoryview(head + body)
         if self._unsent:
-            self._unsent.append((data, os.dup(fd)))
+            self._unsent.append((data, None if fd is None else os.dup(fd)))
             return
         sent = self._write(data, fd)
         if sent < len(data):
             # The descriptor travels with the first byte.
-            self._unsent.append((data[sent:], None if sent else os.dup(fd)))
+            self._unsent.append((data[sent:], None if sent or fd is None else os.dup(fd)))
             self._loop.add_writer(self._socket, self._on_writable)
 
     def _write(self, data: memoryview, fd: int | None) -> int:
@@ -278,10 +314,19 @@ class PythonChild:
                 future.set_exception(StaleChildError(str(stale)))
             else:
                 future.set_result(reply)
+        elif kind == NEWS and self._listener is not None:
+            listener, ended = self._listener, bool(meta["end"])
+            if ended:
+                self._listener = None
+            listener.on_news(meta)
+        elif kind == PROGRESS and self._listener is not None:
+            self._listener.on_progress(
+                int(meta["seq"]), float(meta["percent"]), str(meta["message"])
+            )
         elif kind == PROGRESS:
-            listener = self._waiting[meta["seq"]].on_progress
-            if listener is not None:
-                self._loop.call_soon(listener, float(meta["percent"]), str(meta["message"]))
+            hear = self._waiting[meta["seq"]].on_progress
+            if hear is not None:
+                self._loop.call_soon(hear, float(meta["percent"]), str(meta["message"]))
 
     def _break(self, why: str) -> None:
         """Kill a child that cannot be understood; the slot still waits for its pid."""
@@ -305,6 +350,9 @@ class PythonChild:
             self._ready.set_exception(self._start_failure(why))
             self._ready.exception()  # nobody may be waiting for it
         os.close(self._output)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.on_death()
         waiting, self._waiting = list(self._waiting.values()), {}
         for place, one in enumerate(waiting):
             if not one.future.done():
@@ -331,6 +379,18 @@ def left_reply(data: bytes) -> PythonReply | None:
         return _reply(json.loads(data[HEADER.size : start]), data[start:].decode())
     except (*MALFORMED, struct.error):
         return None
+
+
+def answered(answer: list[Any]) -> PythonReply:
+    """Return what the answer to a run of a bundle says; raises as :func:`left_reply` does not."""
+    _, started_at, duration, user, system, rss, read, wrote, _, _, result, more = answer
+    meta = {
+        **(more or {}),
+        "started_at": started_at,
+        "duration": duration,
+        "usage": [user, system, rss, read, wrote],
+    }
+    return _reply(meta, result or "")
 
 
 def _reply(meta: dict[str, Any], body: str) -> PythonReply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from jobctl.engine.processes import Attempt
 from jobctl.engine.python_desk import Line
 from jobctl.engine.python_host import PythonChild
 from jobctl.engine.python_spawn import resolve_interpreter
+from jobctl.engine.shapes import Shapes
+from jobctl.engine.tally import Tally
 from jobctl.engine.tree import children_of
 from jobctl.model.run import OutcomeKind, Reason, Usage
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobctl.engine.attempt import AttemptSpec
+    from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.leader import Setting
     from jobctl.engine.processes import Exit
     from jobctl.engine.workplace import Workplace
@@ -31,12 +35,14 @@ DEATH_PATIENCE = 1.0
 """Seconds between a child's socket closing and its own end; then it is killed."""
 CLOSE_PATIENCE = 5.0
 """Seconds a retired child may take to end by itself."""
+EARLY = 128
+"""Calls before the last one that a child's successor is started."""
 STARTS = 3
 """Most children one attempt may use up before its function begins."""
 
 
 @dataclass(slots=True, eq=False)
-class _Warm:
+class Warm:
     """A child and what is known of it."""
 
     key: python_call.ChildKey
@@ -47,6 +53,10 @@ class _Warm:
     """Start of its process, in seconds since boot."""
     cpu: float = 0.0
     """Seconds of its calls so far."""
+    tally: Tally | None = None
+    """By which bundles are counted; ``None`` before the first."""
+    shapes: Shapes | None = None
+    """What it knows of runs that come in bundles."""
 
     def has_children(self) -> bool:
         """Return whether there are processes below it."""
@@ -59,19 +69,23 @@ class WarmPython:
     """The interpreter that one slot keeps between Python attempts."""
 
     def __init__(
-        self, place: Workplace, *, max_runs: int = 1000, max_rss: int | None = None
+        self, place: Workplace, *, slot: str, max_runs: int = 1000, max_rss: int | None = None
     ) -> None:
         """Replace the child after ``max_runs`` calls, or when it holds ``max_rss`` bytes."""
         self._place = place
+        self._slot = slot
+        self._next: Warm | None = None
         self._max_runs = max_runs
         self._max_rss = max_rss
-        self._warm: _Warm | None = None
+        self._warm: Warm | None = None
         self._keyed: tuple[spawn.Launch, python_call.ChildKey] | None = None
         self._retired: set[asyncio.Future[Exit]] = set()
         self.specs: dict[str, AttemptSpec] = {}
         """By run id: what runs in it, for its questions."""
+        self.bundled: Callable[[str], AttemptSpec | None] | None = None
+        """Finds what runs in it of a bundle."""
 
-    def take(self, setting: Setting) -> _Warm:
+    def take(self, setting: Setting) -> Warm:
         """Return a child for an attempt, starting one if the last cannot serve it.
 
         Raises :class:`SpawnError`.
@@ -81,6 +95,49 @@ class WarmPython:
         if warm is not None and warm.key == key and not warm.exit.done():
             return warm
         self.retire()
+        after, self._next = self._next, None
+        if after is not None:
+            if after.key == key and not after.exit.done():
+                self._warm = after
+                return after
+            self._let_go(after)
+        self._warm = self._start(key, setting)
+        return self._warm
+
+    def spec_of(self, run_id: str) -> AttemptSpec | None:
+        """Return the attempt it runs under an id, if it does."""
+        spec = self.specs.get(run_id)
+        return spec if spec is not None or self.bundled is None else self.bundled(run_id)
+
+    @property
+    def room(self) -> int:
+        """How many calls the next child to be used may still take."""
+        warm = self._warm
+        return self._max_runs if warm is None else max(1, self._max_runs - warm.child.calls)
+
+    def share(self, warm: Warm) -> None:
+        """See to it that bundles can be counted with a child; raises :class:`SpawnError`."""
+        if warm.tally is not None:
+            return
+        base = f"{self._place.dirs.spool}/{self._slot}"
+        try:
+            tally = Tally(f"{base}.{warm.child.pid}.tally")
+            warm.child.share(tally.path, spool=base + ".log", tokens=tally.tokens)
+        except OSError as error:
+            raise spawn.SpawnError(f"{error.filename} cannot be made: {error.strerror}") from error
+        warm.tally = tally
+        warm.shapes = Shapes(self._place.dirs, slot=self._slot)
+
+    def keep_after(self, warm: Warm, setting: Setting, *, why: str | None, rss: int | None) -> None:
+        """Decide whether a child may take more after a bundle; ``why`` it must not, if so."""
+        large = self._max_rss is not None and (rss or 0) > self._max_rss
+        if why is not None or large or warm.child.calls >= self._max_runs:
+            self.retire()
+        elif warm.child.calls >= self._max_runs - EARLY and self._next is None:
+            with contextlib.suppress(spawn.SpawnError):  # it is said when there is no other
+                self._next = self._start(warm.key, setting)
+
+    def _start(self, key: python_call.ChildKey, setting: Setting) -> Warm:
         environment = {
             **setting.launch.environment,
             "JOBCTL_SUPERVISOR": setting.spec.supervisor,
@@ -93,12 +150,12 @@ class WarmPython:
             raise spawn.SpawnError(
                 f"{key.interpreter} cannot be started: {error.strerror}", cause=error.errno
             ) from error
-        self._warm = self._watch(key, child)
+        warm = self._watch(key, child)
         if self._place.desk is not None:
-            Line.open(child, self._place.desk, self.specs.get)
-        return self._warm
+            Line.open(child, self._place.desk, self.spec_of)
+        return warm
 
-    def keep(self, warm: _Warm, reply: python_call.PythonReply) -> None:
+    def keep(self, warm: Warm, reply: python_call.PythonReply) -> None:
         """Decide whether a child that answered may take another call."""
         warm.cpu += reply.usage.user + reply.usage.system
         large = self._max_rss is not None and (reply.rss or 0) > self._max_rss
@@ -108,13 +165,15 @@ class WarmPython:
     def retire(self) -> None:
         """Let the child go: it ends by itself, or is killed after :data:`CLOSE_PATIENCE`."""
         warm, self._warm = self._warm, None
-        if warm is None:
-            return
+        if warm is not None:
+            self._let_go(warm)
+
+    def _let_go(self, warm: Warm) -> None:
         warm.child.close()
         if warm.exit.done():
             return
         loop = asyncio.get_running_loop()
-        late = loop.call_later(CLOSE_PATIENCE, _kill, warm)
+        late = loop.call_later(CLOSE_PATIENCE, kill, warm)
         self._retired.add(warm.exit)
         warm.exit.add_done_callback(lambda _: late.cancel())
         warm.exit.add_done_callback(self._retired.discard)
@@ -122,6 +181,9 @@ class WarmPython:
     async def close(self) -> None:
         """Let the child go and wait until it is gone."""
         self.retire()
+        after, self._next = self._next, None
+        if after is not None:
+            self._let_go(after)
         if self._retired:
             await asyncio.wait(self._retired)
 
@@ -145,7 +207,7 @@ class WarmPython:
         self._keyed = (setting.launch, key)
         return key
 
-    def _watch(self, key: python_call.ChildKey, child: PythonChild) -> _Warm:
+    def _watch(self, key: python_call.ChildKey, child: PythonChild) -> Warm:
         try:
             exit_ = self._place.processes.wait(child.pid)
         except OSError as error:
@@ -156,11 +218,14 @@ class WarmPython:
             raise spawn.SpawnError(
                 f"the interpreter cannot be watched: {error.strerror}"
             ) from error
-        warm = _Warm(key, child, exit_, _children_file(child.pid), since_boot())
+        warm = Warm(key, child, exit_, _children_file(child.pid), since_boot())
 
         def ended(_: asyncio.Future[Exit]) -> None:
             child.close()
             os.close(child.pidfd)
+            if warm.tally is not None:
+                warm.tally.close()
+                warm.tally = None
             if warm.children_fd is not None:
                 os.close(warm.children_fd)
                 warm.children_fd = None
@@ -176,7 +241,8 @@ def _children_file(pid: int) -> int | None:
         return None
 
 
-def _kill(warm: _Warm) -> None:
+def kill(warm: Warm) -> None:
+    """Kill a child and its group, unless it has ended."""
     if not warm.exit.done():
         os.killpg(warm.child.pid, signal.SIGKILL)
 
@@ -191,13 +257,15 @@ class PythonLeader:
         setting: Setting,
         place: Workplace,
         on_progress: Callable[[float, str], None],
+        begun: Begun | None = None,
     ) -> None:
-        """Take a child; raise :class:`SpawnError`."""
+        """Take a child; raise :class:`SpawnError`. ``begun`` is a call that is under way."""
+        self._begun = begun
         self._python = python
         self._place = place
         self._setting = setting
         self._on_progress = on_progress
-        self._warm = python.take(setting)
+        self._warm = python.take(setting) if begun is None else begun.warm
         self.guard = Guard(self._marks(), job=setting.spec.job, processes=place.processes)
         self.started_at = self._started = 0.0
         self.duration = 0.0
@@ -225,11 +293,15 @@ class PythonLeader:
         spec = self._setting.spec
         self._python.specs[spec.run_id] = spec
         try:
-            await self._ready()
-            self.started_at = self._place.clock.epoch()
-            self._started = self._place.clock.monotonic()
+            gone = 0.0
+            if self._begun is None:
+                await self._ready()
+            else:
+                gone = self._begun.gone
+            self.started_at = self._place.clock.epoch() - gone
+            self._started = self._place.clock.monotonic() - gone
             begin()
-            return await self._call()
+            return await (self._call() if self._begun is None else self._go_on(self._begun))
         except asyncio.CancelledError:
             self.guard.stop(Finding(OutcomeKind.LOST, Reason.LOST), grace=0.0)
             self._python.retire()
@@ -249,6 +321,13 @@ class PythonLeader:
             self._python.retire()
             if self.guard.stopped is None:
                 raise spawn.SpawnError(str(error)) from error
+
+    async def _go_on(self, begun: Begun) -> Ending:
+        """Wait for the end of a call that is under way."""
+        try:
+            return await self._replied(await begun.reply)
+        except python_call.ChildDiedError:
+            return await self._died()
 
     async def _call(self) -> Ending:
         spec = self._setting.spec
@@ -317,7 +396,7 @@ class PythonLeader:
         self._python.retire()
         done, _ = await asyncio.wait([warm.exit], timeout=DEATH_PATIENCE)
         if not done:
-            _kill(warm)
+            kill(warm)
             await asyncio.wait([warm.exit])
         self.duration = self._place.clock.monotonic() - self._started
         self.left_something = await self.guard.clear()
