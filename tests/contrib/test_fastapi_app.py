@@ -6,12 +6,13 @@ import pytest
 
 from jobctl.testing import wait_until
 
+testclient = pytest.importorskip("fastapi.testclient")
+
 EXAMPLE = "web_fastapi"
 
 
 @pytest.fixture(scope="module")
 def web(example):
-    testclient = pytest.importorskip("fastapi.testclient")
     with testclient.TestClient(importlib.import_module("app").app) as web:
         yield web
 
