@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,11 +14,18 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
-def example(request):
-    """The daemon of the example that the test module names ``EXAMPLE``; its modules can be imported."""
-    folder = EXAMPLES / request.module.EXAMPLE
+def example(request, tmp_path_factory):
+    """The daemon of a copy of the example that the test module names ``EXAMPLE``.
+
+    Its modules can be imported meanwhile.
+    """
+    folder = tmp_path_factory.mktemp("example") / request.module.EXAMPLE
+    shutil.copytree(
+        EXAMPLES / request.module.EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__")
+    )
     before = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch, PrivateDaemon(folder / "jobs.toml") as daemon:
+        daemon.folder = folder
         patch.syspath_prepend(folder)
         patch.setenv("JOBCTL_CONFIG", str(daemon.config))
         yield daemon
