@@ -70,7 +70,9 @@ def _signature(item: object) -> str:
         for one in signature.parameters.values()
         if one.name != "self"
     ]
-    return str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+    text = str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+    # A default that is no value, but stands for its absence.
+    return re.sub(r"<object object at 0x\w+>", "…", text)
 
 
 def _text(item: object) -> str:
