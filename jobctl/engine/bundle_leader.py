@@ -120,6 +120,7 @@ class BundleLeader:
     async def lead(self) -> None:
         """Hand the runs over and see them to their ends."""
         try:
+            await self._python.prepare(self._setting)
             warm = self._python.take(self._setting)
             await warm.child.ready()
             self._python.share(warm)

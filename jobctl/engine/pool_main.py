@@ -24,6 +24,7 @@ from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.intake import signing_of
 from jobctl.engine.journal import configure_logging
 from jobctl.engine.lease import Lease
+from jobctl.engine.nursery import Nursery
 from jobctl.engine.observer import Observer
 from jobctl.engine.orphanage import Orphanage
 from jobctl.engine.pool import Pool
@@ -65,6 +66,7 @@ class PoolProcess:
         self._batch = 0
         self._defined: dict[int, list[JobDef]] = {}
         self._place: Workplace | None = None
+        self._nursery: Nursery | None = None
         self._files: PoolFiles | None = None
         self._orphanage: Orphanage | None = None
         self._channel: Channel | None = None
@@ -86,6 +88,8 @@ class PoolProcess:
                 task.cancel()
         if self._pool is not None:
             await self._pool.close()
+        if self._nursery is not None:
+            await self._nursery.close()
         if self._place is not None:
             self._place.close()
         if self._files is not None and (self._pool is None or self._pool.settled):
@@ -169,6 +173,7 @@ class PoolProcess:
         self._place = place = Workplace.open(
             dirs=AttemptDirs.under(files.state_dir), clock=SYSTEM_CLOCK, witness=journal
         )
+        self._nursery = nursery = Nursery(config.pools[name], place.processes)
         size = config.pools[name].slots
         occupied = {one.started.slot for one in survivors}
         occupied.update(one.started.slot for one in answered)
@@ -185,7 +190,7 @@ class PoolProcess:
             store=store,
             ears=ears,
             keys=keys,
-            slots=_slots(files, config, place, count=max(size, *(n + 1 for n in occupied), 0), occupied=occupied),
+            slots=_slots(files, config, place, nursery=nursery, count=max(size, *(n + 1 for n in occupied), 0), occupied=occupied),
             size=size,
             journal=journal,
             lease=Lease(files.lease, shared=config.settings.redis is not None),
@@ -295,7 +300,13 @@ def _queues(message: Message) -> tuple[str, ...]:
 
 
 def _slots(
-    files: PoolFiles, config: Config, place: Workplace, *, count: int, occupied: set[int]
+    files: PoolFiles,
+    config: Config,
+    place: Workplace,
+    *,
+    nursery: Nursery,
+    count: int,
+    occupied: set[int],
 ) -> list[Slot]:
     definition = config.pools[files.name]
     return [
@@ -306,6 +317,7 @@ def _slots(
             max_runs_per_child=definition.max_runs_per_child,
             max_rss_per_child=definition.max_rss_per_child,
             occupied=index in occupied,
+            nursery=nursery,
         )
         for index in range(count)
     ]

@@ -530,7 +530,7 @@ def _flush_stream(stream: Any) -> str | None:
 class Child:
     """Takes calls from the socket and answers each in turn, until the host closes it."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, modules: Modules) -> None:
         self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
         self.pid = os.getpid()
         self.buffer = bytearray()
@@ -543,7 +543,7 @@ class Child:
         self.bundles: Bundles | None = None
         self.sending = _thread.allocate_lock()
         os.register_at_fork(after_in_child=self.socket.close)  # a copy must not keep it open
-        self.modules = Modules()
+        self.modules = modules
         self.surroundings = Surroundings(self.modules.home)
         self.status = _open_meter("status", os.O_RDONLY)
         self.statm = _open_meter("statm", os.O_RDONLY)
@@ -989,14 +989,51 @@ CHILD: Child | None = None
 """The one of this process."""
 
 
-def main(fd: int) -> None:
-    """Serve the socket ``fd`` until the host closes it."""
+def load(name: str) -> Any:
+    """Return the module in the file ``name`` beside this one, without a search for it."""
+    from importlib.machinery import SourceFileLoader
+
+    path = os.path.join(os.path.dirname(__file__), name + ".py")
+    module = type(sys)("_jobctl_" + name)
+    module.__file__ = path
+    code: Any = SourceFileLoader(module.__name__, path).get_code(module.__name__)
+    exec(code, module.__dict__)  # noqa: S102 - a file of this very package
+    return module
+
+
+def call_hook(name: str, hook: str, modules: Modules) -> object:
+    """Call ``hook`` (``module:function``), which is the pool's ``child_init`` or ``child_exit``."""
+    modules.stale({"cwd": None, "env": os.environ})
+    try:
+        return modules.target(hook)()
+    except BaseException:
+        _say(f"{name} = {hook} failed:")
+        raise
+
+
+def main(fd: int, options: str = "{}", modules: Modules | None = None) -> None:
+    """Serve the socket ``fd`` until the host closes it.
+
+    ``options`` are JSON: ``init`` and ``exit``, the hooks of a child; ``preload``, which makes this
+    a template; ``mode``, which makes it a child whose calls run beside each other.
+    """
     global CHILD  # noqa: PLW0603 - a process is one child
     try:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-        CHILD = Child(fd)
+        wishes = json.loads(options)
+        if "preload" in wishes:
+            load("python_template").serve(sys.modules[__name__], fd, wishes)
+            return
+        modules = modules or Modules()
+        if wishes.get("init"):
+            value = call_hook("child_init", wishes["init"], modules)
+            if hasattr(type(value), "__await__"):
+                _run_awaitable(value)
+        CHILD = Child(fd, modules)
         sys.meta_path.append(Provider)
         CHILD.serve()
+        if wishes.get("exit"):
+            call_hook("child_exit", wishes["exit"], modules)
     except (BrokenPipeError, ConnectionResetError):
         pass  # the pool is gone, and with it whoever wants the answer
     except BaseException:  # noqa: BLE001 - nothing may unwind into whatever the job left behind

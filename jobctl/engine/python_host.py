@@ -98,9 +98,17 @@ class _Waiting:
 class PythonChild:
     """A warm interpreter with this end of its socket. Made by :meth:`start`."""
 
-    def __init__(self, pid: int, sock: socket.socket, *, output: int, interpreter: str) -> None:
+    def __init__(
+        self,
+        pid: int,
+        sock: socket.socket,
+        *,
+        output: int,
+        interpreter: str,
+        pidfd: int | None = None,
+    ) -> None:
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
+        self.pidfd = os.pidfd_open(pid) if pidfd is None else pidfd
         self.calls = 0
         """Calls sent so far."""
         self.python: str | None = None
@@ -119,16 +127,17 @@ class PythonChild:
         self._loop.add_reader(sock, self._receive)
 
     @classmethod
-    def start(cls, key: ChildKey, *, env: Mapping[str, str]) -> PythonChild:
+    def start(cls, key: ChildKey, *, env: Mapping[str, str], options: str = "{}") -> PythonChild:
         """Start an interpreter in a session of its own; it gets ready while others work.
 
-        ``env`` is the environment of its start; every call brings its own. From here on the caller
+        ``env`` is the environment of its start; every call brings its own. ``options`` are what
+        :func:`jobctl.engine.python_child.main` is told. From here on the caller
         must wait for ``pid`` and, after :meth:`close`, close ``pidfd``. Raises SpawnError.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         output = os.memfd_create("output")
         try:
-            pid = spawn(key, env=env, fd=theirs.fileno(), output=output)
+            pid = spawn(key, env=env, fd=theirs.fileno(), output=output, options=options)
         except BaseException:
             ours.close()
             os.close(output)
@@ -361,10 +370,10 @@ class PythonChild:
     def _start_failure(self, why: str) -> SpawnError:
         size = os.fstat(self._output).st_size
         said = os.pread(self._output, 2000, max(0, size - 2000)).decode(errors="replace").strip()
-        return SpawnError(
-            f"{self._interpreter} did not become ready: {said or why};"
-            " interpreter must name a CPython 3.9 or later that this user can run"
-        )
+        remedy = "interpreter must name a CPython 3.9 or later that this user can run"
+        if "jobctl: child_init" in said:
+            remedy = "mend the function, or child_init of the pool"
+        return SpawnError(f"{self._interpreter} did not become ready: {said or why}; {remedy}")
 
 
 def left_reply(data: bytes) -> PythonReply | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.leader import Setting
+    from jobctl.engine.nursery import Nursery
     from jobctl.engine.processes import Exit
     from jobctl.engine.workplace import Workplace
 
@@ -69,12 +70,23 @@ class WarmPython:
     """The interpreter that one slot keeps between Python attempts."""
 
     def __init__(
-        self, place: Workplace, *, slot: str, max_runs: int = 1000, max_rss: int | None = None
+        self,
+        place: Workplace,
+        *,
+        slot: str,
+        max_runs: int = 1000,
+        max_rss: int | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
-        """Replace the child after ``max_runs`` calls, or when it holds ``max_rss`` bytes."""
+        """Replace the child after ``max_runs`` calls, or when it holds ``max_rss`` bytes.
+
+        ``nursery`` is where children come from; without, each is started by itself.
+        """
         self._place = place
         self._slot = slot
         self._next: Warm | None = None
+        self._nursery = nursery
+        self._renewal: asyncio.Task[None] | None = None
         self._max_runs = max_runs
         self._max_rss = max_rss
         self._warm: Warm | None = None
@@ -85,15 +97,44 @@ class WarmPython:
         self.bundled: Callable[[str], AttemptSpec | None] | None = None
         """Finds what runs in it of a bundle."""
 
+    async def prepare(self, setting: Setting) -> None:
+        """Have a child made for an attempt by the pool's template, if that can be.
+
+        Raises :class:`SpawnError`.
+        """
+        key = self._key(setting)
+        if _serves(self._warm, key):
+            return
+        if self._renewal is not None:
+            await asyncio.wait([self._renewal])
+            self._renewal = None
+        if _serves(self._next, key):
+            return
+        forked = await self._fork(key, setting)
+        if forked is not None:
+            self.retire()
+            self._warm = forked
+
+    async def _fork(self, key: python_call.ChildKey, setting: Setting) -> Warm | None:
+        """Return a child of the template; ``None`` when there is none, or it is of no use."""
+        if self._nursery is None or self._nursery.templates is None:
+            return None
+        try:
+            warmed = await self._nursery.templates.warm(
+                key, env=_environment(setting), options=self._nursery.options
+            )
+        except (python_call.SpawnError, OSError) as error:
+            raise _explained(error, key) from error
+        return None if warmed is None else self._watch(key, warmed.child, warmed.exit)
+
     def take(self, setting: Setting) -> Warm:
         """Return a child for an attempt, starting one if the last cannot serve it.
 
         Raises :class:`SpawnError`.
         """
         key = self._key(setting)
-        warm = self._warm
-        if warm is not None and warm.key == key and not warm.exit.done():
-            return warm
+        if self._warm is not None and _serves(self._warm, key):
+            return self._warm
         self.retire()
         after, self._next = self._next, None
         if after is not None:
@@ -129,38 +170,36 @@ class WarmPython:
         warm.shapes = Shapes(self._place.dirs, slot=self._slot)
 
     def keep_after(self, warm: Warm, setting: Setting, *, why: str | None, rss: int | None) -> None:
-        """Decide whether a child may take more after a bundle; ``why`` it must not, if so."""
+        """Decide whether a child may take more; ``why`` it must not, if so.
+
+        A successor starts before it has taken all it may, for a call like that of ``setting``.
+        """
         large = self._max_rss is not None and (rss or 0) > self._max_rss
-        if why is not None or large or warm.child.calls >= self._max_runs:
+        over = why is not None or large or warm.child.calls >= self._max_runs
+        if over:
             self.retire()
-        elif warm.child.calls >= self._max_runs - EARLY and self._next is None:
-            with contextlib.suppress(spawn.SpawnError):  # it is said when there is no other
-                self._next = self._start(warm.key, setting)
+        wanted = over or warm.child.calls >= self._max_runs - EARLY
+        if wanted and self._next is None and self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew(setting))
 
     def _start(self, key: python_call.ChildKey, setting: Setting) -> Warm:
-        environment = {
-            **setting.launch.environment,
-            "JOBCTL_SUPERVISOR": setting.spec.supervisor,
-        }
+        options = "{}" if self._nursery is None else self._nursery.options
         try:
-            child = PythonChild.start(key, env=environment)
-        except python_call.SpawnError as error:
-            raise spawn.SpawnError(str(error)) from error
-        except OSError as error:
-            raise spawn.SpawnError(
-                f"{key.interpreter} cannot be started: {error.strerror}", cause=error.errno
-            ) from error
-        warm = self._watch(key, child)
-        if self._place.desk is not None:
-            Line.open(child, self._place.desk, self.spec_of)
-        return warm
+            child = PythonChild.start(key, env=_environment(setting), options=options)
+        except (python_call.SpawnError, OSError) as error:
+            raise _explained(error, key) from error
+        return self._watch(key, child)
 
-    def keep(self, warm: Warm, reply: python_call.PythonReply) -> None:
-        """Decide whether a child that answered may take another call."""
+    def keep(self, warm: Warm, reply: python_call.PythonReply, *, setting: Setting) -> None:
+        """Decide whether a child that answered may take another call like its last."""
         warm.cpu += reply.usage.user + reply.usage.system
-        large = self._max_rss is not None and (reply.rss or 0) > self._max_rss
-        if reply.recycle is not None or large or warm.child.calls >= self._max_runs:
-            self.retire()
+        self.keep_after(warm, setting, why=reply.recycle, rss=reply.rss)
+
+    async def _renew(self, setting: Setting) -> None:
+        """Start a successor; if that fails, the next attempt tries again and says why."""
+        with contextlib.suppress(spawn.SpawnError):
+            key = self._key(setting)
+            self._next = await self._fork(key, setting) or self._start(key, setting)
 
     def retire(self) -> None:
         """Let the child go: it ends by itself, or is killed after :data:`CLOSE_PATIENCE`."""
@@ -180,6 +219,10 @@ class WarmPython:
 
     async def close(self) -> None:
         """Let the child go and wait until it is gone."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait([self._renewal])
+            self._renewal = None
         self.retire()
         after, self._next = self._next, None
         if after is not None:
@@ -207,9 +250,14 @@ class WarmPython:
         self._keyed = (setting.launch, key)
         return key
 
-    def _watch(self, key: python_call.ChildKey, child: PythonChild) -> Warm:
+    def _watch(
+        self,
+        key: python_call.ChildKey,
+        child: PythonChild,
+        exit_: asyncio.Future[Exit] | None = None,
+    ) -> Warm:
         try:
-            exit_ = self._place.processes.wait(child.pid)
+            exit_ = exit_ or self._place.processes.wait(child.pid)
         except OSError as error:
             os.killpg(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
@@ -231,7 +279,28 @@ class WarmPython:
                 warm.children_fd = None
 
         exit_.add_done_callback(ended)
+        if self._place.desk is not None:
+            Line.open(child, self._place.desk, self.spec_of)
         return warm
+
+
+def _serves(warm: Warm | None, key: python_call.ChildKey) -> bool:
+    """Return whether a child can take a call of such a key."""
+    return warm is not None and warm.key == key and not warm.exit.done()
+
+
+def _environment(setting: Setting) -> dict[str, str]:
+    """Return what a child finds in its environment until its first call."""
+    return {**setting.launch.environment, "JOBCTL_SUPERVISOR": setting.spec.supervisor}
+
+
+def _explained(
+    error: python_call.SpawnError | OSError, key: python_call.ChildKey
+) -> spawn.SpawnError:
+    if isinstance(error, OSError):
+        text = f"{key.interpreter} cannot be started: {error.strerror}"
+        return spawn.SpawnError(text, cause=error.errno)
+    return spawn.SpawnError(str(error))
 
 
 def _children_file(pid: int) -> int | None:
@@ -349,11 +418,11 @@ class PythonLeader:
                     call, log_fd=self._setting.output, on_progress=self._on_progress
                 )
             except python_call.StaleChildError:
-                self._replace()
+                await self._replace()
             except python_call.ChildDiedError as error:
                 if error.started or self.guard.stopped is not None:
                     return await self._died()
-                self._replace()
+                await self._replace()
             except python_call.SpawnError as error:
                 if self.guard.stopped is not None:
                     return await self._died()
@@ -365,9 +434,10 @@ class PythonLeader:
             "try again when the job's files no longer change"
         )
 
-    def _replace(self) -> None:
+    async def _replace(self) -> None:
         """Go on in a new child; time limits and stops stay as they are."""
         self._python.retire()
+        await self._python.prepare(self._setting)
         self._warm = self._python.take(self._setting)
         self.guard.follow(self._marks())
 
@@ -384,7 +454,7 @@ class PythonLeader:
             self._python.retire()
             await self.guard.clear(all_of_it=True)
         else:
-            self._python.keep(self._warm, reply)
+            self._python.keep(self._warm, reply, setting=self._setting)
         return judge_reply(self._setting.spec.job, reply, stopped=self.guard.stopped)
 
     def _strays(self) -> bool:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.guard import Guard
+    from jobctl.engine.nursery import Nursery
     from jobctl.engine.processes import Processes
     from jobctl.engine.survivors import Survivor
     from jobctl.engine.tree import TreeTable
@@ -62,16 +63,22 @@ class Slot:
         max_runs_per_child: int = 1000,
         max_rss_per_child: int | None = None,
         occupied: bool = False,
+        nursery: Nursery | None = None,
     ) -> None:
         """``name`` is unique in the state directory: the pool's name and a number.
 
         Two are about its Python interpreter: calls, and bytes of memory, until it is replaced.
         ``occupied``: it begins with :meth:`resume`, so the files of its name are in use.
+        ``nursery`` is where its interpreters come from.
         """
         self.name = name
         self._place = workplace
         self.python = WarmPython(
-            workplace, slot=name, max_runs=max_runs_per_child, max_rss=max_rss_per_child
+            workplace,
+            slot=name,
+            max_runs=max_runs_per_child,
+            max_rss=max_rss_per_child,
+            nursery=nursery,
         )
         """The interpreter it keeps between attempts."""
         self._files = AttemptFiles(workplace, slot=name, occupied=occupied)
@@ -259,6 +266,8 @@ class Slot:
             ending = await self._ask(spec.job.only_if, setting)
             if ending is not None:
                 return self._outcome(spec, ending)
+        if spec.job.python is not None:
+            await self.python.prepare(setting)
         if self._stop_early is not None:
             return self._outcome(spec, Ending(self._stop_early))
         if spec.job.python is not None:
