@@ -18,6 +18,7 @@ TABLES: dict[str, tuple[type[BaseModel], ModuleType, type]] = {
     "settings": (schema.SettingsTable, config, config.Settings),
     "security": (schema.SecurityTable, config, config.Security),
     "mail": (schema.MailTable, job, job.MailDef),
+    "python": (schema.PythonTable, job, job.PythonDef),
     "pool": (schema.PoolTable, job, job.PoolDef),
     "queue": (schema.QueueTable, job, job.QueueDef),
     "limit": (schema.LimitTable, job, job.LimitDef),

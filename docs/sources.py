@@ -23,6 +23,7 @@ NAMED = {
     "text": "text",
     "filled": "text",
     "name": "name",
+    "module": 'module, or `"package.*"`',
     "flag": "boolean",
     "duration": "duration",
     "span": "duration",

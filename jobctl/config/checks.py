@@ -69,7 +69,7 @@ def _what_to_run(job: Entry[JobTable], layers: Layers, draft: Draft) -> Iterator
             "python", code="conflict", message="a job has a command or a Python function, not both",
             remedy="keep one of command and python",
         )  # fmt: skip
-    elif "command" not in layers and "python" not in layers and not _tried(job, draft):
+    elif not {"command", "python"} & layers.keys() and draft.discovered and not _tried(job, draft):
         yield job.source.problem(
             job.path, at_key=True, code="missing", message="there is nothing to run",
             remedy='add command = "…" or python = "package.module:function"',

@@ -9,6 +9,7 @@ from jobctl.config.values import Wrong, filled, nearest, several, text, whole
 from jobctl.model.run import Reason
 
 _IDENTIFIER = r"[^\W\d]\w*"
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(\.\*)?")
 _TARGET = re.compile(rf"{_IDENTIFIER}(\.{_IDENTIFIER})*:{_IDENTIFIER}(\.{_IDENTIFIER})*")
 _DOTTED = re.compile(rf"{_IDENTIFIER}(\.{_IDENTIFIER})*")
 REASONS = tuple(
@@ -41,6 +42,18 @@ def target(value: object) -> str:
             "does not name a Python function",
             code="target",
             remedy='write python = "package.module:function"',
+        )
+    return said
+
+
+def module(value: object) -> str:
+    """Check the name of a module, or of a package and all below it: ``shop.*``."""
+    said = text(value)
+    if not _MODULE.fullmatch(said):
+        raise Wrong(
+            "does not name a module",
+            code="target",
+            remedy='write for example "shop.jobs", or "shop.*" for all modules of a package',
         )
     return said
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator
 
 from jobctl.config import job_values, tables, values
 from jobctl.model.config import Durability
-from jobctl.model.job import Delivery, Missed, OnLost, Overlap
+from jobctl.model.job import PARAM_TYPES, Delivery, Missed, OnLost, Overlap
 
 Text = Annotated[str, PlainValidator(values.text, json_schema_input_type=str)]
 Filled = Annotated[str, PlainValidator(values.filled, json_schema_input_type=str)]
@@ -104,15 +104,14 @@ class ScheduleTable(Table):
 class ParamTable(Table):
     """One of ``jobs.NAME.params``."""
 
-    type: Annotated[str, PlainValidator(values.one_of("str", "int", "float", "bool", "json"))] = (
-        "str"
-    )
+    type: Annotated[str, PlainValidator(values.one_of(*PARAM_TYPES))] = "str"
     required: Flag | None = None
     default: Annotated[object, PlainValidator(tables.json_value)] = None
     min: Annotated[float, PlainValidator(values.number(-values.INFINITY))] | None = None
     max: Annotated[float, PlainValidator(values.number(-values.INFINITY))] | None = None
     choices: Arguments | None = None
     pattern: Annotated[str, PlainValidator(values.pattern)] | None = None
+    nullable: Flag = False
     secret: Flag = False
     description: Text = ""
     """For people."""
@@ -258,6 +257,16 @@ class LimitTable(Table):
     """``[limits.NAME]``."""
 
     slots: Positive
+
+
+class PythonTable(Table):
+    """``[python]``."""
+
+    discover: Annotated[
+        tuple[str, ...],
+        PlainValidator(values.several(job_values.module), json_schema_input_type=str | list[str]),
+    ] = ()
+    interpreter: Filled | None = None
 
 
 class SettingsTable(Table):

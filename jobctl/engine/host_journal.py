@@ -21,13 +21,13 @@ e   settled: run, epoch, letter, reason, delay, fields
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import time
 from typing import TYPE_CHECKING
 
 from jobctl.engine.journal_content import parse
+from jobctl.store.compact import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,7 +43,6 @@ COMMAND, PYTHON = "command", "python"
 COMPACT_AT = 1024 * 1024
 """Bytes after which what is settled is left out of a new file."""
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _log = logging.getLogger(__name__)
 
 
@@ -102,13 +101,9 @@ class HostJournal:
         reason = finding.reason and finding.reason.value
         self._write(_line("t", run_id, finding.kind.value, reason, finding.error))
 
-    def settled(self, item: Settlement) -> None:
-        """Note an outcome; call it before the outcome is sent."""
-        fields = [
-            part.decode("utf-8", "backslashreplace") if isinstance(part, bytes) else part
-            for part in item.fields
-        ]
-        self._write(_line("e", item.id, item.epoch, item.letter, item.reason, item.delay, fields))
+    def settled(self, items: Iterable[Settlement]) -> None:
+        """Note outcomes, in one write; call it before they are sent."""
+        self._write(b"".join(map(_settled, items)))
 
     def forget(self) -> None:
         """Empty it: nothing runs and everything is acknowledged."""
@@ -163,8 +158,16 @@ class HostJournal:
         self._broken = True
 
 
+def _settled(item: Settlement) -> bytes:
+    fields = [
+        part.decode("utf-8", "backslashreplace") if isinstance(part, bytes) else part
+        for part in item.fields
+    ]
+    return _line("e", item.id, item.epoch, item.letter, item.reason, item.delay, fields)
+
+
 def _line(*words: object) -> bytes:
-    return _encode(words).encode("utf-8", "backslashreplace") + b"\n"
+    return encode(words).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _relevant(lines: Iterable[bytes], wanted: set[str]) -> Iterator[bytes]:

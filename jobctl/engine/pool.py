@@ -108,7 +108,7 @@ class Pool:
             on_claims=self._on_claims,
             on_stale=self._on_stale,
             on_gone=self._on_gone,
-            on_final=self._gate.starts.ended,
+            on_final=self._gate.starts.ended_all,
             on_fenced=self.fenced.set,
         )
         self._executor = Executor(
@@ -265,10 +265,11 @@ class Pool:
         self._gate.close()
 
     def _on_claims(self, reply: ClaimReply) -> None:
+        admit = self._gate.admitting()
         for claim in reply.claims:
             if returned(claim, self.ledger, mark=self.pump.mark, settle=self.pump.settle):
                 continue
-            held = self._gate.admit(claim)
+            held = admit(claim)
             if isinstance(held, Settlement):
                 self.pump.settle(held)
             elif self.pump.claiming:

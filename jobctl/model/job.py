@@ -15,6 +15,10 @@ EXEC_JOB = "@exec"
 """The built-in job that ``jobctl exec`` submits; its arguments are the command."""
 
 
+PARAM_TYPES = ("str", "int", "float", "bool", "list", "dict", "json")
+"""What a parameter can be declared as."""
+
+
 class Overlap(StrEnum):
     """What happens to a new run while an older one of the same job has not ended."""
 
@@ -65,7 +69,7 @@ class ParamSpec:
 
     name: str
     type: str = "str"
-    """``str``, ``int``, ``float``, ``bool`` or ``json``."""
+    """``str``, ``int``, ``float``, ``bool``, ``list``, ``dict`` or ``json``, which is anything."""
     required: bool = True
     """False when the declaration has a default."""
     default: object = None
@@ -78,8 +82,22 @@ class ParamSpec:
     """The only values allowed."""
     pattern: str | None = None
     """A regular expression the whole string must match."""
+    nullable: bool = False
+    """Null (``None``) is allowed as well."""
     secret: bool = False
     """The value is masked wherever it is shown."""
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class PythonDef:
+    """The ``[python]`` table: where Python code declares jobs."""
+
+    discover: tuple[str, ...] = ()
+    """Modules that are imported, in a process of their own, for the jobs they declare with ``@job``;
+    ``shop.*`` is the package ``shop`` and all below it."""
+    interpreter: str | None = None
+    """A virtual environment or a Python executable for them and their jobs; default: that of
+    ``[defaults]``, else the one jobctl runs in."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
