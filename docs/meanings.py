@@ -72,7 +72,7 @@ ATTEMPT_FIELDS = {
     "exit_code": "As the process, or the shell, gave it.",
     "signal": "Number of the signal that ended it.",
     "error": "For people; for Python jobs the end of the traceback.",
-    "traceback": "of a Python function that raised; the middle of a long one is left out",
+    "traceback": "Of a Python function that raised; the middle of a long one is left out.",
     "host": "Where it ran.",
     "pid": "Process id of its first process.",
     "started_at": "When its process was made.",
