@@ -44,6 +44,8 @@ NAMED = {
     "address": "address",
     "command": "text, or list of texts",
     "target": "text",
+    "hook": "`module:function`",
+    "module_name": "module name",
     "stop_signal": "signal name",
     "umask": "octal text",
     "retry_case": "exit code, reason or exception",

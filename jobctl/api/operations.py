@@ -332,7 +332,7 @@ def failure_of(run: Record) -> JobFailed:
         code=run.exit_code,
         signal=run.signal,
         error_type=kind,
-        traceback=run.error,
+        traceback=(run.attempts[-1].traceback if run.attempts else None) or run.error,
     )
 
 

@@ -46,6 +46,30 @@ def target(value: object) -> str:
     return said
 
 
+def hook(value: object) -> str:
+    """Check a function that each child calls: ``package.module:function``."""
+    said = text(value)
+    if not _TARGET.fullmatch(said):
+        raise Wrong(
+            "does not name a Python function",
+            code="target",
+            remedy='write "package.module:function"',
+        )
+    return said
+
+
+def module_name(value: object) -> str:
+    """Check the dotted name of a Python module."""
+    said = text(value)
+    if not all(part.isidentifier() for part in said.split(".")):
+        raise Wrong(
+            "does not name a Python module",
+            code="module",
+            remedy='write names as in an import statement, e.g. "shop.models"',
+        )
+    return said
+
+
 def module(value: object) -> str:
     """Check the name of a module, or of a package and all below it: ``shop.*``."""
     said = text(value)

@@ -227,6 +227,9 @@ class JobTable(Table):
     kwargs: NamedArguments | None = None
 
 
+Hook = Annotated[str, PlainValidator(job_values.hook, json_schema_input_type=str)] | None
+
+
 class PoolTable(Table):
     """``[pools.NAME]``."""
 
@@ -244,6 +247,14 @@ class PoolTable(Table):
     ] = "process"
     max_runs_per_child: Positive = 1000
     max_rss_per_child: SizeLimit = None
+    preload: Annotated[
+        tuple[str, ...],
+        PlainValidator(
+            values.several(job_values.module_name), json_schema_input_type=str | list[str]
+        ),
+    ] = ()
+    child_init: Hook = None
+    child_exit: Hook = None
 
 
 class QueueTable(Table):

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
-from jobctl.engine import journal_content, recovery, rendezvous
+from jobctl.engine import bundle_recovery, journal_content, recovery, rendezvous
 from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.channel import Channel, Message
 from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.intake import signing_of
 from jobctl.engine.journal import configure_logging
 from jobctl.engine.lease import Lease
+from jobctl.engine.nursery import Nursery
 from jobctl.engine.observer import Observer
 from jobctl.engine.orphanage import Orphanage
 from jobctl.engine.pool import Pool
@@ -45,6 +46,7 @@ from jobctl.store.watch import watch_group
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jobctl.engine.survivors import Survivor
     from jobctl.model.job import JobDef
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class PoolProcess:
         self._batch = 0
         self._defined: dict[int, list[JobDef]] = {}
         self._place: Workplace | None = None
+        self._nursery: Nursery | None = None
         self._files: PoolFiles | None = None
         self._orphanage: Orphanage | None = None
         self._channel: Channel | None = None
@@ -85,6 +88,8 @@ class PoolProcess:
                 task.cancel()
         if self._pool is not None:
             await self._pool.close()
+        if self._nursery is not None:
+            await self._nursery.close()
         if self._place is not None:
             self._place.close()
         if self._files is not None and (self._pool is None or self._pool.settled):
@@ -157,16 +162,21 @@ class PoolProcess:
         keys = Keys(config.settings.namespace)
         name = str(message["pool"])
         self._files = files = PoolFiles(Path(config.settings.state_dir), str(message["owner"]))
-        content, survivors = journal_content.Content(), []
+        content = journal_content.Content()
+        survivors: list[Survivor] = []
+        answered: list[bundle_recovery.Answered] = []
         if message.get("inherits"):
             content = journal_content.read(files.journal)
+            answered = bundle_recovery.answered(files, content)
             survivors = recovery.survivors(files, content)
         journal = HostJournal(files.journal, self._journal_fd)
         self._place = place = Workplace.open(
             dirs=AttemptDirs.under(files.state_dir), clock=SYSTEM_CLOCK, witness=journal
         )
+        self._nursery = nursery = Nursery(config.pools[name], place.processes)
         size = config.pools[name].slots
-        occupied = {survivor.started.slot for survivor in survivors}
+        occupied = {one.started.slot for one in survivors}
+        occupied.update(one.started.slot for one in answered)
         store = AsyncStore(address, name=f"jobctl-{name}")
         ears = AsyncStore(address, name=f"jobctl-{name}-ears")
         signing = signing_of(config, clock=SYSTEM_CLOCK)
@@ -180,7 +190,7 @@ class PoolProcess:
             store=store,
             ears=ears,
             keys=keys,
-            slots=_slots(files, config, place, count=max(size, *(n + 1 for n in occupied), 0), occupied=occupied),
+            slots=_slots(files, config, place, nursery=nursery, count=max(size, *(n + 1 for n in occupied), 0), occupied=occupied),
             size=size,
             journal=journal,
             lease=Lease(files.lease, shared=config.settings.redis is not None),
@@ -198,7 +208,7 @@ class PoolProcess:
             supervisor=str(message["supervisor"]), name=name,
         )  # fmt: skip
         if message.get("inherits"):
-            pool.adopt(content, survivors)
+            pool.adopt(content, survivors, answered)
         pool.start()
         observer = Observer(pool, journal=journal, tidy=place.processes.tidy, clock=SYSTEM_CLOCK)
         pool.care_for(observer.run())
@@ -290,7 +300,13 @@ def _queues(message: Message) -> tuple[str, ...]:
 
 
 def _slots(
-    files: PoolFiles, config: Config, place: Workplace, *, count: int, occupied: set[int]
+    files: PoolFiles,
+    config: Config,
+    place: Workplace,
+    *,
+    nursery: Nursery,
+    count: int,
+    occupied: set[int],
 ) -> list[Slot]:
     definition = config.pools[files.name]
     return [
@@ -301,6 +317,7 @@ def _slots(
             max_runs_per_child=definition.max_runs_per_child,
             max_rss_per_child=definition.max_rss_per_child,
             occupied=index in occupied,
+            nursery=nursery,
         )
         for index in range(count)
     ]

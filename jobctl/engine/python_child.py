@@ -35,7 +35,7 @@ MAGIC = b"jc"
 PROTOCOL = 1
 HEADER = struct.Struct(">2sBBII")
 """Magic, protocol, kind, bytes of meta, bytes of body. Meta is JSON; the body is passed through."""
-HELLO, CALL, DONE, PROGRESS, LINE = 1, 2, 3, 4, 5
+HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 5, 6, 7, 8
 
 RECEIVE_BYTES = 1 << 16  # more would be mapped and unmapped by the allocator for every frame
 CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
@@ -48,6 +48,13 @@ MAX_NAME = 200
 SHORT = 0.002
 """Seconds below which reading a call's peak of memory would cost too large a part of it."""
 PAGE = resource.getpagesize()
+NEWS_EVERY = 0.005
+"""Seconds after which the host is told of answers of a bundle that goes on."""
+LONELY = 0.02
+"""Seconds; after a run that took longer a bundle goes on only if there is still a host.
+
+The pool that follows a dead one relies on it, see ``tally.py``.
+"""
 KILOBYTE = 1 if sys.platform == "darwin" else 1024
 """Unit of ``ru_maxrss``."""
 
@@ -400,15 +407,45 @@ class Surroundings:
         sys.argv[:] = [call["target"]]
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
-    def detach(self) -> str | None:
-        """Put back what a job may have changed; returns why that failed, or None."""
+    def enter(self, call: dict[str, Any], log: int) -> None:
+        """Do as :meth:`attach` for a call of a bundle; ``log`` stays open."""
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.chdir(call["cwd"] or self.home)
+        self._set_environment(call["env"])
+        sys.argv[:] = [call["target"]]
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+    def restore(self) -> str | None:
+        """Do as :meth:`detach` between two calls of a bundle, whose log stays in place."""
+        self._quiet()
+        problem = self._flush()
+        if not (self._untouched(1) and self._untouched(2) and self._untouched(0)):
+            self._renew()
+        os.umask(self.umask)
+        return problem
+
+    def _quiet(self) -> None:
+        """Put signal handlers back, so that nothing of the last call interrupts what follows."""
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         _signal.alarm(0)
         for number in HANDLED:
             if _signal.getsignal(number) is not _signal.SIG_DFL:
                 _signal.signal(number, _signal.SIG_DFL)
-        _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+        if _signal.getsignal(_signal.SIGPIPE) is not _signal.SIG_IGN:
+            _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+
+    def detach(self) -> str | None:
+        """Put back what a job may have changed; returns why that failed, or None."""
+        self._quiet()
         problem = self._flush()
+        self._renew()
+        self.with_stdin = False
+        os.umask(self.umask)
+        return problem
+
+    def _renew(self) -> None:
+        """Let descriptors lead nowhere and replace the streams that a job has changed."""
         replaced = [number for number in (0, 1, 2) if not self._untouched(number)]
         for number in replaced:
             setattr(sys, STREAMS[number], None)  # collected, it may close the descriptor
@@ -420,9 +457,6 @@ class Surroundings:
             stream = self.streams[number] = self._open_stream(number)
             setattr(sys, STREAMS[number], stream)
             setattr(sys, f"__{STREAMS[number]}__", stream)
-        self.with_stdin = False
-        os.umask(self.umask)
-        return problem
 
     def _flush(self) -> str | None:
         """Write out what is buffered: text that stays would end up in the log of the next run."""
@@ -496,7 +530,7 @@ def _flush_stream(stream: Any) -> str | None:
 class Child:
     """Takes calls from the socket and answers each in turn, until the host closes it."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, modules: Modules) -> None:
         self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
         self.pid = os.getpid()
         self.buffer = bytearray()
@@ -506,9 +540,10 @@ class Child:
         """Where questions of jobs go to the pool."""
         self.asking: Any = None
         self.retired: str | None = None
+        self.bundles: Bundles | None = None
         self.sending = _thread.allocate_lock()
         os.register_at_fork(after_in_child=self.socket.close)  # a copy must not keep it open
-        self.modules = Modules()
+        self.modules = modules
         self.surroundings = Surroundings(self.modules.home)
         self.status = _open_meter("status", os.O_RDONLY)
         self.statm = _open_meter("statm", os.O_RDONLY)
@@ -536,6 +571,10 @@ class Child:
                 except OSError:
                     leave(meta.get("reply_file"), framed(DONE, *answer))
                     raise
+            elif kind == TALLY:
+                self.bundles = Bundles(self, self.descriptors.pop(0), meta)
+            elif kind == BUNDLE and self.bundles is not None:
+                self.bundles.run(meta)
             elif kind == LINE:
                 self.line = self.descriptors.pop(0)
 
@@ -572,7 +611,7 @@ class Child:
     def _run(self, call: dict[str, Any], body: bytearray, log: int) -> tuple[dict[str, Any], bytes]:
         reply: dict[str, Any] = {"seq": call["seq"], "started_at": time.time()}
         result = b""
-        self._reset_peak()
+        self.reset_peak()
         before = resource.getrusage(resource.RUSAGE_SELF)
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.monotonic()
@@ -582,12 +621,7 @@ class Child:
             reply.update(reason="spawn", error=f"{error}"[:MAX_ERROR])
             _say(f"not started: {error}")
         else:
-            self.running = run = Running(self, call)
-            RUNNING.set(run)
-            result = self._invoke(run, body, reply)
-            run.over = True
-            self.running = None
-            RUNNING.set(None)
+            result = self._run_in_context(call, body, reply)
         if os.getpid() != self.pid:
             self._end_of_copy(reply)
         self.retired = reply["recycle"] = self.surroundings.detach() or _leftover_threads()
@@ -595,7 +629,39 @@ class Child:
         self._measure(reply, before, children)
         return reply, result
 
-    def _invoke(self, run: Running, body: bytearray, reply: dict[str, Any]) -> bytes:
+    def run_one(self, call: dict[str, Any], body: bytes, log: int, reply: dict[str, Any]) -> bytes:
+        """Run one call of a bundle to the end of its function; returns its result as JSON."""
+        result = b""
+        try:
+            self.surroundings.enter(call, log)
+        except (OSError, ValueError) as error:
+            reply.update(reason="spawn", error=f"{error}"[:MAX_ERROR])
+            _say(f"not started: {error}")
+        else:
+            result = self._run_in_context(call, body, reply)
+        if os.getpid() != self.pid:
+            self._end_of_copy(reply)
+        left = self.surroundings.restore() or _leftover_threads()
+        if left:
+            self.retired = left
+        env = call["env"]
+        reply["files"] = os.access(env["JOBCTL_RESULT_FILE"], os.F_OK) or os.access(
+            env["JOBCTL_PROGRESS_FILE"], os.F_OK
+        )
+        return result
+
+    def _run_in_context(
+        self, call: dict[str, Any], body: bytes | bytearray, reply: dict[str, Any]
+    ) -> bytes:
+        self.running = run = Running(self, call)
+        RUNNING.set(run)
+        result = self._invoke(run, body, reply)
+        run.over = True
+        self.running = None
+        RUNNING.set(None)
+        return result
+
+    def _invoke(self, run: Running, body: bytes | bytearray, reply: dict[str, Any]) -> bytes:
         """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
         call = run.call
         try:
@@ -632,7 +698,7 @@ class Child:
         self.surroundings.detach()
         os._exit(reply.get("exit_code", 0 if reply.get("reason") is None else 1))
 
-    def _reset_peak(self) -> None:
+    def reset_peak(self) -> None:
         """Let the kernel's peak of resident memory start anew, so that it is that of one call."""
         if self.clear_refs is not None:
             try:
@@ -640,7 +706,11 @@ class Child:
             except OSError:
                 self.clear_refs = None  # the peak is then that of the child's whole life
 
-    def _peak(self, reply: dict[str, Any], after: Rusage) -> int:
+    def resident(self) -> int | None:
+        """Return the bytes this process holds in memory, as far as the kernel tells."""
+        return None if self.statm is None else int(os.pread(self.statm, 64, 0).split()[1]) * PAGE
+
+    def peak(self, reply: dict[str, Any], after: Rusage) -> int:
         """Return the most memory the call held; a short one is taken to hold what is left of it.
 
         Not ``ru_maxrss`` where it can be helped: it begins with the memory of whoever started this.
@@ -660,10 +730,208 @@ class Child:
         reply["usage"] = [
             after.ru_utime - before.ru_utime + reaped.ru_utime - children.ru_utime,
             after.ru_stime - before.ru_stime + reaped.ru_stime - children.ru_stime,
-            self._peak(reply, after),
+            self.peak(reply, after),
             after.ru_inblock - before.ru_inblock + reaped.ru_inblock - children.ru_inblock,
             after.ru_oublock - before.ru_oublock + reaped.ru_oublock - children.ru_oublock,
         ]
+
+
+class Bundles:
+    """Runs that came together: one after the other, each as if it were alone.
+
+    A run begins only with a token, which the host may take back. What it answers is in a file that
+    the host shares before the next one begins, so that no neighbour's crash loses it. See ``tally.py``.
+    """
+
+    HEADER = struct.Struct("<IIdQ")
+    """Runs begun, runs answered, start of the last, end of the answers."""
+    HEADER_AT = 8
+    ANSWERS_AT = 4096
+
+    def __init__(self, child: Child, tokens: int, meta: dict[str, Any]) -> None:
+        import mmap
+
+        self.child = child
+        self.tokens = tokens
+        self.spool: str = meta["spool"]
+        self.answers = os.open(meta["tally"], os.O_RDWR | os.O_CLOEXEC)
+        self.page = mmap.mmap(self.answers, self.ANSWERS_AT)
+        self.shapes: dict[int, dict[str, Any]] = {}
+        self.children = _open_meter(f"task/{child.pid}/children", os.O_RDONLY)
+        self.log = -1
+        self.begun = self.answered = 0
+        self.end = self.ANSWERS_AT
+
+    def run(self, meta: dict[str, Any]) -> None:
+        """Run what has come, as far as there are tokens, and tell the host of the end."""
+        child = self.child
+        for number, shape in meta["shapes"]:
+            self.shapes[number] = shape
+        self.begun = self.answered = 0
+        self.end = self.ANSWERS_AT
+        news: dict[str, Any] = {"bundle": meta["bundle"], "end": True}
+        stale = child.retired or child.modules.stale(self.shapes[meta["runs"][0][0]])
+        if stale is not None:
+            child.send(NEWS, {**news, "stale": stale})
+            return
+        last: tuple[str, tuple[dict[str, Any], bytes]] | None = None
+        try:
+            self._open_log()
+        except OSError as error:
+            child.send(
+                NEWS,
+                {**news, "stale": f"the log {error.filename} cannot be opened: {error.strerror}"},
+            )
+            return
+        try:
+            for one in self._each(meta):
+                last = one
+        finally:
+            os.close(self.log)
+        child.retired = child.retired or child.surroundings.detach()
+        try:
+            child.send(NEWS, {**news, "retired": child.retired, "rss": child.resident()})
+        except OSError:
+            if last is not None:
+                leave(last[0], framed(DONE, *last[1]))
+            raise
+
+    def _each(self, meta: dict[str, Any]) -> Iterator[tuple[str, tuple[dict[str, Any], bytes]]]:
+        """Run what may begin; yield where each answer is left without a host, and the answer."""
+        child = self.child
+        child.reset_peak()
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        waited = resource.getrusage(resource.RUSAGE_CHILDREN)
+        told = time.monotonic()
+        printed = False
+        shown = ""
+        for index, (number, run, attempt, epoch, more, arguments) in enumerate(meta["runs"]):
+            if child.retired or not self._token():
+                return
+            if printed and not self._put_away(shown):
+                return  # the host will find out, and charge nothing: nothing has begun
+            shape = self.shapes[number]
+            call = _call_of(shape, meta["seq"] + index, run, attempt, epoch, more)
+            shown = f"{shape['logs']}/{run}.{attempt}.log"
+            started = time.monotonic()
+            self.begun = index + 1
+            self._note(started)
+            reply: dict[str, Any] = {"seq": call["seq"], "started_at": time.time()}
+            result = child.run_one(call, arguments.encode(), self.log, reply)
+            now = time.monotonic()
+            reply["duration"] = now - started
+            printed = self._measure(reply, before, waited)
+            before, waited = reply.pop("after")
+            self._write(index, reply, result)
+            self._note(started)
+            yield call["reply_file"], (reply, result)
+            if now - started > LONELY and not self._has_host():
+                return
+            if now - told > NEWS_EVERY and index + 1 < len(meta["runs"]):
+                told = now
+                child.send(NEWS, {"bundle": meta["bundle"], "end": False})
+
+    def _token(self) -> bool:
+        try:
+            return bool(os.read(self.tokens, 8))
+        except BlockingIOError:
+            return False
+
+    def _has_host(self) -> bool:
+        try:
+            return self.child.socket.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def _open_log(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self.log = os.open(self.spool, flags, 0o640)
+
+    def _put_away(self, target: str) -> bool:
+        """Give the output of a run its lasting name, and begin a new file for the next."""
+        try:
+            try:
+                os.rename(self.spool, target)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(target), 0o750, exist_ok=True)
+                os.rename(self.spool, target)
+            os.close(self.log)
+            self._open_log()
+        except OSError as error:
+            self.child.retired = f"the log {target} cannot be written: {error.strerror}"
+            return False
+        return True
+
+    def _note(self, started: float) -> None:
+        self.HEADER.pack_into(
+            self.page, self.HEADER_AT, self.begun, self.answered, started, self.end
+        )
+
+    def _write(self, index: int, reply: dict[str, Any], result: bytes) -> None:
+        more = {name: reply[name] for name in reply.keys() - _OF_EVERY_ANSWER} or None
+        answer = [
+            index, reply["started_at"], reply["duration"], *reply["usage"], reply["log"],
+            reply["files"], result.decode() or None, more,
+        ]  # fmt: skip
+        data = (ENCODE_ANSWER(answer) + "\n").encode()
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self.answers, view, self.end)
+            self.end += done
+            view = view[done:]
+        self.answered = index + 1
+
+    def _measure(self, reply: dict[str, Any], before: Rusage, waited: Rusage) -> bool:
+        """Add what a run used and left to its reply; return whether it printed anything."""
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
+        peak = self.child.peak(reply, after)
+        reply["usage"] = [
+            after.ru_utime - before.ru_utime + reaped.ru_utime - waited.ru_utime,
+            after.ru_stime - before.ru_stime + reaped.ru_stime - waited.ru_stime,
+            peak,
+            after.ru_inblock - before.ru_inblock + reaped.ru_inblock - waited.ru_inblock,
+            after.ru_oublock - before.ru_oublock + reaped.ru_oublock - waited.ru_oublock,
+        ]
+        reply["after"] = after, reaped
+        reply["log"] = os.lseek(self.log, 0, os.SEEK_END)
+        if not os.get_blocking(self.log):
+            os.set_blocking(self.log, True)
+        if self.children is not None and os.pread(self.children, 64, 0):
+            self.child.retired = self.child.retired or "it left processes running"
+        return bool(reply["log"])
+
+
+_OF_EVERY_ANSWER = frozenset(
+    ("seq", "started_at", "duration", "usage", "log", "files", "after", "rss")
+)
+ENCODE_ANSWER = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _call_of(
+    shape: dict[str, Any],
+    seq: int,
+    run: str,
+    attempt: int,
+    epoch: int,
+    more: list[dict[str, Any]] | None,
+) -> dict[str, Any]:
+    """Return a call as it would have come alone."""
+    files = f"{shape['exchange']}.{run}.{attempt}"
+    env = dict(shape["env"])
+    env["JOBCTL_RUN_ID"] = run
+    env["JOBCTL_ATTEMPT"] = str(attempt)
+    env["JOBCTL_RESULT_FILE"] = files + ".result"
+    env["JOBCTL_PROGRESS_FILE"] = files + ".progress"
+    env["JOBCTL_SUPERVISOR"] = f"{shape['mark']}.{epoch}"
+    call = dict(shape)
+    call.update(seq=seq, run=run, env=env, reply_file=files + ".reply")
+    if more:
+        env.update(more[0])
+        call["limits"] = more[1]
+    return call
 
 
 def framed(kind: int, meta: dict[str, Any], body: bytes = b"") -> bytes:
@@ -721,14 +989,51 @@ CHILD: Child | None = None
 """The one of this process."""
 
 
-def main(fd: int) -> None:
-    """Serve the socket ``fd`` until the host closes it."""
+def load(name: str) -> Any:
+    """Return the module in the file ``name`` beside this one, without a search for it."""
+    from importlib.machinery import SourceFileLoader
+
+    path = os.path.join(os.path.dirname(__file__), name + ".py")
+    module = type(sys)("_jobctl_" + name)
+    module.__file__ = path
+    code: Any = SourceFileLoader(module.__name__, path).get_code(module.__name__)
+    exec(code, module.__dict__)  # noqa: S102 - a file of this very package
+    return module
+
+
+def call_hook(name: str, hook: str, modules: Modules) -> object:
+    """Call ``hook`` (``module:function``), which is the pool's ``child_init`` or ``child_exit``."""
+    modules.stale({"cwd": None, "env": os.environ})
+    try:
+        return modules.target(hook)()
+    except BaseException:
+        _say(f"{name} = {hook} failed:")
+        raise
+
+
+def main(fd: int, options: str = "{}", modules: Modules | None = None) -> None:
+    """Serve the socket ``fd`` until the host closes it.
+
+    ``options`` are JSON: ``init`` and ``exit``, the hooks of a child; ``preload``, which makes this
+    a template; ``mode``, which makes it a child whose calls run beside each other.
+    """
     global CHILD  # noqa: PLW0603 - a process is one child
     try:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-        CHILD = Child(fd)
+        wishes = json.loads(options)
+        if "preload" in wishes:
+            load("python_template").serve(sys.modules[__name__], fd, wishes)
+            return
+        modules = modules or Modules()
+        if wishes.get("init"):
+            value = call_hook("child_init", wishes["init"], modules)
+            if hasattr(type(value), "__await__"):
+                _run_awaitable(value)
+        CHILD = Child(fd, modules)
         sys.meta_path.append(Provider)
         CHILD.serve()
+        if wishes.get("exit"):
+            call_hook("child_exit", wishes["exit"], modules)
     except (BrokenPipeError, ConnectionResetError):
         pass  # the pool is gone, and with it whoever wants the answer
     except BaseException:  # noqa: BLE001 - nothing may unwind into whatever the job left behind

@@ -21,7 +21,7 @@ import socket
 import struct
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jobctl.engine.python_call import (
     ChildDiedError,
@@ -53,7 +53,7 @@ __all__ = [
 PROTOCOL = 1
 MAGIC = b"jc"
 HEADER = struct.Struct(">2sBBII")
-HELLO, CALL, DONE, PROGRESS, LINE = 1, 2, 3, 4, 5
+HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 5, 6, 7, 8
 
 MALFORMED = (
     ValueError,
@@ -73,6 +73,19 @@ START_TIMEOUT = 60.0
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
+class Listener(Protocol):
+    """Who is told of a bundle that is under way."""
+
+    def on_news(self, meta: dict[str, Any]) -> None:
+        """Take what the child says: more answers, or with ``end`` that it has come to its end."""
+
+    def on_death(self) -> None:
+        """Know that the child has ended before the bundle."""
+
+    def on_progress(self, seq: int, percent: float, message: str) -> None:
+        """Take how far a run of it says it is."""
+
+
 @dataclass(slots=True, eq=False)
 class _Waiting:
     """A call that has been sent."""
@@ -85,9 +98,17 @@ class _Waiting:
 class PythonChild:
     """A warm interpreter with this end of its socket. Made by :meth:`start`."""
 
-    def __init__(self, pid: int, sock: socket.socket, *, output: int, interpreter: str) -> None:
+    def __init__(
+        self,
+        pid: int,
+        sock: socket.socket,
+        *,
+        output: int,
+        interpreter: str,
+        pidfd: int | None = None,
+    ) -> None:
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
+        self.pidfd = os.pidfd_open(pid) if pidfd is None else pidfd
         self.calls = 0
         """Calls sent so far."""
         self.python: str | None = None
@@ -99,22 +120,24 @@ class PythonChild:
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._late = self._loop.call_later(START_TIMEOUT, self._break, "it did not start in time")
         self._waiting: dict[int, _Waiting] = {}
+        self._listener: Listener | None = None
         self._received = bytearray()
         self._unsent: deque[tuple[memoryview, int | None]] = deque()
         self._closed = False
         self._loop.add_reader(sock, self._receive)
 
     @classmethod
-    def start(cls, key: ChildKey, *, env: Mapping[str, str]) -> PythonChild:
+    def start(cls, key: ChildKey, *, env: Mapping[str, str], options: str = "{}") -> PythonChild:
         """Start an interpreter in a session of its own; it gets ready while others work.
 
-        ``env`` is the environment of its start; every call brings its own. From here on the caller
+        ``env`` is the environment of its start; every call brings its own. ``options`` are what
+        :func:`jobctl.engine.python_child.main` is told. From here on the caller
         must wait for ``pid`` and, after :meth:`close`, close ``pidfd``. Raises SpawnError.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         output = os.memfd_create("output")
         try:
-            pid = spawn(key, env=env, fd=theirs.fileno(), output=output)
+            pid = spawn(key, env=env, fd=theirs.fileno(), output=output, options=options)
         except BaseException:
             ours.close()
             os.close(output)
@@ -169,6 +192,28 @@ class PythonChild:
             raise
         return await future
 
+    def share(self, tally: str, *, spool: str, tokens: int) -> None:
+        """Tell the child by which file and descriptor bundles are counted, and where they print."""
+        self._send(TALLY, {"tally": tally, "spool": spool}, body=b"", fd=tokens)
+
+    def bundle(self, number: int, runs: Any, *, shapes: Any, listener: Listener) -> None:  # noqa: ANN401 - JSON
+        """Hand over several runs at once; the child must be ready and have nothing else to do.
+
+        ``runs`` and ``shapes`` are as :class:`Bundles` of the child reads them. The sequence number
+        of a run is that of the first and its place. Raises ChildDiedError.
+        """
+        if self._closed:
+            raise ChildDiedError("the child had ended", started=False)
+        self._listener = listener
+        seq = self.calls + 1
+        self.calls += len(runs)
+        self._send(
+            BUNDLE,
+            {"bundle": number, "seq": seq, "shapes": shapes, "runs": runs},
+            body=b"",
+            fd=None,
+        )
+
     def give_line(self, fd: int) -> None:
         """Send the child its end of the line by which its functions ask; ``fd`` stays the caller's."""
         if not self._closed:
@@ -180,17 +225,17 @@ class PythonChild:
             pass  # an answer may have come with the news of its death
         self._end("its slot let go of it")
 
-    def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int) -> None:
+    def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int | None) -> None:
         text = ENCODE(meta).encode()
         head = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text
         data = memoryview(head + body)
         if self._unsent:
-            self._unsent.append((data, os.dup(fd)))
+            self._unsent.append((data, None if fd is None else os.dup(fd)))
             return
         sent = self._write(data, fd)
         if sent < len(data):
             # The descriptor travels with the first byte.
-            self._unsent.append((data[sent:], None if sent else os.dup(fd)))
+            self._unsent.append((data[sent:], None if sent or fd is None else os.dup(fd)))
             self._loop.add_writer(self._socket, self._on_writable)
 
     def _write(self, data: memoryview, fd: int | None) -> int:
@@ -278,10 +323,19 @@ class PythonChild:
                 future.set_exception(StaleChildError(str(stale)))
             else:
                 future.set_result(reply)
+        elif kind == NEWS and self._listener is not None:
+            listener, ended = self._listener, bool(meta["end"])
+            if ended:
+                self._listener = None
+            listener.on_news(meta)
+        elif kind == PROGRESS and self._listener is not None:
+            self._listener.on_progress(
+                int(meta["seq"]), float(meta["percent"]), str(meta["message"])
+            )
         elif kind == PROGRESS:
-            listener = self._waiting[meta["seq"]].on_progress
-            if listener is not None:
-                self._loop.call_soon(listener, float(meta["percent"]), str(meta["message"]))
+            hear = self._waiting[meta["seq"]].on_progress
+            if hear is not None:
+                self._loop.call_soon(hear, float(meta["percent"]), str(meta["message"]))
 
     def _break(self, why: str) -> None:
         """Kill a child that cannot be understood; the slot still waits for its pid."""
@@ -305,6 +359,9 @@ class PythonChild:
             self._ready.set_exception(self._start_failure(why))
             self._ready.exception()  # nobody may be waiting for it
         os.close(self._output)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.on_death()
         waiting, self._waiting = list(self._waiting.values()), {}
         for place, one in enumerate(waiting):
             if not one.future.done():
@@ -313,10 +370,10 @@ class PythonChild:
     def _start_failure(self, why: str) -> SpawnError:
         size = os.fstat(self._output).st_size
         said = os.pread(self._output, 2000, max(0, size - 2000)).decode(errors="replace").strip()
-        return SpawnError(
-            f"{self._interpreter} did not become ready: {said or why};"
-            " interpreter must name a CPython 3.9 or later that this user can run"
-        )
+        remedy = "interpreter must name a CPython 3.9 or later that this user can run"
+        if "jobctl: child_init" in said:
+            remedy = "mend the function, or child_init of the pool"
+        return SpawnError(f"{self._interpreter} did not become ready: {said or why}; {remedy}")
 
 
 def left_reply(data: bytes) -> PythonReply | None:
@@ -331,6 +388,18 @@ def left_reply(data: bytes) -> PythonReply | None:
         return _reply(json.loads(data[HEADER.size : start]), data[start:].decode())
     except (*MALFORMED, struct.error):
         return None
+
+
+def answered(answer: list[Any]) -> PythonReply:
+    """Return what the answer to a run of a bundle says; raises as :func:`left_reply` does not."""
+    _, started_at, duration, user, system, rss, read, wrote, _, _, result, more = answer
+    meta = {
+        **(more or {}),
+        "started_at": started_at,
+        "duration": duration,
+        "usage": [user, system, rss, read, wrote],
+    }
+    return _reply(meta, result or "")
 
 
 def _reply(meta: dict[str, Any], body: str) -> PythonReply:

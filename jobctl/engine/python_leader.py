@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from jobctl.engine.processes import Attempt
 from jobctl.engine.python_desk import Line
 from jobctl.engine.python_host import PythonChild
 from jobctl.engine.python_spawn import resolve_interpreter
+from jobctl.engine.shapes import Shapes
+from jobctl.engine.tally import Tally
 from jobctl.engine.tree import children_of
 from jobctl.model.run import OutcomeKind, Reason, Usage
 
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobctl.engine.attempt import AttemptSpec
+    from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.leader import Setting
+    from jobctl.engine.nursery import Nursery
     from jobctl.engine.processes import Exit
     from jobctl.engine.workplace import Workplace
 
@@ -31,12 +36,14 @@ DEATH_PATIENCE = 1.0
 """Seconds between a child's socket closing and its own end; then it is killed."""
 CLOSE_PATIENCE = 5.0
 """Seconds a retired child may take to end by itself."""
+EARLY = 128
+"""Calls before the last one that a child's successor is started."""
 STARTS = 3
 """Most children one attempt may use up before its function begins."""
 
 
 @dataclass(slots=True, eq=False)
-class _Warm:
+class Warm:
     """A child and what is known of it."""
 
     key: python_call.ChildKey
@@ -47,6 +54,10 @@ class _Warm:
     """Start of its process, in seconds since boot."""
     cpu: float = 0.0
     """Seconds of its calls so far."""
+    tally: Tally | None = None
+    """By which bundles are counted; ``None`` before the first."""
+    shapes: Shapes | None = None
+    """What it knows of runs that come in bundles."""
 
     def has_children(self) -> bool:
         """Return whether there are processes below it."""
@@ -59,69 +70,163 @@ class WarmPython:
     """The interpreter that one slot keeps between Python attempts."""
 
     def __init__(
-        self, place: Workplace, *, max_runs: int = 1000, max_rss: int | None = None
+        self,
+        place: Workplace,
+        *,
+        slot: str,
+        max_runs: int = 1000,
+        max_rss: int | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
-        """Replace the child after ``max_runs`` calls, or when it holds ``max_rss`` bytes."""
+        """Replace the child after ``max_runs`` calls, or when it holds ``max_rss`` bytes.
+
+        ``nursery`` is where children come from; without, each is started by itself.
+        """
         self._place = place
+        self._slot = slot
+        self._next: Warm | None = None
+        self._nursery = nursery
+        self._renewal: asyncio.Task[None] | None = None
         self._max_runs = max_runs
         self._max_rss = max_rss
-        self._warm: _Warm | None = None
+        self._warm: Warm | None = None
         self._keyed: tuple[spawn.Launch, python_call.ChildKey] | None = None
         self._retired: set[asyncio.Future[Exit]] = set()
         self.specs: dict[str, AttemptSpec] = {}
         """By run id: what runs in it, for its questions."""
+        self.bundled: Callable[[str], AttemptSpec | None] | None = None
+        """Finds what runs in it of a bundle."""
 
-    def take(self, setting: Setting) -> _Warm:
+    async def prepare(self, setting: Setting) -> None:
+        """Have a child made for an attempt by the pool's template, if that can be.
+
+        Raises :class:`SpawnError`.
+        """
+        key = self._key(setting)
+        if _serves(self._warm, key):
+            return
+        if self._renewal is not None:
+            await asyncio.wait([self._renewal])
+            self._renewal = None
+        if _serves(self._next, key):
+            return
+        forked = await self._fork(key, setting)
+        if forked is not None:
+            self.retire()
+            self._warm = forked
+
+    async def _fork(self, key: python_call.ChildKey, setting: Setting) -> Warm | None:
+        """Return a child of the template; ``None`` when there is none, or it is of no use."""
+        if self._nursery is None or self._nursery.templates is None:
+            return None
+        try:
+            warmed = await self._nursery.templates.warm(
+                key, env=_environment(setting), options=self._nursery.options
+            )
+        except (python_call.SpawnError, OSError) as error:
+            raise _explained(error, key) from error
+        return None if warmed is None else self._watch(key, warmed.child, warmed.exit)
+
+    def take(self, setting: Setting) -> Warm:
         """Return a child for an attempt, starting one if the last cannot serve it.
 
         Raises :class:`SpawnError`.
         """
         key = self._key(setting)
-        warm = self._warm
-        if warm is not None and warm.key == key and not warm.exit.done():
-            return warm
+        if self._warm is not None and _serves(self._warm, key):
+            return self._warm
         self.retire()
-        environment = {
-            **setting.launch.environment,
-            "JOBCTL_SUPERVISOR": setting.spec.supervisor,
-        }
-        try:
-            child = PythonChild.start(key, env=environment)
-        except python_call.SpawnError as error:
-            raise spawn.SpawnError(str(error)) from error
-        except OSError as error:
-            raise spawn.SpawnError(
-                f"{key.interpreter} cannot be started: {error.strerror}", cause=error.errno
-            ) from error
-        self._warm = self._watch(key, child)
-        if self._place.desk is not None:
-            Line.open(child, self._place.desk, self.specs.get)
+        after, self._next = self._next, None
+        if after is not None:
+            if after.key == key and not after.exit.done():
+                self._warm = after
+                return after
+            self._let_go(after)
+        self._warm = self._start(key, setting)
         return self._warm
 
-    def keep(self, warm: _Warm, reply: python_call.PythonReply) -> None:
-        """Decide whether a child that answered may take another call."""
-        warm.cpu += reply.usage.user + reply.usage.system
-        large = self._max_rss is not None and (reply.rss or 0) > self._max_rss
-        if reply.recycle is not None or large or warm.child.calls >= self._max_runs:
+    def spec_of(self, run_id: str) -> AttemptSpec | None:
+        """Return the attempt it runs under an id, if it does."""
+        spec = self.specs.get(run_id)
+        return spec if spec is not None or self.bundled is None else self.bundled(run_id)
+
+    @property
+    def room(self) -> int:
+        """How many calls the next child to be used may still take."""
+        warm = self._warm
+        return self._max_runs if warm is None else max(1, self._max_runs - warm.child.calls)
+
+    def share(self, warm: Warm) -> None:
+        """See to it that bundles can be counted with a child; raises :class:`SpawnError`."""
+        if warm.tally is not None:
+            return
+        base = f"{self._place.dirs.spool}/{self._slot}"
+        try:
+            tally = Tally(f"{base}.{warm.child.pid}.tally")
+            warm.child.share(tally.path, spool=base + ".log", tokens=tally.tokens)
+        except OSError as error:
+            raise spawn.SpawnError(f"{error.filename} cannot be made: {error.strerror}") from error
+        warm.tally = tally
+        warm.shapes = Shapes(self._place.dirs, slot=self._slot)
+
+    def keep_after(self, warm: Warm, setting: Setting, *, why: str | None, rss: int | None) -> None:
+        """Decide whether a child may take more; ``why`` it must not, if so.
+
+        A successor starts before it has taken all it may, for a call like that of ``setting``.
+        """
+        large = self._max_rss is not None and (rss or 0) > self._max_rss
+        over = why is not None or large or warm.child.calls >= self._max_runs
+        if over:
             self.retire()
+        wanted = over or warm.child.calls >= self._max_runs - EARLY
+        if wanted and self._next is None and self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew(setting))
+
+    def _start(self, key: python_call.ChildKey, setting: Setting) -> Warm:
+        options = "{}" if self._nursery is None else self._nursery.options
+        try:
+            child = PythonChild.start(key, env=_environment(setting), options=options)
+        except (python_call.SpawnError, OSError) as error:
+            raise _explained(error, key) from error
+        return self._watch(key, child)
+
+    def keep(self, warm: Warm, reply: python_call.PythonReply, *, setting: Setting) -> None:
+        """Decide whether a child that answered may take another call like its last."""
+        warm.cpu += reply.usage.user + reply.usage.system
+        self.keep_after(warm, setting, why=reply.recycle, rss=reply.rss)
+
+    async def _renew(self, setting: Setting) -> None:
+        """Start a successor; if that fails, the next attempt tries again and says why."""
+        with contextlib.suppress(spawn.SpawnError):
+            key = self._key(setting)
+            self._next = await self._fork(key, setting) or self._start(key, setting)
 
     def retire(self) -> None:
         """Let the child go: it ends by itself, or is killed after :data:`CLOSE_PATIENCE`."""
         warm, self._warm = self._warm, None
-        if warm is None:
-            return
+        if warm is not None:
+            self._let_go(warm)
+
+    def _let_go(self, warm: Warm) -> None:
         warm.child.close()
         if warm.exit.done():
             return
         loop = asyncio.get_running_loop()
-        late = loop.call_later(CLOSE_PATIENCE, _kill, warm)
+        late = loop.call_later(CLOSE_PATIENCE, kill, warm)
         self._retired.add(warm.exit)
         warm.exit.add_done_callback(lambda _: late.cancel())
         warm.exit.add_done_callback(self._retired.discard)
 
     async def close(self) -> None:
         """Let the child go and wait until it is gone."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait([self._renewal])
+            self._renewal = None
         self.retire()
+        after, self._next = self._next, None
+        if after is not None:
+            self._let_go(after)
         if self._retired:
             await asyncio.wait(self._retired)
 
@@ -145,9 +250,14 @@ class WarmPython:
         self._keyed = (setting.launch, key)
         return key
 
-    def _watch(self, key: python_call.ChildKey, child: PythonChild) -> _Warm:
+    def _watch(
+        self,
+        key: python_call.ChildKey,
+        child: PythonChild,
+        exit_: asyncio.Future[Exit] | None = None,
+    ) -> Warm:
         try:
-            exit_ = self._place.processes.wait(child.pid)
+            exit_ = exit_ or self._place.processes.wait(child.pid)
         except OSError as error:
             os.killpg(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
@@ -156,17 +266,41 @@ class WarmPython:
             raise spawn.SpawnError(
                 f"the interpreter cannot be watched: {error.strerror}"
             ) from error
-        warm = _Warm(key, child, exit_, _children_file(child.pid), since_boot())
+        warm = Warm(key, child, exit_, _children_file(child.pid), since_boot())
 
         def ended(_: asyncio.Future[Exit]) -> None:
             child.close()
             os.close(child.pidfd)
+            if warm.tally is not None:
+                warm.tally.close()
+                warm.tally = None
             if warm.children_fd is not None:
                 os.close(warm.children_fd)
                 warm.children_fd = None
 
         exit_.add_done_callback(ended)
+        if self._place.desk is not None:
+            Line.open(child, self._place.desk, self.spec_of)
         return warm
+
+
+def _serves(warm: Warm | None, key: python_call.ChildKey) -> bool:
+    """Return whether a child can take a call of such a key."""
+    return warm is not None and warm.key == key and not warm.exit.done()
+
+
+def _environment(setting: Setting) -> dict[str, str]:
+    """Return what a child finds in its environment until its first call."""
+    return {**setting.launch.environment, "JOBCTL_SUPERVISOR": setting.spec.supervisor}
+
+
+def _explained(
+    error: python_call.SpawnError | OSError, key: python_call.ChildKey
+) -> spawn.SpawnError:
+    if isinstance(error, OSError):
+        text = f"{key.interpreter} cannot be started: {error.strerror}"
+        return spawn.SpawnError(text, cause=error.errno)
+    return spawn.SpawnError(str(error))
 
 
 def _children_file(pid: int) -> int | None:
@@ -176,7 +310,8 @@ def _children_file(pid: int) -> int | None:
         return None
 
 
-def _kill(warm: _Warm) -> None:
+def kill(warm: Warm) -> None:
+    """Kill a child and its group, unless it has ended."""
     if not warm.exit.done():
         os.killpg(warm.child.pid, signal.SIGKILL)
 
@@ -191,13 +326,15 @@ class PythonLeader:
         setting: Setting,
         place: Workplace,
         on_progress: Callable[[float, str], None],
+        begun: Begun | None = None,
     ) -> None:
-        """Take a child; raise :class:`SpawnError`."""
+        """Take a child; raise :class:`SpawnError`. ``begun`` is a call that is under way."""
+        self._begun = begun
         self._python = python
         self._place = place
         self._setting = setting
         self._on_progress = on_progress
-        self._warm = python.take(setting)
+        self._warm = python.take(setting) if begun is None else begun.warm
         self.guard = Guard(self._marks(), job=setting.spec.job, processes=place.processes)
         self.started_at = self._started = 0.0
         self.duration = 0.0
@@ -225,11 +362,15 @@ class PythonLeader:
         spec = self._setting.spec
         self._python.specs[spec.run_id] = spec
         try:
-            await self._ready()
-            self.started_at = self._place.clock.epoch()
-            self._started = self._place.clock.monotonic()
+            gone = 0.0
+            if self._begun is None:
+                await self._ready()
+            else:
+                gone = self._begun.gone
+            self.started_at = self._place.clock.epoch() - gone
+            self._started = self._place.clock.monotonic() - gone
             begin()
-            return await self._call()
+            return await (self._call() if self._begun is None else self._go_on(self._begun))
         except asyncio.CancelledError:
             self.guard.stop(Finding(OutcomeKind.LOST, Reason.LOST), grace=0.0)
             self._python.retire()
@@ -249,6 +390,13 @@ class PythonLeader:
             self._python.retire()
             if self.guard.stopped is None:
                 raise spawn.SpawnError(str(error)) from error
+
+    async def _go_on(self, begun: Begun) -> Ending:
+        """Wait for the end of a call that is under way."""
+        try:
+            return await self._replied(await begun.reply)
+        except python_call.ChildDiedError:
+            return await self._died()
 
     async def _call(self) -> Ending:
         spec = self._setting.spec
@@ -270,11 +418,11 @@ class PythonLeader:
                     call, log_fd=self._setting.output, on_progress=self._on_progress
                 )
             except python_call.StaleChildError:
-                self._replace()
+                await self._replace()
             except python_call.ChildDiedError as error:
                 if error.started or self.guard.stopped is not None:
                     return await self._died()
-                self._replace()
+                await self._replace()
             except python_call.SpawnError as error:
                 if self.guard.stopped is not None:
                     return await self._died()
@@ -286,9 +434,10 @@ class PythonLeader:
             "try again when the job's files no longer change"
         )
 
-    def _replace(self) -> None:
+    async def _replace(self) -> None:
         """Go on in a new child; time limits and stops stay as they are."""
         self._python.retire()
+        await self._python.prepare(self._setting)
         self._warm = self._python.take(self._setting)
         self.guard.follow(self._marks())
 
@@ -305,7 +454,7 @@ class PythonLeader:
             self._python.retire()
             await self.guard.clear(all_of_it=True)
         else:
-            self._python.keep(self._warm, reply)
+            self._python.keep(self._warm, reply, setting=self._setting)
         return judge_reply(self._setting.spec.job, reply, stopped=self.guard.stopped)
 
     def _strays(self) -> bool:
@@ -317,7 +466,7 @@ class PythonLeader:
         self._python.retire()
         done, _ = await asyncio.wait([warm.exit], timeout=DEATH_PATIENCE)
         if not done:
-            _kill(warm)
+            kill(warm)
             await asyncio.wait([warm.exit])
         self.duration = self._place.clock.monotonic() - self._started
         self.left_something = await self.guard.clear()

@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ child = type(sys)("_jobctl_child")
 child.__file__ = sys.argv[1]
 sys.modules["_jobctl_child"] = child
 exec(SourceFileLoader("_jobctl_child", sys.argv[1]).get_code("_jobctl_child"), child.__dict__)
-child.main(int(sys.argv[2]))
+child.main(int(sys.argv[2]), *sys.argv[3:])
 """
 
 
@@ -57,12 +58,24 @@ def resolve_interpreter(value: str | None) -> str:
     return path
 
 
-def spawn(key: ChildKey, *, env: Mapping[str, str], fd: int, output: int) -> int:
-    """Start the interpreter and return its pid; raises SpawnError."""
+def spawn(
+    key: ChildKey,
+    *,
+    env: Mapping[str, str],
+    fd: int,
+    output: int,
+    options: str = "{}",
+    session: bool = True,
+) -> int:
+    """Start the interpreter and return its pid; raises SpawnError.
+
+    ``options`` are what :func:`jobctl.engine.python_child.main` is told; ``session``: whether it
+    leads a session of its own.
+    """
     uid, gid, groups = _identity(key)
     try:
         process = subprocess.Popen(  # noqa: S603 - the administrator named it
-            [key.interpreter, "-c", BOOTSTRAP, str(CHILD_FILE), str(fd)],
+            [key.interpreter, "-c", BOOTSTRAP, str(CHILD_FILE), str(fd), options],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -73,24 +86,33 @@ def spawn(key: ChildKey, *, env: Mapping[str, str], fd: int, output: int) -> int
             extra_groups=groups,
             umask=-1 if key.umask is None else key.umask,
             pass_fds=(fd,),
-            start_new_session=True,
+            start_new_session=session,
         )
     except (OSError, ValueError) as error:
         raise SpawnError(
             f"cannot start {key.interpreter}: {error};"
             " check interpreter, cwd, user, group and env of the job"
         ) from error
-    if key.nice is not None:
-        try:
-            os.setpriority(os.PRIO_PROCESS, process.pid, key.nice)
-        except PermissionError as error:
-            process.kill()
-            process.wait()
-            raise SpawnError(
-                f"nice = {key.nice} is not permitted; only root may go below its own value"
-            ) from error
     process.returncode = 0  # the slot waits for it: without this the next Popen would
+    try:
+        set_priority(process.pid, key.nice)
+    except SpawnError:
+        os.kill(process.pid, signal.SIGKILL)
+        os.waitpid(process.pid, 0)
+        raise
     return process.pid
+
+
+def set_priority(pid: int, nice: int | None) -> None:
+    """Give a child its priority; raises SpawnError."""
+    if nice is None:
+        return
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    except PermissionError as error:
+        raise SpawnError(
+            f"nice = {nice} is not permitted; only root may go below its own value"
+        ) from error
 
 
 def _group_number(group: str) -> int:

@@ -7,7 +7,7 @@ clear the tree, judge. Whatever a job or the host does to it ends in an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jobctl.engine import spawn
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobctl.engine.attempt import AttemptSpec
+    from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.guard import Guard
+    from jobctl.engine.nursery import Nursery
+    from jobctl.engine.processes import Processes
     from jobctl.engine.survivors import Survivor
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
@@ -60,15 +63,24 @@ class Slot:
         max_runs_per_child: int = 1000,
         max_rss_per_child: int | None = None,
         occupied: bool = False,
+        nursery: Nursery | None = None,
     ) -> None:
         """``name`` is unique in the state directory: the pool's name and a number.
 
         Two are about its Python interpreter: calls, and bytes of memory, until it is replaced.
         ``occupied``: it begins with :meth:`resume`, so the files of its name are in use.
+        ``nursery`` is where its interpreters come from.
         """
         self.name = name
         self._place = workplace
-        self._python = WarmPython(workplace, max_runs=max_runs_per_child, max_rss=max_rss_per_child)
+        self.python = WarmPython(
+            workplace,
+            slot=name,
+            max_runs=max_runs_per_child,
+            max_rss=max_rss_per_child,
+            nursery=nursery,
+        )
+        """The interpreter it keeps between attempts."""
         self._files = AttemptFiles(workplace, slot=name, occupied=occupied)
         self._meter = Meter()
         self._spec: AttemptSpec | None = None
@@ -115,6 +127,37 @@ class Slot:
         """
         return await self._whole(spec, self._resume(spec, survivor, on_start))
 
+    async def go_on(
+        self, spec: AttemptSpec, begun: Begun, *, on_start: Callable[[int, float], None]
+    ) -> Outcome:
+        """Go on with a run of a bundle, which is under way in the slot's interpreter, to its end.
+
+        ``on_start`` is called as under :meth:`execute`.
+        """
+        return await self._whole(spec, self._go_on(spec, begun, on_start))
+
+    def setting(self, spec: AttemptSpec) -> Setting:
+        """Return what a bundle with a run of ``spec`` is started with; raises SpawnError."""
+        launch = self._place.launches.prepare(spec.job, spec.timezone)
+        return Setting(spec=spec, launch=launch, environment={}, output=-1)
+
+    def collect(self, spec: AttemptSpec, ending: Ending) -> tuple[Ending, int, bool]:
+        """Take the files of a run of a bundle that has ended.
+
+        Returns how it ended with what was in its result file, the bytes of its log, and whether
+        something was cut out of that. Its log can be read until the next attempt starts.
+        """
+        files = self._files
+        files.adopt(spec)
+        try:
+            self._progress = files.exchange.progress()
+            finding, written = files.result(spec, ending.finding)
+            size = files.output.close(retire=False)
+            result = ending.result if written is None else written
+            return replace(ending, finding=finding, result=result), size, files.output.dropped > 0
+        finally:
+            files.end()
+
     async def _whole(self, spec: AttemptSpec, pipeline: Awaitable[Outcome]) -> Outcome:
         self._spec = spec
         self._meter.reset()
@@ -152,6 +195,11 @@ class Slot:
             self._guard.stop(finding, number=number, grace=grace, kill=kill)
         elif self._stop_early is None:
             self._stop_early = finding
+
+    @property
+    def processes(self) -> Processes:
+        """Who watches over the processes of its attempts."""
+        return self._place.processes
 
     @property
     def log_path(self) -> Path:
@@ -197,7 +245,7 @@ class Slot:
 
     async def close(self) -> None:
         """End the interpreter the slot keeps between attempts. Nothing may run in it."""
-        await self._python.close()
+        await self.python.close()
 
     async def _attempt(
         self,
@@ -218,6 +266,8 @@ class Slot:
             ending = await self._ask(spec.job.only_if, setting)
             if ending is not None:
                 return self._outcome(spec, ending)
+        if spec.job.python is not None:
+            await self.python.prepare(setting)
         if self._stop_early is not None:
             return self._outcome(spec, Ending(self._stop_early))
         if spec.job.python is not None:
@@ -244,11 +294,32 @@ class Slot:
         """Call a Python function."""
         spec = setting.spec
         leader = PythonLeader(
-            self._python, setting=setting, place=self._place, on_progress=self._on_progress
+            self.python, setting=setting, place=self._place, on_progress=self._on_progress
         )
         self._guard = leader.guard
         try:
             ending = await leader.ended(lambda: self._begin_call(spec, leader, calls))
+        finally:
+            self._guard = None
+        usage = self._meter.at_least(leader.usage or Usage())
+        return self._outcome(spec, ending, leader, usage)
+
+    async def _go_on(
+        self, spec: AttemptSpec, begun: Begun, on_start: Callable[[int, float], None]
+    ) -> Outcome:
+        self._files.adopt(spec)
+        leader = PythonLeader(
+            self.python,
+            setting=self.setting(spec),
+            place=self._place,
+            on_progress=self._on_progress,
+            begun=begun,
+        )
+        self._guard = leader.guard
+        try:
+            ending = await leader.ended(
+                lambda: self._begin(spec, leader, on_start, gone=begun.gone)
+            )
         finally:
             self._guard = None
         usage = self._meter.at_least(leader.usage or Usage())
@@ -287,11 +358,13 @@ class Slot:
         spec: AttemptSpec,
         leader: Leader | PythonLeader,
         on_start: Callable[[int, float], None],
+        *,
+        gone: float = 0.0,
     ) -> None:
-        """Note that the job itself runs from now on."""
+        """Note that the job itself runs, from ``gone`` seconds ago on."""
         self._guard = leader.guard
         self.pid, self.started_at, self.born = leader.pid, leader.started_at, leader.born
-        leader.guard.arm(timeout=spec.timeout, soft_timeout=_signalled_at(spec.job))
+        leader.guard.arm(timeout=spec.timeout, soft_timeout=_signalled_at(spec.job), gone=gone)
         on_start(leader.pid, leader.started_at)
 
     def _begin_call(self, spec: AttemptSpec, leader: PythonLeader, calls: _Calls) -> None:

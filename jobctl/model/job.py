@@ -350,6 +350,12 @@ class PoolDef:
     """Calls after which a warm interpreter is replaced."""
     max_rss_per_child: int | None = None
     """Resident bytes above which a warm interpreter is replaced after its call."""
+    preload: tuple[str, ...] = ()
+    """Modules imported once, by a template from which the interpreters are forked."""
+    child_init: str | None = None
+    """``module:function``, called once in every new interpreter, before its first run."""
+    child_exit: str | None = None
+    """``module:function``, called once in every interpreter before it ends by itself."""
 
 
 @record(frozen=True, slots=True, kw_only=True)

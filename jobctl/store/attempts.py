@@ -21,7 +21,7 @@ def encode_attempt(*, number: int, outcome: Outcome, verdict: str, host: str, po
     """
     return (
         f'{{"n":{number},"o":"{outcome.kind.value}","v":"{verdict}"{_why(outcome)}'
-        f"{_place(host, pool)}{_when(outcome)}{_used(outcome)}}}"
+        f"{_place(host, pool)}{_when(outcome)}{_used(outcome)}{_told(outcome)}}}"
     )
 
 
@@ -38,6 +38,10 @@ def _why(outcome: Outcome) -> str:
     if outcome.traceback is not None:
         entry += f',"tb":{dump(outcome.traceback)}'
     return entry
+
+
+def _told(outcome: Outcome) -> str:
+    return "" if outcome.traceback is None else f',"tb":{dump(outcome.traceback)}'
 
 
 def _place(host: str, pool: str) -> str:

@@ -1,0 +1,310 @@
+"""The near side of a template: clean interpreters that fork the warm children of a pool.
+
+The wire is a pair of sequenced packets. The template opens with one message, ``{"python": …,
+"threads": …}``. Each message to it, ``{"env", "cwd", "umask", "options"}``, brings two descriptors:
+the child's end of its socket, and where it prints until its first call. What becomes of it is told
+on the child's own socket, as one line: ``pid N`` by the child, ``stale WHY`` or ``failed WHY`` by
+the template. The child goes on at a ``g``, once its pool watches it, and says ``s`` when it leads a
+session of its own; from then on the socket is that of any child.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobctl.engine.python_call import ChildKey, SpawnError
+from jobctl.engine.python_host import PythonChild
+from jobctl.engine.python_spawn import set_priority, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobctl.engine.processes import Exit, Processes
+
+log = logging.getLogger(__name__)
+
+MOST_TEMPLATES = 4
+"""Of one pool; the one that was used longest ago goes first."""
+PRELOAD_PATIENCE = 120.0
+"""Seconds until a template must be ready."""
+FORK_PATIENCE = 10.0
+"""Seconds until a template must have forked."""
+FORKS = 3
+"""Most templates one child may use up: their files may change while they are read."""
+FAILURE_PAUSE = 5.0
+"""Seconds for which a template that could not start is not tried again."""
+SAID = 2000
+
+
+class TemplateUselessError(Exception):
+    """Raised when children are better started without the template."""
+
+
+class _StaleTemplateError(Exception):
+    """Raised when a template must be replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warmed:
+    """A child that was forked, its end, and what nobody else may wait for."""
+
+    child: PythonChild
+    exit: asyncio.Future[Exit]
+
+
+class Template:
+    """One template process; made by :meth:`start`."""
+
+    def __init__(self, pid: int, sock: socket.socket, *, output: int, processes: Processes) -> None:
+        self.pid = pid
+        self._socket = sock
+        self._output = output
+        self._processes = processes
+        self._loop = asyncio.get_running_loop()
+        self._exit = processes.wait(pid)
+        self._closed = False
+        self._hello = asyncio.ensure_future(self._await_hello())
+        self._hello.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    @classmethod
+    def start(
+        cls,
+        key: ChildKey,
+        *,
+        env: Mapping[str, str],
+        preload: tuple[str, ...],
+        processes: Processes,
+    ) -> Template:
+        """Start a template in this process' own session; raises SpawnError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        output = os.memfd_create("output")
+        options = json.dumps({"preload": preload})
+        try:
+            pid = spawn(
+                key, env=env, fd=theirs.fileno(), output=output, options=options, session=False
+            )
+        except BaseException:
+            ours.close()
+            os.close(output)
+            raise
+        finally:
+            theirs.close()
+        ours.settimeout(0)
+        return cls(pid, ours, output=output, processes=processes)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may be asked for children."""
+        return not (self._closed or self._exit.done())
+
+    async def ready(self) -> int:
+        """Return how many threads it has, once it takes requests; raises SpawnError."""
+        return await asyncio.shield(self._hello)
+
+    async def fork(self, key: ChildKey, *, env: Mapping[str, str], options: str) -> Warmed:
+        """Return a new child.
+
+        Raises SpawnError, TemplateUselessError, or :class:`_StaleTemplateError`.
+        """
+        request = {"env": dict(env), "cwd": key.cwd, "umask": key.umask, "options": options}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.settimeout(0)
+        output = os.memfd_create("output")
+        try:
+            self._ask(json.dumps(request).encode(), theirs.fileno(), output)
+            theirs.close()
+            async with asyncio.timeout(FORK_PATIENCE):
+                pid, pidfd, exit_ = await self._born(ours, nice=key.nice)
+        except TimeoutError:
+            ours.close()
+            os.close(output)
+            raise _StaleTemplateError("it does not answer") from None
+        except BaseException:
+            ours.close()  # a child that waits for its word ends by that
+            os.close(output)
+            raise
+        finally:
+            theirs.close()
+        child = PythonChild(pid, ours, output=output, interpreter=key.interpreter, pidfd=pidfd)
+        return Warmed(child=child, exit=exit_)
+
+    async def _born(
+        self, sock: socket.socket, *, nice: int | None
+    ) -> tuple[int, int, asyncio.Future[Exit]]:
+        """Return pid, descriptor and end of a child that says who it is."""
+        word, _, rest = (await self._line(sock)).partition(" ")
+        if word == "stale":
+            raise _StaleTemplateError(rest)
+        if word != "pid":
+            raise SpawnError(f"the template could not fork: {rest or 'it ended'}")
+        pid = int(rest)
+        pidfd = os.pidfd_open(pid)  # it waits for its word: later it may have gone
+        try:
+            exit_ = self._processes.wait(pid)
+            set_priority(pid, nice)
+            await self._loop.sock_sendall(sock, b"g")
+            if await self._loop.sock_recv(sock, 1) == b"s":
+                return pid, pidfd, exit_
+        except BaseException:
+            os.close(pidfd)
+            raise
+        os.close(pidfd)
+        raise SpawnError("the forked interpreter ended at once")
+
+    def close(self) -> asyncio.Future[Exit]:
+        """Let it end; returns when that is done."""
+        if not self._closed:
+            self._closed = True
+            self._hello.cancel()
+            self._socket.close()
+            os.close(self._output)
+            if not self._exit.done():
+                late = self._loop.call_later(FORK_PATIENCE, self._kill)
+                self._exit.add_done_callback(lambda _: late.cancel())
+        return self._exit
+
+    def _kill(self) -> None:
+        if not self._exit.done():
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _ask(self, message: bytes, *descriptors: int) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+        try:
+            self._socket.sendmsg([message], rights)
+        except (BrokenPipeError, ConnectionResetError):
+            raise _StaleTemplateError("it ended") from None
+        except OSError as error:  # too large for one message, or too many of them under way
+            raise TemplateUselessError(str(error)) from None
+
+    async def _line(self, sock: socket.socket) -> str:
+        said = b""
+        while not said.endswith(b"\n"):
+            data = await self._loop.sock_recv(sock, 4096)
+            if not data:
+                break
+            said += data
+        return said.decode(errors="replace").strip()
+
+    async def _await_hello(self) -> int:
+        try:
+            async with asyncio.timeout(PRELOAD_PATIENCE):
+                data = await self._loop.sock_recv(self._socket, 4096)
+        except TimeoutError:
+            self._kill()
+            raise SpawnError(f"it was not ready within {PRELOAD_PATIENCE:g} s") from None
+        except OSError as error:
+            raise SpawnError(f"it ended: {error.strerror}") from None
+        if not data:
+            size = os.fstat(self._output).st_size
+            said = os.pread(self._output, SAID, max(0, size - SAID)).decode(errors="replace")
+            raise SpawnError(said.strip() or "it ended")
+        return int(json.loads(data)["threads"])
+
+
+class Templates:
+    """The templates of one pool, by what their children have in common from the start.
+
+    With ``preload``, names of modules, jobs of two directories do not share one: the modules may
+    be others there. Nor do jobs of two users: what is imported runs as the user of the job.
+    """
+
+    def __init__(self, processes: Processes, *, preload: tuple[str, ...] = ()) -> None:
+        self._processes = processes
+        self._preload = preload
+        self._templates: dict[ChildKey, Template] = {}
+        self._failed: dict[ChildKey, tuple[float, str]] = {}
+        self._useless: set[ChildKey] = set()
+        self._closing: set[asyncio.Future[Exit]] = set()
+
+    async def warm(self, key: ChildKey, *, env: Mapping[str, str], options: str) -> Warmed | None:
+        """Return a forked child for ``key``; ``None`` when it is to be started by itself.
+
+        Raises SpawnError, which says what the modules of ``preload`` said.
+        """
+        shape = self._shape(key)
+        for _ in range(FORKS):
+            if shape in self._useless:
+                return None
+            template = await self._template(shape, env)
+            try:
+                return await template.fork(key, env=env, options=options)
+            except TemplateUselessError:
+                return None
+            except _StaleTemplateError as error:
+                log.info("the template of %s is replaced: %s", key.interpreter, error)
+                self._drop(shape, template)
+        return None
+
+    def replace(self) -> None:
+        """Let all templates go; the next child begins a new one."""
+        for shape, template in list(self._templates.items()):
+            self._drop(shape, template)
+        self._failed.clear()
+        self._useless.clear()
+
+    async def close(self) -> None:
+        """Let all templates go and wait until they are gone."""
+        self.replace()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _shape(self, key: ChildKey) -> ChildKey:
+        """Return what ``key`` asks of a template; the rest is set after the fork."""
+        return ChildKey(
+            interpreter=key.interpreter,
+            user=key.user,
+            group=key.group,
+            cwd=key.cwd if self._preload else None,
+            start_env=key.start_env,
+        )
+
+    async def _template(self, shape: ChildKey, env: Mapping[str, str]) -> Template:
+        """Return a ready template; raises SpawnError."""
+        loop = asyncio.get_running_loop()
+        template = self._templates.get(shape)
+        if template is None or not template.alive:
+            if template is not None:
+                self._drop(shape, template)
+            until, why = self._failed.get(shape, (0.0, ""))
+            if loop.time() < until:
+                raise SpawnError(why)
+            template = Template.start(
+                shape, env=env, preload=self._preload, processes=self._processes
+            )
+        self._templates.pop(shape, None)
+        self._templates[shape] = template  # the last one is the one used last
+        while len(self._templates) > MOST_TEMPLATES:
+            oldest = next(iter(self._templates))
+            self._drop(oldest, self._templates[oldest])
+        try:
+            threads = await template.ready()
+        except SpawnError as error:
+            self._drop(shape, template)
+            why = f"preload failed in {shape.interpreter}: {error}"
+            self._failed[shape] = (loop.time() + FAILURE_PAUSE, why)
+            raise SpawnError(why) from error
+        if threads > 1:
+            log.warning(
+                "preload of %s starts threads, which a fork would lose: "
+                "children are started one by one, and share no memory",
+                ", ".join(self._preload),
+            )
+            self._useless.add(shape)
+            self._drop(shape, template)
+        return template
+
+    def _drop(self, shape: ChildKey, template: Template) -> None:
+        end = template.close()
+        if not end.done():
+            self._closing.add(end)
+            end.add_done_callback(self._closing.discard)
+        if self._templates.get(shape) is template:
+            del self._templates[shape]

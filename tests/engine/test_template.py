@@ -1,0 +1,274 @@
+"""Children that a template forks: what they share, what they do not, and how they are replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from real_attempts import Attempts, alive, own_children, until
+
+from jobctl.clock import SYSTEM_CLOCK
+from jobctl.engine.nursery import Nursery
+from jobctl.engine.slot import Slot
+from jobctl.engine.tree import children_of, read_process
+from jobctl.engine.workplace import Workplace
+from jobctl.model.job import JobDef, PoolDef
+from jobctl.model.run import OutcomeKind, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from jobctl.model.run import Outcome
+
+MODULE = """
+import os
+LOADED_BY = os.getpid()
+BORN = []
+
+def loaded_by():
+    return [LOADED_BY, os.getpid()]
+
+def who():
+    return [os.getppid(), os.getsid(0), os.getpgid(0), os.getpid()]
+
+def sees():
+    return [os.getcwd(), os.umask(0o22), os.environ.get("JOBCTL_RUN_ID"), os.environ.get("SECRET")]
+
+def start():
+    BORN.append(os.getpid())
+
+def fail():
+    raise LookupError("no database")
+
+def stop():
+    with open("exits", "a") as file:
+        file.write(f"{os.getpid()}\\n")
+
+def born():
+    return [BORN, os.getpid()]
+
+def value():
+    return 1
+"""
+
+
+class Nest:
+    """Slots of one pool whose children come from one nursery."""
+
+    def __init__(self, attempts: Attempts, **pool: Any) -> None:
+        self.attempts = attempts
+        self.pool = PoolDef(name="p", **{"slots": 2, **pool})
+        self.file = attempts.directory / "jobs.py"
+        self.write(MODULE)
+
+    def write(self, source: str) -> None:
+        self.file.write_text(source)
+        then = self.file.stat().st_mtime - 60
+        os.utime(self.file, (then, then))
+
+    def inside(self, scenario: Callable[[Nest], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            before = own_children()
+            place = Workplace.open(dirs=self.attempts.dirs, clock=SYSTEM_CLOCK)
+            self.nursery = Nursery(self.pool, place.processes)
+            self.slots = [
+                Slot(
+                    name=f"t.{n}",
+                    workplace=place,
+                    nursery=self.nursery,
+                    max_runs_per_child=self.pool.max_runs_per_child,
+                )
+                for n in range(self.pool.slots)
+            ]
+            try:
+                await scenario(self)
+            finally:
+                for slot in self.slots:
+                    await slot.close()
+                await self.nursery.close()
+                place.close()
+                assert own_children() <= before
+
+        asyncio.run(whole())
+
+    async def run(self, function: str, slot: int = 0, **more: Any) -> Outcome:
+        job = JobDef(
+            name="py", python=f"jobs:{function}", **{"cwd": str(self.attempts.directory), **more}
+        )
+        return await self.slots[slot].execute(self.attempts.specify(job))
+
+    async def result(self, function: str, slot: int = 0, **more: Any) -> Any:
+        outcome = await self.run(function, slot, **more)
+        assert outcome.kind is OutcomeKind.SUCCEEDED, outcome.error
+        return json.loads(outcome.result or "null")
+
+    def template(self) -> int:
+        """Return the process id of the template, which stays in this session."""
+        mine = os.getsid(0)
+        found = [
+            pid
+            for pid in children_of(os.getpid())
+            if (process := read_process(pid)) is not None
+            and process.session == mine
+            and b"preload" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        assert len(found) == 1
+        return found[0]
+
+
+def test_preloaded_modules_are_imported_once_for_all_children(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        one, two = await nest.result("loaded_by", 0), await nest.result("loaded_by", 1)
+
+        assert one[0] == two[0] == nest.template()
+        assert one[1] != two[1]
+
+    Nest(attempts, preload=("jobs",)).inside(story)
+
+
+@pytest.mark.parametrize("preload", [(), ("jobs",)])
+def test_forked_child_is_a_child_of_the_pool_in_its_own_session(
+    attempts: Attempts, preload: tuple[str, ...]
+) -> None:
+    async def story(nest: Nest) -> None:
+        parent, session, group, pid = await nest.result("who")
+
+        assert parent == os.getpid()
+        assert session == group == pid
+
+    Nest(attempts, preload=preload).inside(story)
+
+
+def test_forked_child_has_directory_umask_and_environment_of_its_job(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "of the daemon")
+
+    async def story(nest: Nest) -> None:
+        cwd, umask, run_id, secret = await nest.result("sees", umask=0o27)
+
+        assert (cwd, umask) == (str(attempts.directory), 0o27)
+        assert run_id == "run0000000000001"
+        assert secret is None
+
+    Nest(attempts).inside(story)
+
+
+def test_crash_of_a_forked_child_is_told_and_the_next_call_gets_another(
+    attempts: Attempts,
+) -> None:
+    async def story(nest: Nest) -> None:
+        nest.write(MODULE + "\ndef crash():\n    os.kill(os.getpid(), 11)\n")
+        outcome = await nest.run("crash")
+
+        assert (outcome.kind, outcome.signal) == (OutcomeKind.FAILED, signal.SIGSEGV)
+        assert await nest.result("value") == 1
+
+    Nest(attempts, preload=("jobs",)).inside(story)
+
+
+def test_template_whose_files_changed_is_replaced(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        assert await nest.result("value", 0) == 1
+        first = nest.template()
+        nest.write(MODULE.replace("return 1", "return 2222"))
+
+        assert await nest.result("value", 1) == 2222
+        await until(lambda: not alive(first), what="the end of the first template")
+
+    Nest(attempts, preload=("jobs",)).inside(story)
+
+
+def test_template_that_dies_is_replaced(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        assert await nest.result("value", 0) == 1
+        first = nest.template()
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: not alive(first))
+
+        assert await nest.result("value", 1) == 1
+        assert nest.template() != first
+
+    Nest(attempts, preload=("jobs",)).inside(story)
+
+
+def test_preload_that_fails_is_the_reason_of_the_run(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        outcome = await nest.run("value")
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.SPAWN)
+        assert "preload failed" in (outcome.error or "")
+        assert "No module named 'no_such_module'" in (outcome.error or "")
+
+    Nest(attempts, preload=("no_such_module",)).inside(story)
+
+
+def test_preload_that_starts_threads_is_not_forked(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        nest.write(
+            MODULE
+            + "\nimport threading, time\n"
+            + "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        )
+        loader, pid = await nest.result("loaded_by")
+
+        assert loader == pid
+
+    Nest(attempts, preload=("jobs",)).inside(story)
+
+
+def test_child_init_is_called_once_in_each_child(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        for slot in (0, 0, 1):
+            born, pid = await nest.result("born", slot)
+
+            assert born == [pid]
+
+    Nest(attempts, child_init="jobs:start").inside(story)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_child_init_that_fails_is_the_reason_of_the_run(attempts: Attempts, slots: int) -> None:
+    async def story(nest: Nest) -> None:
+        outcome = await nest.run("value")
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.SPAWN)
+        assert "child_init = jobs:fail failed" in (outcome.error or "")
+        assert "LookupError: no database" in (outcome.error or "")
+        assert "CPython 3.9" not in (outcome.error or "")
+
+    Nest(attempts, child_init="jobs:fail", slots=slots).inside(story)
+
+
+def test_child_exit_is_called_when_a_child_ends(attempts: Attempts) -> None:
+    pids: list[int] = []
+
+    async def story(nest: Nest) -> None:
+        pids.append((await nest.result("born"))[1])
+
+    Nest(attempts, child_exit="jobs:stop").inside(story)
+
+    assert (attempts.directory / "exits").read_text() == f"{pids[0]}\n"
+
+
+def test_successor_starts_before_the_next_call(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        pid = (await nest.result("born"))[1]
+        await until(
+            lambda: any(
+                (process := read_process(one)) is not None
+                and process.session == one
+                and one != pid
+                and not process.zombie
+                for one in own_children()
+            ),
+            what="the successor",
+        )
+        assert (await nest.result("born"))[1] != pid
+
+    Nest(attempts, max_runs_per_child=1).inside(story)
