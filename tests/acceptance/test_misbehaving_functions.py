@@ -151,6 +151,7 @@ def check(host: Host, found: dict[str, list[dict[str, Any]]], *, others: int) ->
         for run in found[job]:
             assert (run["state"], run["reason"], run["signal"]) == (state, reason, signal), run
             assert (error or "") in (run["error"] or ""), run
+    assert [run for run in found["fine"] if run["state"] != "succeeded"] == []
     assert sorted(run["result"] for run in found["fine"]) == list(range(others))
     # A patched stdout, or threads that go on, are of one run only.
     assert host.run("logs", found["patches"][0]["id"]) == "MINE\n"
