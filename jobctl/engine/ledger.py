@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from jobctl.model.run import Request
@@ -51,8 +51,7 @@ class Held:
     """Until when it may be tried again, in epoch seconds; 0 when it is not signed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recent:
+class Recent(NamedTuple):
     """An outcome that the store has taken, and when, by the monotonic clock."""
 
     item: Settlement

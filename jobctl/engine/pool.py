@@ -111,7 +111,7 @@ class Pool:
             on_claims=self._on_claims,
             on_stale=self._on_stale,
             on_gone=self._on_gone,
-            on_final=self._gate.starts.ended_all,
+            on_final=self._gate.starts.ended,
             on_fenced=self.fenced.set,
         )
         self._executor = Executor(
