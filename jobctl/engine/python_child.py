@@ -197,7 +197,7 @@ class Running:
     def limit(self, name: str) -> Any:
         """Return something of the job that few jobs have, else ``None``."""
         limits = self.call.get("limits")
-        return limits and limits.get(name)
+        return limits.get(name) if limits else None
 
     def progress(self, percent: float, message: str = "") -> None:
         """Tell the host how far it is; without a host nobody hears it."""
