@@ -131,9 +131,7 @@ class Executor:
 
     def bundle_returns(self, runs: list[Held]) -> None:
         """Note that runs of a bundle have not begun, and will not."""
-        for held in runs:
-            if held.signed is not None:
-                self._starts.excuse(held.claim.id)
+        self._starts.excuse(*(held.claim.id for held in runs if held.signed is not None))
 
     async def go_on(self, held: Held, slot: Slot, job: JobDef, begun: Begun) -> Outcome:
         """See a run of a bundle to its end that takes longer than was expected."""

@@ -16,7 +16,7 @@ AHEAD_PER_SLOT = 4
 """Enough to keep slots busy while the store syncs its file, which takes 4 ms and often more."""
 AHEAD = 0.02
 """Seconds of work claimed ahead for each slot when runs are shorter than that …"""
-AHEAD_MOST = 64
+AHEAD_MOST = 32
 """… but not more runs."""
 CLAIM_MOST = 256
 """Runs in one claim: the store does nothing else meanwhile."""

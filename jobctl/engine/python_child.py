@@ -665,7 +665,8 @@ class Child:
         """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
         call = run.call
         try:
-            form = run.limit("result") and beside("python_forms").Form(run.limit("result"))
+            wish = run.limit("result")
+            form = beside("python_forms").Form(wish) if wish else None
             function = self.modules.target(call["target"])
             args, kwargs = json.loads(body)
             if run.limit("soft_timeout") is not None:

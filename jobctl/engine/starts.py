@@ -109,13 +109,14 @@ class Starts:
 
         self._locked(change)
 
-    def excuse(self, run_id: str) -> None:
-        """Take one start off: the attempt was stopped in order, and is no attempt."""
+    def excuse(self, *run_ids: str) -> None:
+        """Take one start off each: the attempt was stopped in order, and is no attempt."""
 
         def change() -> None:
-            offset, place = self._find(run_id)
-            if place is not None and place[3]:
-                self._write(offset, *place[:3], place[3] - 1, place[4])
+            for run_id in run_ids:
+                offset, place = self._find(run_id)
+                if place is not None and place[3]:
+                    self._write(offset, *place[:3], place[3] - 1, place[4])
 
         self._locked(change)
 
