@@ -60,6 +60,10 @@ def _errors(errors: dict[str, Any]) -> str:
     return "".join(rows)
 
 
+MARKER = re.compile(r"<object object at 0x[0-9a-f]+>")
+"""A default that only says that nothing was given."""
+
+
 def _signature(item: object) -> str:
     try:
         signature = inspect.signature(item)
@@ -71,8 +75,7 @@ def _signature(item: object) -> str:
         if one.name != "self"
     ]
     text = str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
-    # A default that only says "not given" has no words, and another address in every process.
-    return re.sub(r"<object object at 0x[0-9a-f]+>", "…", text)
+    return MARKER.sub("…", text)
 
 
 def _text(item: object) -> str:

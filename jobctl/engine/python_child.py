@@ -197,7 +197,7 @@ class Running:
     def limit(self, name: str) -> Any:
         """Return something of the job that few jobs have, else ``None``."""
         limits = self.call.get("limits")
-        return limits and limits.get(name)
+        return limits.get(name) if limits else None
 
     def progress(self, percent: float, message: str = "") -> None:
         """Tell the host how far it is; without a host nobody hears it."""
@@ -665,7 +665,8 @@ class Child:
         """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
         call = run.call
         try:
-            form = run.limit("result") and beside("python_forms").Form(run.limit("result"))
+            wish = run.limit("result")
+            form = beside("python_forms").Form(wish) if wish else None
             function = self.modules.target(call["target"])
             args, kwargs = json.loads(body)
             if run.limit("soft_timeout") is not None:

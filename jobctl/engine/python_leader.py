@@ -156,6 +156,10 @@ class WarmPython:
         warm = self._warm
         return self._max_runs if warm is None else max(1, self._max_runs - warm.child.calls)
 
+    def limit_runs(self, most: int) -> None:
+        """Replace the child after ``most`` calls from now on."""
+        self._max_runs = most
+
     def share(self, warm: Warm) -> None:
         """See to it that bundles can be counted with a child; raises :class:`SpawnError`."""
         if warm.tally is not None:
