@@ -161,7 +161,11 @@ def _seconds(value: Any) -> float | None:
 
 def _user_part(trace: TracebackType | None) -> TracebackType | None:
     """Return ``trace`` from the first frame that belongs to the job."""
-    ours = (__file__, "<frozen importlib", STANDARD_LIBRARY + "asyncio/")
+    ours = (
+        os.path.dirname(__file__) + "/python_",
+        "<frozen importlib",
+        STANDARD_LIBRARY + "asyncio/",
+    )
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
         trace = trace.tb_next
     return trace
@@ -675,6 +679,8 @@ def main(fd: int, options: str = "{}", modules: Modules | None = None) -> None:
             load("python_template").serve(sys.modules[__name__], fd, wishes)
             return
         modules = modules or Modules()
+        if wishes.get("mode") in ("thread", "async"):
+            load("python_shared").serve(sys.modules[__name__], fd, wishes, modules)
         if wishes.get("init"):
             value = call_hook("child_init", wishes["init"], modules)
             if hasattr(type(value), "__await__"):

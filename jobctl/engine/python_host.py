@@ -175,23 +175,28 @@ class PythonChild:
             raise
         return await future
 
+    def say(self, kind: int, meta: dict[str, Any], *, fd: int | None = None) -> None:
+        """Send a frame that has no answer; raises OSError when ``fd`` cannot be sent."""
+        if not self._closed:
+            self._send(kind, meta, body=b"", fd=fd)
+
     def close(self) -> None:
         """Let the child end by itself; calls without an answer raise ChildDiedError."""
         while not self._closed and self._receive():
             pass  # an answer may have come with the news of its death
         self._end("its slot let go of it")
 
-    def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int) -> None:
+    def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int | None) -> None:
         text = ENCODE(meta).encode()
         head = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text
         data = memoryview(head + body)
         if self._unsent:
-            self._unsent.append((data, os.dup(fd)))
+            self._unsent.append((data, None if fd is None else os.dup(fd)))
             return
         sent = self._write(data, fd)
         if sent < len(data):
             # The descriptor travels with the first byte.
-            self._unsent.append((data[sent:], None if sent else os.dup(fd)))
+            self._unsent.append((data[sent:], None if sent or fd is None else os.dup(fd)))
             self._loop.add_writer(self._socket, self._on_writable)
 
     def _write(self, data: memoryview, fd: int | None) -> int:

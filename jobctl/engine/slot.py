@@ -19,6 +19,7 @@ from jobctl.engine.host_journal import PYTHON, since_boot
 from jobctl.engine.leader import Leader, Setting
 from jobctl.engine.only_if import Condition
 from jobctl.engine.python_leader import PythonLeader, WarmPython
+from jobctl.engine.sharing import SharedLeader
 from jobctl.engine.usage import Meter
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.guard import Guard
     from jobctl.engine.nursery import Nursery
+    from jobctl.engine.sharing import SharedGuard
     from jobctl.engine.survivors import Survivor
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
@@ -73,10 +75,11 @@ class Slot:
         self._python = WarmPython(
             workplace, max_runs=max_runs_per_child, max_rss=max_rss_per_child, nursery=nursery
         )
+        self._shared = None if nursery is None else nursery.shared
         self._files = AttemptFiles(workplace, slot=name, occupied=occupied)
         self._meter = Meter()
         self._spec: AttemptSpec | None = None
-        self._guard: Guard | None = None
+        self._guard: Guard | SharedGuard | None = None
         self._stop_early: Finding | None = None
         self._leftovers = False
         self._progress: str | None = None
@@ -222,7 +225,7 @@ class Slot:
             ending = await self._ask(spec.job.only_if, setting)
             if ending is not None:
                 return self._outcome(spec, ending)
-        if spec.job.python is not None:
+        if spec.job.python is not None and self._shared is None:
             await self._python.prepare(setting)
         if self._stop_early is not None:
             return self._outcome(spec, Ending(self._stop_early))
@@ -249,9 +252,18 @@ class Slot:
     async def _call(self, setting: Setting, calls: _Calls) -> Outcome:
         """Call a Python function."""
         spec = setting.spec
-        leader = PythonLeader(
-            self._python, setting=setting, place=self._place, on_progress=self._on_progress
-        )
+        leader: PythonLeader | SharedLeader
+        if self._shared is None:
+            leader = PythonLeader(
+                self._python, setting=setting, place=self._place, on_progress=self._on_progress
+            )
+        else:
+            leader = await SharedLeader.enter(
+                self._shared, setting=setting, place=self._place, on_progress=self._on_progress
+            )
+            if self._stop_early is not None:
+                leader.abandon()
+                return self._outcome(spec, Ending(self._stop_early))
         self._guard = leader.guard
         try:
             ending = await leader.ended(lambda: self._begin_call(spec, leader, calls))
@@ -291,7 +303,7 @@ class Slot:
     def _begin(
         self,
         spec: AttemptSpec,
-        leader: Leader | PythonLeader,
+        leader: Leader | PythonLeader | SharedLeader,
         on_start: Callable[[int, float], None],
     ) -> None:
         """Note that the job itself runs from now on."""
@@ -300,7 +312,9 @@ class Slot:
         leader.guard.arm(timeout=spec.timeout, soft_timeout=spec.job.soft_timeout)
         on_start(leader.pid, leader.started_at)
 
-    def _begin_call(self, spec: AttemptSpec, leader: PythonLeader, calls: _Calls) -> None:
+    def _begin_call(
+        self, spec: AttemptSpec, leader: PythonLeader | SharedLeader, calls: _Calls
+    ) -> None:
         calls.on_launch()
         self._begin(spec, leader, calls.on_start)
 
@@ -321,7 +335,7 @@ class Slot:
         self,
         spec: AttemptSpec,
         ending: Ending,
-        leader: Leader | PythonLeader | AdoptedLeader | None = None,
+        leader: Leader | PythonLeader | SharedLeader | AdoptedLeader | None = None,
         usage: Usage | None = None,
     ) -> Outcome:
         """Close the files of the attempt and say how it ended; without ``leader``, unstarted."""

@@ -11,6 +11,8 @@ from enum import StrEnum
 from jobctl.model.records import field, record
 
 DEFAULT_QUEUE = "default"
+SHARED_PYTHON = ("thread", "async")
+"""Values of a pool's ``python`` with which runs share an interpreter."""
 EXEC_JOB = "@exec"
 """The built-in job that ``jobctl exec`` submits; its arguments are the command."""
 
@@ -318,7 +320,8 @@ class PoolDef:
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     """Queues it serves, in order of preference; ``*`` is every other queue that jobs.toml knows."""
     python: str = "process"
-    """How Python jobs run in it: ``process``, one warm interpreter per slot."""
+    """How Python jobs run in it: ``process``, a warm interpreter per slot; ``thread`` and ``async``,
+    all of them beside each other in one; ``inline``, one after the other in one."""
     max_runs_per_child: int = 1000
     """Calls after which a warm interpreter is replaced."""
     max_rss_per_child: int | None = None
