@@ -21,6 +21,7 @@ MEASUREMENTS = (
     "bulk",
     "idle",
     "transitions",
+    "costs",
     "python_noop",
     "schedules",
     "herd",

@@ -1,4 +1,4 @@
-"""Whole processes of the command line beside `python -c pass`."""
+"""Whole processes of the command line, and of the Python API, beside `python -c pass`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ VERBS = {
     "--help": "",
 }
 """Words → aim for the ratio."""
+PROGRAMS = {
+    "import jobctl": "1.2",
+    "from jobctl import job": "1.3",
+    "from jobctl import Client; Client().submit('greet', name='me')": "",
+}
+"""Python programs → aim for the ratio."""
 
 
 def took(words: list[str], environ: dict[str, str]) -> float:
@@ -50,7 +56,7 @@ def took(words: list[str], environ: dict[str, str]) -> float:
 
 
 def measure(scene: Scene) -> list[Row]:
-    """Run each verb in turn with the bare interpreter."""
+    """Run each verb and program in turn with the bare interpreter."""
     start = command_line()
     if start is None:
         print("  skipped: this tree has no command line")
@@ -60,19 +66,22 @@ def measure(scene: Scene) -> list[Row]:
     with Daemon(scene.directory / "d", JOBS) as daemon:
         environ = {**environment(), "JOBCTL_CONFIG": str(daemon.config)}
         bare = [sys.executable, "-c", "pass"]
-        ours: dict[str, list[float]] = {verb: [] for verb in VERBS}
+        words = {f"jobctl {verb}": [*start, *verb.split()] for verb in VERBS}
+        words |= {program: [sys.executable, "-c", program] for program in PROGRAMS}
+        ours: dict[str, list[float]] = {what: [] for what in words}
         theirs: list[float] = []
         for number in range(rounds + 1):
             theirs.append(took(bare, environ))
-            for verb in VERBS:
-                ours[verb].append(took([*start, *verb.split()], environ))
+            for what, command in words.items():
+                ours[what].append(took(command, environ))
             if number == 0:
                 # The first of each fills caches: compiled modules, the checked configuration.
                 theirs.clear()
                 for figures in ours.values():
                     figures.clear()
+    aims = {f"jobctl {verb}": aim for verb, aim in VERBS.items()} | PROGRAMS
     return [
-        Row(f"jobctl {verb}", statistics.median(figures), "ms", "python -c pass",
-            statistics.median(theirs), median_ratio(figures, theirs), VERBS[verb])
-        for verb, figures in ours.items()
+        Row(what, statistics.median(figures), "ms", "python -c pass",
+            statistics.median(theirs), median_ratio(figures, theirs), aims[what])
+        for what, figures in ours.items()
     ]  # fmt: skip

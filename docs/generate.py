@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docs import command, facts, faults, keys
+from docs import api, command, facts, faults, keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "verbs": command.verbs,
     "verb-index": command.index,
     "faults": faults.table,
+    "python-api": api.reference,
 }
 
 

@@ -18,6 +18,7 @@ TABLES: dict[str, tuple[type[BaseModel], ModuleType, type]] = {
     "settings": (schema.SettingsTable, config, config.Settings),
     "security": (schema.SecurityTable, config, config.Security),
     "mail": (schema.MailTable, job, job.MailDef),
+    "python": (schema.PythonTable, job, job.PythonDef),
     "pool": (schema.PoolTable, job, job.PoolDef),
     "queue": (schema.QueueTable, job, job.QueueDef),
     "limit": (schema.LimitTable, job, job.LimitDef),
@@ -40,12 +41,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "queue", "priority", "max_running", "rate", "limits", "unique", "start_deadline", "expires",
     ),
     "stopping": ("timeout", "soft_timeout", "total_timeout", "stop_signal", "stop_timeout"),
-    "outcome": ("success_codes", "skip_codes", "on_lost", "delivery", "strict_single"),
+    "outcome": ("success_codes", "skip_codes", "expected", "on_lost", "delivery", "strict_single"),
     "retries": (
         "retries", "retry_delay", "retry_backoff", "retry_max_delay", "retry_jitter", "retry_on",
         "no_retry_on",
     ),
-    "history": ("keep_runs", "keep_days", "keep_failed", "keep_result"),
+    "history": ("keep_runs", "keep_days", "keep_failed", "keep_result", "result_format", "result_compression"),
     "notices": (
         "mail_to", "mail_on", "mail_every", "ping_url", "on_failure", "on_success", "on_retry",
         "late_after", "pause_after_failures",

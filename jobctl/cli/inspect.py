@@ -17,6 +17,7 @@ from jobctl.cli.table import clean
 from jobctl.client.explain import why
 from jobctl.client.open import shown
 from jobctl.client.references import fetch
+from jobctl.client.results import is_wrapped, result_for_view
 from jobctl.client.schedules import next_fires
 from jobctl.client.views import job_view, loads, run_view, visible_arguments
 from jobctl.client.zone_data import zone_data
@@ -129,11 +130,14 @@ def _run_lines(call: Invocation, run: Run, reasons: list[str], job: JobDef | Non
     if request.parent is not None:
         parent = request.parent
         why = f" ({parent.reason})" if parent.reason else ""
-        yield _field("hook of", f"{parent.run}, {parent.job}: {parent.state}{why}")
+        label = "hook of" if request.trigger == "hook" else "part of"
+        yield _field(label, f"{parent.run}, {parent.job}: {parent.state}{why}")
     yield from _time_lines(call, run)
     yield from _end_lines(run)
     for attempt in run.attempts:
         yield _field(f"attempt {attempt.number}", _attempt(attempt, zone_of(call.session)))
+        if attempt.traceback:
+            yield from _traceback_lines(attempt.traceback)
 
 
 def _time_lines(call: Invocation, run: Run) -> Iterator[str]:
@@ -168,7 +172,16 @@ def _end_lines(run: Run) -> Iterator[str]:
         for index, line in enumerate(run.error.splitlines()[-MOST_ERROR_LINES:]):
             yield _field("" if index else "error", line)
     if run.result is not None:
-        yield _field("result", clean(run.result)[:500])
+        seen = run.result
+        if is_wrapped(seen):
+            seen = json.dumps(result_for_view(seen), ensure_ascii=False)
+        yield _field("result", clean(seen)[:500])
+
+
+def _traceback_lines(text: str) -> Iterator[str]:
+    """Return a traceback below its attempt, indented as Python does, its lines kept whole."""
+    for line in text.splitlines():
+        yield _field("", line)
 
 
 def _attempt(attempt: AttemptRecord, zone: tzinfo | None) -> str:

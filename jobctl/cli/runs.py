@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from jobctl.cli import values
+from jobctl.cli.console import dumps
 from jobctl.cli.render import clock_time, elapsed, ending, short, state_style, zone_of
 from jobctl.cli.table import columns
 from jobctl.client.listing import Filter
 from jobctl.client.listing import list_runs as find_runs
 from jobctl.client.references import fetch
-from jobctl.client.views import loads, run_view
+from jobctl.client.results import as_json, is_wrapped, read_result
+from jobctl.client.views import run_view
 from jobctl.client.waiting import exit_code
 from jobctl.errors import ExitCode, NotAcceptedError, UsageError
 from jobctl.model.run import RunState
@@ -122,7 +124,10 @@ def result(call: Invocation, *, run: str, raw: bool) -> int:
         raise NotAcceptedError(
             f"run {found.id} is {found.state.value}; `jobctl wait {found.id}` waits for its end"
         )
-    value = loads(found.result)
+    value = read_result(found.result, allow_pickle=call.session.settings.allow_pickle)
+    wrapped = found.result is not None and is_wrapped(found.result)
+    if wrapped:
+        value = as_json(value)
     if console.json:
         console.document(
             {"id": found.id, "state": found.state.value, "result": value, "error": found.error}
@@ -131,7 +136,7 @@ def result(call: Invocation, *, run: str, raw: bool) -> int:
         if raw and isinstance(value, str):
             console.raw(value.encode("utf-8", "surrogatepass"))
         elif raw and not isinstance(value, str):
-            console.raw(found.result.encode())
+            console.raw(dumps(value).encode() if wrapped else found.result.encode())
         else:
             console.value(value)
     elif found.state is RunState.SUCCEEDED:

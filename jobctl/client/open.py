@@ -215,6 +215,11 @@ class Session:
         usual = (os.path.abspath("jobs.toml"), "/etc/jobctl/jobs.toml")  # noqa: PTH100 (pathlib costs 10 ms)
         return "" if self.path in usual else f" --config {self.path}"
 
+    def adopt(self, other: Session) -> None:
+        """Go on with the connection of another session of the same store, and its patience."""
+        self._store = other._store
+        self.store_wait = other.store_wait
+
     def close(self) -> None:
         """Close the connection, if there is one."""
         if self._store is not None:

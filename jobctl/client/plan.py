@@ -123,6 +123,8 @@ def _no_json(
 
 
 def _text_for(value: object) -> str:
+    if hasattr(type(value), "__members__"):
+        return "value.value"
     return "value.isoformat()" if hasattr(value, "isoformat") else "str(value)"
 
 

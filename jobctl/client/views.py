@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from jobctl.client.results import result_for_view
 from jobctl.model.config import to_plain
 
 TYPE_CHECKING = False
@@ -56,7 +57,7 @@ def run_view(run: Run, job: JobDef | None = None) -> dict[str, object]:
         "kwargs": kwargs,
         "tags": dict(request.tags),
         "error": run.error,
-        "result": loads(run.result),
+        "result": result_for_view(run.result),
         "progress": loads(run.progress),
         "retry_of": request.retry_of,
         "parent": parent_view(request.parent),
@@ -93,6 +94,7 @@ def attempt_view(attempt: AttemptRecord) -> dict[str, object]:
         "exit_code": attempt.exit_code,
         "signal": attempt.signal,
         "error": attempt.error,
+        "traceback": attempt.traceback,
         "host": attempt.host,
         "pid": attempt.pid,
         "started_at": instant(attempt.started_at),

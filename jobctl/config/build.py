@@ -18,6 +18,7 @@ from jobctl.model.job import (
     Overlap,
     ParamSpec,
     PoolDef,
+    PythonDef,
     QueueDef,
     RetryPolicy,
     ScheduleDef,
@@ -52,23 +53,45 @@ def layered(
 ) -> dict[str, tuple[object, Entry[JobTable]]]:
     """Return each key that is set for a job, with the table that it comes from."""
     own = _written(job)
+    if job.declared is not None:
+        own = _over(_written(job.declared), own)
     if defaults is None:
         return own
     inherited = _written(defaults)
-    for group in _EITHER:
-        if any(key in own for key in group):
-            for key in group:
-                inherited.pop(key, None)
     if any(job.name in inherited[key][0] for key in HOOKS if key in inherited):  # type: ignore[operator]  # lists of names
         # What is to be told of all jobs is not told of itself, for ever.
         for key in HOOKS:
             inherited.pop(key, None)
-    merged = inherited | own
+    return _over(inherited, own)
+
+
+def _over(
+    below: dict[str, tuple[object, Entry[JobTable]]], own: dict[str, tuple[object, Entry[JobTable]]]
+) -> dict[str, tuple[object, Entry[JobTable]]]:
+    """Return what ``own`` says, and ``below`` where that says nothing."""
+    for group in _EITHER:
+        if any(key in own for key in group):
+            for key in group:
+                below.pop(key, None)
+    merged = below | own
     for key in _MERGED:
-        if key in own and key in inherited:
-            below, above = inherited[key][0], own[key][0]
-            merged[key] = ({**below, **above}, own[key][1])  # type: ignore[dict-item]  # both are tables
+        if key in own and key in below:
+            merged[key] = ({**below[key][0], **own[key][0]}, own[key][1])  # type: ignore[dict-item]  # both are tables
+    if "params" in own and "params" in below and own["params"][1].declared is below["params"][1]:
+        merged["params"] = (_params_over(below["params"][0], own["params"][0]), own["params"][1])  # type: ignore[arg-type]  # tables
     return merged
+
+
+def _params_over(below: dict[str, ParamTable], own: dict[str, ParamTable]) -> dict[str, ParamTable]:
+    """Return declared parameters with what jobs.toml says of them, key by key."""
+    return {
+        name: below[name].model_copy(
+            update={key: getattr(own[name], key) for key in own[name].model_fields_set}
+        )
+        if name in below and name in own
+        else (own.get(name) or below[name])
+        for name in {**below, **own}
+    }
 
 
 def _written(entry: Entry[JobTable]) -> dict[str, tuple[object, Entry[JobTable]]]:
@@ -159,6 +182,7 @@ def param(name: str, table: ParamTable) -> ParamSpec:
         max=table.max,
         choices=table.choices or (),
         pattern=table.pattern,
+        nullable=table.nullable,
         secret=table.secret,
     )
 
@@ -216,6 +240,15 @@ def build_mail(draft: Draft) -> MailDef:
     return MailDef(**data)
 
 
+def build_python(draft: Draft) -> PythonDef:
+    """Return the ``[python]`` table."""
+    data = _plainly(draft.python.table) if draft.python is not None else {}
+    if "interpreter" in data:
+        folder = os.path.dirname(draft.path)  # noqa: PTH120 (texts)
+        data["interpreter"] = absolute(data["interpreter"], folder=folder, bare=False)
+    return PythonDef(**data)
+
+
 def build_config(draft: Draft, *, cpus: int, warnings: tuple[str, ...]) -> Config:
     """Return the whole configuration; every table of the draft is without problems.
 
@@ -241,6 +274,7 @@ def build_config(draft: Draft, *, cpus: int, warnings: tuple[str, ...]) -> Confi
             for name, entry in draft.limits.items()
         },
         mail=build_mail(draft),
+        python=build_python(draft),
         path=draft.path,
         warnings=warnings,
     )

@@ -25,6 +25,15 @@ Layers = dict[str, tuple[Any, "Entry[JobTable]"]]
 """The keys set for a job, each with the table it comes from."""
 
 
+PYTHON_ONLY = {
+    "interpreter": "name the interpreter in command",
+    "expected": "use retry_on, no_retry_on or skip_codes with exit codes",
+    "result_format": "write JSON or text to $JOBCTL_RESULT_FILE",
+    "result_compression": "remove it",
+}
+"""Keys that mean nothing for a command, and what to do instead."""
+
+
 def check_draft(draft: Draft) -> list[Problem]:
     """Return everything wrong between tables. A problem of ``[defaults]`` comes up once."""
     found: list[Problem] = []
@@ -61,7 +70,7 @@ def _what_to_run(job: Entry[JobTable], layers: Layers, draft: Draft) -> Iterator
             "python", code="conflict", message="a job has a command or a Python function, not both",
             remedy="keep one of command and python",
         )  # fmt: skip
-    elif "command" not in layers and "python" not in layers and not _tried(job, draft):
+    elif not {"command", "python"} & layers.keys() and draft.discovered and not _tried(job, draft):
         yield job.source.problem(
             job.path, at_key=True, code="missing", message="there is nothing to run",
             remedy='add command = "…" or python = "package.module:function"',
@@ -73,11 +82,13 @@ def _what_to_run(job: Entry[JobTable], layers: Layers, draft: Draft) -> Iterator
                     key, code="no-effect", message="a Python job has no use for this",
                     remedy="remove it", severity=WARNING,
                 )  # fmt: skip
-    elif "interpreter" in layers and layers["interpreter"][1] is job:
-        yield job.problem(
-            "interpreter", code="no-effect", message="it is used for Python jobs only",
-            remedy="name the interpreter in command", severity=WARNING,
-        )  # fmt: skip
+        return
+    for key, remedy in PYTHON_ONLY.items():
+        if key in layers and layers[key][1] is job:
+            yield job.problem(
+                key, code="no-effect", message="it is used for Python jobs only",
+                remedy=remedy, severity=WARNING,
+            )  # fmt: skip
 
 
 def _tried(job: Entry[JobTable], draft: Draft) -> bool:

@@ -13,6 +13,7 @@ from jobctl.config.schema import (
     MailTable,
     ParamTable,
     PoolTable,
+    PythonTable,
     QueueTable,
     ScheduleTable,
     SecurityTable,
@@ -51,6 +52,7 @@ _OTHER_WORDS = {
 _HOMES: tuple[tuple[str, type[Table]], ...] = (
     ("[jobctl]", SettingsTable), ("a job", JobTable), ("a pool", PoolTable),
     ("a queue", QueueTable), ("a limit", LimitTable), ("[security]", SecurityTable), ("[mail]", MailTable),
+    ("[python]", PythonTable),
 )  # fmt: skip
 
 

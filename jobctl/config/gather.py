@@ -15,6 +15,7 @@ from jobctl.config.schema import (
     LimitTable,
     MailTable,
     PoolTable,
+    PythonTable,
     QueueTable,
     SecurityTable,
     SettingsTable,
@@ -37,7 +38,7 @@ _SECTIONS: dict[str, type[Table]] = {
     "queues": QueueTable,
     "limits": LimitTable,
 }
-_MAIN_ONLY = ("jobctl", "security", "mail", "include", "defaults")
+_MAIN_ONLY = ("jobctl", "security", "mail", "python", "include", "defaults")
 
 
 @dataclass(slots=True)
@@ -49,6 +50,8 @@ class Entry(Generic[T]):
     path: Path
     table: T | None
     """Without its wrong keys; ``None`` when nothing could be made of it."""
+    declared: Entry[T] | None = None
+    """What Python code says of the same job, below what is written here."""
 
     def problem(self, key: str | Path, *, code: str, message: str, **more: str) -> Problem:
         """Return a problem at the value of a key of this table."""
@@ -68,6 +71,7 @@ class Draft:
     settings: Entry[SettingsTable] | None = None
     security: Entry[SecurityTable] | None = None
     mail: Entry[MailTable] | None = None
+    python: Entry[PythonTable] | None = None
     defaults: Entry[JobTable] | None = None
     jobs: dict[str, Entry[JobTable]] = field(default_factory=dict)
     pools: dict[str, Entry[PoolTable]] = field(default_factory=dict)
@@ -77,6 +81,12 @@ class Draft:
     """Absolute pattern to what it matched."""
     variables: dict[str, str | None] = field(default_factory=dict)
     """The variables used and their values."""
+    declared: dict[str, Entry[JobTable]] = field(default_factory=dict)
+    """The jobs that Python code declares."""
+    discovered: bool = True
+    """False when modules could not be imported, so that a missing job may be in there."""
+    watched: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Absolute path and stamp of further files on which the result depends."""
 
     @property
     def main(self) -> Source:
@@ -93,12 +103,17 @@ def gather(path: str, *, environ: Mapping[str, str]) -> Draft:
     _settings(draft, main, environ=environ)
     _security(draft, main)
     _mail(draft, main)
+    _python(draft, main)
     _defaults(draft, main)
     _sections(draft, main)
     for found in _included(draft, main):
         source = _read(draft, found)
         if source is not None:
             _sections(draft, source)
+    if draft.python is not None:
+        from jobctl.config.discovery import discover  # noqa: PLC0415 (it makes entries of ours)
+
+        discover(draft)
     return draft
 
 
@@ -138,26 +153,28 @@ def _settings(draft: Draft, main: Source, *, environ: Mapping[str, str]) -> None
 
 
 def _security(draft: Draft, main: Source) -> None:
-    if "security" in main.data:
-        raw = main.data["security"]
-        table, problems = check_table(SecurityTable, raw, source=main, path=("security",))
-        draft.problems += problems
-        draft.security = Entry(name="security", source=main, path=("security",), table=table)
+    draft.security = _only(draft, main, "security", SecurityTable)
 
 
 def _mail(draft: Draft, main: Source) -> None:
-    if "mail" in main.data:
-        table, problems = check_table(MailTable, main.data["mail"], source=main, path=("mail",))
-        draft.problems += problems
-        draft.mail = Entry(name="mail", source=main, path=("mail",), table=table)
+    draft.mail = _only(draft, main, "mail", MailTable)
+
+
+def _python(draft: Draft, main: Source) -> None:
+    draft.python = _only(draft, main, "python", PythonTable)
 
 
 def _defaults(draft: Draft, main: Source) -> None:
-    if "defaults" in main.data:
-        raw = main.data["defaults"]
-        table, problems = check_table(JobTable, raw, source=main, path=("defaults",))
-        draft.problems += problems
-        draft.defaults = Entry(name="defaults", source=main, path=("defaults",), table=table)
+    draft.defaults = _only(draft, main, "defaults", JobTable)
+
+
+def _only(draft: Draft, main: Source, key: str, kind: type[T]) -> Entry[T] | None:
+    """Return a table that there is only one of, in the main file."""
+    if key not in main.data:
+        return None
+    table, problems = check_table(kind, main.data[key], source=main, path=(key,))
+    draft.problems += problems
+    return Entry(name=key, source=main, path=(key,), table=table)
 
 
 def _sections(draft: Draft, source: Source) -> None:
@@ -185,16 +202,8 @@ def _entries(draft: Draft, source: Source, *, section: str, raw: object) -> None
     draft.problems += problems
     entries: dict[str, Entry[Table]] = getattr(draft, section)
     for key, item in tables.items():
-        path: Path = (section, key)
-        try:
-            name(key)
-        except Wrong as wrong:
-            draft.problems.append(
-                source.problem(
-                    path, at_key=True, code=wrong.code,
-                    message=f"{shown(key)} {wrong.says}", remedy=wrong.remedy,
-                )
-            )  # fmt: skip
+        path = (section, key)
+        check_name(draft, source, path)
         earlier = entries.get(key)
         if earlier is not None:
             draft.problems.append(_duplicate(earlier, source, path))
@@ -202,6 +211,19 @@ def _entries(draft: Draft, source: Source, *, section: str, raw: object) -> None
         table, problems = check_table(_SECTIONS[section], item, source=source, path=path)
         draft.problems += problems
         entries[key] = Entry(name=key, source=source, path=path, table=table)
+
+
+def check_name(draft: Draft, source: Source, path: tuple[str, str]) -> None:
+    """Add a problem when the last part of ``path`` cannot be a name."""
+    try:
+        name(path[1])
+    except Wrong as wrong:
+        draft.problems.append(
+            source.problem(
+                path, at_key=True, code=wrong.code,
+                message=f"{shown(path[1])} {wrong.says}", remedy=wrong.remedy,
+            )
+        )  # fmt: skip
 
 
 def _duplicate(earlier: Entry[Table], source: Source, path: Path) -> Problem:

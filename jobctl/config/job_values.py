@@ -9,6 +9,7 @@ from jobctl.config.values import Wrong, filled, nearest, several, text, whole
 from jobctl.model.run import Reason
 
 _IDENTIFIER = r"[^\W\d]\w*"
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(\.\*)?")
 _TARGET = re.compile(rf"{_IDENTIFIER}(\.{_IDENTIFIER})*:{_IDENTIFIER}(\.{_IDENTIFIER})*")
 _DOTTED = re.compile(rf"{_IDENTIFIER}(\.{_IDENTIFIER})*")
 REASONS = tuple(
@@ -57,14 +58,26 @@ def hook(value: object) -> str:
     return said
 
 
-def module(value: object) -> str:
+def imported(value: object) -> str:
     """Check the dotted name of a Python module."""
     said = text(value)
     if not all(part.isidentifier() for part in said.split(".")):
         raise Wrong(
             "does not name a Python module",
-            code="module",
+            code="target",
             remedy='write names as in an import statement, e.g. "shop.models"',
+        )
+    return said
+
+
+def module(value: object) -> str:
+    """Check the name of a module, or of a package and all below it: ``shop.*``."""
+    said = text(value)
+    if not _MODULE.fullmatch(said):
+        raise Wrong(
+            "does not name a module",
+            code="target",
+            remedy='write for example "shop.jobs", or "shop.*" for all modules of a package',
         )
     return said
 

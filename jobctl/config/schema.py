@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator
 
 from jobctl.config import job_values, tables, values
 from jobctl.model.config import Durability
-from jobctl.model.job import Delivery, Missed, OnLost, Overlap
+from jobctl.model.job import PARAM_TYPES, Delivery, Missed, OnLost, Overlap
 
 Text = Annotated[str, PlainValidator(values.text, json_schema_input_type=str)]
 Filled = Annotated[str, PlainValidator(values.filled, json_schema_input_type=str)]
@@ -104,15 +104,14 @@ class ScheduleTable(Table):
 class ParamTable(Table):
     """One of ``jobs.NAME.params``."""
 
-    type: Annotated[str, PlainValidator(values.one_of("str", "int", "float", "bool", "json"))] = (
-        "str"
-    )
+    type: Annotated[str, PlainValidator(values.one_of(*PARAM_TYPES))] = "str"
     required: Flag | None = None
     default: Annotated[object, PlainValidator(tables.json_value)] = None
     min: Annotated[float, PlainValidator(values.number(-values.INFINITY))] | None = None
     max: Annotated[float, PlainValidator(values.number(-values.INFINITY))] | None = None
     choices: Arguments | None = None
     pattern: Annotated[str, PlainValidator(values.pattern)] | None = None
+    nullable: Flag = False
     secret: Flag = False
     description: Text = ""
     """For people."""
@@ -164,6 +163,7 @@ class JobTable(Table):
     no_retry_on: Cases | None = None
     success_codes: Codes | None = None
     skip_codes: Codes | None = None
+    expected: Texts | None = None
     on_lost: (
         Annotated[str, PlainValidator(values.one_of(*OnLost), json_schema_input_type=OnLost)] | None
     ) = None
@@ -217,6 +217,10 @@ class JobTable(Table):
     keep_result: Annotated[str, PlainValidator(values.one_of("all", "errors", "none"))] | None = (
         None
     )
+    result_format: (
+        Annotated[str, PlainValidator(values.one_of("json", "msgpack", "pickle"))] | None
+    ) = None
+    result_compression: Annotated[str, PlainValidator(values.one_of("zlib", "zstd"))] | None = None
     result_ttl: Limit = None
     params: dict[str, ParamTable] | None = None
     args: Arguments | None = None
@@ -264,6 +268,16 @@ class LimitTable(Table):
     slots: Positive
 
 
+class PythonTable(Table):
+    """``[python]``."""
+
+    discover: Annotated[
+        tuple[str, ...],
+        PlainValidator(values.several(job_values.module), json_schema_input_type=str | list[str]),
+    ] = ()
+    interpreter: Filled | None = None
+
+
 class SettingsTable(Table):
     """``[jobctl]``."""
 
@@ -283,6 +297,7 @@ class SettingsTable(Table):
     durability_timeout: Duration | None = None
     store_binary: Filled | None = None
     allow_exec: Flag = False
+    allow_pickle: Flag = False
     drain_timeout: Duration | None = None
     log_tail: AnySize | None = None
     max_output: Size | None = None

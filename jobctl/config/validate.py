@@ -71,7 +71,7 @@ def validate(path: str, *, environ: Mapping[str, str], cpus: int) -> Checked:
     return Checked(
         config=config,
         problems=problems,
-        files={source.path: source.stamp for source in draft.sources},
+        files=draft.watched | {source.path: source.stamp for source in draft.sources},
         includes=draft.includes,
         variables=draft.variables,
     )

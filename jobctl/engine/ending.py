@@ -37,7 +37,9 @@ class Ending:
     result: str | None = None
     exception: str | None = None
     retry_in: float | None = None
+    again: bool = False
     fatal: bool = False
+    traceback: str | None = None
 
 
 def judge(job: JobDef, status: int, *, stopped: Finding | None) -> Ending:
@@ -84,7 +86,9 @@ def judge_reply(job: JobDef, reply: PythonReply, *, stopped: Finding | None) -> 
         # All its classes, so that retry_on may name a base class.
         exception=" ".join(reply.bases) or reply.exception,
         retry_in=reply.retry_in,
+        again=reply.again,
         fatal=reply.fatal,
+        traceback=reply.traceback,
     )
 
 

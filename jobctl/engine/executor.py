@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.batch import Mark
+    from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.lease import Lease
     from jobctl.engine.ledger import Held
+    from jobctl.engine.python_leader import Warm
     from jobctl.engine.slot import Slot
     from jobctl.engine.starts import Starts
     from jobctl.engine.survivors import Survivor
@@ -110,6 +112,37 @@ class Executor:
         finally:
             self._lease.end(held.claim.id)
 
+    def spec(self, held: Held, slot: Slot, job: JobDef) -> AttemptSpec:
+        """Return what an attempt that begins now needs to know."""
+        return self._spec(held, slot, job, now=self._clock.epoch())
+
+    def bundle_begins(self, runs: list[Held], slot: Slot, warm: Warm, *, number: int) -> None:
+        """Note that a child may begin several runs from now on, one after the other."""
+        self._journal.bundle(
+            runs, slot=self._number(slot), pid=warm.child.pid, born=warm.born, number=number
+        )
+        for held in runs:
+            if held.signed is not None:
+                self._starts.began(held.claim.id, signed=held.signed, until=held.last_start)
+
+    def bundle_returns(self, runs: list[Held]) -> None:
+        """Note that runs of a bundle have not begun, and will not."""
+        for held in runs:
+            if held.signed is not None:
+                self._starts.excuse(held.claim.id)
+
+    async def go_on(self, held: Held, slot: Slot, job: JobDef, begun: Begun) -> Outcome:
+        """See a run of a bundle to its end that takes longer than was expected."""
+        self._journal.starting(held, slot=self._number(slot), kind=PYTHON)
+
+        def on_start(pid: int, started_at: float) -> None:
+            held.pid, held.started_at = pid, started_at
+            self._journal.started(held, born=slot.born)
+            self._mark(_mark(held))
+            self._catch_up(held, slot)
+
+        return await slot.go_on(self.spec(held, slot, job), begun, on_start=on_start)
+
     async def _execute(self, held: Held, slot: Slot, job: JobDef) -> Outcome:
         spec = self._spec(held, slot, job, now=self._clock.epoch())
         if job.delivery is Delivery.AT_MOST_ONCE and not await self._mark_first(held):
@@ -160,7 +193,9 @@ class Executor:
 
     def _catch_up(self, held: Held, slot: Slot) -> None:
         """Carry out the orders that came before the attempt could be stopped."""
-        if held.stop_order is not None:
+        if held.taken_over:
+            slot.stop(kind=OutcomeKind.LOST, reason=Reason.LOST, grace=0.0)
+        elif held.stop_order is not None:
             runner.carry_out(held.stop_order, slot)
         elif self.stopping is not None:
             slot.stop(kind=self.stopping[0], reason=self.stopping[1])

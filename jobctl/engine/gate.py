@@ -52,14 +52,22 @@ class Gate:
         """Follow another configuration from now on."""
         self._signing.configure(config.security, config.settings)
 
-    def admit(self, claim: Claim) -> Held | Settlement:
-        """Return what the pool knows of a claimed run, or how one ends that is not let in."""
-        try:
-            return self._intake.take_in(claim)
-        except BadPayloadError as error:
-            if isinstance(error, EndedError):
-                self._count("replayed")
-            return refusal(claim, error)
+    def admitting(self) -> Callable[[Claim], Held | Settlement]:
+        """Return what says of each run of one claim what the pool knows of it, or how it ends.
+
+        The latter when it is not let in. The keys are looked at once for all.
+        """
+        take_in = self._intake.taking_in()
+
+        def admit(claim: Claim) -> Held | Settlement:
+            try:
+                return take_in(claim)
+            except BadPayloadError as error:
+                if isinstance(error, EndedError):
+                    self._count("replayed")
+                return refusal(claim, error)
+
+        return admit
 
     def genuine(self, order: str, held: Held) -> str | None:
         """Return ``reason signal grace kill`` of a genuine order to stop a run, else ``None``."""

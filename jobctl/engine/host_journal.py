@@ -12,6 +12,8 @@ i   about to be started: run, epoch, attempt, slot, seconds since boot, kind, jo
     interrupted, max attempts, first start or 0, timeout of the request or null
 s   started: run, pid, birth of the process and start of the attempt in seconds since boot,
     the latter in epoch seconds; nothing comes between the i and the s of an attempt
+b   a bundle that a Python child may begin: slot, its number with that child, pid, birth of the
+    process and now in seconds since boot, and of each run what its i would say
 x   the leader was seen to end: pid, status as of ``wait4``, seconds since boot
 t   stopped by jobctl: run, kind, reason, error
 e   settled: run, epoch, letter, reason, delay, fields
@@ -21,13 +23,14 @@ e   settled: run, epoch, letter, reason, delay, fields
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import time
 from typing import TYPE_CHECKING
 
+from jobctl.engine.bundle_content import bundle_of
 from jobctl.engine.journal_content import parse
+from jobctl.store.compact import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,7 +46,6 @@ COMMAND, PYTHON = "command", "python"
 COMPACT_AT = 1024 * 1024
 """Bytes after which what is settled is left out of a new file."""
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _log = logging.getLogger(__name__)
 
 
@@ -93,6 +95,24 @@ class HostJournal:
             f"{held.started_at:.3f}]\n".encode()
         )
 
+    def bundle(self, runs: list[Held], *, slot: int, pid: int, born: float, number: int) -> None:
+        """Note runs that a child may begin one after the other; how far it is its tally tells."""
+        rows = [
+            (
+                held.claim.id,
+                held.claim.epoch,
+                held.attempt,
+                held.request.job,
+                held.claim.lost,
+                held.claim.interrupted,
+                held.request.max_attempts,
+                held.claim.first_started_at or 0,
+                held.request.timeout,
+            )
+            for held in runs
+        ]
+        self._write(_line("b", slot, number, pid, round(born, 3), round(since_boot(), 3), rows))
+
     def ended(self, pid: int, status: int) -> None:
         """Note how a leader ended; called before it is reaped, so that this is never forgotten."""
         self._write(b'["x",%d,%d,%.3f]\n' % (pid, status, since_boot()))
@@ -102,13 +122,9 @@ class HostJournal:
         reason = finding.reason and finding.reason.value
         self._write(_line("t", run_id, finding.kind.value, reason, finding.error))
 
-    def settled(self, item: Settlement) -> None:
-        """Note an outcome; call it before the outcome is sent."""
-        fields = [
-            part.decode("utf-8", "backslashreplace") if isinstance(part, bytes) else part
-            for part in item.fields
-        ]
-        self._write(_line("e", item.id, item.epoch, item.letter, item.reason, item.delay, fields))
+    def settled(self, items: Iterable[Settlement]) -> None:
+        """Note outcomes, in one write; call it before they are sent."""
+        self._write(b"".join(map(_settled, items)))
 
     def forget(self) -> None:
         """Empty it: nothing runs and everything is acknowledged."""
@@ -163,8 +179,16 @@ class HostJournal:
         self._broken = True
 
 
+def _settled(item: Settlement) -> bytes:
+    fields = [
+        part.decode("utf-8", "backslashreplace") if isinstance(part, bytes) else part
+        for part in item.fields
+    ]
+    return _line("e", item.id, item.epoch, item.letter, item.reason, item.delay, fields)
+
+
 def _line(*words: object) -> bytes:
-    return _encode(words).encode("utf-8", "backslashreplace") + b"\n"
+    return encode(words).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _relevant(lines: Iterable[bytes], wanted: set[str]) -> Iterator[bytes]:
@@ -173,6 +197,12 @@ def _relevant(lines: Iterable[bytes], wanted: set[str]) -> Iterator[bytes]:
     for line in lines:
         words = parse(line)
         if not words:
+            continue
+        if words[0] == "b":
+            kept = bundle_of(words, wanted)
+            if kept is not None:
+                pids.add(words[3])
+                yield _line(*kept)
             continue
         if words[0] == "s" and words[1] in wanted:
             pids.add(words[2])

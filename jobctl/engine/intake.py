@@ -13,6 +13,8 @@ from jobctl.store.keyring import Signing
 from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobctl.clock import Clock
     from jobctl.engine.starts import Known, Starts
     from jobctl.model.config import Config
@@ -58,12 +60,22 @@ class Intake:
         self._starts = starts
         self._clock = clock
 
-    def take_in(self, claim: Claim) -> Held:
-        """Return what the pool knows of a claimed run.
+    def taking_in(self) -> Callable[[Claim], Held]:
+        """Return what takes in the runs of one claim, by the keys as they are when it is first called.
 
-        Raises BadPayloadError when what was submitted cannot be trusted or understood.
+        It returns what the pool knows of a run, and raises BadPayloadError when what was submitted
+        cannot be trusted or understood.
         """
-        ring = self._signing.ring
+        rings: list[Ring | None] = []
+
+        def take_in(claim: Claim) -> Held:
+            if not rings:
+                rings.append(self._signing.ring)
+            return self._take_in(claim, rings[0])
+
+        return take_in
+
+    def _take_in(self, claim: Claim, ring: Ring | None) -> Held:
         sealed = None if ring is None else self._checked(claim, ring)
         request = decode_request(
             run_id=claim.id,

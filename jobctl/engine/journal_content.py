@@ -41,6 +41,17 @@ class Started:
     """What the request asked for, in seconds."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Runs that a Python child might begin one after the other; its tally tells how far it is."""
+
+    number: int
+    pid: int
+    slot: int
+    runs: tuple[Started | None, ...]
+    """``None`` for those that were settled long ago."""
+
+
 @dataclass(slots=True)
 class Content:
     """What a journal says."""
@@ -49,8 +60,12 @@ class Content:
     """By run id: started and not settled."""
     exits: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By run id: status and end (seconds since boot) of leaders that the pool saw end."""
+    deaths: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """By process number: the same of all leaders, of which there may be several of one number."""
     stops: dict[str, tuple[str, str | None, str | None]] = field(default_factory=dict)
     """By run id: outcome kind, reason and error of attempts that jobctl was stopping."""
+    bundles: dict[int, Bundle] = field(default_factory=dict)
+    """By slot: the last bundle that its child might begin."""
     outcomes: dict[str, Settlement] = field(default_factory=dict)
     """By run id: settlements, acknowledged or not."""
     intended: Started | None = None
@@ -87,6 +102,8 @@ def read(path: Path) -> Content:
 
 def _take(content: Content, by_pid: dict[int, str], words: list[object]) -> None:
     match words:
+        case ["b", *_] | ["x", *_]:
+            _take_of_child(content, by_pid, words)
         case ["i", str(run_id), *rest]:
             content.intended = _intended(run_id, rest)
         case ["s", str(run_id), pid, born, begun, started_at]:
@@ -107,8 +124,6 @@ def _take(content: Content, by_pid: dict[int, str], words: list[object]) -> None
             content.exits.pop(run_id, None)
             content.stops.pop(run_id, None)
             by_pid[started.pid] = run_id
-        case ["x", int(pid), int(status), float(when) | int(when)] if pid in by_pid:
-            content.exits[by_pid[pid]] = (status, float(when))
         case ["t", str(run_id), str(kind), reason, error]:
             content.stops[run_id] = (kind, _text(reason), _text(error))
         case ["e", str(run_id), epoch, str(letter), str(reason), delay, list(fields)]:
@@ -122,6 +137,22 @@ def _take(content: Content, by_pid: dict[int, str], words: list[object]) -> None
                 del content.running[run_id]
                 content.exits.pop(run_id, None)
                 content.stops.pop(run_id, None)
+
+
+def _take_of_child(content: Content, by_pid: dict[int, str], words: list[object]) -> None:
+    match words:
+        case ["b", int(slot), int(number), int(pid), born, begun, list(rows)]:
+            content.bundles[slot] = Bundle(
+                number=number,
+                pid=pid,
+                slot=slot,
+                runs=tuple(_bundled(row, slot, pid, born, begun) for row in rows),
+            )
+            content.deaths.pop(pid, None)
+        case ["x", int(pid), int(status), float(when) | int(when)]:
+            content.deaths[pid] = (status, float(when))
+            if pid in by_pid:
+                content.exits[by_pid[pid]] = (status, float(when))
 
 
 def _intended(run_id: str, rest: list[object]) -> Started:
@@ -143,6 +174,15 @@ def _intended(run_id: str, rest: list[object]) -> Started:
         first_started_at=float(str(first)),
         timeout=None if timeout is None else float(str(timeout)),
     )
+
+
+def _bundled(row: object, slot: int, pid: int, born: object, begun: object) -> Started | None:
+    """Return a run of a bundle as if it had begun with the bundle; ``None`` for one left out."""
+    if not isinstance(row, list):
+        return None
+    run_id, epoch, attempt, job, lost, interrupted, most, first, timeout = row
+    rest = [epoch, attempt, slot, begun, "python", job, lost, interrupted, most, first, timeout]
+    return replace(_intended(str(run_id), rest), pid=pid, born=float(str(born)))
 
 
 def _text(value: object) -> str | None:

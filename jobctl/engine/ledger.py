@@ -14,6 +14,12 @@ SHORT_RUN = 0.05
 """Seconds; when runs take less on average, some are claimed ahead of free slots."""
 AHEAD_PER_SLOT = 4
 """Enough to keep slots busy while the store syncs its file, which takes 4 ms and often more."""
+AHEAD = 0.02
+"""Seconds of work claimed ahead for each slot when runs are shorter than that …"""
+AHEAD_MOST = 64
+"""… but not more runs."""
+CLAIM_MOST = 256
+"""Runs in one claim: the store does nothing else meanwhile."""
 PATIENCE = 0.25
 """Seconds a run claimed ahead may wait for a slot before it is given back."""
 RECENT_MOST = 1000
@@ -35,6 +41,8 @@ class Held:
     started_at: float = 0.0
     sampled: bool = False
     """True once its process tree was looked at."""
+    taken_over: bool = False
+    """True when another supervisor has it; it must not begin here, and must not go on."""
     stop_order: str | None = None
     """``reason signal grace kill`` of a revoke that came before the start."""
     signed: int | None = None
@@ -65,8 +73,11 @@ class Ledger:
 
     def wanted(self, *, idle: int) -> int:
         """Return how many runs to claim now: free slots, and some ahead while runs are short."""
-        ahead = self.slots * AHEAD_PER_SLOT if self._average < SHORT_RUN else 0
-        return max(0, idle + ahead - len(self.backlog))
+        ahead = 0
+        if self._average < SHORT_RUN:
+            short = min(AHEAD_MOST, int(AHEAD / max(self._average, 1e-6)))
+            ahead = self.slots * max(AHEAD_PER_SLOT, short)
+        return max(0, min(CLAIM_MOST, idle + ahead - len(self.backlog)))
 
     def finished(self, duration: float) -> None:
         """Take the duration of a finished attempt into account."""

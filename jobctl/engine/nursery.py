@@ -10,7 +10,7 @@ from jobctl.engine.template_host import Templates
 from jobctl.model.job import SHARED_PYTHON
 
 if TYPE_CHECKING:
-    from jobctl.engine.processes import Processes
+    from jobctl.engine.workplace import Workplace
     from jobctl.model.job import PoolDef
 
 
@@ -21,18 +21,18 @@ class Nursery:
     without ``preload``.
     """
 
-    def __init__(self, pool: PoolDef, processes: Processes) -> None:
+    def __init__(self, pool: PoolDef, place: Workplace) -> None:
         shared = pool.python in SHARED_PYTHON
         options = {"init": pool.child_init, "exit": pool.child_exit, "mode": pool.python}
         self.options = json.dumps(options)
         self.templates: Templates | None = None
         if pool.preload or (pool.slots > 1 and not shared):
-            self.templates = Templates(processes, preload=pool.preload)
+            self.templates = Templates(place.processes, preload=pool.preload)
         self.shared: SharedPython | None = None
         """Where all Python attempts of the pool run, if they share children."""
         if shared:
             self.shared = SharedPython(
-                processes,
+                place,
                 options=self.options,
                 templates=self.templates,
                 max_runs=pool.max_runs_per_child,

@@ -13,12 +13,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobctl.engine import recovery, runner
+from jobctl.engine import bundle, recovery, runner
+from jobctl.engine.bundles import Bundles
 from jobctl.engine.executor import Executor
 from jobctl.engine.gate import Gate
 from jobctl.engine.ledger import Ledger
 from jobctl.engine.listener import LISTEN, listen
 from jobctl.engine.loops import Loops, Turn, give_up, no_silent_death
+from jobctl.engine.pace import Pace
 from jobctl.engine.pump import Hold, Pump
 from jobctl.engine.returned import returned
 from jobctl.engine.seats import Seats
@@ -29,9 +31,10 @@ from jobctl.store import unrecorded
 from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
     from jobctl.clock import Clock
+    from jobctl.engine.bundle_recovery import Answered
     from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.journal_content import Content
     from jobctl.engine.lease import Lease
@@ -108,7 +111,7 @@ class Pool:
             on_claims=self._on_claims,
             on_stale=self._on_stale,
             on_gone=self._on_gone,
-            on_final=self._gate.starts.ended,
+            on_final=self._gate.starts.ended_all,
             on_fenced=self.fenced.set,
         )
         self._executor = Executor(
@@ -124,6 +127,8 @@ class Pool:
             starts=self._gate.starts,
             clock=clock,
         )
+        self._pace = Pace()
+        self._bundles = Bundles(self, self._executor, clock=clock)
         self._attempts: set[asyncio.Task[None]] = set()
         self._services: list[asyncio.Task[None]] = []
         self.watchdog = Watchdog(clock=clock, on_stuck=give_up)
@@ -151,8 +156,18 @@ class Pool:
         task.add_done_callback(no_silent_death)
         self._services.append(task)
 
-    def adopt(self, content: Content, found: list[Survivor]) -> None:
-        """Go on for a dead process of this pool; call before :meth:`start`."""
+    def adopt(
+        self, content: Content, found: list[Survivor], answered: Sequence[Answered] = ()
+    ) -> None:
+        """Go on for a dead process of this pool; call before :meth:`start`.
+
+        ``answered`` are runs of bundles that have ended.
+        """
+        for one in answered:
+            held = recovery.held(one.started, now=self._clock.monotonic())
+            job = recovery.definition(runner.find_job(self.config, held.request), one.started)
+            self.ledger.running[held.claim.id] = held
+            self._bundles.adopt(held, job, self._seats.at(one.started.slot), one)
         for survivor in found:
             held = recovery.held(survivor.started, now=self._clock.monotonic())
             slot = self._seats.take_back(held.claim.id, survivor.started.slot)
@@ -183,6 +198,7 @@ class Pool:
     def pause(self, why: Hold) -> None:
         """Claim nothing more until this is lifted, and give back what has not started."""
         self.pump.holds.add(why)
+        self._bundles.stop()
         while self.ledger.backlog:
             held = self.ledger.backlog.pop()
             self.pump.release(held.claim.id, held.claim.epoch)
@@ -232,6 +248,8 @@ class Pool:
         elif held in self.ledger.backlog:
             self.ledger.backlog.remove(held)
             self.pump.release(run_id, epoch)
+        else:
+            self._bundles.withdraw(held)
 
     async def drain(self, deadline: float | None) -> None:
         """Claim nothing more, give back what has not started, wait for what runs.
@@ -251,6 +269,7 @@ class Pool:
     def hurry(self, kind: OutcomeKind = OutcomeKind.INTERRUPTED) -> None:
         """Stop everything that runs, as ``kind``: stop signal, grace, KILL."""
         self._executor.stopping = (kind, Reason.LOST)
+        self._bundles.stop()
         for slot in self.busy.values():
             slot.stop(kind=kind, reason=Reason.LOST)
 
@@ -260,15 +279,17 @@ class Pool:
         for task in self._services:
             task.cancel()
         await asyncio.gather(*self._services, return_exceptions=True)
+        self._bundles.close()
         for slot in self._seats:
             await slot.close()
         self._gate.close()
 
     def _on_claims(self, reply: ClaimReply) -> None:
+        admit = self._gate.admitting()
         for claim in reply.claims:
             if returned(claim, self.ledger, mark=self.pump.mark, settle=self.pump.settle):
                 continue
-            held = self._gate.admit(claim)
+            held = admit(claim)
             if isinstance(held, Settlement):
                 self.pump.settle(held)
             elif self.pump.claiming:
@@ -279,13 +300,69 @@ class Pool:
 
     def _fill(self) -> None:
         while self._seats.free and self.ledger.backlog:
-            held = self.ledger.backlog.popleft()
-            slot = self._seats.take(held.claim.id)
-            self._begin(held, slot, self._executor.execute(held, slot))
+            job = runner.find_job(self.config, self.ledger.backlog[0].request)
+            runs = bundle.together(
+                self.ledger.backlog,
+                job,
+                pace=self._pace,
+                slots=self.ledger.slots,
+                room=self._seats.next.python.room,
+            )
+            if job is not None and len(runs) > 1:
+                self._begin_many(runs, job)
+                continue
+            slot = self._seats.take(runs[0].claim.id)
+            self._begin(runs[0], slot, self._executor.execute(runs[0], slot))
+
+    def _begin_many(self, runs: list[Held], job: JobDef) -> None:
+        """Hand several runs to one slot."""
+        self.ledger.running.update((held.claim.id, held) for held in runs)
+        slot = self._seats.take_for_many()
+        self._watch(asyncio.create_task(self._to_end_of_all(runs, slot, job)))
+
+    async def _to_end_of_all(self, runs: list[Held], slot: Slot, job: JobDef) -> None:
+        await self._bundles.lead(runs, slot, job)
+        self._seats.give_up(slot)
+        self._fill()
+
+    def on_bundled_end(self, held: Held, job: JobDef, outcome: Outcome, slot: Slot) -> None:
+        """Settle a run of a bundle."""
+        run_id = held.claim.id
+        if outcome.kind is OutcomeKind.INTERRUPTED:
+            self._gate.starts.excuse(run_id)
+        if self.shipper is not None:
+            self.shipper.finish(run_id, held.attempt, slot, outcome)
+        del self.ledger.running[run_id]
+        self._seats.taken.pop(run_id, None)
+        self._settle(held, job, outcome)
+
+    def on_bundled_return(self, runs: list[Held], job: JobDef, *, alone: bool) -> None:
+        """Let runs of a bundle that have not begun wait again."""
+        if alone:
+            self._pace.forget(job.name)
+        for held in reversed(runs):
+            del self.ledger.running[held.claim.id]
+            if held.taken_over:
+                continue
+            if held.stop_order is None and self.pump.claiming:
+                self.ledger.backlog.appendleft(held)
+            else:
+                self.pump.release(held.claim.id, held.claim.epoch)
+        self._fill()
+
+    def on_bundled_start(self, held: Held, slot: Slot) -> None:
+        """Know that a run of a bundle has a slot of its own from now on."""
+        self._seats.taken[held.claim.id] = slot
+
+    def on_bundled_progress(self, held: Held, progress: str) -> None:
+        """Pass on how far a run of a bundle is."""
+        self.pump.note(held.claim.id, held.claim.epoch, progress)
 
     def _begin(self, held: Held, slot: Slot, attempt: Coroutine[object, object, _Ended]) -> None:
         self.ledger.running[held.claim.id] = held
-        task = asyncio.create_task(self._to_end(held, slot, attempt))
+        self._watch(asyncio.create_task(self._to_end(held, slot, attempt)))
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
         self._attempts.add(task)
         task.add_done_callback(self._attempts.discard)
         task.add_done_callback(no_silent_death)
@@ -307,18 +384,23 @@ class Pool:
             if not marked:
                 self._wait_for_room(held, outcome.error or "")
                 return
+        self._settle(held, job or JobDef(name=held.request.job), outcome)
+        self._fill()
+
+    def _settle(self, held: Held, job: JobDef, outcome: Outcome) -> None:
         self.ledger.finished(outcome.duration)
+        if job.python is not None:
+            self._pace.took(job.name, outcome.duration)
         self.pump.settle(
             runner.settlement(
                 held,
-                job or JobDef(name=held.request.job),
+                job,
                 outcome,
                 now=self._clock.epoch(),
                 host=self._host,
                 pool=self._owner,
             )
         )
-        self._fill()
 
     def _wait_for_room(self, held: Held, why: str) -> None:
         """Give back what cannot be started for want of room, and claim nothing for a while."""
@@ -346,6 +428,11 @@ class Pool:
     def _on_stale(self, run_id: str, epoch: int) -> None:
         held = self.ledger.find(run_id)
         slot = self.busy.get(run_id)
-        if held is not None and slot is not None and held.claim.epoch == epoch:
+        if held is None or held.claim.epoch != epoch:
+            return
+        if slot is not None:
             log.error("run %s was taken over by another supervisor; stopping ours", run_id)
             slot.stop(kind=OutcomeKind.LOST, reason=Reason.LOST, grace=0.0)
+        elif run_id in self.ledger.running:
+            held.taken_over = True
+            self._bundles.withdraw(held)

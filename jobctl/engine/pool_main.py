@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
-from jobctl.engine import journal_content, recovery, rendezvous
+from jobctl.engine import bundle_recovery, journal_content, recovery, rendezvous
 from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.channel import Channel, Message
 from jobctl.engine.host_journal import HostJournal
@@ -29,6 +29,7 @@ from jobctl.engine.observer import Observer
 from jobctl.engine.orphanage import Orphanage
 from jobctl.engine.pool import Pool
 from jobctl.engine.pump import Hold
+from jobctl.engine.python_desk import Desk
 from jobctl.engine.roster import PoolFiles
 from jobctl.engine.shipper import Shipper
 from jobctl.engine.slot import Slot
@@ -45,6 +46,7 @@ from jobctl.store.watch import watch_group
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jobctl.engine.survivors import Survivor
     from jobctl.model.job import JobDef
 
 log = logging.getLogger(__name__)
@@ -160,19 +162,24 @@ class PoolProcess:
         keys = Keys(config.settings.namespace)
         name = str(message["pool"])
         self._files = files = PoolFiles(Path(config.settings.state_dir), str(message["owner"]))
-        content, survivors = journal_content.Content(), []
+        content = journal_content.Content()
+        survivors: list[Survivor] = []
+        answered: list[bundle_recovery.Answered] = []
         if message.get("inherits"):
             content = journal_content.read(files.journal)
+            answered = bundle_recovery.answered(files, content)
             survivors = recovery.survivors(files, content)
         journal = HostJournal(files.journal, self._journal_fd)
         self._place = place = Workplace.open(
             dirs=AttemptDirs.under(files.state_dir), clock=SYSTEM_CLOCK, witness=journal
         )
-        self._nursery = nursery = Nursery(config.pools[name], place.processes)
+        self._nursery = nursery = Nursery(config.pools[name], place)
         size = config.pools[name].slots
-        occupied = {survivor.started.slot for survivor in survivors}
+        occupied = {one.started.slot for one in survivors}
+        occupied.update(one.started.slot for one in answered)
         store = AsyncStore(address, name=f"jobctl-{name}")
         ears = AsyncStore(address, name=f"jobctl-{name}-ears")
+        signing = signing_of(config, clock=SYSTEM_CLOCK)
         self._pool = pool = Pool(
             config=config,
             queues=_queues(message),
@@ -187,8 +194,12 @@ class PoolProcess:
             size=size,
             journal=journal,
             lease=Lease(files.lease, shared=config.settings.redis is not None),
-            signing=signing_of(config, clock=SYSTEM_CLOCK),
+            signing=signing,
             clock=SYSTEM_CLOCK,
+        )  # fmt: skip
+        place.desk = Desk(
+            store, keys, owner=files.owner, host=str(message["host"]), ledger=pool.ledger,
+            config=lambda: pool.config, signing=signing,
         )  # fmt: skip
         if config.settings.redis is not None:
             pool.shipper = Shipper(keys, send=pool.send, tail=config.settings.log_tail)
@@ -197,7 +208,7 @@ class PoolProcess:
             supervisor=str(message["supervisor"]), name=name,
         )  # fmt: skip
         if message.get("inherits"):
-            pool.adopt(content, survivors)
+            pool.adopt(content, survivors, answered)
         pool.start()
         observer = Observer(pool, journal=journal, tidy=place.processes.tidy, clock=SYSTEM_CLOCK)
         pool.care_for(observer.run())

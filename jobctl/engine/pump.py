@@ -24,7 +24,7 @@ from jobctl.store import transitions
 from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.ledger import Ledger
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SETTLE_MOST = 64
+SETTLE_MOST = 256
+"""Outcomes in one call, which takes the store some 4 ms: it does nothing else meanwhile."""
 LOW_FIRST_EVERY = 16
 """Every so many claims the lowest priority goes first, so that none starves."""
 RECONCILE_EVERY = 5.0
@@ -58,7 +59,8 @@ class Pump:
 
     ``idle`` tells how many slots are free; ``on_claims`` takes what was claimed; ``on_stale`` is
     told of runs that are not ours any more, ``on_gone`` of outcomes of runs that the store has
-    lost, ``on_final`` of runs that are final now, and of their letter, ``on_fenced`` that this owner may not claim any more.
+    lost, ``on_final`` of the letters of runs that are final now, ``on_fenced`` that this owner may
+    not claim any more.
     """
 
     def __init__(  # noqa: PLR0913 - the seams of the pool
@@ -75,7 +77,7 @@ class Pump:
         on_claims: Callable[[ClaimReply], None],
         on_stale: Callable[[str, int], None],
         on_gone: Callable[[Settlement], None],
-        on_final: Callable[[str, str], None],
+        on_final: Callable[[Mapping[str, str]], None],
         on_fenced: Callable[[], None],
     ) -> None:
         self.queues = queues
@@ -146,12 +148,13 @@ class Pump:
         self._notes[run_id] = (run_id, epoch, progress)
         self._wake.set()
 
-    def settle(self, item: Settlement) -> None:
-        """Send a settlement; it is in the journal first, and kept until the store has answered."""
-        self._journal.settled(item)
-        self._ledger.unsettled[item.id] = item
-        self._marks.pop(item.id, None)
-        self._notes.pop(item.id, None)
+    def settle(self, *items: Settlement) -> None:
+        """Send settlements; they are in the journal first, and kept until the store has answered."""
+        self._journal.settled(items)
+        for item in items:
+            self._ledger.unsettled[item.id] = item
+            self._marks.pop(item.id, None)
+            self._notes.pop(item.id, None)
         self._look = True
         self._wake.set()
 
@@ -291,6 +294,7 @@ class Pump:
         """Forget what was answered, and act on what is not ours any more."""
         marked, settled = batch.answers(replies)
         now = SYSTEM_CLOCK.monotonic()
+        finals: dict[str, str] = {}
         for mark, answer in zip(batch.marks.values(), marked, strict=True):
             if answer == "stale":
                 self._on_stale(mark[0], mark[1])
@@ -300,7 +304,7 @@ class Pump:
         for item, answer in zip(batch.settlements.values(), settled, strict=True):
             letter = item.letter if answer == "already" else answer
             if letter in FINAL_LETTERS:
-                self._on_final(item.id, letter)
+                finals[item.id] = letter
             if item.id in self._replayed:
                 self._replayed.discard(item.id)
             elif answer == "gone":
@@ -314,6 +318,8 @@ class Pump:
                 )  # fmt: skip
             else:
                 self._ledger.acknowledged(item, now=now)
+        if finals:
+            self._on_final(finals)
         forget(self._marks, batch.marks)
         forget(self._notes, batch.notes)
         forget(self._ledger.unsettled, batch.settlements)

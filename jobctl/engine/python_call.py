@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jobctl.engine.ending import signal_number
 from jobctl.errors import JobctlError
 from jobctl.model.run import Reason, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from jobctl.engine.attempt import AttemptSpec
 
 START_NAMES = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_")
 """Variables an interpreter or its C library reads once, at its start, by their prefixes."""
@@ -66,6 +69,8 @@ class PythonCall:
     stdin: str | None = None
     max_result: int = 1 << 20
     """Bytes of JSON."""
+    limits: Mapping[str, object] = field(default_factory=dict)
+    """What few jobs have; made by :func:`call_limits`."""
     reply_file: str = ""
     """Where the child leaves its answer when nobody is there to take it; empty: nowhere."""
 
@@ -87,8 +92,12 @@ class PythonReply:
     """Only when the function raised SystemExit."""
     retry_in: float | None = None
     """Seconds, when the job raised ``Retry(in_=…)``."""
+    again: bool = False
+    """The job raised ``Retry``."""
     skip: bool = False
     fatal: bool = False
+    traceback: str | None = None
+    """A few kilobytes of it."""
     recycle: str | None = None
     """Why the child must not get another call."""
     started_at: float = 0.0
@@ -103,6 +112,22 @@ class PythonReply:
     def ok(self) -> bool:
         """True when the function returned or exited with 0."""
         return self.reason is None
+
+
+def call_limits(spec: AttemptSpec) -> dict[str, object]:
+    """Return what few jobs have, for a child: only what is not as usual."""
+    job = spec.job
+    form = {"format": job.result_format, "compression": job.result_compression}
+    usual = {"format": "json", "compression": None}
+    limits: dict[str, object] = {
+        "timeout": spec.timeout,
+        "soft_timeout": job.soft_timeout,
+        "stop_signal": None if job.stop_signal == "TERM" else signal_number(job.stop_signal),
+        "tags": spec.tags or None,
+        "expected": job.expected or None,
+        "result": {key: value for key, value in form.items() if value != usual[key]} or None,
+    }
+    return {name: value for name, value in limits.items() if value is not None}
 
 
 def child_key(

@@ -11,6 +11,7 @@ they keep. A forked copy that falls out of the job's function ends there, as a s
 
 from __future__ import annotations
 
+import _contextvars  # As below: what the public module adds is not needed.
 import _socket  # Without the 5 ms of the wrapper around it.
 import _thread
 import json
@@ -24,7 +25,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable, Iterator, Mapping
-    from types import TracebackType
     from typing import Any, NoReturn
 
     Rusage = resource.struct_rusage
@@ -35,7 +35,7 @@ MAGIC = b"jc"
 PROTOCOL = 1
 HEADER = struct.Struct(">2sBBII")
 """Magic, protocol, kind, bytes of meta, bytes of body. Meta is JSON; the body is passed through."""
-HELLO, CALL, DONE, PROGRESS = 1, 2, 3, 4
+HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 5, 6, 7, 8
 
 RECEIVE_BYTES = 1 << 16  # more would be mapped and unmapped by the allocator for every frame
 CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
@@ -45,10 +45,16 @@ CLOCK_GRAIN = 0.01
 """Seconds by which the time stamp of a file may lie behind its write."""
 MAX_ERROR = 4096
 MAX_NAME = 200
-MAX_BASES = 32
 SHORT = 0.002
 """Seconds below which reading a call's peak of memory would cost too large a part of it."""
 PAGE = resource.getpagesize()
+NEWS_EVERY = 0.005
+"""Seconds after which the host is told of answers of a bundle that goes on."""
+LONELY = 0.02
+"""Seconds; after a run that took longer a bundle goes on only if there is still a host.
+
+The pool that follows a dead one relies on it, see ``tally.py``.
+"""
 KILOBYTE = 1 if sys.platform == "darwin" else 1024
 """Unit of ``ru_maxrss``."""
 
@@ -95,7 +101,7 @@ PLAIN: dict[tuple[str, str], Callable[[Any], object]] = {
 asking by name spares the import of modules that the job may never have loaded."""
 
 
-def _plain(value: Any) -> object:
+def plain(value: Any) -> object:
     """Return what JSON can say of ``value``; raises TypeError, naming its class."""
     cls = type(value)
     for base in cls.__mro__:
@@ -112,8 +118,12 @@ def _plain(value: Any) -> object:
 
 
 ENCODE = json.JSONEncoder(
-    default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")
 ).encode
+
+
+MARK = b'{"$jobctl"'
+"""How a result begins that is wrapped; see python_forms.py."""
 
 
 class ResultError(Exception):
@@ -124,24 +134,29 @@ class TargetError(Exception):
     """Raised when there is no function of the configured name."""
 
 
-def encode_result(value: object, limit: int) -> bytes:
-    """Return ``value`` as JSON; raises ResultError."""
+def encode_result(value: object, limit: int, form: Any = None) -> bytes:
+    """Return ``value`` as JSON, or in another ``form`` wrapped in JSON; raises ResultError."""
     try:
-        text = ENCODE(value)
-        try:
-            data = text.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair: only the escaped form can say it
-            data = json.dumps(json.loads(text)).encode()
+        if form is not None:
+            data: bytes = form.encode(value)
+        else:
+            text = ENCODE(value)
+            try:
+                data = text.encode()
+            except UnicodeEncodeError:  # half of a surrogate pair: only the escaped form can say it
+                data = json.dumps(json.loads(text)).encode()
+            if data[:10] == MARK:
+                data = beside("python_forms").wrap("json", data)  # nobody shall take it for one
     except Exception as error:
         raise ResultError(
-            "the result cannot be stored as JSON: "
+            f"the result cannot be stored as {form.name if form else 'JSON'}: "
             + (str(error)[:MAX_NAME] or _dotted(type(error)))
             + "; return numbers, text, lists, dicts, dates or dataclasses, or store it elsewhere"
             " and return its name"
         ) from error
     if len(data) > limit:
         raise ResultError(
-            f"the result is {len(data)} bytes of JSON, the limit is {limit};"
+            f"the result is {len(data)} bytes of {form.name if form else 'JSON'}, the limit is {limit};"
             " store it elsewhere and return its name"
         )
     return data
@@ -150,50 +165,6 @@ def encode_result(value: object, limit: int) -> bytes:
 def _dotted(cls: type) -> str:
     name = cls.__qualname__
     return (name if cls.__module__ == "builtins" else f"{cls.__module__}.{name}")[:MAX_NAME]
-
-
-def _seconds(value: Any) -> float | None:
-    """Return a number or a timedelta as seconds; anything else is not a delay."""
-    if hasattr(value, "total_seconds"):
-        value = value.total_seconds()
-    return float(value) if isinstance(value, (int, float)) else None
-
-
-def _user_part(trace: TracebackType | None) -> TracebackType | None:
-    """Return ``trace`` from the first frame that belongs to the job."""
-    ours = (
-        os.path.dirname(__file__) + "/python_",
-        "<frozen importlib",
-        STANDARD_LIBRARY + "asyncio/",
-    )
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
-        trace = trace.tb_next
-    return trace
-
-
-def describe_failure(error: BaseException, reply: dict[str, Any]) -> None:
-    """Print ``error`` as a script would and fill ``reply`` with what the host needs of it."""
-    names = [_dotted(base) for base in type(error).__mro__[:-1]][:MAX_BASES]
-    special = next((n for n in names if n.partition(".")[0] == "jobctl"), "").rpartition(".")[2]
-    reply.update(reason="exception", exception=names[0], bases=names)
-    if special in ("Retry", "Skip"):
-        reply["error"] = str(error)[:MAX_ERROR] or None
-        reply["skip"] = special == "Skip"
-        reply["retry_in"] = _seconds(getattr(error, "in_", None))
-        _say(f"{special}: {error}" if str(error) else special)
-        return
-    reply["fatal"] = special == "Fatal"
-    import traceback
-
-    trace = _user_part(error.__traceback__)
-    error = error.with_traceback(trace)
-    last = traceback.extract_tb(trace)[-1:]
-    lines = traceback.format_list(last) + traceback.format_exception_only(type(error), error)
-    reply["error"] = "".join(lines)[-MAX_ERROR:].rstrip()
-    if sys.excepthook is not sys.__excepthook__:
-        sys.excepthook(type(error), error, trace)
-    else:
-        traceback.print_exception(type(error), error, trace)
 
 
 def _say(text: str) -> None:
@@ -206,6 +177,109 @@ def _write(text: str) -> None:
         os.write(2, text.encode(errors="replace"))
     except OSError:
         return  # the disk is full: the reply carries it too
+
+
+class Running:
+    """A call that runs, for :mod:`jobctl.context`."""
+
+    __slots__ = ("call", "child", "context", "over", "started_at", "stop")
+
+    def __init__(self, child: Child, call: dict[str, Any]) -> None:
+        self.child = child
+        self.call = call
+        self.started_at = time.time()
+        self.context: Any = None
+        """Its :class:`jobctl.context.RunContext`, once somebody asked for it."""
+        self.stop: bool | None = None
+        """Whether it shall stop; ``None`` as long as nobody has asked for that."""
+        self.over = False
+
+    def limit(self, name: str) -> Any:
+        """Return something of the job that few jobs have, else ``None``."""
+        limits = self.call.get("limits")
+        return limits and limits.get(name)
+
+    def progress(self, percent: float, message: str = "") -> None:
+        """Tell the host how far it is; without a host nobody hears it."""
+        if not self.over and self.child.pid == os.getpid():
+            meta = {"seq": self.call["seq"], "percent": percent, "message": message}
+            try:  # noqa: SIM105 - contextlib is an import
+                self.child.send(PROGRESS, meta)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Return what the pool answers."""
+        if self.over:
+            return {"error": "the run has ended; ask before its function returns"}
+        child = self.child
+        if child.asking is None:
+            child.asking = beside("python_asks").Line(child.line)
+        return child.asking.ask(question, plain)  # type: ignore[no-any-return]
+
+    def stopping(self) -> bool:
+        """Return whether it has been asked to stop."""
+        return beside("python_stop").stopping(self, HANDLED)  # type: ignore[no-any-return]
+
+
+RUNNING: _contextvars.ContextVar[Running | None] = _contextvars.ContextVar(
+    "jobctl_running", default=None
+)
+"""The call of a thread or coroutine, where several run in one process."""
+
+
+def running() -> Running | None:
+    """Return the call that asks; a thread of its own belongs to the one that runs alone here."""
+    found = RUNNING.get()
+    return CHILD.running if found is None and CHILD is not None else found
+
+
+def beside(name: str) -> Any:
+    """Return the module of a file beside this one that not every child needs."""
+    return _load("_jobctl_" + name, os.path.join(os.path.dirname(__file__), name + ".py"))
+
+
+def _load(name: str, path: str) -> Any:
+    found = sys.modules.get(name)
+    if found is None:
+        from importlib.machinery import SourceFileLoader
+
+        found = type(sys)(name)
+        found.__file__ = path
+        code: Any = SourceFileLoader(name, path).get_code(name)
+        exec(code, found.__dict__)  # noqa: S102 - a file of ours, as this one
+        sys.modules[name] = found
+    return found
+
+
+class Provider:
+    """Finds ``jobctl`` where it is not installed: :mod:`jobctl.context` under both names."""
+
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None) -> Any:
+        """Return a spec for the two names; asked after everybody else."""
+        if name not in ("jobctl", "jobctl.context"):
+            return None
+        from importlib.machinery import ModuleSpec
+
+        return ModuleSpec(name, Provider, is_package=name == "jobctl")  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: Any) -> Any:
+        """Return the one module for both names."""
+        folder = os.path.dirname(os.path.dirname(__file__))
+        context = _load("jobctl.context", os.path.join(folder, "context.py"))
+        if spec.name == "jobctl":
+            module = type(sys)("jobctl")
+            module.__dict__.update(
+                {n: getattr(context, n) for n in context.__all__}, context=context
+            )
+            return module
+        return context
+
+    @staticmethod
+    def exec_module(module: Any) -> None:
+        """Do nothing: it has been loaded."""
 
 
 class Modules:
@@ -333,15 +407,45 @@ class Surroundings:
         sys.argv[:] = [call["target"]]
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
-    def detach(self) -> str | None:
-        """Put back what a job may have changed; returns why that failed, or None."""
+    def enter(self, call: dict[str, Any], log: int) -> None:
+        """Do as :meth:`attach` for a call of a bundle; ``log`` stays open."""
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.chdir(call["cwd"] or self.home)
+        self._set_environment(call["env"])
+        sys.argv[:] = [call["target"]]
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+    def restore(self) -> str | None:
+        """Do as :meth:`detach` between two calls of a bundle, whose log stays in place."""
+        self._quiet()
+        problem = self._flush()
+        if not (self._untouched(1) and self._untouched(2) and self._untouched(0)):
+            self._renew()
+        os.umask(self.umask)
+        return problem
+
+    def _quiet(self) -> None:
+        """Put signal handlers back, so that nothing of the last call interrupts what follows."""
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         _signal.alarm(0)
         for number in HANDLED:
             if _signal.getsignal(number) is not _signal.SIG_DFL:
                 _signal.signal(number, _signal.SIG_DFL)
-        _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+        if _signal.getsignal(_signal.SIGPIPE) is not _signal.SIG_IGN:
+            _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+
+    def detach(self) -> str | None:
+        """Put back what a job may have changed; returns why that failed, or None."""
+        self._quiet()
         problem = self._flush()
+        self._renew()
+        self.with_stdin = False
+        os.umask(self.umask)
+        return problem
+
+    def _renew(self) -> None:
+        """Let descriptors lead nowhere and replace the streams that a job has changed."""
         replaced = [number for number in (0, 1, 2) if not self._untouched(number)]
         for number in replaced:
             setattr(sys, STREAMS[number], None)  # collected, it may close the descriptor
@@ -353,9 +457,6 @@ class Surroundings:
             stream = self.streams[number] = self._open_stream(number)
             setattr(sys, STREAMS[number], stream)
             setattr(sys, f"__{STREAMS[number]}__", stream)
-        self.with_stdin = False
-        os.umask(self.umask)
-        return problem
 
     def _flush(self) -> str | None:
         """Write out what is buffered: text that stays would end up in the log of the next run."""
@@ -434,8 +535,12 @@ class Child:
         self.pid = os.getpid()
         self.buffer = bytearray()
         self.descriptors: list[int] = []
-        self.current: int | None = None
+        self.running: Running | None = None
+        self.line: int | None = None
+        """Where questions of jobs go to the pool."""
+        self.asking: Any = None
         self.retired: str | None = None
+        self.bundles: Bundles | None = None
         self.sending = _thread.allocate_lock()
         os.register_at_fork(after_in_child=self.socket.close)  # a copy must not keep it open
         self.modules = modules
@@ -466,6 +571,12 @@ class Child:
                 except OSError:
                     leave(meta.get("reply_file"), framed(DONE, *answer))
                     raise
+            elif kind == TALLY:
+                self.bundles = Bundles(self, self.descriptors.pop(0), meta)
+            elif kind == BUNDLE and self.bundles is not None:
+                self.bundles.run(meta)
+            elif kind == LINE:
+                self.line = self.descriptors.pop(0)
 
     def send(self, kind: int, meta: dict[str, Any], body: bytes = b"") -> None:
         """Send one frame."""
@@ -475,11 +586,8 @@ class Child:
 
     def progress(self, percent: float, message: str = "") -> None:
         """Tell the host how far the running call is; without a host nobody hears it."""
-        if self.current is not None and self.pid == os.getpid():
-            try:  # noqa: SIM105 - contextlib is an import
-                self.send(PROGRESS, {"seq": self.current, "percent": percent, "message": message})
-            except (BrokenPipeError, ConnectionResetError):
-                pass
+        if self.running is not None:
+            self.running.progress(percent, message)
 
     def _receive(self) -> tuple[int, dict[str, Any], bytearray] | None:
         while True:
@@ -503,7 +611,7 @@ class Child:
     def _run(self, call: dict[str, Any], body: bytearray, log: int) -> tuple[dict[str, Any], bytes]:
         reply: dict[str, Any] = {"seq": call["seq"], "started_at": time.time()}
         result = b""
-        self._reset_peak()
+        self.reset_peak()
         before = resource.getrusage(resource.RUSAGE_SELF)
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.monotonic()
@@ -513,9 +621,7 @@ class Child:
             reply.update(reason="spawn", error=f"{error}"[:MAX_ERROR])
             _say(f"not started: {error}")
         else:
-            self.current = call["seq"]
-            result = self._invoke(call, body, reply)
-            self.current = None
+            result = self._run_in_context(call, body, reply)
         if os.getpid() != self.pid:
             self._end_of_copy(reply)
         self.retired = reply["recycle"] = self.surroundings.detach() or _leftover_threads()
@@ -523,15 +629,53 @@ class Child:
         self._measure(reply, before, children)
         return reply, result
 
-    def _invoke(self, call: dict[str, Any], body: bytearray, reply: dict[str, Any]) -> bytes:
-        """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
+    def run_one(self, call: dict[str, Any], body: bytes, log: int, reply: dict[str, Any]) -> bytes:
+        """Run one call of a bundle to the end of its function; returns its result as JSON."""
+        result = b""
         try:
+            self.surroundings.enter(call, log)
+        except (OSError, ValueError) as error:
+            reply.update(reason="spawn", error=f"{error}"[:MAX_ERROR])
+            _say(f"not started: {error}")
+        else:
+            result = self._run_in_context(call, body, reply)
+        if os.getpid() != self.pid:
+            self._end_of_copy(reply)
+        left = self.surroundings.restore() or _leftover_threads()
+        if left:
+            self.retired = left
+        env = call["env"]
+        reply["files"] = os.access(env["JOBCTL_RESULT_FILE"], os.F_OK) or os.access(
+            env["JOBCTL_PROGRESS_FILE"], os.F_OK
+        )
+        return result
+
+    def _run_in_context(
+        self, call: dict[str, Any], body: bytes | bytearray, reply: dict[str, Any]
+    ) -> bytes:
+        self.running = run = Running(self, call)
+        RUNNING.set(run)
+        result = self._invoke(run, body, reply)
+        run.over = True
+        self.running = None
+        RUNNING.set(None)
+        return result
+
+    def _invoke(self, run: Running, body: bytes | bytearray, reply: dict[str, Any]) -> bytes:
+        """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
+        call = run.call
+        try:
+            form = run.limit("result") and beside("python_forms").Form(run.limit("result"))
             function = self.modules.target(call["target"])
             args, kwargs = json.loads(body)
-            value = function(*args, **kwargs)
-            if hasattr(type(value), "__await__"):
-                value = _run_awaitable(value)
-            return b"" if value is None else encode_result(value, call["max_result"])
+            if run.limit("soft_timeout") is not None:
+                limit = beside("python_stop").SoftLimit(run, run.limit("soft_timeout"))
+                value = limit.call(function, args, kwargs)
+            else:
+                value = function(*args, **kwargs)
+                if hasattr(type(value), "__await__"):
+                    value = _run_awaitable(value)
+            return b"" if value is None else encode_result(value, call["max_result"], form)
         except ResultError as error:
             reply.update(reason="result", error=str(error))
             _say(str(error))
@@ -541,12 +685,12 @@ class Child:
         except SystemExit as error:
             _exit_as_script(error.code, reply)
         except KeyboardInterrupt as error:
-            describe_failure(error, reply)
+            beside("python_failure").describe(error, reply)
             self.surroundings.detach()
             _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
             os.kill(os.getpid(), _signal.SIGINT)
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
-            describe_failure(error, reply)
+            beside("python_failure").describe(error, reply, run.limit("expected") or ())
         return b""
 
     def _end_of_copy(self, reply: dict[str, Any]) -> NoReturn:
@@ -554,7 +698,7 @@ class Child:
         self.surroundings.detach()
         os._exit(reply.get("exit_code", 0 if reply.get("reason") is None else 1))
 
-    def _reset_peak(self) -> None:
+    def reset_peak(self) -> None:
         """Let the kernel's peak of resident memory start anew, so that it is that of one call."""
         if self.clear_refs is not None:
             try:
@@ -562,7 +706,11 @@ class Child:
             except OSError:
                 self.clear_refs = None  # the peak is then that of the child's whole life
 
-    def _peak(self, reply: dict[str, Any], after: Rusage) -> int:
+    def resident(self) -> int | None:
+        """Return the bytes this process holds in memory, as far as the kernel tells."""
+        return None if self.statm is None else int(os.pread(self.statm, 64, 0).split()[1]) * PAGE
+
+    def peak(self, reply: dict[str, Any], after: Rusage) -> int:
         """Return the most memory the call held; a short one is taken to hold what is left of it.
 
         Not ``ru_maxrss`` where it can be helped: it begins with the memory of whoever started this.
@@ -582,10 +730,208 @@ class Child:
         reply["usage"] = [
             after.ru_utime - before.ru_utime + reaped.ru_utime - children.ru_utime,
             after.ru_stime - before.ru_stime + reaped.ru_stime - children.ru_stime,
-            self._peak(reply, after),
+            self.peak(reply, after),
             after.ru_inblock - before.ru_inblock + reaped.ru_inblock - children.ru_inblock,
             after.ru_oublock - before.ru_oublock + reaped.ru_oublock - children.ru_oublock,
         ]
+
+
+class Bundles:
+    """Runs that came together: one after the other, each as if it were alone.
+
+    A run begins only with a token, which the host may take back. What it answers is in a file that
+    the host shares before the next one begins, so that no neighbour's crash loses it. See ``tally.py``.
+    """
+
+    HEADER = struct.Struct("<IIdQ")
+    """Runs begun, runs answered, start of the last, end of the answers."""
+    HEADER_AT = 8
+    ANSWERS_AT = 4096
+
+    def __init__(self, child: Child, tokens: int, meta: dict[str, Any]) -> None:
+        import mmap
+
+        self.child = child
+        self.tokens = tokens
+        self.spool: str = meta["spool"]
+        self.answers = os.open(meta["tally"], os.O_RDWR | os.O_CLOEXEC)
+        self.page = mmap.mmap(self.answers, self.ANSWERS_AT)
+        self.shapes: dict[int, dict[str, Any]] = {}
+        self.children = _open_meter(f"task/{child.pid}/children", os.O_RDONLY)
+        self.log = -1
+        self.begun = self.answered = 0
+        self.end = self.ANSWERS_AT
+
+    def run(self, meta: dict[str, Any]) -> None:
+        """Run what has come, as far as there are tokens, and tell the host of the end."""
+        child = self.child
+        for number, shape in meta["shapes"]:
+            self.shapes[number] = shape
+        self.begun = self.answered = 0
+        self.end = self.ANSWERS_AT
+        news: dict[str, Any] = {"bundle": meta["bundle"], "end": True}
+        stale = child.retired or child.modules.stale(self.shapes[meta["runs"][0][0]])
+        if stale is not None:
+            child.send(NEWS, {**news, "stale": stale})
+            return
+        last: tuple[str, tuple[dict[str, Any], bytes]] | None = None
+        try:
+            self._open_log()
+        except OSError as error:
+            child.send(
+                NEWS,
+                {**news, "stale": f"the log {error.filename} cannot be opened: {error.strerror}"},
+            )
+            return
+        try:
+            for one in self._each(meta):
+                last = one
+        finally:
+            os.close(self.log)
+        child.retired = child.retired or child.surroundings.detach()
+        try:
+            child.send(NEWS, {**news, "retired": child.retired, "rss": child.resident()})
+        except OSError:
+            if last is not None:
+                leave(last[0], framed(DONE, *last[1]))
+            raise
+
+    def _each(self, meta: dict[str, Any]) -> Iterator[tuple[str, tuple[dict[str, Any], bytes]]]:
+        """Run what may begin; yield where each answer is left without a host, and the answer."""
+        child = self.child
+        child.reset_peak()
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        waited = resource.getrusage(resource.RUSAGE_CHILDREN)
+        told = time.monotonic()
+        printed = False
+        shown = ""
+        for index, (number, run, attempt, epoch, more, arguments) in enumerate(meta["runs"]):
+            if child.retired or not self._token():
+                return
+            if printed and not self._put_away(shown):
+                return  # the host will find out, and charge nothing: nothing has begun
+            shape = self.shapes[number]
+            call = _call_of(shape, meta["seq"] + index, run, attempt, epoch, more)
+            shown = f"{shape['logs']}/{run}.{attempt}.log"
+            started = time.monotonic()
+            self.begun = index + 1
+            self._note(started)
+            reply: dict[str, Any] = {"seq": call["seq"], "started_at": time.time()}
+            result = child.run_one(call, arguments.encode(), self.log, reply)
+            now = time.monotonic()
+            reply["duration"] = now - started
+            printed = self._measure(reply, before, waited)
+            before, waited = reply.pop("after")
+            self._write(index, reply, result)
+            self._note(started)
+            yield call["reply_file"], (reply, result)
+            if now - started > LONELY and not self._has_host():
+                return
+            if now - told > NEWS_EVERY and index + 1 < len(meta["runs"]):
+                told = now
+                child.send(NEWS, {"bundle": meta["bundle"], "end": False})
+
+    def _token(self) -> bool:
+        try:
+            return bool(os.read(self.tokens, 8))
+        except BlockingIOError:
+            return False
+
+    def _has_host(self) -> bool:
+        try:
+            return self.child.socket.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def _open_log(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self.log = os.open(self.spool, flags, 0o640)
+
+    def _put_away(self, target: str) -> bool:
+        """Give the output of a run its lasting name, and begin a new file for the next."""
+        try:
+            try:
+                os.rename(self.spool, target)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(target), 0o750, exist_ok=True)
+                os.rename(self.spool, target)
+            os.close(self.log)
+            self._open_log()
+        except OSError as error:
+            self.child.retired = f"the log {target} cannot be written: {error.strerror}"
+            return False
+        return True
+
+    def _note(self, started: float) -> None:
+        self.HEADER.pack_into(
+            self.page, self.HEADER_AT, self.begun, self.answered, started, self.end
+        )
+
+    def _write(self, index: int, reply: dict[str, Any], result: bytes) -> None:
+        more = {name: reply[name] for name in reply.keys() - _OF_EVERY_ANSWER} or None
+        answer = [
+            index, reply["started_at"], reply["duration"], *reply["usage"], reply["log"],
+            reply["files"], result.decode() or None, more,
+        ]  # fmt: skip
+        data = (ENCODE_ANSWER(answer) + "\n").encode()
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self.answers, view, self.end)
+            self.end += done
+            view = view[done:]
+        self.answered = index + 1
+
+    def _measure(self, reply: dict[str, Any], before: Rusage, waited: Rusage) -> bool:
+        """Add what a run used and left to its reply; return whether it printed anything."""
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
+        peak = self.child.peak(reply, after)
+        reply["usage"] = [
+            after.ru_utime - before.ru_utime + reaped.ru_utime - waited.ru_utime,
+            after.ru_stime - before.ru_stime + reaped.ru_stime - waited.ru_stime,
+            peak,
+            after.ru_inblock - before.ru_inblock + reaped.ru_inblock - waited.ru_inblock,
+            after.ru_oublock - before.ru_oublock + reaped.ru_oublock - waited.ru_oublock,
+        ]
+        reply["after"] = after, reaped
+        reply["log"] = os.lseek(self.log, 0, os.SEEK_END)
+        if not os.get_blocking(self.log):
+            os.set_blocking(self.log, True)
+        if self.children is not None and os.pread(self.children, 64, 0):
+            self.child.retired = self.child.retired or "it left processes running"
+        return bool(reply["log"])
+
+
+_OF_EVERY_ANSWER = frozenset(
+    ("seq", "started_at", "duration", "usage", "log", "files", "after", "rss")
+)
+ENCODE_ANSWER = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _call_of(
+    shape: dict[str, Any],
+    seq: int,
+    run: str,
+    attempt: int,
+    epoch: int,
+    more: list[dict[str, Any]] | None,
+) -> dict[str, Any]:
+    """Return a call as it would have come alone."""
+    files = f"{shape['exchange']}.{run}.{attempt}"
+    env = dict(shape["env"])
+    env["JOBCTL_RUN_ID"] = run
+    env["JOBCTL_ATTEMPT"] = str(attempt)
+    env["JOBCTL_RESULT_FILE"] = files + ".result"
+    env["JOBCTL_PROGRESS_FILE"] = files + ".progress"
+    env["JOBCTL_SUPERVISOR"] = f"{shape['mark']}.{epoch}"
+    call = dict(shape)
+    call.update(seq=seq, run=run, env=env, reply_file=files + ".reply")
+    if more:
+        env.update(more[0])
+        call["limits"] = more[1]
+    return call
 
 
 def framed(kind: int, meta: dict[str, Any], body: bytes = b"") -> bytes:
@@ -640,19 +986,7 @@ def _leftover_threads() -> str | None:
 
 
 CHILD: Child | None = None
-"""The one of this process: what the context of a running job is to be made from."""
-
-
-def load(name: str) -> Any:
-    """Return the module in the file ``name`` beside this one, without a search for it."""
-    from importlib.machinery import SourceFileLoader
-
-    path = os.path.join(os.path.dirname(__file__), name + ".py")
-    module = type(sys)("_jobctl_" + name)
-    module.__file__ = path
-    code: Any = SourceFileLoader(module.__name__, path).get_code(module.__name__)
-    exec(code, module.__dict__)  # noqa: S102 - a file of this very package
-    return module
+"""The one of this process."""
 
 
 def call_hook(name: str, hook: str, modules: Modules) -> object:
@@ -676,11 +1010,12 @@ def main(fd: int, options: str = "{}", modules: Modules | None = None) -> None:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         wishes = json.loads(options)
         if "preload" in wishes:
-            load("python_template").serve(sys.modules[__name__], fd, wishes)
+            beside("python_template").serve(sys.modules[__name__], fd, wishes)
             return
+        sys.meta_path.append(Provider)
         modules = modules or Modules()
         if wishes.get("mode") in ("thread", "async"):
-            load("python_shared").serve(sys.modules[__name__], fd, wishes, modules)
+            beside("python_shared").serve(sys.modules[__name__], fd, wishes, modules)
         if wishes.get("init"):
             value = call_hook("child_init", wishes["init"], modules)
             if hasattr(type(value), "__await__"):

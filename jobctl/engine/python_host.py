@@ -3,7 +3,8 @@
 The wire is a stream socket pair. A frame is ``>2sBBII`` (magic ``jc``, protocol, kind, bytes of
 meta, bytes of body), meta as JSON, then the body: for ``CALL`` the JSON of ``[args, kwargs]``, for
 ``DONE`` that of the result, so that neither is encoded twice. The child opens with ``HELLO``. Every
-``CALL`` brings the descriptor of its log. Calls and answers carry a number; a child takes its calls
+``CALL`` brings the descriptor of its log, and ``LINE`` one end of the socket by which jobs ask; see
+:mod:`jobctl.engine.python_desk`. Calls and answers carry a number; a child takes its calls
 one after the other, but nothing here depends on that order except who is blamed for a death.
 
 The slot owns the process: it waits for the pid, and kills. Nothing here reaps.
@@ -20,7 +21,7 @@ import socket
 import struct
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jobctl.engine.python_call import (
     ChildDiedError,
@@ -52,7 +53,7 @@ __all__ = [
 PROTOCOL = 1
 MAGIC = b"jc"
 HEADER = struct.Struct(">2sBBII")
-HELLO, CALL, DONE, PROGRESS = 1, 2, 3, 4
+HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 5, 6, 7, 8
 
 MALFORMED = (
     ValueError,
@@ -70,6 +71,19 @@ RECEIVE_BYTES = 1 << 16
 START_TIMEOUT = 60.0
 """Seconds until an interpreter must have said hello; a cold disk takes a few."""
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Listener(Protocol):
+    """Who is told of a bundle that is under way."""
+
+    def on_news(self, meta: dict[str, Any]) -> None:
+        """Take what the child says: more answers, or with ``end`` that it has come to its end."""
+
+    def on_death(self) -> None:
+        """Know that the child has ended before the bundle."""
+
+    def on_progress(self, seq: int, percent: float, message: str) -> None:
+        """Take how far a run of it says it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +120,7 @@ class PythonChild:
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._late = self._loop.call_later(START_TIMEOUT, self._break, "it did not start in time")
         self._waiting: dict[int, _Waiting] = {}
+        self._listener: Listener | None = None
         self._received = bytearray()
         self._unsent: deque[tuple[memoryview, int | None]] = deque()
         self._closed = False
@@ -165,6 +180,8 @@ class PythonChild:
             "max_result": call.max_result,
             "reply_file": call.reply_file,
         }
+        if call.limits:
+            meta["limits"] = dict(call.limits)
         body = ENCODE([call.args, dict(call.kwargs)]).encode()
         future: asyncio.Future[PythonReply] = self._loop.create_future()
         self._waiting[seq] = _Waiting(future, call.max_result, on_progress)
@@ -174,6 +191,33 @@ class PythonChild:
             del self._waiting[seq]
             raise
         return await future
+
+    def share(self, tally: str, *, spool: str, tokens: int) -> None:
+        """Tell the child by which file and descriptor bundles are counted, and where they print."""
+        self._send(TALLY, {"tally": tally, "spool": spool}, body=b"", fd=tokens)
+
+    def bundle(self, number: int, runs: Any, *, shapes: Any, listener: Listener) -> None:  # noqa: ANN401 - JSON
+        """Hand over several runs at once; the child must be ready and have nothing else to do.
+
+        ``runs`` and ``shapes`` are as :class:`Bundles` of the child reads them. The sequence number
+        of a run is that of the first and its place. Raises ChildDiedError.
+        """
+        if self._closed:
+            raise ChildDiedError("the child had ended", started=False)
+        self._listener = listener
+        seq = self.calls + 1
+        self.calls += len(runs)
+        self._send(
+            BUNDLE,
+            {"bundle": number, "seq": seq, "shapes": shapes, "runs": runs},
+            body=b"",
+            fd=None,
+        )
+
+    def give_line(self, fd: int) -> None:
+        """Send the child its end of the line by which its functions ask; ``fd`` stays the caller's."""
+        if not self._closed:
+            self._send(LINE, {}, body=b"", fd=fd)
 
     def say(self, kind: int, meta: dict[str, Any], *, fd: int | None = None) -> None:
         """Send a frame that has no answer; raises OSError when ``fd`` cannot be sent."""
@@ -284,10 +328,19 @@ class PythonChild:
                 future.set_exception(StaleChildError(str(stale)))
             else:
                 future.set_result(reply)
+        elif kind == NEWS and self._listener is not None:
+            listener, ended = self._listener, bool(meta["end"])
+            if ended:
+                self._listener = None
+            listener.on_news(meta)
+        elif kind == PROGRESS and self._listener is not None:
+            self._listener.on_progress(
+                int(meta["seq"]), float(meta["percent"]), str(meta["message"])
+            )
         elif kind == PROGRESS:
-            listener = self._waiting[meta["seq"]].on_progress
-            if listener is not None:
-                self._loop.call_soon(listener, float(meta["percent"]), str(meta["message"]))
+            hear = self._waiting[meta["seq"]].on_progress
+            if hear is not None:
+                self._loop.call_soon(hear, float(meta["percent"]), str(meta["message"]))
 
     def _break(self, why: str) -> None:
         """Kill a child that cannot be understood; the slot still waits for its pid."""
@@ -311,6 +364,9 @@ class PythonChild:
             self._ready.set_exception(self._start_failure(why))
             self._ready.exception()  # nobody may be waiting for it
         os.close(self._output)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.on_death()
         waiting, self._waiting = list(self._waiting.values()), {}
         for place, one in enumerate(waiting):
             if not one.future.done():
@@ -339,6 +395,18 @@ def left_reply(data: bytes) -> PythonReply | None:
         return None
 
 
+def answered(answer: list[Any]) -> PythonReply:
+    """Return what the answer to a run of a bundle says; raises as :func:`left_reply` does not."""
+    _, started_at, duration, user, system, rss, read, wrote, _, _, result, more = answer
+    meta = {
+        **(more or {}),
+        "started_at": started_at,
+        "duration": duration,
+        "usage": [user, system, rss, read, wrote],
+    }
+    return _reply(meta, result or "")
+
+
 def _reply(meta: dict[str, Any], body: str) -> PythonReply:
     """Return what a DONE frame says; raises whatever its parts raise when they are not right."""
     usage = meta["usage"]
@@ -351,8 +419,10 @@ def _reply(meta: dict[str, Any], body: str) -> PythonReply:
         error=meta.get("error"),
         exit_code=meta.get("exit_code"),
         retry_in=meta.get("retry_in"),
+        again=bool(meta.get("again")),
         skip=bool(meta.get("skip")),
         fatal=bool(meta.get("fatal")),
+        traceback=meta.get("traceback"),
         recycle=meta.get("recycle"),
         started_at=float(meta["started_at"]),
         duration=float(meta["duration"]),

@@ -14,14 +14,19 @@ from jobctl.engine.ending import Ending, Finding, judge, judge_reply
 from jobctl.engine.guard import Guard
 from jobctl.engine.host_journal import since_boot
 from jobctl.engine.processes import Attempt
+from jobctl.engine.python_desk import Line
 from jobctl.engine.python_host import PythonChild
 from jobctl.engine.python_spawn import resolve_interpreter
+from jobctl.engine.shapes import Shapes
+from jobctl.engine.tally import Tally
 from jobctl.engine.tree import children_of
 from jobctl.model.run import OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobctl.engine.attempt import AttemptSpec
+    from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.leader import Setting
     from jobctl.engine.nursery import Nursery
     from jobctl.engine.processes import Exit
@@ -31,12 +36,14 @@ DEATH_PATIENCE = 1.0
 """Seconds between a child's socket closing and its own end; then it is killed."""
 CLOSE_PATIENCE = 5.0
 """Seconds a retired child may take to end by itself."""
+EARLY = 128
+"""Calls before the last one that a child's successor is started."""
 STARTS = 3
 """Most children one attempt may use up before its function begins."""
 
 
 @dataclass(slots=True, eq=False)
-class _Warm:
+class Warm:
     """A child and what is known of it."""
 
     key: python_call.ChildKey
@@ -47,6 +54,10 @@ class _Warm:
     """Start of its process, in seconds since boot."""
     cpu: float = 0.0
     """Seconds of its calls so far."""
+    tally: Tally | None = None
+    """By which bundles are counted; ``None`` before the first."""
+    shapes: Shapes | None = None
+    """What it knows of runs that come in bundles."""
 
     def has_children(self) -> bool:
         """Return whether there are processes below it."""
@@ -62,6 +73,7 @@ class WarmPython:
         self,
         place: Workplace,
         *,
+        slot: str,
         max_runs: int = 1000,
         max_rss: int | None = None,
         nursery: Nursery | None = None,
@@ -71,13 +83,19 @@ class WarmPython:
         ``nursery`` is where children come from; without, each is started by itself.
         """
         self._place = place
+        self._slot = slot
         self._nursery = nursery
+        self._next: Warm | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._max_runs = max_runs
         self._max_rss = max_rss
-        self._warm: _Warm | None = None
+        self._warm: Warm | None = None
         self._keyed: tuple[spawn.Launch, python_call.ChildKey] | None = None
         self._retired: set[asyncio.Future[Exit]] = set()
+        self.specs: dict[str, AttemptSpec] = {}
+        """By run id: what runs in it, for its questions."""
+        self.bundled: Callable[[str], AttemptSpec | None] | None = None
+        """Finds what runs in it of a bundle."""
 
     async def prepare(self, setting: Setting) -> None:
         """Have a child made for an attempt by the pool's template, if that can be.
@@ -87,26 +105,36 @@ class WarmPython:
         if self._renewal is not None:
             await asyncio.wait([self._renewal])
             self._renewal = None
-        await self._fork(setting)
-
-    async def _fork(self, setting: Setting) -> None:
-        if self._nursery is None or self._nursery.templates is None:
-            return
         key = self._key(setting)
-        warm = self._warm
-        if warm is not None and warm.key == key and not warm.exit.done():
+        if any(one and one.key == key and not one.exit.done() for one in (self._warm, self._next)):
             return
+        forked = await self._fork(key, setting)
+        if forked is not None:
+            self.retire()
+            self._warm = forked
+
+    async def _fork(self, key: python_call.ChildKey, setting: Setting) -> Warm | None:
+        if self._nursery is None or self._nursery.templates is None:
+            return None
         try:
             warmed = await self._nursery.templates.warm(
                 key, env=_environment(setting), options=self._nursery.options
             )
         except (python_call.SpawnError, OSError) as error:
             raise _explained(error, key) from error
-        if warmed is not None:
-            self.retire()
-            self._warm = self._watch(key, warmed.child, warmed.exit)
+        return None if warmed is None else self._watch(key, warmed.child, warmed.exit)
 
-    def take(self, setting: Setting) -> _Warm:
+    async def _renew(self, key: python_call.ChildKey, setting: Setting) -> None:
+        """Start a successor; if that fails, the next attempt tries again and says why."""
+        with contextlib.suppress(spawn.SpawnError):
+            self._next = await self._fork(key, setting) or self._start(key, setting)
+
+    def _succeed(self, warm: Warm, setting: Setting) -> None:
+        """Have a successor started, if there is none."""
+        if self._next is None and self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew(warm.key, setting))
+
+    def take(self, setting: Setting) -> Warm:
         """Return a child for an attempt, starting one if the last cannot serve it.
 
         Raises :class:`SpawnError`.
@@ -116,45 +144,78 @@ class WarmPython:
         if warm is not None and warm.key == key and not warm.exit.done():
             return warm
         self.retire()
+        after, self._next = self._next, None
+        if after is not None:
+            if after.key == key and not after.exit.done():
+                self._warm = after
+                return after
+            self._let_go(after)
+        self._warm = self._start(key, setting)
+        return self._warm
+
+    def spec_of(self, run_id: str) -> AttemptSpec | None:
+        """Return the attempt it runs under an id, if it does."""
+        spec = self.specs.get(run_id)
+        return spec if spec is not None or self.bundled is None else self.bundled(run_id)
+
+    @property
+    def room(self) -> int:
+        """How many calls the next child to be used may still take."""
+        if self._nursery is not None and self._nursery.shared is not None:
+            return 1
+        warm = self._warm
+        return self._max_runs if warm is None else max(1, self._max_runs - warm.child.calls)
+
+    def share(self, warm: Warm) -> None:
+        """See to it that bundles can be counted with a child; raises :class:`SpawnError`."""
+        if warm.tally is not None:
+            return
+        base = f"{self._place.dirs.spool}/{self._slot}"
+        try:
+            tally = Tally(f"{base}.{warm.child.pid}.tally")
+            warm.child.share(tally.path, spool=base + ".log", tokens=tally.tokens)
+        except OSError as error:
+            raise spawn.SpawnError(f"{error.filename} cannot be made: {error.strerror}") from error
+        warm.tally = tally
+        warm.shapes = Shapes(self._place.dirs, slot=self._slot)
+
+    def keep_after(self, warm: Warm, setting: Setting, *, why: str | None, rss: int | None) -> None:
+        """Decide whether a child may take more after a bundle; ``why`` it must not, if so."""
+        large = self._max_rss is not None and (rss or 0) > self._max_rss
+        retired = why is not None or large or warm.child.calls >= self._max_runs
+        if retired:
+            self.retire()
+        if retired or warm.child.calls >= self._max_runs - EARLY:
+            self._succeed(warm, setting)
+
+    def _start(self, key: python_call.ChildKey, setting: Setting) -> Warm:
         options = "{}" if self._nursery is None else self._nursery.options
         try:
             child = PythonChild.start(key, env=_environment(setting), options=options)
         except (python_call.SpawnError, OSError) as error:
             raise _explained(error, key) from error
-        self._warm = self._watch(key, child)
-        return self._warm
+        return self._watch(key, child)
 
-    def keep(
-        self, warm: _Warm, reply: python_call.PythonReply, *, setting: Setting | None = None
-    ) -> None:
-        """Decide whether a child that answered may take another call.
-
-        With ``setting``, that of its last call, a successor starts before there is another.
-        """
+    def keep(self, warm: Warm, reply: python_call.PythonReply, *, setting: Setting) -> None:
+        """Decide whether a child that answered may take another call; ``setting``: the last."""
         warm.cpu += reply.usage.user + reply.usage.system
         large = self._max_rss is not None and (reply.rss or 0) > self._max_rss
         if reply.recycle is not None or large or warm.child.calls >= self._max_runs:
             self.retire()
-            if setting is not None and self._renewal is None:
-                self._renewal = asyncio.create_task(self._renew(setting))
-
-    async def _renew(self, setting: Setting) -> None:
-        """Start a successor; if that fails, the next attempt tries again and says why."""
-        with contextlib.suppress(spawn.SpawnError):
-            await self._fork(setting)
-            if self._warm is None:
-                self.take(setting)
+            self._succeed(warm, setting)
 
     def retire(self) -> None:
         """Let the child go: it ends by itself, or is killed after :data:`CLOSE_PATIENCE`."""
         warm, self._warm = self._warm, None
-        if warm is None:
-            return
+        if warm is not None:
+            self._let_go(warm)
+
+    def _let_go(self, warm: Warm) -> None:
         warm.child.close()
         if warm.exit.done():
             return
         loop = asyncio.get_running_loop()
-        late = loop.call_later(CLOSE_PATIENCE, _kill, warm)
+        late = loop.call_later(CLOSE_PATIENCE, kill, warm)
         self._retired.add(warm.exit)
         warm.exit.add_done_callback(lambda _: late.cancel())
         warm.exit.add_done_callback(self._retired.discard)
@@ -166,6 +227,9 @@ class WarmPython:
             await asyncio.wait([self._renewal])
             self._renewal = None
         self.retire()
+        after, self._next = self._next, None
+        if after is not None:
+            self._let_go(after)
         if self._retired:
             await asyncio.wait(self._retired)
 
@@ -194,7 +258,7 @@ class WarmPython:
         key: python_call.ChildKey,
         child: PythonChild,
         exit_: asyncio.Future[Exit] | None = None,
-    ) -> _Warm:
+    ) -> Warm:
         try:
             exit_ = exit_ or self._place.processes.wait(child.pid)
         except OSError as error:
@@ -205,16 +269,21 @@ class WarmPython:
             raise spawn.SpawnError(
                 f"the interpreter cannot be watched: {error.strerror}"
             ) from error
-        warm = _Warm(key, child, exit_, _children_file(child.pid), since_boot())
+        warm = Warm(key, child, exit_, _children_file(child.pid), since_boot())
 
         def ended(_: asyncio.Future[Exit]) -> None:
             child.close()
             os.close(child.pidfd)
+            if warm.tally is not None:
+                warm.tally.close()
+                warm.tally = None
             if warm.children_fd is not None:
                 os.close(warm.children_fd)
                 warm.children_fd = None
 
         exit_.add_done_callback(ended)
+        if self._place.desk is not None:
+            Line.open(child, self._place.desk, self.spec_of)
         return warm
 
 
@@ -239,7 +308,8 @@ def _children_file(pid: int) -> int | None:
         return None
 
 
-def _kill(warm: _Warm) -> None:
+def kill(warm: Warm) -> None:
+    """Kill a child and its group, unless it has ended."""
     if not warm.exit.done():
         os.killpg(warm.child.pid, signal.SIGKILL)
 
@@ -254,13 +324,15 @@ class PythonLeader:
         setting: Setting,
         place: Workplace,
         on_progress: Callable[[float, str], None],
+        begun: Begun | None = None,
     ) -> None:
-        """Take a child; raise :class:`SpawnError`."""
+        """Take a child; raise :class:`SpawnError`. ``begun`` is a call that is under way."""
+        self._begun = begun
         self._python = python
         self._place = place
         self._setting = setting
         self._on_progress = on_progress
-        self._warm = python.take(setting)
+        self._warm = python.take(setting) if begun is None else begun.warm
         self.guard = Guard(self._marks(), job=setting.spec.job, processes=place.processes)
         self.started_at = self._started = 0.0
         self.duration = 0.0
@@ -285,18 +357,25 @@ class PythonLeader:
 
         Raises :class:`SpawnError`. Cancelling kills the child and its tree, and then raises.
         """
+        spec = self._setting.spec
+        self._python.specs[spec.run_id] = spec
         try:
-            await self._ready()
-            self.started_at = self._place.clock.epoch()
-            self._started = self._place.clock.monotonic()
+            gone = 0.0
+            if self._begun is None:
+                await self._ready()
+            else:
+                gone = self._begun.gone
+            self.started_at = self._place.clock.epoch() - gone
+            self._started = self._place.clock.monotonic() - gone
             begin()
-            return await self._call()
+            return await (self._call() if self._begun is None else self._go_on(self._begun))
         except asyncio.CancelledError:
             self.guard.stop(Finding(OutcomeKind.LOST, Reason.LOST), grace=0.0)
             self._python.retire()
             await self.guard.clear(all_of_it=True)
             raise
         finally:
+            del self._python.specs[spec.run_id]
             self.guard.close()
 
     async def _ready(self) -> None:
@@ -310,6 +389,13 @@ class PythonLeader:
             if self.guard.stopped is None:
                 raise spawn.SpawnError(str(error)) from error
 
+    async def _go_on(self, begun: Begun) -> Ending:
+        """Wait for the end of a call that is under way."""
+        try:
+            return await self._replied(await begun.reply)
+        except python_call.ChildDiedError:
+            return await self._died()
+
     async def _call(self) -> Ending:
         spec = self._setting.spec
         call = python_call.PythonCall(
@@ -321,6 +407,7 @@ class PythonLeader:
             cwd=self._setting.launch.cwd,
             stdin=spec.job.stdin,
             max_result=spec.max_result,
+            limits=python_call.call_limits(spec),
             reply_file=self._setting.reply_file,
         )
         for _ in range(STARTS):
@@ -377,7 +464,7 @@ class PythonLeader:
         self._python.retire()
         done, _ = await asyncio.wait([warm.exit], timeout=DEATH_PATIENCE)
         if not done:
-            _kill(warm)
+            kill(warm)
             await asyncio.wait([warm.exit])
         self.duration = self._place.clock.monotonic() - self._started
         self.left_something = await self.guard.clear()

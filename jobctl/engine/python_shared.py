@@ -36,19 +36,12 @@ PARTIAL_MOST = 8192
 """Characters of an unfinished line that are kept back."""
 NO_ARGUMENTS = b"[[], {}]"
 
-RUN: contextvars.ContextVar[Run | None] = contextvars.ContextVar("jobctl_shared_run", default=None)
-
 
 class Stopped(BaseException):
     """Raised inside a function whose run is stopped."""
 
 
-class SoftTimeout(Exception):  # noqa: N818 - the name that jobs know
-    """Raised inside a function after ``soft_timeout``, where jobctl itself is not to be had."""
-
-
-for _kind in (Stopped, SoftTimeout):
-    _kind.__module__ = "jobctl"
+Stopped.__module__ = "jobctl"
 
 
 class Run:
@@ -62,6 +55,7 @@ class Run:
         self.context: Any = None
         """What ``jobctl.current()`` keeps."""
         self.started_at = time.time()
+        self.over = False
         self.asked: str | None = None
         """How it was asked to stop: ``stop`` or ``soft``."""
         self.cancel: Callable[[], object] | None = None
@@ -103,9 +97,23 @@ class Run:
         meta = {"seq": self.call["seq"], "percent": percent, "message": message}
         self.shared.send(self.shared.child.PROGRESS, meta)
 
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - as elsewhere
-        """Say that nothing can be asked of the pool from here."""
-        return {"error": 'once and submit need a pool with python = "process"; use jobctl.Client'}
+    def limit(self, name: str) -> Any:
+        """Return something of the job that few jobs have, else ``None``.
+
+        Not ``soft_timeout``: the host sees to that, since there is no signal for one thread.
+        """
+        limits = self.call.get("limits")
+        return limits and limits.get(name) if name != "soft_timeout" else None
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Return what the pool answers; in an event loop, others wait meanwhile."""
+        shared = self.shared
+        if self.over:
+            return {"error": "the run has ended; ask before its function returns"}
+        with shared.counting:
+            if shared.asking is None:
+                shared.asking = shared.child.beside("python_asks").Line(shared.line)
+        return shared.asking.ask(question, shared.child.plain)  # type: ignore[no-any-return]
 
     def stopping(self) -> bool:
         """Return whether it was asked to stop."""
@@ -115,9 +123,9 @@ class Run:
 class _Bytes(io.RawIOBase):
     """The ``buffer`` of a stream."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, runs: contextvars.ContextVar[Any]) -> None:
         super().__init__()
-        self.number = number
+        self.number, self.runs = number, runs
 
     def writable(self) -> bool:
         return True
@@ -127,7 +135,7 @@ class _Bytes(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         data = bytes(data)
-        run = RUN.get()
+        run = self.runs.get()
         if run is None:
             return os.write(self.number, data)
         run.flush()
@@ -141,10 +149,10 @@ class Stream(io.TextIOBase):
     encoding = "utf-8"
     errors = "backslashreplace"
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, runs: contextvars.ContextVar[Any]) -> None:
         super().__init__()
-        self.number = number
-        self.buffer = _Bytes(number)
+        self.number, self.runs = number, runs
+        self.buffer = _Bytes(number, runs)
 
     def writable(self) -> bool:
         return True
@@ -153,7 +161,7 @@ class Stream(io.TextIOBase):
         return self.number
 
     def write(self, text: str) -> int:
-        run = RUN.get()
+        run = self.runs.get()
         if run is None:
             os.write(self.number, text.encode(errors="backslashreplace"))
         else:
@@ -161,7 +169,7 @@ class Stream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        run = RUN.get()
+        run = self.runs.get()
         if run is not None:
             run.flush()
 
@@ -194,11 +202,15 @@ class Shared:
         self.descriptors: list[int] = []
         self.sending = threading.Lock()
         self.runs: dict[str, Run] = {}
-        self.streams = Stream(1), Stream(2)
+        self.counting = threading.Lock()
+        self.line: int | None = None
+        """Where questions of jobs go to the pool."""
+        self.asking: Any = None
+        self.running = child.RUNNING
+        self.streams = Stream(1, self.running), Stream(2, self.running)
         self.statm = child._open_meter("statm", os.O_RDONLY)
         self.put_back_streams()
-        child._write = self._write
-        child.running = RUN.get
+        child._write = child.beside("python_failure")._write = self._write
 
     def put_back_streams(self) -> None:
         """Make the streams ours again, whatever a job put there."""
@@ -262,6 +274,8 @@ class Shared:
             run.asked = meta["how"]
             if run.cancel is not None:
                 run.cancel()
+        elif kind == self.child.LINE:
+            self.line = self.descriptors.pop(0)
         elif kind == COMMON:
             common = self.descriptors.pop(0)
             os.dup2(common, 1)
@@ -272,19 +286,25 @@ class Shared:
         """Start a call; it must not keep the caller."""
         raise NotImplementedError
 
+    def _finish(self, run: Run, value: object, error: BaseException | None, cpu: float) -> None:
+        try:
+            self.finish(run, value, error, cpu)
+        except BaseException:  # noqa: BLE001 - without an answer the run would never end
+            sys.__excepthook__(*sys.exc_info())
+            os._exit(70)
+
     def finish(self, run: Run, value: object, error: BaseException | None, cpu: float) -> None:
         """Answer for a call that is over."""
         if error is not None and run.asked == "soft" and not isinstance(error, Exception):
             error = soft_timeout()("soft_timeout has passed").with_traceback(error.__traceback__)
         reply: dict[str, Any] = {"seq": run.call["seq"], "started_at": run.started_at}
         reply["duration"] = time.time() - run.started_at
-        token = RUN.set(run)
+        token = self.running.set(run)
         try:
-            result = self.child.Child._invoke(
-                _Finished(value, error), run.call, NO_ARGUMENTS, reply
-            )
+            result = self.child.Child._invoke(_Finished(value, error), run, NO_ARGUMENTS, reply)
         finally:
-            RUN.reset(token)
+            self.running.reset(token)
+        run.over = True
         self.put_back_streams()
         run.close()
         reply["usage"] = [cpu, 0.0, 0, 0, 0]
@@ -312,7 +332,6 @@ class Threads(Shared):
 
         self.waiting: Any = queue.SimpleQueue()
         self.idle = 0
-        self.counting = threading.Lock()
 
     def serve(self) -> None:
         """Run until the socket ends."""
@@ -352,7 +371,7 @@ class Threads(Shared):
                 if not over.is_set():
                     _raise_in(ident, soft_timeout() if run.asked == "soft" else Stopped)
 
-        token = RUN.set(run)
+        token = self.running.set(run)
         try:
             try:
                 run.cancel = interrupt
@@ -370,8 +389,8 @@ class Threads(Shared):
             error = caught
             over.set()
             _raise_in(ident, None)
-        RUN.reset(token)
-        self.finish(run, value, error, time.thread_time() - before)
+        self.running.reset(token)
+        self._finish(run, value, error, time.thread_time() - before)
 
 
 class Loop(Shared):
@@ -404,9 +423,9 @@ class Loop(Shared):
             self.handle(kind, meta, body)
 
     def begin(self, run: Run) -> None:
-        token = RUN.set(run)  # the task copies the context it is made in
+        token = self.running.set(run)  # the task copies the context it is made in
         task = self.loop.create_task(self._execute(run))
-        RUN.reset(token)
+        self.running.reset(token)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         run.cancel = task.cancel
@@ -419,7 +438,7 @@ class Loop(Shared):
         except BaseException as caught:  # noqa: BLE001 - whatever a job raises is its outcome
             error = caught
         run.cancel = None
-        self.finish(run, value, error, 0.0)
+        self._finish(run, value, error, 0.0)
 
     async def _value(self, run: Run) -> object:
         function = self.modules.target(run.call["target"])
@@ -469,8 +488,10 @@ async def _in_thread(work: Callable[[], object]) -> Any:
 
 
 def soft_timeout() -> type[BaseException]:
-    """Return the class that jobs know, where they can import it."""
-    return getattr(sys.modules.get("jobctl"), "SoftTimeout", None) or SoftTimeout
+    """Return the class that jobs know."""
+    from jobctl import SoftTimeout
+
+    return SoftTimeout
 
 
 def _raise_in(ident: int, error: type[BaseException] | None) -> None:

@@ -11,7 +11,7 @@ from jobctl.engine.attempt import AttemptSpec
 from jobctl.model.job import EXEC_JOB, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 from jobctl.model.settle import settle
-from jobctl.store.codec import encode_attempt
+from jobctl.store.attempts import encode_attempt
 from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
@@ -177,25 +177,28 @@ def _fields(
     again = verdict.letter == "d"
     poison = verdict.reason == Reason.POISON.value
     error = POISON_ERROR if poison else (outcome.error or "")[-ERROR_MOST:]
-    values: dict[str, str | bytes | int | None] = {
-        "at": number,
-        f"a{number}": entry,
-        "du": f"{outcome.duration:.4f}",
-        "ls": held.claim.lost + 1 if again and outcome.kind is OutcomeKind.LOST else None,
-        "dr": held.claim.interrupted + 1
-        if again and outcome.kind is OutcomeKind.INTERRUPTED
-        else None,
-        "st": started,
-        "fs": started if held.claim.first_started_at is None else None,
-        "pi": outcome.pid,
-        "rc": outcome.exit_code,
-        "sg": outcome.signal,
-        "er": error or None,
-        "re": outcome.result if _keeps_result(job, verdict.letter) else None,
-    }
-    return tuple(
-        part for name, value in values.items() if value is not None for part in (name, value)
-    )
+    fields: list[str | bytes | int] = [
+        "at", number, f"a{number}", entry, "du", f"{outcome.duration:.4f}"
+    ]  # fmt: skip
+    if again and outcome.kind is OutcomeKind.LOST:
+        fields += "ls", held.claim.lost + 1
+    if again and outcome.kind is OutcomeKind.INTERRUPTED:
+        fields += "dr", held.claim.interrupted + 1
+    if started is not None:
+        fields += "st", started
+        if held.claim.first_started_at is None:
+            fields += "fs", started
+    if outcome.pid is not None:
+        fields += "pi", outcome.pid
+    if outcome.exit_code is not None:
+        fields += "rc", outcome.exit_code
+    if outcome.signal is not None:
+        fields += "sg", outcome.signal
+    if error:
+        fields += "er", error
+    if outcome.result is not None and _keeps_result(job, verdict.letter):
+        fields += "re", outcome.result
+    return tuple(fields)
 
 
 def _keeps_result(job: JobDef, letter: str) -> bool:

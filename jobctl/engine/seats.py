@@ -38,10 +38,28 @@ class Seats:
         """Return the place of a slot in the pool, from 0."""
         return self._numbers[slot]
 
+    def at(self, number: int) -> Slot:
+        """Return the slot at a place of the pool."""
+        return self._slots[number]
+
+    @property
+    def next(self) -> Slot:
+        """The slot that is taken next; there must be one free."""
+        return self._idle[-1]
+
     def take(self, run_id: str) -> Slot:
         """Give a run one of the :attr:`free` slots."""
         slot = self.taken[run_id] = self._idle.pop()
         return slot
+
+    def take_for_many(self) -> Slot:
+        """Give a bundle one of the :attr:`free` slots, until :meth:`give_up`."""
+        return self._idle.pop()
+
+    def give_up(self, slot: Slot) -> None:
+        """Note that a bundle has ended."""
+        if self._numbers[slot] < self._size:
+            self._idle.append(slot)
 
     def take_back(self, run_id: str, number: int) -> Slot:
         """Give a run the very slot it had in an earlier process of the pool."""

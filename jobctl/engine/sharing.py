@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from jobctl.engine import python_call, spawn
 from jobctl.engine.ending import Ending, Finding, judge, judge_reply
 from jobctl.engine.host_journal import since_boot
+from jobctl.engine.python_desk import Line
 from jobctl.engine.python_host import PythonChild
 from jobctl.engine.python_spawn import resolve_interpreter
 from jobctl.model.run import OutcomeKind, Reason, Usage
@@ -26,8 +27,9 @@ from jobctl.model.run import OutcomeKind, Reason, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.leader import Setting
-    from jobctl.engine.processes import Exit, Processes
+    from jobctl.engine.processes import Exit
     from jobctl.engine.template_host import Templates
     from jobctl.engine.tree import Process, TreeTable
     from jobctl.engine.workplace import Workplace
@@ -95,7 +97,7 @@ class SharedPython:
 
     def __init__(
         self,
-        processes: Processes,
+        place: Workplace,
         *,
         options: str,
         templates: Templates | None,
@@ -103,11 +105,12 @@ class SharedPython:
         max_rss: int | None,
     ) -> None:
         """Replace a child after ``max_runs`` calls, or when it holds ``max_rss`` bytes."""
-        self._processes = processes
+        self._place = place
         self._options = options
         self._templates = templates
         self._max_runs = max_runs
         self._max_rss = max_rss
+        self._specs: dict[str, AttemptSpec] = {}
         self._current: dict[_Key, SharedChild] = {}
         self._all: set[SharedChild] = set()
         self._starting: dict[_Key, asyncio.Lock] = {}
@@ -121,7 +124,13 @@ class SharedPython:
             if shared is None or shared.draining or shared.exit.done():
                 shared = self._current[key] = await self._start(key[0], setting)
             shared.runs.add(setting.spec.run_id)
+            self._specs[setting.spec.run_id] = setting.spec
             return shared
+
+    def leave(self, shared: SharedChild, run_id: str) -> None:
+        """Note the end of an attempt in a child."""
+        self._specs.pop(run_id, None)
+        shared.leave(run_id)
 
     def keep(self, shared: SharedChild, reply: python_call.PythonReply) -> None:
         """Decide whether a child may take more calls."""
@@ -167,6 +176,8 @@ class SharedPython:
             shared.look()
             raise spawn.SpawnError(str(error)) from error
         child.say(COMMON, {}, fd=COMMON_LOG)
+        if self._place.desk is not None:
+            Line.open(child, self._place.desk, self._specs.get)
         return shared
 
     async def _make(
@@ -177,7 +188,7 @@ class SharedPython:
             if warmed is not None:
                 return warmed.child, warmed.exit
         child = PythonChild.start(key, env=environment, options=self._options)
-        return child, self._processes.wait(child.pid)
+        return child, self._place.processes.wait(child.pid)
 
     def _key(self, setting: Setting) -> _Key:
         """Return what attempts that share a child have in common: all that belongs to a process."""
@@ -219,12 +230,19 @@ class SharedGuard:
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
 
-    def arm(self, *, timeout: float | None, soft_timeout: float | None) -> None:
-        """Set the time limits, in seconds from now."""
+    def arm(
+        self,
+        *,
+        timeout: float | None,
+        soft_timeout: float | None,  # noqa: ARG002 - that of commands; a function gets no signal
+        gone: float = 0.0,
+    ) -> None:
+        """Set the time limits, in seconds from the attempt's start, ``gone`` seconds ago."""
         if timeout is not None:
-            self._timers.append(self._loop.call_later(timeout, self._time_out, timeout))
-        if soft_timeout is not None:
-            self._timers.append(self._loop.call_later(soft_timeout, self._ask, "soft"))
+            self._timers.append(self._loop.call_later(timeout - gone, self._time_out, timeout))
+        soft = self._job.soft_timeout
+        if soft is not None:
+            self._timers.append(self._loop.call_later(soft - gone, self._ask, "soft"))
 
     def stop(
         self,
@@ -323,11 +341,11 @@ class SharedLeader:
             raise
         finally:
             self.guard.close()
-            self._shared.leave(run_id)
+            self._python.leave(self._shared, run_id)
 
     def abandon(self) -> None:
         """Leave the child without a call."""
-        self._shared.leave(self._setting.spec.run_id)
+        self._python.leave(self._shared, self._setting.spec.run_id)
 
     async def _call(self) -> Ending:
         spec = self._setting.spec
@@ -339,6 +357,7 @@ class SharedLeader:
             env=self._setting.environment,
             cwd=self._setting.launch.cwd,
             max_result=spec.max_result,
+            limits=python_call.call_limits(spec),
         )
         for _ in range(STARTS):
             if not self._shared.exit.done():
@@ -354,7 +373,7 @@ class SharedLeader:
                     self._python.keep(self._shared, reply)
                     self.duration, self.usage = reply.duration, reply.usage
                     return judge_reply(spec.job, reply, stopped=self.guard.stopped)
-            self._shared.leave(spec.run_id)
+            self._python.leave(self._shared, spec.run_id)
             self._shared = await self._python.enter(self._setting)
             if self.guard.stopped is not None:
                 return Ending(self.guard.stopped)

@@ -7,7 +7,7 @@ clear the tree, judge. Whatever a job or the host does to it ends in an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jobctl.engine import spawn
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobctl.engine.attempt import AttemptSpec
+    from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.guard import Guard
     from jobctl.engine.nursery import Nursery
+    from jobctl.engine.processes import Processes
     from jobctl.engine.sharing import SharedGuard
     from jobctl.engine.survivors import Survivor
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
+    from jobctl.model.job import JobDef
 
 MEMORY_GRACE = 2.0
 """Most seconds between the stop signal and KILL for a tree above ``max_rss``: it may still grow."""
@@ -72,9 +75,14 @@ class Slot:
         """
         self.name = name
         self._place = workplace
-        self._python = WarmPython(
-            workplace, max_runs=max_runs_per_child, max_rss=max_rss_per_child, nursery=nursery
+        self.python = WarmPython(
+            workplace,
+            slot=name,
+            max_runs=max_runs_per_child,
+            max_rss=max_rss_per_child,
+            nursery=nursery,
         )
+        """The interpreter it keeps between attempts."""
         self._shared = None if nursery is None else nursery.shared
         self._files = AttemptFiles(workplace, slot=name, occupied=occupied)
         self._meter = Meter()
@@ -122,6 +130,37 @@ class Slot:
         """
         return await self._whole(spec, self._resume(spec, survivor, on_start))
 
+    async def go_on(
+        self, spec: AttemptSpec, begun: Begun, *, on_start: Callable[[int, float], None]
+    ) -> Outcome:
+        """Go on with a run of a bundle, which is under way in the slot's interpreter, to its end.
+
+        ``on_start`` is called as under :meth:`execute`.
+        """
+        return await self._whole(spec, self._go_on(spec, begun, on_start))
+
+    def setting(self, spec: AttemptSpec) -> Setting:
+        """Return what a bundle with a run of ``spec`` is started with; raises SpawnError."""
+        launch = self._place.launches.prepare(spec.job, spec.timezone)
+        return Setting(spec=spec, launch=launch, environment={}, output=-1)
+
+    def collect(self, spec: AttemptSpec, ending: Ending) -> tuple[Ending, int, bool]:
+        """Take the files of a run of a bundle that has ended.
+
+        Returns how it ended with what was in its result file, the bytes of its log, and whether
+        something was cut out of that. Its log can be read until the next attempt starts.
+        """
+        files = self._files
+        files.adopt(spec)
+        try:
+            self._progress = files.exchange.progress()
+            finding, written = files.result(spec, ending.finding)
+            size = files.output.close(retire=False)
+            result = ending.result if written is None else written
+            return replace(ending, finding=finding, result=result), size, files.output.dropped > 0
+        finally:
+            files.end()
+
     async def _whole(self, spec: AttemptSpec, pipeline: Awaitable[Outcome]) -> Outcome:
         self._spec = spec
         self._meter.reset()
@@ -159,6 +198,11 @@ class Slot:
             self._guard.stop(finding, number=number, grace=grace, kill=kill)
         elif self._stop_early is None:
             self._stop_early = finding
+
+    @property
+    def processes(self) -> Processes:
+        """Who watches over the processes of its attempts."""
+        return self._place.processes
 
     @property
     def log_path(self) -> Path:
@@ -204,7 +248,7 @@ class Slot:
 
     async def close(self) -> None:
         """End the interpreter the slot keeps between attempts. Nothing may run in it."""
-        await self._python.close()
+        await self.python.close()
 
     async def _attempt(
         self,
@@ -226,7 +270,7 @@ class Slot:
             if ending is not None:
                 return self._outcome(spec, ending)
         if spec.job.python is not None and self._shared is None:
-            await self._python.prepare(setting)
+            await self.python.prepare(setting)
         if self._stop_early is not None:
             return self._outcome(spec, Ending(self._stop_early))
         if spec.job.python is not None:
@@ -255,7 +299,7 @@ class Slot:
         leader: PythonLeader | SharedLeader
         if self._shared is None:
             leader = PythonLeader(
-                self._python, setting=setting, place=self._place, on_progress=self._on_progress
+                self.python, setting=setting, place=self._place, on_progress=self._on_progress
             )
         else:
             leader = await SharedLeader.enter(
@@ -267,6 +311,27 @@ class Slot:
         self._guard = leader.guard
         try:
             ending = await leader.ended(lambda: self._begin_call(spec, leader, calls))
+        finally:
+            self._guard = None
+        usage = self._meter.at_least(leader.usage or Usage())
+        return self._outcome(spec, ending, leader, usage)
+
+    async def _go_on(
+        self, spec: AttemptSpec, begun: Begun, on_start: Callable[[int, float], None]
+    ) -> Outcome:
+        self._files.adopt(spec)
+        leader = PythonLeader(
+            self.python,
+            setting=self.setting(spec),
+            place=self._place,
+            on_progress=self._on_progress,
+            begun=begun,
+        )
+        self._guard = leader.guard
+        try:
+            ending = await leader.ended(
+                lambda: self._begin(spec, leader, on_start, gone=begun.gone)
+            )
         finally:
             self._guard = None
         usage = self._meter.at_least(leader.usage or Usage())
@@ -284,7 +349,7 @@ class Slot:
             self.pid, self.started_at = leader.pid, leader.started_at
             leader.guard.arm(
                 timeout=spec.timeout,
-                soft_timeout=spec.job.soft_timeout,
+                soft_timeout=_signalled_at(spec.job),
                 gone=since_boot() - started.begun,
             )
             if survivor.stop is not None:
@@ -305,11 +370,13 @@ class Slot:
         spec: AttemptSpec,
         leader: Leader | PythonLeader | SharedLeader,
         on_start: Callable[[int, float], None],
+        *,
+        gone: float = 0.0,
     ) -> None:
-        """Note that the job itself runs from now on."""
+        """Note that the job itself runs, from ``gone`` seconds ago on."""
         self._guard = leader.guard
         self.pid, self.started_at, self.born = leader.pid, leader.started_at, leader.born
-        leader.guard.arm(timeout=spec.timeout, soft_timeout=spec.job.soft_timeout)
+        leader.guard.arm(timeout=spec.timeout, soft_timeout=_signalled_at(spec.job), gone=gone)
         on_start(leader.pid, leader.started_at)
 
     def _begin_call(
@@ -360,7 +427,9 @@ class Slot:
             exception=ending.exception,
             result=result if written is None else written,
             retry_in=ending.retry_in,
+            again=ending.again,
             fatal=ending.fatal,
+            traceback=ending.traceback,
             pid=leader.pid,
             started_at=leader.started_at,
             finished_at=leader.started_at + leader.duration,
@@ -369,3 +438,8 @@ class Slot:
             log_bytes=self._files.output.close(retire=self._leftovers or leader.left_something),
             log_truncated=self._files.output.dropped > 0,
         )
+
+
+def _signalled_at(job: JobDef) -> float | None:
+    """Return the soft timeout of a command; a Python child sees to its own."""
+    return None if job.python is not None else job.soft_timeout

@@ -11,15 +11,17 @@ gives way. A write is one ``pwrite`` of a place, so a process that is killed lea
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
 import struct
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from jobctl.clock import Clock
@@ -34,7 +36,12 @@ PLACES = 32
 """In a bucket: some 500,000 runs, 10 MiB, sparse at first."""
 _PLACE = struct.Struct("<8sIIHcx")
 _BUCKET = _PLACE.size * PLACES
+_ENDS = struct.Struct("<" + "8xI8x" * PLACES)
+"""Until when the entries of a bucket are kept."""
 _NOTHING = b"\0"
+RECENT = 4096
+"""Runs whose key is remembered: it is needed when a run is claimed, starts and ends."""
+_Place = tuple[bytes, int, int, int, bytes]
 
 
 class Known(NamedTuple):
@@ -54,11 +61,18 @@ class Starts:
 
     def __init__(self, path: Path, *, namespace: str, clock: Clock) -> None:
         self._path = path
-        self._salt = blake2b(namespace.encode(), digest_size=16).digest()
+        salt = blake2b(namespace.encode(), digest_size=16).digest()
+
+        def key(run_id: str) -> bytes:
+            return blake2b(run_id.encode("utf-8", "replace"), digest_size=8, key=salt).digest()
+
+        self._key = lru_cache(maxsize=RECENT)(key)
         self._clock = clock
         self._fd = -1
         self._troubled = False
         self._crowded = False
+        self._alone = False
+        """Whether the table is locked for several changes."""
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._fd = os.open(path, flags, 0o600)
@@ -69,7 +83,7 @@ class Starts:
         """Return what is known of a run, ``None`` when it never started here, or too long ago."""
 
         def find() -> Known | None:
-            _, place = self._find(self._key(run_id))
+            _, place = self._find(run_id)
             if place is None:
                 return None
             _, _, signed, count, letter = place
@@ -82,10 +96,11 @@ class Starts:
 
         def change() -> None:
             key = self._key(run_id)
-            offset, place = self._find(key)
+            bucket = self._read(key)
+            offset, place = self._search(key, *bucket)
             count = 0 if place is None or place[2] != signed else place[3]
             if place is None:
-                offset = self._vacant(key)
+                offset = self._vacant(*bucket)
             self._write(offset, key, int(until), signed, min(count + 1, 65535), _NOTHING)
 
         self._locked(change)
@@ -94,7 +109,7 @@ class Starts:
         """Take one start off: the attempt was stopped in order, and is no attempt."""
 
         def change() -> None:
-            offset, place = self._find(self._key(run_id))
+            offset, place = self._find(run_id)
             if place is not None and place[3]:
                 self._write(offset, *place[:3], place[3] - 1, place[4])
 
@@ -104,11 +119,34 @@ class Starts:
         """Note that a run which was started here is final."""
 
         def change() -> None:
-            offset, place = self._find(self._key(run_id))
+            offset, place = self._find(run_id)
             if place is not None:
                 self._write(offset, *place[:4], letter.encode())
 
         self._locked(change)
+
+    def ended_all(self, letters: Mapping[str, str]) -> None:
+        """Note of several runs, by their ids, how they ended."""
+        with self.together():
+            for run_id, letter in letters.items():
+                self.ended(run_id, letter)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Keep the table to this process until the end of the block, for changes one after another.
+
+        The block must not wait for anything.
+        """
+        if self._alone:
+            yield
+            return
+        self._alone = self._careful(self._lock) is True
+        try:
+            yield
+        finally:
+            if self._alone:
+                self._alone = False
+                self._careful(self._unlock)
 
     def close(self) -> None:
         """Close the file."""
@@ -116,16 +154,18 @@ class Starts:
             os.close(self._fd)
             self._fd = -1
 
-    def _key(self, run_id: str) -> bytes:
-        return blake2b(run_id.encode("utf-8", "replace"), digest_size=8, key=self._salt).digest()
+    def _read(self, key: bytes) -> tuple[int, bytes]:
+        """Return where the bucket of a run is, and what is in it."""
+        start = int.from_bytes(key[:4], "little") % BUCKETS * _BUCKET
+        return start, os.pread(self._fd, _BUCKET, start)
 
-    def _bucket(self, key: bytes) -> int:
-        return int.from_bytes(key[:4], "little") % BUCKETS * _BUCKET
-
-    def _find(self, key: bytes) -> tuple[int, tuple[bytes, int, int, int, bytes] | None]:
+    def _find(self, run_id: str) -> tuple[int, _Place | None]:
         """Return where the entry of a run is, and what it says."""
-        start = self._bucket(key)
-        data = os.pread(self._fd, _BUCKET, start)
+        key = self._key(run_id)
+        return self._search(key, *self._read(key))
+
+    @staticmethod
+    def _search(key: bytes, start: int, data: bytes) -> tuple[int, _Place | None]:
         at = data.find(key)
         while at >= 0:
             if at % _PLACE.size == 0 and at + _PLACE.size <= len(data):
@@ -133,13 +173,12 @@ class Starts:
             at = data.find(key, at + 1)
         return -1, None
 
-    def _vacant(self, key: bytes) -> int:
+    def _vacant(self, start: int, data: bytes) -> int:
         """Return a place for a new entry: one that is free or over, else the one that ends first."""
-        start, now = self._bucket(key), self._clock.epoch()
-        data = os.pread(self._fd, _BUCKET, start).ljust(_BUCKET, b"\0")
-        ends = [place[1] for place in _PLACE.iter_unpack(data)]
-        first = min(range(PLACES), key=ends.__getitem__)
-        if ends[first] >= now and not self._crowded:
+        ends = _ENDS.unpack(data.ljust(_BUCKET, b"\0"))
+        soonest = min(ends)
+        first = ends.index(soonest)
+        if soonest >= self._clock.epoch() and not self._crowded:
             self._crowded = True
             _log.warning(
                 "%s is full: runs that ended long ago may not be known any more, should somebody "
@@ -152,15 +191,25 @@ class Starts:
 
     def _locked(self, change: Callable[[], None]) -> None:
         """Change the table while nobody else does."""
+        if self._alone:
+            self._careful(change)
+            return
 
         def alone() -> None:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self._lock()
             try:
                 change()
             finally:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
+                self._unlock()
 
         self._careful(alone)
+
+    def _lock(self) -> bool:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        return True
+
+    def _unlock(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def _careful(self, work: Callable[[], T]) -> T | None:
         """Do something with the file, if that can be done."""

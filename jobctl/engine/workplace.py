@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.engine.attempt import AttemptDirs
     from jobctl.engine.processes import Witness
+    from jobctl.engine.python_desk import Desk
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class Workplace:
     launches: Launches
     null: int
     """A descriptor of ``/dev/null``."""
+    desk: Desk | None = None
+    """Who answers the questions of Python jobs; ``None``: there is no store to ask."""
 
     @classmethod
     def open(cls, *, dirs: AttemptDirs, clock: Clock, witness: Witness | None = None) -> Workplace:

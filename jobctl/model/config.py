@@ -18,6 +18,7 @@ from jobctl.model.job import (
     Overlap,
     ParamSpec,
     PoolDef,
+    PythonDef,
     QueueDef,
     RetryPolicy,
     ScheduleDef,
@@ -62,6 +63,9 @@ class Settings:
     ``valkey-server`` or ``redis-server`` from PATH."""
     allow_exec: bool = False
     """Whether this host runs the commands of ``jobctl exec``."""
+    allow_pickle: bool = False
+    """Whether ``jobctl result`` and the Python API load results that a job with ``result_format =
+    "pickle"`` wrote: that runs code of whoever can write into the store."""
     drain_timeout: float = 60.0
     """How long SIGTERM lets running attempts go on before they are stopped."""
     log_tail: int = 65536
@@ -111,6 +115,7 @@ class Config:
     queues: dict[str, QueueDef] = field(default_factory=dict)
     limits: dict[str, LimitDef] = field(default_factory=dict)
     mail: MailDef = field(default_factory=MailDef)
+    python: PythonDef = field(default_factory=PythonDef)
     path: str = ""
     """Absolute path of the main file; relative paths in it are relative to its directory."""
     warnings: tuple[str, ...] = ()
@@ -119,7 +124,7 @@ class Config:
         """Return all the rest of it."""
         return Config(
             settings=self.settings, security=self.security, pools=self.pools, queues=self.queues,
-            limits=self.limits, mail=self.mail, path=self.path, warnings=self.warnings,
+            limits=self.limits, mail=self.mail, python=self.python, path=self.path, warnings=self.warnings,
         )  # fmt: skip
 
 
@@ -182,6 +187,7 @@ def config_from_plain(plain: Mapping[str, object], jobs: Iterable[JobDef] | None
         queues={name: QueueDef(**item) for name, item in table("queues").items()},  # type: ignore[arg-type]
         limits={name: LimitDef(**item) for name, item in table("limits").items()},  # type: ignore[arg-type]
         mail=MailDef(**table("mail")),  # type: ignore[arg-type]
+        python=PythonDef(**_tuples(dict(table("python")), PythonDef)),  # type: ignore[arg-type]
         path=str(plain.get("path", "")),
         warnings=tuple(plain.get("warnings", ())),  # type: ignore[arg-type]
     )

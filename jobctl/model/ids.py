@@ -8,12 +8,15 @@ import os
 ID_LENGTH = 16
 PREFIX_LEAST = 4
 """Shortest prefix that stands for a run."""
-_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz234567")
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567"
+_ALPHABET = frozenset(_LETTERS.decode())
+_OF_BYTES = _LETTERS * 8
+"""The letter for each byte: all are equally likely."""
 
 
 def new_id() -> str:
     """Return a random run id."""
-    return base64.b32encode(os.urandom(10)).decode().lower()
+    return os.urandom(ID_LENGTH).translate(_OF_BYTES).decode()
 
 
 def derived_id(*parts: str) -> str:

@@ -17,6 +17,10 @@ EXEC_JOB = "@exec"
 """The built-in job that ``jobctl exec`` submits; its arguments are the command."""
 
 
+PARAM_TYPES = ("str", "int", "float", "bool", "list", "dict", "json")
+"""What a parameter can be declared as."""
+
+
 class Overlap(StrEnum):
     """What happens to a new run while an older one of the same job has not ended."""
 
@@ -67,7 +71,7 @@ class ParamSpec:
 
     name: str
     type: str = "str"
-    """``str``, ``int``, ``float``, ``bool`` or ``json``."""
+    """``str``, ``int``, ``float``, ``bool``, ``list``, ``dict`` or ``json``, which is anything."""
     required: bool = True
     """False when the declaration has a default."""
     default: object = None
@@ -80,8 +84,22 @@ class ParamSpec:
     """The only values allowed."""
     pattern: str | None = None
     """A regular expression the whole string must match."""
+    nullable: bool = False
+    """Null (``None``) is allowed as well."""
     secret: bool = False
     """The value is masked wherever it is shown."""
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class PythonDef:
+    """The ``[python]`` table: where Python code declares jobs."""
+
+    discover: tuple[str, ...] = ()
+    """Modules that are imported, in a process of their own, for the jobs they declare with ``@job``;
+    ``shop.*`` is the package ``shop`` and all below it."""
+    interpreter: str | None = None
+    """A virtual environment or a Python executable for them and their jobs; default: that of
+    ``[defaults]``, else the one jobctl runs in."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -177,7 +195,8 @@ class JobDef:
     timeout: float | None = None
     """An attempt is stopped after this long and fails with reason ``timeout``."""
     soft_timeout: float | None = None
-    """The stop signal is sent this long after the start, without a KILL to follow."""
+    """This long after the start a command gets the stop signal, without a KILL to follow, and a
+    Python function the exception ``jobctl.SoftTimeout``."""
     total_timeout: float | None = None
     """Of the whole run, from its first start over all attempts and the waits between them."""
     stop_signal: str = "TERM"
@@ -189,6 +208,9 @@ class JobDef:
     """Exit codes that mean success."""
     skip_codes: tuple[int, ...] = ()
     """Exit codes by which the job says that there was nothing to do: the run ends as ``skipped``."""
+    expected: tuple[str, ...] = ()
+    """Names of exceptions of a Python job, or of classes they extend, that need no traceback: the
+    attempt fails with one line."""
     on_lost: OnLost = OnLost.RETRY
     """What happens to a run whose supervisor died, or was stopped in a hurry, while it ran: ``retry`` or ``fail``."""
     delivery: Delivery = Delivery.AT_LEAST_ONCE
@@ -275,6 +297,11 @@ class JobDef:
     """Failed runs kept in a history of their own, so that successes do not push them out."""
     keep_result: str = "all"
     """``all``, ``errors`` or ``none``."""
+    result_format: str = "json"
+    """How the result of a Python job is written: ``json``, ``msgpack`` (its interpreter needs that
+    package), or ``pickle``, which is only read where ``[jobctl] allow_pickle`` is set."""
+    result_compression: str | None = None
+    """``zlib`` or ``zstd``: results of a kilobyte or more are compressed."""
     result_ttl: float | None = None
     """How long results are kept."""
     params: tuple[ParamSpec, ...] = ()

@@ -21,7 +21,11 @@ _WORDS = {
 }  # fmt: skip
 _KINDS = {
     "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
-    "json": "JSON",
+    "list": "a list", "dict": "a table of names and values", "json": "JSON",
+}  # fmt: skip
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str, "int": int, "float": (int, float), "list": (list, tuple), "dict": dict,
+    "json": object,
 }  # fmt: skip
 _LONGEST_SHOWN = 60
 _MOST_DIGITS = 4300
@@ -85,6 +89,8 @@ def convert(spec: ParamSpec, value: object, *, text: bool) -> object:
         ParamError: it is of another type, or breaks min, max, choices or pattern.
 
     """
+    if value is None and spec.nullable:
+        return None
     if text and isinstance(value, str):
         value = _from_text(spec.type, value)
     _check_type(spec.type, value)
@@ -112,7 +118,7 @@ def _from_text(kind: str, word: str) -> object:
             return word
     if kind == "bool":
         return _WORDS.get(word.lower(), word)
-    if kind == "json":
+    if kind in ("json", "list", "dict"):
         import json  # noqa: PLC0415 (7 ms that only such a parameter needs)
 
         try:
@@ -129,13 +135,10 @@ def _is_integer(word: str) -> bool:
 
 
 def _check_type(kind: str, value: object) -> None:
-    fits = {
-        "str": isinstance(value, str),
-        "int": isinstance(value, int) and not isinstance(value, bool),
-        "float": isinstance(value, int | float) and not isinstance(value, bool),
-        "bool": isinstance(value, bool),
-        "json": True,
-    }[kind]
+    if kind == "bool" or isinstance(value, bool):
+        fits = kind == "json" or (kind == "bool" and isinstance(value, bool))
+    else:
+        fits = isinstance(value, _TYPES[kind])
     if not fits:
         raise ParamError(f"is not {_KINDS[kind]}")
     if isinstance(value, float):

@@ -70,10 +70,13 @@ def decide(
         return RetryDecision(again=False)
     if most >= 0 and attempt >= most:
         return RetryDecision(again=False)
-    if outcome.retry_in is not None:
-        return RetryDecision(again=True, delay=outcome.retry_in)
+    delay = outcome.retry_in
+    if delay is None:
+        delay = backoff(policy, failures=attempt, draw=draw)
+    if outcome.again or outcome.retry_in is not None:
+        return RetryDecision(again=True, delay=delay)
     if matches(policy.no_retry_on, outcome):
         return RetryDecision(again=False)
     if policy.retry_on is not None and not matches(policy.retry_on, outcome):
         return RetryDecision(again=False)
-    return RetryDecision(again=True, delay=backoff(policy, failures=attempt, draw=draw))
+    return RetryDecision(again=True, delay=delay)

@@ -199,9 +199,13 @@ class Outcome:
     result: str | None = None
     """JSON text."""
     retry_in: float | None = None
-    """Seconds; set when the job itself asked to be tried again."""
+    """Seconds; set when the job itself said after how long it is to be tried again."""
+    again: bool = False
+    """The job itself asked to be tried again."""
     fatal: bool = False
     """The job itself asked not to be tried again."""
+    traceback: str | None = None
+    """Of the exception a Python job raised; its middle is left out when it is long."""
     pid: int | None = None
     started_at: float = 0.0
     """Epoch seconds; 0 when no process was made."""
@@ -231,6 +235,8 @@ class AttemptRecord:
     usage: Usage
     log_bytes: int
     log_truncated: bool
+    traceback: str | None = None
+    """Of the exception a Python job raised; its middle is left out when it is long."""
 
 
 @record(frozen=True, slots=True, kw_only=True)

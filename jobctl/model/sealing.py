@@ -6,11 +6,13 @@ made with a key the store never sees. A run's seal is the last member of its env
 two writings of the same value matter. An order's seal is a word after it, ``KEY.TIME.NONCE.MAC``.
 
 Without ``hmac`` and ``hashlib``: their import costs more than all the rest of signing a submit.
+Where OpenSSL is loaded anyway it is used, as it takes half the time.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from _operator import _compare_digest as same  # what hmac uses
 
 from jobctl.model.records import record
@@ -26,6 +28,7 @@ except ImportError:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from jobctl.model.admission import NewRun
 
@@ -53,7 +56,7 @@ class SealError(ValueError):
 class Key:
     """One key; printing it never shows the secret."""
 
-    __slots__ = ("_inner", "_outer", "id", "secret")
+    __slots__ = ("_begun", "_inner", "_outer", "id", "secret")
 
     def __init__(self, key_id: str, secret: bytes) -> None:
         self.id = key_id
@@ -62,9 +65,15 @@ class Key:
         block = block.ljust(BLOCK, b"\0")
         self._inner = sha256(block.translate(_INNER))
         self._outer = sha256(block.translate(_OUTER))
+        openssl = sys.modules.get("_hashlib")
+        self._begun = None if openssl is None else _begun(openssl, secret)
 
     def mac(self, message: bytes) -> str:
         """Return the HMAC-SHA256 of ``message`` in hexadecimal."""
+        if self._begun is not None:
+            mac = self._begun.copy()
+            mac.update(message)
+            return str(mac.hexdigest())
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(message)
         outer.update(inner.digest())
@@ -72,6 +81,14 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key({self.id})"
+
+
+def _begun(openssl: Any, secret: bytes) -> Any:  # noqa: ANN401 - a module without types
+    """Return OpenSSL's HMAC with ``secret``; ``None`` where it does not offer it."""
+    try:
+        return openssl.hmac_new(secret, b"", "sha256")
+    except (AttributeError, ValueError):
+        return None
 
 
 @record(frozen=True, slots=True)
@@ -227,12 +244,12 @@ def is_sealed(envelope: bytes) -> bool:
 
 def _words(seal: bytes) -> list[str]:
     """Return the words of a run's seal, none when it is something else, as a member of ``kwargs``."""
-    if not seal.endswith(b'"}') or not seal[:-2].isascii():
+    if not seal.endswith(b'"}'):
         return []
-    words = seal[:-2].decode("ascii").split(".")
-    if any(char in seal[:-2] for char in b'"\\{}'):
+    words = seal[:-2]
+    if not words.isascii() or len(words.translate(None, b'"\\{}')) != len(words):
         return []
-    return words
+    return words.decode("ascii").split(".")
 
 
 def _lines(*facts: object) -> bytes:

@@ -19,13 +19,13 @@ from jobctl.model.run import (
     RunState,
     Usage,
 )
+from jobctl.store.compact import dump, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from jobctl.model.run import Outcome
 
 ENVELOPE_VERSION = 1
 ENVELOPE_MOST = 64 * 1024 * 1024
@@ -36,8 +36,6 @@ LAST_MOMENT = 253_402_300_799.0
 """Epoch seconds of the end of the year 9999, after which there are no dates."""
 LARGEST = 2.0**53
 _MOMENTS = frozenset({"st", "fn", "du"})
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-"""Made once: ``json.dumps`` builds an encoder for every call."""
 
 
 class BadPayloadError(JobctlError):
@@ -78,7 +76,7 @@ def encode_envelope(request: Request) -> str:
         body["ro"] = request.retry_of
     if request.parent is not None:
         body["pa"] = _plain_parent(request.parent)
-    return _dump(body)
+    return dump(body)
 
 
 def _plain_parent(parent: Parent) -> dict[str, object]:
@@ -100,17 +98,6 @@ def _parent(body: Mapping[str, Any]) -> Parent:
         exit_code=None if code is None else int(code),
         error=str(body.get("er", "")),
     )
-
-
-def _dump(body: dict[str, object]) -> str:
-    encoded = _encode(body)
-    if not encoded.isascii():
-        try:
-            encoded.encode()
-        except UnicodeEncodeError:
-            # Arguments that were no UTF-8 on the command line come with lone surrogates.
-            return json.dumps(body, separators=(",", ":"))
-    return encoded
 
 
 def decode_request(
@@ -179,11 +166,9 @@ def _load(envelope: object) -> Any:  # noqa: ANN401 - the caller looks at what i
         raise TypeError("it is no text")
     if len(envelope) > ENVELOPE_MOST:
         raise ValueError(f"it has more than {ENVELOPE_MOST} bytes")
-    body = json.loads(envelope)
-    if isinstance(envelope, str):
-        openings = envelope.count("[") + envelope.count("{")
-    else:
-        openings = envelope.count(b"[") + envelope.count(b"{")
+    text = envelope if isinstance(envelope, str) else envelope.decode("utf-8", "surrogatepass")
+    body = parse(text)
+    openings = text.count("[") + text.count("{")
     if openings > DEPTH_MOST:
         check_depth(body)
     return body
@@ -202,34 +187,6 @@ def check_depth(value: object, most: int = DEPTH_MOST) -> None:
         if not level:
             return
     raise ValueError(f"its values are within each other more than {most} deep")
-
-
-def encode_attempt(*, number: int, outcome: Outcome, verdict: str, host: str, pool: str) -> str:
-    """Return the history entry of one attempt as JSON; ``verdict`` is what the run became."""
-    usage = outcome.usage
-    entry: dict[str, object] = {
-        "n": number,
-        "o": outcome.kind.value,
-        "v": verdict,
-        "rs": outcome.reason.value if outcome.reason else None,
-        "rc": outcome.exit_code,
-        "sg": outcome.signal,
-        "er": outcome.error,
-        "ho": host,
-        "po": pool,
-        "pi": outcome.pid,
-        "st": round(outcome.started_at, 3) if outcome.started_at else None,
-        "fn": round(outcome.finished_at, 3) if outcome.finished_at else None,
-        "du": round(outcome.duration, 4),
-        "us": round(usage.user, 4),
-        "sy": round(usage.system, 4),
-        "ms": usage.max_rss,
-        "rb": usage.read_blocks,
-        "wb": usage.write_blocks,
-        "lb": outcome.log_bytes,
-        "lt": outcome.log_truncated or None,
-    }
-    return _dump({key: value for key, value in entry.items() if value not in (None, 0)})
 
 
 def _some(body: Mapping[str, Any], name: str) -> float | None:
@@ -264,6 +221,7 @@ def decode_attempt(entry: str) -> AttemptRecord:
         ),
         log_bytes=int(_some(body, "lb") or 0),
         log_truncated=bool(body.get("lt")),
+        traceback=_word_or_none(body.get("tb")),
     )
 
 

@@ -20,6 +20,8 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     pk:<limit>    LIST    run ids parked for a limit
     rl:<limit>    STRING  rate limit: theoretical arrival time in ms; expires by itself
     u:<digest>    STRING  unique lock: the holder's run id
+    on:<job>:<key> STRING what ``once`` decided: "d" done or "b" begun, run, epoch, token; expires as
+                          the job said
     live:<job>    SET     unfinished runs that the job's overlap policy looks at
     s:<schedule>  HASH    gen, last, next, fired, off and on (ms: switched off from, until), once
                           (ms: the next instant from then on is let go), cut (decisions that are not in

@@ -281,6 +281,27 @@ def note(keys: Keys, *, owner: str, items: Iterable[tuple[str, int, str]]) -> Ca
     return Call(tuple(parts), _int, script="note")
 
 
+def once(  # noqa: PLR0913 - who asks, and what
+    keys: Keys,
+    *,
+    owner: str,
+    run_id: str,
+    epoch: int,
+    job: str,
+    key: str,
+    step: str,
+    token: str,
+    ttl: float,
+) -> Call[int]:
+    """Decide whether a run is the first to do something; see ``once.lua``.
+
+    ``step`` is ``first``, ``begin``, ``finish`` or ``leave``; ``token`` is new for each question;
+    ``ttl`` is seconds. Returns 1 or 0, and -1 when the run is not this owner's.
+    """
+    parts = (keys.prefix, owner, run_id, epoch, job, key, step, token, max(1, milliseconds(ttl)))
+    return Call(parts, _int, script="once")
+
+
 @record(frozen=True, slots=True)
 class PromoteReply:
     """The answer to a promote; ``again`` when more is due than one call handles."""

@@ -16,6 +16,7 @@ FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 ANCHOR = re.compile(r'<a id="([^"]+)">')
+NAMED = re.compile(r"# (\w[\w/]*\.py)\n")
 INLINE = re.compile(r"`(jobctl [^`]+)`")
 ENDS_COMMAND = frozenset(("|", "||", "&&", ";", ">", ">>", "<", "&"))
 
@@ -48,6 +49,16 @@ def blocks(page: Path, *languages: str) -> list[Block]:
         for found in FENCE.finditer(text)
         if found[1].split()[:1] and found[1].split()[0] in languages
     ]
+
+
+def write_modules(page: Path, folder: Path) -> None:
+    """Write the Python blocks of a page that begin with a comment with their name."""
+    for block in blocks(page, "python", "py"):
+        named = NAMED.match(block.text)
+        if named is not None:
+            path = folder / named[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
 
 
 def prose(page: Path) -> str:

@@ -13,7 +13,17 @@ from jobctl.config import schema
 from jobctl.config.load import load_config
 from jobctl.errors import ExitCode
 from jobctl.model.run import Reason, RunState
-from tests.docs.pages import ROOT, Block, anchors, blocks, commands, links, pages, prose
+from tests.docs.pages import (
+    ROOT,
+    Block,
+    anchors,
+    blocks,
+    commands,
+    links,
+    pages,
+    prose,
+    write_modules,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,6 +116,7 @@ def test_toml_examples_are_valid(
         text = f"[jobs.example]\n{text}"
     path = tmp_path / "jobs.toml"
     path.write_text(text)
+    write_modules(block.page, tmp_path)
     load_config(path)
 
 

@@ -61,7 +61,7 @@ def test_settled_attempts_do_not_run_and_their_outcomes_stay(tmp_path: Path) -> 
     journal = HostJournal(tmp_path / "j")
     begin(journal, held("one"), slot=0, born=1.0)
     journal.ended(100, 0)
-    journal.settled(outcome("one"))
+    journal.settled([outcome("one")])
 
     found = journal_content.read(tmp_path / "j")
 
@@ -73,7 +73,7 @@ def test_settled_attempts_do_not_run_and_their_outcomes_stay(tmp_path: Path) -> 
 def test_a_later_attempt_of_a_settled_run_runs(tmp_path: Path) -> None:
     journal = HostJournal(tmp_path / "j")
     begin(journal, held("one", epoch=1, pid=100), slot=0, born=1.0)
-    journal.settled(outcome("one"))
+    journal.settled([outcome("one")])
     begin(journal, held("one", epoch=2, pid=101), slot=0, born=2.0)
 
     assert journal_content.read(tmp_path / "j").running["one"].pid == 101
@@ -97,7 +97,7 @@ def test_compacting_keeps_what_is_open(tmp_path: Path) -> None:
         begin(journal, held(f"r{number}", pid=number + 1), slot=0, born=1.0)
         journal.ended(number + 1, 256)
         if number < 48:
-            journal.settled(outcome(f"r{number}"))
+            journal.settled([outcome(f"r{number}")])
     before = journal.size
 
     journal.compact(running=["r48", "r49"], unsettled=["r3"])
@@ -126,6 +126,6 @@ def test_a_full_disk_costs_the_journal_and_not_the_run(
 
     for number in range(3):
         begin(journal, held(f"r{number}"), slot=0, born=1.0)
-        journal.settled(outcome(f"r{number}"))
+        journal.settled([outcome(f"r{number}")])
 
     assert caplog.text.count("cannot be written") == 1

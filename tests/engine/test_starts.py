@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import resource
 import subprocess
 import sys
@@ -132,3 +133,24 @@ def test_a_table_that_cannot_be_used_costs_the_protection_and_is_told_of_once(
     table.close()
 
     assert [record.message.count("cannot be used") for record in caplog.records] == [1]
+
+
+def test_changes_made_together_are_whole_and_leave_the_table_to_others(
+    table: Starts, tmp_path: Path
+) -> None:
+    other = Starts(tmp_path / "starts", namespace="ns", clock=SYSTEM_CLOCK)
+    with table.together():
+        table.began("a", signed=5, until=SOON)
+        with table.together():
+            table.began("b", signed=6, until=SOON)
+        lock = (tmp_path / "starts").open("rb")
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    table.ended_all({"a": "k", "b": "x", "never-started": "k"})
+
+    assert other.look("a") == Known(5, 1, "k")
+    assert other.look("b") == Known(6, 1, "x")
+    other.ended("a", "v")
+    assert table.look("a") == Known(5, 1, "v")
+    lock.close()
+    other.close()

@@ -230,3 +230,33 @@ def test_importing_it_costs_next_to_nothing() -> None:
     )
 
     assert done.stdout == "['jobctl.model', 'jobctl.model.params']\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "value"),
+    [("list", "[1, 2]", [1, 2]), ("list", "[]", []), ("dict", '{"a": 1}', {"a": 1})],
+)
+def test_lists_and_tables_are_written_as_json(kind: str, word: str, value: object) -> None:
+    assert bound(word, text=True, type=kind) == value
+    assert bound(value, text=False, type=kind) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("list", {"a": 1}, "is not a list"),
+        ("dict", [1], "is not a table"),
+        ("list", "abc", "is not a list"),
+        ("list", None, "is not a list"),
+    ],
+)
+def test_lists_and_tables_are_told_apart(kind: str, value: object, words: str) -> None:
+    assert words in refusal(a_job(spec(type=kind)), text=False, p=value)
+
+
+def test_null_is_taken_where_it_is_allowed() -> None:
+    assert bound(None, text=False, type="int", nullable=True, min=3) is None
+    assert "is less than 3" in refusal(
+        a_job(spec(type="int", nullable=True, min=3)), text=False, p=2
+    )
+    assert "is not a whole number" in refusal(a_job(spec(type="int")), text=False, p=None)

@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 
-from jobctl.model.records import differing, field, is_record, record
+from jobctl.model.records import MANY, differing, field, is_record, record
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -102,3 +102,28 @@ def test_patterns_match():
     match Pair(1, 2):
         case Pair(left, right):
             assert (left, right) == (1, 2)
+
+
+def test_records_made_often_behave_as_the_first_ones():
+    often = _fresh_class()
+    for number in range(3 * MANY):
+        one = often(number, tags={"n": str(number)})
+        assert (one.x, one.y, one.tags) == (number, 2, {"n": str(number)})
+        assert often(1) == often(x=1, y=2)
+        assert often(1).tags is not often(1).tags
+        for wrong in ({}, {"x": 1, "z": 2}):
+            with pytest.raises(TypeError):
+                often(**wrong)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            one.x = 5
+    assert dataclasses.replace(often(1), y=5) == often(1, 5)
+
+
+def _fresh_class():
+    @record(frozen=True, slots=True)
+    class Often:
+        x: int
+        y: int = 2
+        tags: dict = field(default_factory=dict)
+
+    return Often

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import sys
 
 import pytest
 from hypothesis import given
@@ -146,3 +147,16 @@ def test_a_line_break_in_a_fact_cannot_shift_the_others() -> None:
 
 def test_a_key_is_printed_without_its_secret() -> None:
     assert "01" not in repr(KEY)
+
+
+@given(st.binary(min_size=1, max_size=200), st.binary(max_size=300))
+def test_macs_are_the_same_with_and_without_openssl(secret: bytes, message: bytes) -> None:
+    with_it = Key("k", secret)
+    openssl = sys.modules.pop("_hashlib")
+    try:
+        without = Key("k", secret)
+    finally:
+        sys.modules["_hashlib"] = openssl
+
+    assert with_it.mac(message) == without.mac(message)
+    assert without.mac(message) == hmac.new(secret, message, "sha256").hexdigest()

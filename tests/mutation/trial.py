@@ -34,6 +34,7 @@ FIRST = {
     "moves": ["retention", "limits", "overlap", "claim", "foreign_keys"],
     "note": ["rescue"],
     "notices": ["notices"],
+    "once": ["once"],
     "outbox": ["notices"],
     "overlay": ["schedule_changes"],
     "peek": ["schedule_changes"],
@@ -56,7 +57,7 @@ FIRST = {
 TESTS = (
     "submit", "overlap", "rescue", "schedules", "schedule_changes", "retention", "lost_data", "batches", "order",
     "foreign_limits", "claim", "guards", "guards_of_moves", "guards_of_owners", "written_down", "foreign_keys", "malformed", "edges", "limits",
-    "notices", "repair",
+    "notices", "repair", "once",
 )  # fmt: skip
 """All tests of what the scripts do, quick ones first."""
 GUARDS = ("guards", "guards_of_moves", "guards_of_owners", "written_down")

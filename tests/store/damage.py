@@ -263,7 +263,7 @@ DAMAGE: dict[str, tuple[Kind, Callable[[World], object]]] = {
         f"{name} of another type": (Kind.TYPE, foreign(name))
         for name in (
             f"q:{QUEUE}", "due", OWN, "pools:h1~a", "sup:h7~x", "sups", "b:default", "mb:h1~a",
-            "lim", "c:l:db", "pk:l:db", "rl:t:j", "u:abc", "live:j", "s:nightly", "sh:nightly",
+            "lim", "c:l:db", "pk:l:db", "rl:t:j", "u:abc", "on:j:k", "live:j", "s:nightly", "sh:nightly",
             "h:j", "hf:j", "l:" + GHOST, "bad", "schema", "latest", "n",
         )
     },

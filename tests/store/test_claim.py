@@ -244,3 +244,21 @@ def test_run_under_way_is_claimed_again_only_while_it_waits(world: World) -> Non
     world.settle(second, "k", sid="h2~a")
     assert again(second, "h1~a") == []
     assert again("z" * 16, "h1~a") == []
+
+
+def test_bell_of_a_queue_that_was_found_empty_rings_for_what_the_same_claim_wakes(
+    world: World,
+) -> None:
+    world.limits(l_db=1)
+    world.running(queue="b", limits="l:db")
+    parked = world.submit(queue="a", limits="l:db")
+    assert world.claim(1, queues=["a"]) == []
+    late = world.submit(queue="b", limits="l:db", expires_in=0.001)
+    due = world.submit(queue="a", start_in=0.001)
+    world.let_pass(0.002)
+    world.raw("ZREM", world.keys.due, "!l:db", f"^{late}")
+    world.raw("HSET", world.keys.prefix + "lim", "l:db", 2)
+
+    assert world.claim(9, queues=["a", "b"]) == [due]
+    assert world.states(parked, late) == "qe"
+    assert bells(world, "a") == [1]

@@ -9,11 +9,11 @@ from store_world import World, new_run
 
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Request, RunState, Usage
 from jobctl.store import queries, transitions
+from jobctl.store.attempts import encode_attempt
 from jobctl.store.codec import (
     BadPayloadError,
     decode_attempt,
     decode_request,
-    encode_attempt,
     encode_envelope,
     host_of,
 )
@@ -109,6 +109,16 @@ def test_succeeded_attempt_has_exit_code_zero() -> None:
     outcome = Outcome(kind=OutcomeKind.SUCCEEDED, exit_code=0)
     entry = encode_attempt(number=1, outcome=outcome, verdict="k", host="h", pool="p")
     assert decode_attempt(entry).exit_code == 0
+
+
+def test_attempt_keeps_what_its_error_and_its_places_are_called() -> None:
+    outcome = Outcome(kind=OutcomeKind.FAILED, error='quoted "x"\n\udcff', duration=0.00001)
+    for host in ('a"b', "ü", "a"):
+        entry = encode_attempt(number=1, outcome=outcome, verdict="x", host=host, pool='p"')
+        entry.encode()
+        record = decode_attempt(entry)
+        assert (record.host, record.error) == (host, outcome.error)
+        assert (record.duration, record.started_at, record.log_truncated) == (0.0, None, False)
 
 
 def test_host_is_the_first_part_of_an_owner() -> None:

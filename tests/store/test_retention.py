@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobctl.store import queries
+from jobctl.store import queries, transitions
 from jobctl.store.calls import Call
 
 if TYPE_CHECKING:
@@ -72,3 +72,30 @@ def test_unreadable_rule_means_the_default(world: World) -> None:
     world.claim()
     world.settle(run_id)
     assert kept(world) == [run_id]
+
+
+def test_runs_that_end_in_one_call_are_kept_as_if_each_had_its_own(world: World) -> None:
+    ids = [world.running(job="few", keep="3:1000000:") for _ in range(5)]
+    other = world.running(job="other")
+    failed = world.running(job="few", keep="3:1000000:2")
+    again = world.running(job="few", max_attempts=2)
+    items = [
+        transitions.Settlement(run_id, 1, letter, "", 60.0, ("du", "0.1"))
+        for run_id, letter in [
+            *((one, "k") for one in ids),
+            (other, "k"),
+            (failed, "x"),
+            (again, "d"),
+        ]
+    ]
+    world.raw("SET", f"{world.keys.prefix}l:{ids[0]}", "output")
+
+    answers = world.run(transitions.settle(world.keys, owner="h1~a/p.1", items=items))
+    assert answers == ("k",) * 6 + ("x", "d")
+    assert world.raw("SCARD", world.keys.prefix + "own:h1~a/p.1") == 0
+    history = [item.decode() for item in world.raw("LRANGE", world.keys.history("few"), 0, -1)]
+    assert history == ids[:1:-1]
+    assert world.states(*ids, other, failed, again) == "--kkkkxd"
+    assert world.raw("EXISTS", f"{world.keys.prefix}l:{ids[0]}") == 0
+    assert world.raw("LRANGE", world.keys.history("other"), 0, -1) == [other.encode()]
+    assert world.raw("LRANGE", world.keys.prefix + "hf:few", 0, -1) == [failed.encode()]

@@ -80,7 +80,7 @@ local function admit(g, n, scheduled, held)
   if watched and not later then call('SADD', P .. 'live:' .. g.job, n.id) end
   if expires then due_at('^' .. n.id, expires) end
   if g.nt ~= '' then watch_for_lateness(g, n, due or NOW) end
-  if later then due_at(n.id, due) else ready(n.id, g.queue, g.p, false) end
+  if later then due_at(n.id, due) else ready(n.id, g.queue, g.p, false, true) end
   return 'ok'
 end
 

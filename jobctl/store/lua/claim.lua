@@ -19,6 +19,7 @@ call('SCARD', P .. 'own:' .. owner)
 promote(LOOKAHEAD)
 
 local out = { 1, NOW, -1 }
+local fresh = {} -- taken, and not yet in the owner's set
 local taken, budget = 0, 2 * want + 32
 
 -- Checks every limit of a run before it takes any: returns the first in the way and when to look again.
@@ -61,7 +62,7 @@ local function take(r)
   end
   local epoch = tonumber(r.ep or '0') + 1
   call('HSET', record(r.id), 's', 'c', 'o', owner, 'ep', epoch, 'ct', NOW)
-  call('SADD', P .. 'own:' .. owner, r.id)
+  fresh[#fresh + 1] = r.id
   local n = #out
   out[n + 1], out[n + 2], out[n + 3], out[n + 4] = r.id, epoch, number(r.at) or '0', number(r.ls) or '0'
   out[n + 5], out[n + 6], out[n + 7], out[n + 8] = number(r.fs) or '', r.q, r.p, r.j
@@ -96,6 +97,11 @@ local function lists_only(keys)
   return lists
 end
 
+local function own_fresh()
+  if #fresh > 0 then call('SADD', P .. 'own:' .. owner, unpack(fresh)) end
+  fresh = {}
+end
+
 -- Pops from the first level that has runs.
 local function pop(keys, most)
   if #keys == 0 then return nil end
@@ -116,6 +122,7 @@ end
 
 if string.sub(ARGV[5] or '', 1, 1) == '=' then
   for i = 5, #ARGV do guarded(take_again, string.sub(ARGV[i], 2)) end
+  own_fresh()
   out[3] = next_due()
   flush_counts()
   return out
@@ -134,6 +141,7 @@ for i = 5, #ARGV do
     else
       budget = budget - #got[2]
       for _, id in ipairs(got[2]) do guarded(consider, id, queue) end
+      own_fresh()
     end
   end
   if #keys > 0 and call('EXISTS', unpack(keys)) > 0 then
@@ -142,6 +150,7 @@ for i = 5, #ARGV do
     ring(queue)
   else
     call('DEL', P .. 'b:' .. queue)
+    rung[queue] = nil
   end
 end
 out[3] = next_due()

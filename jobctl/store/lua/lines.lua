@@ -61,8 +61,9 @@ local function in_order(list, id, number, letter)
 end
 
 -- Puts a run into its queue, in front when it had its turn before, and rings. Raises when the key
--- is no list.
-local function push(id, queue, priority, front)
+-- is no list. The record of a `fresh` run says queued already.
+local rung = {} -- queues whose bell has rung in this call
+local function push(id, queue, priority, front, fresh)
   local list = P .. 'q:' .. queue .. ':' .. priority
   if front then
     local v = call('HMGET', record(id), 'nr', 'ct')
@@ -70,8 +71,11 @@ local function push(id, queue, priority, front)
   else
     call('RPUSH', list, id)
   end
-  call('HSET', record(id), 's', 'q')
-  ring(queue)
+  if not fresh then call('HSET', record(id), 's', 'q') end
+  if not rung[queue] then
+    ring(queue)
+    rung[queue] = true
+  end
 end
 
 -- Adds a member to the timetable, or moves it to an earlier time; wakes a promoter when it became
@@ -95,8 +99,8 @@ local SOON, LATER = 1000, 60000
 local function wait_aside(id, queue, number) wait_for('q:' .. queue, id, number, NOW + LATER) end
 
 -- Makes a run ready (→ q).
-local function ready(id, queue, priority, front)
-  if pcall(push, id, queue, priority, front) then return end
+local function ready(id, queue, priority, front, fresh)
+  if pcall(push, id, queue, priority, front, fresh) then return end
   local v = call('HMGET', record(id), 'nr', 'ct')
   wait_aside(id, queue, turn(id, v[1], front and v[2]))
 end

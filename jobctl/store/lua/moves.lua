@@ -14,9 +14,51 @@ function let_go(r)
   free_limits(r)
 end
 
+-- A script that ends many runs, of which none can make it fail, sets `gathering` and calls
+-- flush_ends() when it is through: who leaves a claim and who enters a history is gathered until
+-- then, so that each set and list is changed once.
+local gathering = false
+local GATHER_MOST = 500
+local leaving, ended = {}, {}
+
+-- Puts a value into the list of its kind; returns that list when it is time to empty it.
+local function gather(lists, kind, value)
+  local list = lists[kind] or {}
+  lists[kind] = list
+  list[#list + 1] = value
+  if gathering and #list < GATHER_MOST then return nil end
+  lists[kind] = nil
+  return list
+end
+
 -- Takes a run out of whatever claim it is under.
 local function disown(r)
-  if (r.s == 'c' or r.s == 'r') and r.o then redis.pcall('SREM', P .. 'own:' .. r.o, r.id) end
+  if not ((r.s == 'c' or r.s == 'r') and r.o) then return end
+  local all = gather(leaving, r.o, r.id)
+  if all then redis.pcall('SREM', P .. 'own:' .. r.o, unpack(all)) end
+end
+
+-- Puts runs into a history, which keeps so many; the records of the oldest beyond those go.
+local function remember(history, keep, ids)
+  local length = redis.pcall('LPUSH', history, unpack(ids))
+  -- What a repeated settle is answered from must stay, so at least one is kept.
+  local over = type(length) == 'number' and length - math.max(tonumber(keep), 1) or 0
+  if over < 1 then return end
+  local gone = {}
+  for _, old in ipairs(call('RPOP', history, math.min(over, math.max(LOOKAHEAD, 2 * #ids)))) do
+    gone[#gone + 1] = record(old)
+    gone[#gone + 1] = P .. 'l:' .. old
+  end
+  call('UNLINK', unpack(gone))
+end
+
+local function flush_ends()
+  for owner, ids in pairs(leaving) do redis.pcall('SREM', P .. 'own:' .. owner, unpack(ids)) end
+  for kind, ids in pairs(ended) do
+    local keep, history = string.match(kind, '^(%d+) (.*)$')
+    remember(history, keep, ids)
+  end
+  leaving, ended = {}, {}
 end
 
 -- True when the run's time to start has passed; it has none once it was started.
@@ -62,14 +104,8 @@ local function finish(r, letter, reason, more)
   local history = P .. 'h:' .. r.j
   if letter == 'x' and failed ~= '' then history, keep = P .. 'hf:' .. r.j, failed end
   call('PEXPIRE', key, ttl)
-  -- What a repeated settle is answered from must stay, so at least one is kept.
-  local length = redis.pcall('LPUSH', history, r.id)
-  local over = type(length) == 'number' and length - math.max(tonumber(keep), 1) or 0
-  if over > 0 then
-    for _, old in ipairs(call('RPOP', history, math.min(over, LOOKAHEAD))) do
-      call('UNLINK', record(old), P .. 'l:' .. old)
-    end
-  end
+  local all = gather(ended, keep .. ' ' .. history, r.id)
+  if all then remember(history, keep, all) end
   r.s = letter
   count(letter)
 end

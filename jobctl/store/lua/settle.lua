@@ -52,6 +52,7 @@ local function settle(id, epoch, letter, reason, delay, fields)
   return letter
 end
 
+gathering = true
 local i = 2
 while i <= #ARGV do
   local size = tonumber(ARGV[i + 5]) * 2
@@ -63,5 +64,6 @@ while i <= #ARGV do
   out[#out + 1] = type(answer) == 'string' and answer or 'x'
   i = i + 6 + size
 end
+flush_ends()
 flush_counts()
 return out

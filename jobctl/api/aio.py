@@ -1,0 +1,221 @@
+"""The client for programs with an event loop: the same operations, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+from jobctl.api.operations import Operations, requests_of, result_of
+from jobctl.api.options import seconds
+from jobctl.client import logs
+from jobctl.client.changes import Changes
+from jobctl.client.references import resolve
+from jobctl.client.steps import carry_out_async
+from jobctl.client.views import run_view
+from jobctl.store.aio import AsyncStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from typing import TypeVar
+
+    from jobctl.api.client import Duration
+    from jobctl.client.changes import Event
+    from jobctl.client.steps import Steps
+    from jobctl.model.run import Run as Record
+    from jobctl.model.run import RunState
+    from jobctl.store.calls import Call
+
+    T = TypeVar("T")
+
+
+class AsyncClient:
+    """As :class:`jobctl.api.client.Client`, for one event loop; many tasks may share one."""
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | None = None,
+        *,
+        redis: str | None = None,
+        namespace: str | None = None,
+        store_wait: Duration | None = None,
+    ) -> None:
+        """Read the configuration; nothing is sent yet. Raises ``ConfigError``."""
+        self._operations = Operations(
+            config, redis=redis, namespace=namespace, store_wait=seconds("store_wait", store_wait)
+        )
+        self._store: AsyncStore | None = None
+        self._owner: tuple[object, ...] = ()
+
+    async def submit(self, job: object, /, *args: object, **kwargs: object) -> AsyncRun:
+        """Submit a run; see :meth:`jobctl.api.client.Client.submit`."""
+        operations = await self._up_to_date()
+        found = await self._carry_out(operations.submit(job, args, kwargs))
+        return AsyncRun(self, *found)
+
+    async def submit_many(
+        self, job: object, items: Iterable[object] | None = None, /, **options: object
+    ) -> list[AsyncRun]:
+        """Submit many runs; see :meth:`jobctl.api.client.Client.submit_many`."""
+        operations = await self._up_to_date()
+        requests = requests_of(job, items, options)
+        found = await self._carry_out(operations.submit_many(requests))
+        return [AsyncRun(self, run_id, name) for run_id, name in found]
+
+    async def run(self, reference: str) -> AsyncRun:
+        """Return the handle of a run: by its id, the beginning of one, its job's name, or ``@last``.
+
+        Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
+        """
+        run_id = await asyncio.to_thread(resolve, self._operations.session, reference)
+        found = AsyncRun(self, run_id, "")
+        await found.refresh()
+        return found
+
+    async def revoke(self, ids: Iterable[str]) -> dict[str, bool]:
+        """Revoke runs by their ids; tells of each whether there was anything left to revoke."""
+        return await self._carry_out(
+            self._operations.revoke(list(ids), signal=None, grace=None, kill=True)
+        )
+
+    @property
+    def jobs(self) -> list[str]:
+        """The names of all jobs, in the order of the files."""
+        return self._operations.session.job_names
+
+    async def reload(self) -> None:
+        """Read the configuration again now; see :meth:`jobctl.api.client.Client.reload`."""
+        await asyncio.to_thread(self._operations.reload)
+
+    async def close(self) -> None:
+        """Close the connection; the next request makes a new one."""
+        self._operations.session.close()
+        if self._store is not None:
+            await self._store.close()
+            self._store = None
+
+    async def _up_to_date(self) -> Operations:
+        if self._operations.changed():
+            # Validating a file takes a tenth of a second and more.
+            await asyncio.to_thread(self._operations.follow)
+        return self._operations
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _carry_out(self, steps: Steps[T]) -> T:
+        return await carry_out_async(steps, send=self._send, pause=asyncio.sleep)
+
+    async def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        # A connection belongs to its loop, and to the process that made it.
+        session = self._operations.session
+        owner = (asyncio.get_running_loop(), os.getpid(), session)
+        if self._store is None or self._owner != owner:
+            if self._store is not None and self._owner[:2] == owner[:2]:
+                self._store.retire("the configuration was read again")
+            self._store, self._owner = AsyncStore(session.address), owner
+        return await self._store.run_many(calls)
+
+    def __repr__(self) -> str:
+        session = self._operations.session
+        return f"AsyncClient({session.path!r}, namespace={session.settings.namespace!r})"
+
+
+class AsyncRun:
+    """A handle of one run; what reads the store is a coroutine."""
+
+    __slots__ = ("_client", "_job", "_record", "id")
+
+    def __init__(self, client: AsyncClient, run_id: str, job: str) -> None:
+        self.id = run_id
+        self._client = client
+        self._job = job
+        self._record: Record | None = None
+
+    @property
+    def job(self) -> str:
+        """The name of its job."""
+        return self._job
+
+    async def state(self) -> RunState:
+        """Return its state now; raises ``NoSuchRun`` once it is forgotten."""
+        return (await self._now()).state
+
+    async def result(self) -> Any:  # noqa: ANN401 - whatever the job returned
+        """Return what the job returned; raises ``RunNotEnded`` and ``JobFailed``."""
+        return result_of(await self._now())
+
+    async def refresh(self) -> Record:
+        """Read the run again and return everything that is stored about it."""
+        self._record = await self._carry_out(self._operations.record(self.id))
+        self._job = self._record.job
+        return self._record
+
+    async def wait(self, timeout: Duration | None = None) -> Any:  # noqa: ANN401, ASYNC109 - as the blocking one
+        """Wait for its end; see :meth:`jobctl.api.client.Run.wait`."""
+        limit = seconds("timeout", timeout)
+        if self._record is None or not self._record.state.final:
+            steps = self._operations.wait(self.id, timeout=limit)
+            self._record = await self._carry_out(steps)
+        return result_of(self._record)
+
+    async def revoke(
+        self, *, signal: str | None = None, grace: Duration | None = None, kill: bool = True
+    ) -> bool:
+        """Revoke it; see :meth:`jobctl.api.client.Run.revoke`."""
+        steps = self._operations.revoke(
+            [self.id], signal=signal, grace=seconds("grace", grace), kill=kill
+        )
+        return (await self._carry_out(steps))[self.id]
+
+    async def progress(self) -> Any:  # noqa: ANN401 - JSON
+        """Return what it last reported, ``{"percent": …, "message": …}``, or ``None``."""
+        return await self._carry_out(self._operations.progress(self.id))
+
+    async def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:
+        """Return the output of an attempt; see :meth:`jobctl.api.client.Run.logs`."""
+        record = await self._now()
+
+        def read() -> bytes:
+            session = self._operations.session
+            return b"".join(logs.read(session, record, attempt=attempt, lines=lines))
+
+        # Files are read by blocking; a thread does it, with a connection of its own.
+        return (await asyncio.to_thread(read)).decode("utf-8", "backslashreplace")
+
+    async def events(self, *, timeout: Duration | None = None) -> AsyncIterator[Event]:  # noqa: ASYNC109 - as the blocking one
+        """Yield each change of state and progress; see :meth:`jobctl.api.client.Run.events`."""
+        session = self._operations.session
+        changes = Changes(session, self.id, timeout=seconds("timeout", timeout))
+        while not changes.ended:
+            for event in await self._carry_out(changes.more()):
+                yield event
+
+    async def inspect(self) -> dict[str, object]:
+        """Return everything about it, as ``jobctl inspect --json`` prints it; secrets are masked."""
+        record = await self._now()
+        return run_view(record, self._operations.session.find_job(record.job))
+
+    async def _now(self) -> Record:
+        if self._record is not None and self._record.state.final:
+            return self._record
+        return await self.refresh()
+
+    @property
+    def _operations(self) -> Operations:
+        return self._client._operations  # noqa: SLF001 - a handle belongs to its client
+
+    async def _carry_out(self, steps: Steps[T]) -> T:
+        return await self._client._carry_out(steps)  # noqa: SLF001 - same
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncRun) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"AsyncRun({self.id}, job={self._job!r})"

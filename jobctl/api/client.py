@@ -1,0 +1,254 @@
+"""The blocking client and its handle of a run."""
+
+from __future__ import annotations
+
+from jobctl.api.operations import Operations, requests_of, result_of
+from jobctl.api.options import seconds
+from jobctl.client import logs
+from jobctl.client.changes import Changes
+from jobctl.client.references import resolve
+from jobctl.client.views import run_view
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator
+    from datetime import timedelta
+    from typing import Any, Self
+
+    from jobctl.client.changes import Event
+    from jobctl.model.run import Run as Record
+    from jobctl.model.run import RunState
+
+    Duration = float | str | timedelta
+
+
+class Client:
+    """Submits runs and looks after them; threads may share one, and it survives a fork.
+
+    The connection is made when first needed, and anew in a process that was forked meanwhile.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | None = None,
+        *,
+        redis: str | None = None,
+        namespace: str | None = None,
+        store_wait: Duration | None = None,
+    ) -> None:
+        """Read the configuration; nothing is sent yet.
+
+        ``config`` is a jobs.toml; without it the one that the ``jobctl`` command would use:
+        ``$JOBCTL_CONFIG``, ``./jobs.toml``, ``$XDG_CONFIG_HOME/jobctl/jobs.toml`` or
+        ``/etc/jobctl/jobs.toml``. ``redis`` and ``namespace`` take the place of what it says.
+        ``store_wait`` is how long a request waits for a store that is away (default: 3 seconds, or
+        ``$JOBCTL_STORE_WAIT``). Raises ``ConfigError``.
+        """
+        self._operations = Operations(
+            config, redis=redis, namespace=namespace, store_wait=seconds("store_wait", store_wait)
+        )
+
+    def submit(self, job: object, /, *args: object, **kwargs: object) -> Run:
+        """Submit a run of ``job``, a name or a function decorated with ``@job``.
+
+        Arguments are the job's; options begin with an underscore: ``_in`` and ``_expires`` and
+        ``_timeout`` (seconds, ``"10m"`` or a timedelta), ``_at`` (a datetime or ISO 8601 text; without an offset, in the file's zone),
+        ``_queue``, ``_priority`` (0 to 9, 9 first), ``_retries``, ``_id`` (a run id, or any key that
+        makes a repetition harmless), ``_tags`` (a dict), ``_force`` (overlap with other runs) and
+        ``_kwargs`` (arguments whose names begin with an underscore).
+
+        Raises ``NoSuchJob``, ``InvalidArguments``, ``NotAccepted`` (its queue is full, or it must
+        not overlap), ``StoreUnreachable`` (certainly not accepted), and ``SubmitUnknown`` when the
+        answer was lost: repeat it with ``_id=error.id``, it cannot run twice.
+        """
+        operations = self._up_to_date()
+        found = operations.session.carry_out(operations.submit(job, args, kwargs))
+        return Run(self, *found)
+
+    def submit_many(
+        self, job: object, items: Iterable[object] | None = None, /, **options: object
+    ) -> list[Run]:
+        """Submit many runs, in order; all are checked before any is sent.
+
+        ``submit_many(job, items)``: an item is a dict of named arguments (and options), a tuple or
+        list of arguments, or the only argument. ``submit_many(items)``: an item is
+        ``(job, arguments)`` or ``(job, arguments, options)``. ``options`` are for all of them.
+
+        Raises as :meth:`submit`. ``NotAccepted`` names in ``ids`` those that were refused, the
+        others are accepted; after ``SubmitUnknown`` and ``StoreUnreachable`` earlier batches of 500
+        may be accepted: to be able to repeat all, give every item an ``_id``.
+        """
+        operations = self._up_to_date()
+        requests = requests_of(job, items, options)
+        found = operations.session.carry_out(operations.submit_many(requests))
+        return [Run(self, run_id, name) for run_id, name in found]
+
+    def run(self, reference: str) -> Run:
+        """Return the handle of a run: by its id, the beginning of one, its job's name, or ``@last``.
+
+        Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
+        """
+        session = self._operations.session
+        found = Run(self, resolve(session, reference), "")
+        found.refresh()
+        return found
+
+    def revoke(self, ids: Iterable[str]) -> dict[str, bool]:
+        """Revoke runs by their ids; tells of each whether there was anything left to revoke."""
+        return self._operations.session.carry_out(
+            self._operations.revoke(list(ids), signal=None, grace=None, kill=True)
+        )
+
+    @property
+    def jobs(self) -> list[str]:
+        """The names of all jobs, in the order of the files."""
+        return self._operations.session.job_names
+
+    def reload(self) -> None:
+        """Read the configuration again now; a changed main file is noticed within two seconds anyhow.
+
+        Raises ``ConfigError``, and goes on as before, when it is wrong.
+        """
+        self._operations.reload()
+
+    def close(self) -> None:
+        """Close the connection; the next request makes a new one."""
+        self._operations.session.close()
+
+    def _up_to_date(self) -> Operations:
+        if self._operations.changed():
+            self._operations.follow()
+        return self._operations
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        session = self._operations.session
+        return f"Client({session.path!r}, namespace={session.settings.namespace!r})"
+
+
+class Run:
+    """A handle of one run. What is read of a final run is kept; of others it is read again."""
+
+    __slots__ = ("_client", "_job", "_record", "id")
+
+    def __init__(self, client: Client, run_id: str, job: str) -> None:
+        self.id = run_id
+        self._client = client
+        self._job = job
+        self._record: Record | None = None
+
+    @property
+    def job(self) -> str:
+        """The name of its job."""
+        return self._job
+
+    @property
+    def record(self) -> Record:
+        """Everything that is stored about it, as last read."""
+        return self._record or self.refresh()
+
+    @property
+    def state(self) -> RunState:
+        """Its state now, a word such as ``"queued"``; raises ``NoSuchRun`` once it is forgotten."""
+        return self._now().state
+
+    @property
+    def result(self) -> Any:  # noqa: ANN401 - whatever the job returned
+        """What the job returned.
+
+        Raises ``RunNotEnded``, and ``JobFailed`` when it ended without success.
+        """
+        return result_of(self._now())
+
+    @property
+    def attempt(self) -> int:
+        """Attempts started so far."""
+        return self._now().attempt
+
+    def refresh(self) -> Record:
+        """Read the run again and return everything that is stored about it."""
+        operations = self._client._operations  # noqa: SLF001 - a handle belongs to its client
+        self._record = operations.session.carry_out(operations.record(self.id))
+        self._job = self._record.job
+        return self._record
+
+    def wait(self, timeout: Duration | None = None) -> Any:  # noqa: ANN401 - whatever the job returned
+        """Wait for its end and return what the job returned; ``timeout`` is at most so long.
+
+        Raises ``JobFailed`` when it ended without success, ``WaitTimeout`` when it has not ended
+        by then (the run goes on), and ``NoSuchRun``.
+        """
+        operations = self._client._operations  # noqa: SLF001 - same
+        limit = seconds("timeout", timeout)
+        if self._record is None or not self._record.state.final:
+            self._record = operations.session.carry_out(operations.wait(self.id, timeout=limit))
+        return result_of(self._record)
+
+    def revoke(
+        self, *, signal: str | None = None, grace: Duration | None = None, kill: bool = True
+    ) -> bool:
+        """Revoke it: one that waits ends at once, one that runs is stopped by its supervisor.
+
+        ``signal`` (``"INT"``) and ``grace`` until KILL take the place of what the job says; without
+        ``kill`` only the signal is sent. Returns whether there was anything left to revoke.
+        """
+        operations = self._client._operations  # noqa: SLF001 - same
+        steps = operations.revoke(
+            [self.id], signal=signal, grace=seconds("grace", grace), kill=kill
+        )
+        return operations.session.carry_out(steps)[self.id]
+
+    def progress(self) -> Any:  # noqa: ANN401 - JSON
+        """Return what it last reported, ``{"percent": …, "message": …}``, or ``None``."""
+        operations = self._client._operations  # noqa: SLF001 - same
+        return operations.session.carry_out(operations.progress(self.id))
+
+    def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:
+        """Return the output of an attempt (default: the last), or only its last ``lines`` lines.
+
+        Raises ``NoSuchRun``, and ``NotFound`` when its output is not to be had here.
+        """
+        session = self._client._operations.session  # noqa: SLF001 - same
+        data = b"".join(logs.read(session, self._now(), attempt=attempt, lines=lines))
+        return data.decode("utf-8", "backslashreplace")
+
+    def follow(self) -> Iterator[bytes]:
+        """Yield its output as it comes, in pieces, until it ends."""
+        session = self._client._operations.session  # noqa: SLF001 - same
+        return logs.follow(session, self.id, lines=None, on_attempt=lambda _: None)
+
+    def events(self, *, timeout: Duration | None = None) -> Iterator[Event]:
+        """Yield each change of state and progress as it is seen, until it ends.
+
+        Begins with the state it is in. Raises ``WaitTimeout`` after ``timeout``, and ``NoSuchRun``.
+        """
+        session = self._client._operations.session  # noqa: SLF001 - same
+        changes = Changes(session, self.id, timeout=seconds("timeout", timeout))
+        while not changes.ended:
+            yield from session.carry_out(changes.more())
+
+    def inspect(self) -> dict[str, object]:
+        """Return everything about it, as ``jobctl inspect --json`` prints it; secrets are masked."""
+        session = self._client._operations.session  # noqa: SLF001 - same
+        record = self._now()
+        return run_view(record, session.find_job(record.job))
+
+    def _now(self) -> Record:
+        if self._record is not None and self._record.state.final:
+            return self._record
+        return self.refresh()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"Run({self.id}, job={self._job!r})"

@@ -1,0 +1,97 @@
+"""``@job``: a function declares itself a job, and stays the function it is.
+
+Every worker imports this with the module it calls, so nothing is imported here.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+    from jobctl.api.client import Run
+
+    P = ParamSpec("P")
+    R_co = TypeVar("R_co", covariant=True)
+
+    class Job(Protocol[P, R_co]):
+        """A function that is a job as well."""
+
+        job_name: str
+        """The job's name."""
+        job_keys: dict[str, object]
+        """What the decorator said, keys as in jobs.toml."""
+        __name__: str
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+            """Call it here and now, as any function."""
+
+        def submit(self, *args: Any, **kwargs: Any) -> Run:  # noqa: ANN401 - and options
+            """Submit a run of it; see :meth:`jobctl.Client.submit`."""
+
+        def submit_many(self, items: Iterable[object], /, **options: Any) -> list[Run]:  # noqa: ANN401 - same
+            """Submit a run for each item; see :meth:`jobctl.Client.submit_many`."""
+
+    class Declare(Protocol):
+        """What ``job`` is to a type checker."""
+
+        @overload
+        def __call__(self, name: Callable[P, R_co], /) -> Job[P, R_co]: ...
+        @overload
+        def __call__(
+            self,
+            name: str | None = None,
+            /,
+            **keys: Any,  # noqa: ANN401 - any key of jobs.toml
+        ) -> Callable[[Callable[P, R_co]], Job[P, R_co]]: ...
+
+    job: Declare
+
+
+declared: list[Any] = []
+"""Every function that was declared in this process, in order; read by the discovery of jobs."""
+
+
+def _job(name: Any = None, /, **keys: Any) -> Any:  # noqa: ANN401 - see Declare
+    """Declare a function a job: ``@job``, ``@job("name")`` or ``@job("name", retries=3, …)``.
+
+    The name is that of the function if none is given. ``keys`` are those of a job in jobs.toml,
+    with the same values; durations may be timedeltas. They count where jobs.toml says nothing
+    else, once its ``[python] discover`` names the module; they are checked with the file.
+
+    The function stays what it is. It gets ``submit`` and ``submit_many``, which use the usual
+    client (see :func:`jobctl.configure`), ``job_name`` and ``job_keys``.
+    """
+    if callable(name):
+        return _declare(name, name.__name__, {})
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"@job: {name!r} is no name for a job")
+    return lambda function: _declare(function, name or function.__name__, keys)
+
+
+def _declare(function: Any, name: str, keys: dict[str, object]) -> Any:  # noqa: ANN401 - any function
+    def submit(*args: object, **kwargs: object) -> Run:
+        from jobctl.api import standard  # noqa: PLC0415 (workers never submit)
+
+        return standard.submit(name, *args, **kwargs)
+
+    def submit_many(items: Iterable[object], /, **options: object) -> list[Run]:
+        from jobctl.api import standard  # noqa: PLC0415 (same)
+
+        return standard.submit_many(name, items, **options)
+
+    try:
+        function.job_name = name
+        function.job_keys = keys
+        function.submit = submit
+        function.submit_many = submit_many
+    except AttributeError:
+        raise TypeError(f"@job: {function!r} is no function of a module") from None
+    declared.append(function)
+    return function
+
+
+if not TYPE_CHECKING:
+    job = _job
+    job.__name__ = job.__qualname__ = "job"

@@ -1,0 +1,350 @@
+"""What the blocking and the asynchronous client do, as steps; see :mod:`jobctl.client.steps`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from jobctl.api.options import OWN, split, wish_for
+from jobctl.client import plan
+from jobctl.client.control import BATCH as REVOKE_BATCH
+from jobctl.client.open import Session
+from jobctl.client.steps import outlast, patiently
+from jobctl.client.submit import own_name
+from jobctl.client.views import loads
+from jobctl.client.waiting import Wait, exit_code
+from jobctl.config.load import read_plain
+from jobctl.errors import (
+    ConfigError,
+    InvalidArguments,
+    JobctlError,
+    JobFailed,
+    NoSuchRun,
+    NotAcceptedError,
+    RunNotEnded,
+)
+from jobctl.model.run import RunState
+from jobctl.store import queries, transitions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from jobctl.client.steps import Steps
+    from jobctl.model.run import Run as Record
+    from jobctl.store.transitions import Answer
+
+LOOK_EVERY = 2.0
+"""Seconds between two looks whether jobs.toml was changed."""
+
+
+class Operations:
+    """One configuration and what can be asked of its store; holds no connection that is in use."""
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | None = None,
+        *,
+        redis: str | None = None,
+        namespace: str | None = None,
+        store_wait: float | None = None,
+    ) -> None:
+        """See :class:`jobctl.api.client.Client`."""
+        self._named = None if config is None else os.fspath(config)
+        self._changed = {
+            key: value
+            for key, value in (("redis", redis), ("namespace", namespace))
+            if value is not None
+        }
+        self._store_wait = store_wait
+        self._submitter = own_name()
+        self.session = self._opened()
+        self._stamp = _stamp(self.session.path)
+        self._looked = self.session.clock.monotonic()
+        self._plans: dict[str, plan.Plan] = {}
+
+    def _opened(self) -> Session:
+        plain = read_plain(self._named)
+        if self._changed:
+            plain = {**plain, "settings": {**plain["settings"], **self._changed}}
+        session = Session(plain)
+        if self._store_wait is not None:
+            session.store_wait = self._store_wait
+        return session
+
+    def reload(self) -> None:
+        """Read the configuration again; raises ``ConfigError`` and stays as it was when it is wrong."""
+        before, fresh = self.session, self._opened()
+        self._stamp = _stamp(fresh.path)
+        if str(fresh.address) == str(before.address):
+            fresh.adopt(before)
+        else:
+            before.close()
+        self.session, self._plans = fresh, {}
+
+    def changed(self) -> bool:
+        """Look now and then whether jobs.toml was changed; if so, once, :meth:`follow` is due."""
+        now = self.session.clock.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return False
+        self._looked = now
+        stamp = _stamp(self.session.path)
+        if not stamp or stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        return True
+
+    def follow(self) -> None:
+        """Read a jobs.toml that was changed; one that is wrong now is left alone until it is mended."""
+        with contextlib.suppress(ConfigError):
+            self.reload()
+
+    # Submitting.
+
+    def submit(
+        self, job: object, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> Steps[tuple[str, str]]:
+        """Submit one run; returns its id and job. Raises ``NotAcceptedError`` when it was refused."""
+        run = self._ready(name_of(job), args, kwargs)
+        answers = yield from plan.send(self.session, [run])
+        return _accepted(run, answers[0]), run.job
+
+    def submit_many(
+        self, requests: Iterable[tuple[str, Sequence[object], Mapping[str, object]]]
+    ) -> Steps[list[tuple[str, str]]]:
+        """Submit many runs: all are checked before any is sent. Returns ids and jobs in order."""
+        shared: dict[object, plan.Plan] = {}
+        runs = []
+        for number, (job, args, kwargs) in enumerate(requests):
+            try:
+                runs.append(self._ready(job, args, kwargs, shared=shared))
+            except JobctlError as error:
+                error.args = (f"item {number}: {error}; nothing was submitted",)
+                raise
+        answers = yield from plan.send(self.session, runs)
+        refused = [
+            run
+            for run, answer in zip(runs, answers, strict=True)
+            if answer.kind in ("full", "skip")
+        ]
+        if refused:
+            raise NotAcceptedError(
+                f"{len(refused)} of {len(runs)} runs were not accepted, the first of job "
+                f"{refused[0].job}: its queue is full, or it must not overlap; their ids are in `ids`",
+                job=refused[0].job,
+                ids=[run.id for run in refused],
+            )
+        return [
+            (_accepted(run, answer), run.job) for run, answer in zip(runs, answers, strict=True)
+        ]
+
+    def _ready(
+        self,
+        job: str,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        *,
+        shared: dict[object, plan.Plan] | None = None,
+    ) -> plan.Ready:
+        given, options = split(kwargs)
+        if not options:
+            return self._plan(job).ready(args, given)
+        key = (job, *((name, repr(item)) for name, item in options.items() if name not in OWN))
+        found = None if shared is None else shared.get(key)
+        if found is None:
+            found = self._planned(job, {k: v for k, v in options.items() if k != "_id"})
+            if shared is not None:
+                shared[key] = found
+        run_id = options.get("_id")
+        if run_id is not None:
+            wish_for(self.session, job, {"_id": run_id})
+        return found.ready(args, given, run_id=run_id)  # type: ignore[arg-type]  # checked above
+
+    def _plan(self, job: str) -> plan.Plan:
+        found = self._plans.get(job)
+        if found is None:
+            found = self._plans[job] = self._planned(job, {})
+        return found
+
+    def _planned(self, job: str, options: Mapping[str, object]) -> plan.Plan:
+        wish = wish_for(self.session, job, options)
+        return plan.Plan(self.session, wish, submitter=self._submitter)
+
+    # Looking.
+
+    def record(self, run_id: str) -> Steps[Record]:
+        """Read a run; raises ``NoSuchRun``."""
+        (found,) = yield from patiently(self.session, [queries.run(self.session.keys, run_id)])
+        if found is None:
+            raise NoSuchRun(
+                f"no run {run_id}: it never was, or is past its retention", ids=[run_id]
+            )
+        return found  # type: ignore[no-any-return]  # what the call decodes
+
+    def wait(self, run_id: str, *, timeout: float | None) -> Steps[Record]:
+        """Wait for the end of a run; raises ``TimedOutError`` after ``timeout`` seconds."""
+        waiting = Wait(self.session, [run_id], timeout=timeout)
+        (found,) = yield from waiting.ended()
+        if found is None:
+            raise NoSuchRun(
+                f"no run {run_id}: it never was, or is past its retention", ids=[run_id]
+            )
+        return found
+
+    def progress(self, run_id: str) -> Steps[object]:
+        """Read what a run last reported: ``{"percent": …, "message": …}`` or ``None``."""
+        calls = [queries.state(self.session.keys, run_id)]
+        ((letter, progress, _),) = yield from outlast(self.session, calls)
+        if letter is None:
+            raise NoSuchRun(
+                f"no run {run_id}: it never was, or is past its retention", ids=[run_id]
+            )
+        return loads(progress)
+
+    def revoke(
+        self, ids: Sequence[str], *, signal: str | None, grace: float | None, kill: bool
+    ) -> Steps[dict[str, bool]]:
+        """Revoke runs; tells of each whether it was still to be revoked."""
+        out: dict[str, bool] = {}
+        for start in range(0, len(ids), REVOKE_BATCH):
+            batch = ids[start : start + REVOKE_BATCH]
+            call = transitions.revoke(
+                self.session.keys,
+                batch,
+                signal=signal or "-",
+                grace=grace,
+                kill=kill,
+                seal=self.session.signing.order,
+            )
+            (answers,) = yield from patiently(self.session, [call])
+            for run_id, answer in zip(batch, answers, strict=True):
+                letter = answer.split(" ")[0]
+                if letter == "-":
+                    raise NoSuchRun(
+                        f"no run {run_id}: it never was, or is past its retention", ids=[run_id]
+                    )
+                out[run_id] = letter not in ("k", "x", "v", "e", "s")
+        return out
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    try:
+        info = os.stat(path)  # noqa: PTH116 (texts)
+    except OSError:
+        return ()
+    return info.st_mtime_ns, info.st_size, info.st_ino
+
+
+def name_of(job: object) -> str:
+    """Return the name of a job that is given by it or by its decorated function."""
+    name = getattr(job, "job_name", job)
+    if not isinstance(name, str):
+        raise InvalidArguments(
+            f"{job!r} is no job: give its name, or a function that is decorated with @job"
+        )
+    return name
+
+
+def requests_of(
+    job: object, items: Iterable[object] | None, common: Mapping[str, object]
+) -> Iterable[tuple[str, Sequence[object], Mapping[str, object]]]:
+    """Yield what each item asks for: job, arguments, named arguments with options.
+
+    With a job, an item is a dict of named arguments, a tuple or list of arguments, or the only
+    argument. Without one, it is ``(job, arguments)`` or ``(job, arguments, named arguments)``.
+    """
+    if items is None:
+        for item in job:  # type: ignore[attr-defined]  # an iterable
+            if not isinstance(item, tuple) or len(item) not in (2, 3):
+                raise InvalidArguments(
+                    f"{item!r} asks for no run; write (job, arguments), or submit_many(job, items)"
+                )
+            args, kwargs = _of_item(item[1])
+            more = item[2] if len(item) == 3 else {}  # noqa: PLR2004 (see above)
+            yield name_of(item[0]), args, {**common, **kwargs, **more}
+        return
+    name = name_of(job)
+    for item in items:
+        args, kwargs = _of_item(item)
+        yield name, args, ({**common, **kwargs} if common else kwargs)
+
+
+def _of_item(item: object) -> tuple[Sequence[object], Mapping[str, object]]:
+    if isinstance(item, dict):
+        return (), item
+    if isinstance(item, tuple | list):
+        return item, {}
+    return (item,), {}
+
+
+def _accepted(run: plan.Ready, answer: Answer) -> str:
+    """Return the id of the run to look at; raises ``NotAcceptedError`` when there is none."""
+    match answer.kind:
+        case "full":
+            raise NotAcceptedError(
+                f"the queue of job {run.job} is full; try again later", job=run.job, ids=[run.id]
+            )
+        case "skip":
+            raise NotAcceptedError(
+                f"skipped: run {answer.detail} of {run.job} has not ended (overlap = skip); "
+                "_force=True lets them overlap",
+                job=run.job,
+                ids=[run.id],
+            )
+        case "unique":
+            return answer.detail
+    return run.id
+
+
+def result_of(run: Record) -> object:
+    """Return what the job of a final run returned.
+
+    Raises ``JobFailed`` when it ended in another way, ``RunNotEnded`` when it has not ended.
+    """
+    if not run.state.final:
+        raise RunNotEnded(
+            f"run {run.id} is {run.state.value}; wait() waits for its end",
+            job=run.job,
+            ids=[run.id],
+        )
+    if exit_code(run) == 0:
+        return loads(run.result)
+    raise failure_of(run)
+
+
+def failure_of(run: Record) -> JobFailed:
+    """Return the error that stands for a run that ended without success."""
+    how = run.state.value
+    if run.state is RunState.FAILED and run.reason:
+        how = f"failed ({run.reason})"
+    elif run.reason and run.reason != run.state.value:
+        how = f"{how} ({run.reason})"
+    kind, last = _last_words(run.error)
+    said = last or (f"exit code {run.exit_code}" if run.exit_code else "")
+    return JobFailed(
+        f"run {run.id} of job {run.job} {how}" + (f": {said}" if said else ""),
+        job=run.job,
+        ids=[run.id],
+        state=run.state.value,
+        reason=run.reason,
+        code=run.exit_code,
+        signal=run.signal,
+        error_type=kind,
+        traceback=run.error,
+    )
+
+
+def _last_words(error: str | None) -> tuple[str | None, str]:
+    """Return the exception's name and the line of a traceback that has it."""
+    lines = [line for line in (error or "").splitlines() if line.strip()]
+    if not lines:
+        return None, ""
+    inside = [number for number, line in enumerate(lines) if line.startswith("  File ")]
+    if inside:
+        rest = [line for line in lines[inside[-1] + 1 :] if not line.startswith(" ")]
+        if rest:
+            name = rest[0].partition(":")[0]
+            return (name if name.replace(".", "").isidentifier() else None), rest[0]
+    name, colon, _ = lines[0].partition(": ")
+    is_name = bool(colon) and name.replace(".", "").isidentifier()
+    return (name if is_name else None), lines[0]

@@ -1,0 +1,135 @@
+"""From the words of a Python call to wishes: options begin with an underscore, the rest is the job's.
+
+A job whose own parameter begins with an underscore gets it through ``_kwargs={"_name": …}``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from jobctl.client.open import hint
+from jobctl.client.submit import Wish
+from jobctl.errors import InvalidArguments, UsageError
+from jobctl.model.units import parse_duration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TypeVar
+
+    from jobctl.client.open import Session
+
+    T = TypeVar("T")
+
+OPTIONS = (
+    "_in", "_at", "_expires", "_queue", "_priority", "_timeout", "_retries", "_id", "_tags",
+    "_force", "_kwargs",
+)  # fmt: skip
+"""Every option of a submit."""
+OWN = ("_id", "_kwargs")
+"""Options that are one run's own: the others are worked out once for many runs."""
+
+
+def split(kwargs: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+    """Return the named arguments of a job, and the options with their underscores.
+
+    Raises ``InvalidArguments`` for an option that there is not, and for an argument given twice.
+    """
+    given: dict[str, object] = {}
+    options: dict[str, object] = {}
+    for name, value in kwargs.items():
+        (options if name[:1] == "_" else given)[name] = value
+    for name in options:
+        if name not in OPTIONS:
+            raise InvalidArguments(
+                f"there is no option {name}{hint(name, OPTIONS)}; pass an argument of the job that "
+                f'begins with an underscore as _kwargs={{"{name}": …}}'
+            )
+    more = options.get("_kwargs")
+    if more is not None:
+        if not isinstance(more, dict):
+            raise InvalidArguments("_kwargs must be a dict of the job's named arguments")
+        twice = sorted(given.keys() & more.keys())
+        if twice:
+            raise InvalidArguments(f"{twice[0]}: is given twice, once in _kwargs; give it once")
+        given |= more
+    return given, options
+
+
+def wish_for(session: Session, job: str, options: Mapping[str, object]) -> Wish:
+    """Return what is asked for beside arguments; raises ``InvalidArguments`` for wrong values."""
+    try:
+        return Wish(
+            job,
+            id=_typed(options, "_id", str, "a text"),
+            start_in=_seconds(options, "_in"),
+            start_at=_moment(session, options),
+            expires=_seconds(options, "_expires"),
+            queue=_typed(options, "_queue", str, "a text"),
+            priority=_typed(options, "_priority", int, "a whole number"),
+            timeout=_seconds(options, "_timeout"),
+            retries=_typed(options, "_retries", int, "a whole number"),
+            tags=_tags(options),
+            force=bool(options.get("_force")),
+        )
+    except InvalidArguments as error:
+        error.job = job
+        raise
+
+
+def _typed(options: Mapping[str, object], name: str, kind: type[T], words: str) -> T | None:
+    value = options.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise InvalidArguments(f"{name}: {value!r} is not {words}")
+    return value
+
+
+def seconds(name: str, value: object) -> float | None:
+    """Return a duration in seconds: a number of them, a text such as ``"10m"``, or a timedelta.
+
+    Raises ``InvalidArguments`` that begins with ``name``.
+    """
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise InvalidArguments(
+            f'{name}: {value!r} is no duration; write seconds, a text such as "10m", or a timedelta'
+        )
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise InvalidArguments(f"{name}: {error}") from error
+
+
+def _seconds(options: Mapping[str, object], name: str) -> float | None:
+    return seconds(name, options.get(name))
+
+
+def _moment(session: Session, options: Mapping[str, object]) -> float | None:
+    value = options.get("_at")
+    if value is None:
+        return None
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.timestamp()
+    if not isinstance(value, str | datetime):
+        raise InvalidArguments(f"_at: {value!r} is no instant; give a datetime or an ISO 8601 text")
+    from jobctl.client.schedules import default_zone, moment  # noqa: PLC0415 (zones are dear)
+
+    text = value if isinstance(value, str) else value.isoformat()
+    try:
+        return moment(text, zone=default_zone(session)).timestamp()
+    except UsageError as error:
+        raise InvalidArguments(f"_at: {error}") from error
+
+
+def _tags(options: Mapping[str, object]) -> dict[str, str]:
+    value = options.get("_tags")
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidArguments(f"_tags: {value!r} is no dict of names and texts")
+    return {str(name): str(item) for name, item in value.items()}

@@ -1,0 +1,271 @@
+"""Tells which jobs the modules of an application declare; run by the application's interpreter.
+
+Needs nothing but the standard library, from Python 3.9 on. ``python discovery_child.py FD MODULE…``
+writes one JSON document to the descriptor; the application may print what it likes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import importlib
+import inspect
+import json
+import os
+import pkgutil
+import sys
+import sysconfig
+import traceback
+import typing
+
+KINDS: dict[type, str] = {str: "str", int: "int", float: "float", bool: "bool"}
+SHAPES: dict[type, str] = {
+    list: "list",
+    tuple: "list",
+    set: "list",
+    frozenset: "list",
+    dict: "dict",
+}
+TEXTS = (dt.date, dt.time)
+"""What is passed as a text: JSON has no form of its own for it."""
+OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 (texts)
+
+
+def main() -> None:
+    """Import what is named and write down what it declares."""
+    fd, names = int(sys.argv[1]), sys.argv[2:]
+    # This file's directory would hide the application's modules behind ours.
+    sys.path[0] = os.getcwd()  # noqa: PTH109 (texts)
+    problems: list[dict[str, object]] = []
+    folders: set[str] = set()
+    for name in names:
+        take_in(name, problems, folders)
+    declared = getattr(sys.modules.get("jobctl.api.declaring"), "declared", ())
+    jobs = [describe(function, problems) for function in declared]
+    answer = {"jobs": jobs, "problems": problems, "files": sorted(files() | folders)}
+    with os.fdopen(fd, "w", encoding="utf-8") as out:
+        json.dump(answer, out)
+    sys.stdout.flush()
+    # The application may have started threads.
+    os._exit(0)
+
+
+def take_in(name: str, problems: list[dict[str, object]], folders: set[str]) -> None:
+    """Import a module; with ``.*`` at its end, everything below the package as well."""
+    base = name.removesuffix(".*")
+    module = load(base, problems)
+    if module is None or base == name:
+        return
+    places = list(getattr(module, "__path__", ()))
+    if not places:
+        problems.append(
+            problem(
+                name, f"{base} is no package", remedy=f"write {base!r} without .*", module=module
+            )
+        )
+        return
+    folders.update(places)
+    for found in pkgutil.walk_packages(places, base + ".", onerror=lambda _: None):
+        if found.name.rpartition(".")[2] == "__main__":
+            continue
+        below = load(found.name, problems)
+        if below is not None:
+            folders.update(getattr(below, "__path__", ()))
+
+
+def load(name: str, problems: list[dict[str, object]]) -> object:
+    """Import one module; what goes wrong is a problem where it went wrong."""
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever the application raises)
+        file, line = where(error)
+        said = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+        missing = getattr(error, "name", None)
+        remedy = f"mend it, or take {name!r} out of discover"
+        if isinstance(error, ModuleNotFoundError):
+            if missing == "jobctl" or str(missing).startswith("jobctl."):
+                remedy = f"install jobctl in the environment of {sys.executable}"
+            elif missing and (name == missing or name.startswith(missing + ".")):
+                remedy = (
+                    "correct the name, or set cwd, PYTHONPATH in env, or interpreter in "
+                    f"[defaults]; it was looked for in {sys.path[0]}"
+                )
+            else:
+                remedy = f"install it in the environment of {sys.executable}, or set interpreter in [python]"
+        problems.append(
+            {"name": name, "file": file, "line": line, "remedy": remedy,
+             "message": f"importing {name} failed: {' '.join(said.split())}"}
+        )  # fmt: skip
+        return None
+
+
+def where(error: BaseException) -> tuple[str, int]:
+    """Return file and line of the application's code where ``error`` comes from."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return error.filename, error.lineno or 0
+    found = ("", 0)
+    for frame in traceback.extract_tb(error.__traceback__):
+        if is_own(frame.filename):
+            found = (frame.filename, frame.lineno or 0)
+    return found
+
+
+def problem(name: str, message: str, *, remedy: str, module: object = None) -> dict[str, object]:
+    """Return a problem with a whole module."""
+    file = getattr(module, "__file__", None) or ""
+    return {"name": name, "file": file, "line": 1 if file else 0, "message": message, "remedy": remedy}  # fmt: skip
+
+
+def is_own(path: str) -> bool:
+    """Return whether a file belongs to the application, and not to Python, a library or to us."""
+    if not path.endswith(".py") or path.startswith("<"):
+        return False
+    path = os.path.abspath(path)  # noqa: PTH100 (texts)
+    known = [
+        OURS,
+        *(sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")),
+    ]
+    return not any(path.startswith(folder + os.sep) for folder in known if folder)
+
+
+def files() -> set[str]:
+    """Return the application's files that were imported."""
+    paths = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return {os.path.abspath(path) for path in paths if isinstance(path, str) and is_own(path)}  # noqa: PTH100 (texts)
+
+
+def describe(function: typing.Any, problems: list[dict[str, object]]) -> dict[str, object]:
+    """Return what a decorated function says of its job."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    file = os.path.abspath(code.co_filename) if code else ""  # noqa: PTH100 (texts)
+    line = code.co_firstlineno if code else 0
+    found: dict[str, object] = {
+        "name": function.job_name, "file": file, "line": line,
+        "target": f"{function.__module__}:{function.__qualname__}",
+    }  # fmt: skip
+    place = {"name": function.job_name, "file": file, "line": line}
+    if not is_reachable(function):
+        problems.append(
+            {**place, "message": f"{function.__qualname__} cannot be found in its module by that name",
+             "remedy": "declare functions at the top of a module that is no program of its own"}
+        )  # fmt: skip
+    keys: dict[str, object] = {}
+    try:
+        for key, value in function.job_keys.items():
+            keys[key] = plain(value)
+    except TypeError as error:
+        problems.append(
+            {**place, "message": f"{key}: {error}", "remedy": "write what jobs.toml could hold"}
+        )
+    found["keys"] = keys
+    said = inspect.getdoc(function) or ""
+    found["description"] = " ".join(said.partition("\n\n")[0].split())
+    found["params"] = parameters(function)
+    return found
+
+
+def is_reachable(function: typing.Any) -> bool:
+    """Return whether a worker finds the function under its name."""
+    module = function.__module__
+    held: object = sys.modules.get(module)
+    for part in function.__qualname__.split("."):
+        held = getattr(held, part, None)
+    return held is not None and module != "__main__"
+
+
+def plain(value: typing.Any) -> object:
+    """Return a value as TOML could hold it; raises ``TypeError`` for what it cannot."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, enum.Enum):
+        value = value.value
+    elif isinstance(value, dt.timedelta):
+        value = value.total_seconds()
+    elif isinstance(value, TEXTS):
+        value = value.isoformat()
+    elif isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    elif hasattr(value, "job_name"):
+        value = value.job_name
+    if value is not None and not isinstance(value, (str, bool, int, float)):
+        raise TypeError(f"a {type(value).__name__} cannot be the value of a key")
+    return value
+
+
+def parameters(function: typing.Any) -> dict[str, object] | None:
+    """Return what a signature says of each parameter, ``None`` when it does not name them all."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+    usable = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if any(one.kind not in usable for one in signature.parameters.values()):
+        return None
+    try:
+        hints = typing.get_type_hints(function)
+    except Exception:  # noqa: BLE001 (names that only a type checker imports)
+        hints = {}
+    return {
+        name: parameter(one, hints.get(name, inspect.Parameter.empty))
+        for name, one in signature.parameters.items()
+    }
+
+
+def parameter(one: inspect.Parameter, hint: object) -> dict[str, object]:
+    """Return one parameter as a table of ``params``."""
+    found = kind_of(hint)
+    if one.default is inspect.Parameter.empty:
+        return found
+    try:
+        default = plain(one.default)
+        json.dumps(default, allow_nan=False)
+    except (TypeError, ValueError):
+        default = None
+    # Without a default here the function fills in its own.
+    found.update({"required": False} if default is None else {"default": default})
+    return found
+
+
+def kind_of(hint: typing.Any) -> dict[str, object]:
+    """Return type, choices and whether it may be null, of an annotation."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hasattr(hint, "__metadata__"):
+        return kind_of(hint.__origin__)
+    if origin is typing.Union or type(hint).__name__ == "UnionType":
+        rest = [arg for arg in args if arg is not type(None)]
+        inner = kind_of(rest[0] if len(rest) == 1 else None)
+        return {**inner, "nullable": True} if len(rest) < len(args) else inner
+    if origin is typing.Literal:
+        return among([plain(arg) for arg in args])
+    return of_class(origin if isinstance(origin, type) else hint)
+
+
+def of_class(kind: typing.Any) -> dict[str, object]:
+    """Return type and choices of an annotation that is a class, or of one that says nothing."""
+    word = "json"
+    if isinstance(kind, type):
+        if issubclass(kind, enum.Enum):
+            return among([member.value for member in kind])
+        usual = "str" if issubclass(kind, TEXTS) else "json"
+        word = KINDS.get(kind) or SHAPES.get(kind) or usual
+    return {"type": word}
+
+
+def among(values: list[typing.Any]) -> dict[str, object]:
+    """Return the type that some values have in common, and them as choices."""
+    if not all(value is None or isinstance(value, (str, bool, int, float)) for value in values):
+        return {"type": "json"}
+    types = {type(value) for value in values if value is not None}
+    found: dict[str, object] = {
+        "type": KINDS.get(types.pop(), "json") if len(types) == 1 else "json",
+        "choices": [value for value in values if value is not None],
+    }
+    if None in values:
+        found["nullable"] = True
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+"""Several short runs in one warm child, one after the other, handed over at once.
+
+The child takes a token for each run before it begins, see :mod:`jobctl.engine.tally`. What has not
+begun can be called back at any time: to be run elsewhere when a run before it takes long or kills
+the child, or to be given back when the pool stops. The run that is under way then goes on as any
+other attempt, with its time limits and its log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jobctl.engine import python_call, shapes, spawn
+from jobctl.engine.ending import Finding
+from jobctl.engine.guard import Guard
+from jobctl.engine.processes import Attempt
+from jobctl.engine.python_host import MALFORMED, answered
+from jobctl.model.run import OutcomeKind, Reason
+
+if TYPE_CHECKING:
+    from jobctl.clock import Clock
+    from jobctl.engine.attempt import AttemptSpec
+    from jobctl.engine.leader import Setting
+    from jobctl.engine.ledger import Held
+    from jobctl.engine.processes import Processes
+    from jobctl.engine.python_call import PythonReply
+    from jobctl.engine.python_leader import Warm, WarmPython
+
+log = logging.getLogger(__name__)
+
+LONG = 0.02
+"""Seconds after which a run of a bundle becomes an attempt of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A call that is under way in a child; it ends as ``reply`` says."""
+
+    warm: Warm
+    reply: asyncio.Future[PythonReply]
+    gone: float
+    """Seconds since it began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a child said of one run of a bundle."""
+
+    reply: PythonReply
+    log_bytes: int
+    files: bool
+    """Whether there is a result file or a progress file."""
+    placed: bool
+    """Whether its output has its lasting name."""
+
+
+def answer_of(words: list[Any], *, placed: bool) -> Answer:
+    """Return an answer of a child; raises one of ``MALFORMED``."""
+    return Answer(
+        reply=answered(words), log_bytes=int(words[8]), files=bool(words[9]), placed=placed
+    )
+
+
+class Owner(Protocol):
+    """Who gave the runs, and wants to know what becomes of each."""
+
+    def spec(self, held: Held) -> AttemptSpec:
+        """Return what an attempt of a run needs."""
+
+    def on_begin(self, runs: list[Held], warm: Warm, number: int) -> None:
+        """Know that the child may begin them from now on."""
+
+    def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
+        """Take the answer of a run."""
+
+    def on_return(self, runs: list[Held], *, alone: bool) -> None:
+        """Take back runs that have not begun; with ``alone`` they had better not travel again."""
+
+    def on_progress(self, held: Held, percent: float, message: str) -> None:
+        """Take how far a run is."""
+
+    async def go_on(self, held: Held, call: Begun) -> None:
+        """See a run to its end that takes long, or whose child has died."""
+
+
+class BundleLeader:
+    """One bundle. Every run is answered, returned, or seen to its end when :meth:`lead` returns."""
+
+    def __init__(
+        self,
+        runs: list[Held],
+        *,
+        python: WarmPython,
+        setting: Setting,
+        processes: Processes,
+        clock: Clock,
+        owner: Owner,
+    ) -> None:
+        """Take ``setting`` for that of any run of them."""
+        self._runs = runs
+        self._python = python
+        self._setting = setting
+        self._processes = processes
+        self._clock = clock
+        self._owner = owner
+        self._seq = 0
+        self._answered = 0
+        self._kept_back: list[Any] | None = None
+        self._warm: Warm | None = None
+        self._over: asyncio.Future[dict[str, Any] | None] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._solo: asyncio.Future[PythonReply] | None = None
+        self._wanted_alone = False
+        self._began = 0.0
+
+    async def lead(self) -> None:
+        """Hand the runs over and see them to their ends."""
+        try:
+            await self._python.prepare(self._setting)
+            warm = self._python.take(self._setting)
+            await warm.child.ready()
+            self._python.share(warm)
+        except (spawn.SpawnError, python_call.SpawnError):
+            # Alone, the next one fails with what there is to say about it.
+            self._give_back(len(self._runs), alone=True)
+            return
+        marks = Attempt(run_id=b"", number=b"", leader=warm.child.pid)
+        self._python.bundled = self._spec_of
+        guard = Guard(marks, job=self._setting.spec.job, processes=self._processes)
+        try:
+            self._begin(warm)
+            end = await self._over
+            if self._solo is None:
+                await self._end(warm, guard, end)
+        except asyncio.CancelledError:
+            guard.stop(Finding(OutcomeKind.LOST, Reason.LOST), grace=0.0)
+            self._python.retire()
+            await guard.clear(all_of_it=True)
+            raise
+        finally:
+            guard.close()
+        if self._solo is not None:
+            await self._see_to_its_end(warm, self._solo)
+
+    def _spec_of(self, run_id: str) -> AttemptSpec | None:
+        held = next((held for held in self._runs if held.claim.id == run_id), None)
+        return None if held is None else self._owner.spec(held)
+
+    def withdraw(self, held: Held) -> bool:
+        """Stop a run: return whether it will not begin. One that is under way goes on alone.
+
+        It is among those returned, if so.
+        """
+        if held not in self._runs:
+            return False
+        self._call_back()
+        if held not in self._runs:
+            return True
+        self._alone()
+        return False
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way goes on alone."""
+        self._call_back()
+        self._alone()
+
+    def look(self, now: float) -> None:
+        """Look whether a run takes long; ``now`` is monotonic."""
+        warm = self._warm
+        if warm is None or warm.tally is None or self._over.done():
+            return
+        standing = warm.tally.standing
+        if self._wanted_alone:
+            self._alone()
+        elif standing.begun > standing.answered and now - standing.began > LONG:
+            self.stop()
+
+    def on_news(self, meta: dict[str, Any]) -> None:
+        """Take what the child says."""
+        ended = bool(meta["end"])
+        self._take_answers(all_of_them=ended)
+        if not ended:
+            return
+        self._call_back(alone="stale" in meta)
+        if self._solo is not None and self._kept_back is not None:
+            last, self._kept_back = answered(self._kept_back), None
+            self._solo.set_result(replace(last, recycle=meta.get("retired"), rss=meta.get("rss")))
+        elif not self._over.done():
+            self._over.set_result(meta)
+
+    def on_death(self) -> None:
+        """Know that the child has ended before the bundle."""
+        self._take_answers(all_of_them=True)
+        self._call_back(alone=not self._answered)
+        self._note_beginning()
+        if self._solo is None:
+            self._over.set_result(None)
+        elif self._kept_back is not None:
+            self._solo.set_result(answered(self._kept_back))
+        elif not self._solo.done():
+            self._solo.set_exception(python_call.ChildDiedError("it ended", started=True))
+
+    def on_progress(self, seq: int, percent: float, message: str) -> None:
+        """Take how far a run is."""
+        place = seq - self._seq
+        if 0 <= place < len(self._runs):
+            self._owner.on_progress(self._runs[place], percent, message)
+
+    def _begin(self, warm: Warm) -> None:
+        self._warm = warm
+        tally, known = warm.tally, warm.shapes
+        assert tally is not None and known is not None  # noqa: S101, PT018 - they were made
+        spec, launch = self._setting.spec, self._setting.launch
+        rows = [
+            (
+                known.number(held, spec, launch),
+                held.claim.id,
+                held.attempt,
+                held.claim.epoch,
+                shapes.more_of(self._owner.spec(held)) if shapes.has_more(held, spec.job) else None,
+                shapes.arguments_of(held),
+            )
+            for held in self._runs
+        ]
+        self._seq = warm.child.calls + 1
+        number = tally.bundle + 1
+        self._owner.on_begin(self._runs, warm, number)
+        tally.begin(len(rows))
+        try:
+            warm.child.bundle(number, rows, shapes=known.news(), listener=self)
+        except python_call.ChildDiedError:
+            self.on_death()
+
+    def _take_answers(self, *, all_of_them: bool) -> None:
+        """Pass on what the child has answered.
+
+        The last answer waits while it may yet give the run's output its name.
+        """
+        warm = self._warm
+        if warm is None or warm.tally is None:
+            return
+        try:
+            fresh = warm.tally.answers()
+        except MALFORMED as error:
+            log.warning("pool: a child wrote something else to its answers: %r", error)
+            return
+        if self._kept_back is not None:
+            fresh.insert(0, self._kept_back)
+            self._kept_back = None
+        for place, answer in enumerate(fresh):
+            last = place == len(fresh) - 1
+            if last and (self._is_solo(answer) or (answer[8] and not all_of_them)):
+                self._kept_back = answer
+                return
+            self._pass_on(warm, answer, placed=not last)
+
+    def _is_solo(self, answer: list[Any]) -> bool:
+        return self._solo is not None and answer[0] == len(self._runs) - 1
+
+    def _pass_on(self, warm: Warm, answer: list[Any], *, placed: bool) -> None:
+        try:
+            held, said = self._runs[answer[0]], answer_of(answer, placed=placed)
+        except MALFORMED as error:
+            log.warning("pool: a child gave an answer that is none: %r", error)
+            return
+        self._answered = answer[0] + 1
+        warm.cpu += said.reply.usage.user + said.reply.usage.system
+        self._owner.on_answer(held, said, pid=warm.child.pid)
+
+    def _call_back(self, *, alone: bool = False) -> None:
+        warm = self._warm
+        if warm is None or warm.tally is None or self._over.done():
+            return
+        count = warm.tally.call_back()
+        warm.child.calls -= count
+        self._give_back(count, alone=alone)
+
+    def _give_back(self, count: int, *, alone: bool) -> None:
+        if count:
+            returned = self._runs[-count:]
+            del self._runs[-count:]
+            self._owner.on_return(returned, alone=alone)
+
+    def _alone(self) -> None:
+        """Let the run that is under way, the last of them, go on as an attempt of its own.
+
+        When the child has just taken a token and has not begun, that is for the next look.
+        """
+        warm = self._warm
+        if warm is None or warm.tally is None or self._over.done():
+            return
+        standing = warm.tally.standing
+        self._wanted_alone = standing.begun < len(self._runs)
+        if not self._wanted_alone and standing.answered < standing.begun:
+            self._note_beginning()
+            self._solo = asyncio.get_running_loop().create_future()
+            self._over.set_result(None)
+
+    def _note_beginning(self) -> None:
+        """Remember when the last run began: the page goes with the child."""
+        if self._warm is not None and self._warm.tally is not None:
+            self._began = self._warm.tally.standing.began
+
+    async def _end(self, warm: Warm, guard: Guard, end: dict[str, Any] | None) -> None:
+        """Do what is to be done when the child has come to the end of the bundle, or to its own."""
+        if end is None:
+            if len(self._runs) > self._answered:
+                self._solo = asyncio.get_running_loop().create_future()
+                self._solo.set_exception(python_call.ChildDiedError("it ended", started=True))
+            else:
+                self._python.retire()
+                await guard.clear()
+        elif warm.has_children() or self._processes.leftovers(guard.attempt):
+            self._python.retire()
+            await guard.clear(all_of_it=True)
+        else:
+            self._python.keep_after(
+                warm,
+                self._setting,
+                why=end.get("stale") or end.get("retired"),
+                rss=end.get("rss"),
+            )
+
+    async def _see_to_its_end(self, warm: Warm, reply: asyncio.Future[PythonReply]) -> None:
+        gone = self._clock.monotonic() - self._began if self._began else 0.0
+        await self._owner.go_on(self._runs[-1], Begun(warm=warm, reply=reply, gone=gone))

@@ -1,0 +1,188 @@
+"""The bundles of a pool that are under way: what becomes of each of their runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from jobctl.engine.adopted import UNSEEN
+from jobctl.engine.bundle_leader import BundleLeader, answer_of
+from jobctl.engine.ending import Ending, Finding, judge_reply
+from jobctl.engine.exchange import progress_json
+from jobctl.engine.python_host import MALFORMED
+from jobctl.engine.spawn import SpawnError
+from jobctl.model.run import Outcome, OutcomeKind, Reason
+
+if TYPE_CHECKING:
+    from jobctl.clock import Clock
+    from jobctl.engine.attempt import AttemptSpec
+    from jobctl.engine.bundle_leader import Answer, Begun
+    from jobctl.engine.bundle_recovery import Answered
+    from jobctl.engine.executor import Executor
+    from jobctl.engine.ledger import Held
+    from jobctl.engine.python_leader import Warm
+    from jobctl.engine.slot import Slot
+    from jobctl.model.job import JobDef
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 0.01
+"""Seconds between two looks whether a run of a bundle takes long."""
+_SUCCEEDED = Ending(Finding(OutcomeKind.SUCCEEDED), 0)
+
+
+class Account(Protocol):
+    """Who is told how runs of bundles end; the pool."""
+
+    def on_bundled_end(self, held: Held, job: JobDef, outcome: Outcome, slot: Slot) -> None:
+        """Settle a run."""
+
+    def on_bundled_return(self, runs: list[Held], job: JobDef, *, alone: bool) -> None:
+        """Let runs that have not begun wait again; with ``alone`` they had better not travel."""
+
+    def on_bundled_start(self, held: Held, slot: Slot) -> None:
+        """Know that a run has a slot of its own from now on, until it ends."""
+
+    def on_bundled_progress(self, held: Held, progress: str) -> None:
+        """Pass on how far a run is."""
+
+
+class Bundles:
+    """Leads bundles, and knows where each of their runs is."""
+
+    def __init__(self, account: Account, executor: Executor, *, clock: Clock) -> None:
+        self._account = account
+        self._executor = executor
+        self._clock = clock
+        self._leaders: dict[BundleLeader, list[Held]] = {}
+        self._look: asyncio.TimerHandle | None = None
+
+    async def lead(self, runs: list[Held], slot: Slot, job: JobDef) -> None:
+        """See several runs of a job through one slot; none is left when this returns."""
+        account = _Runs(self._account, self._executor, slot=slot, job=job)
+        try:
+            setting = slot.setting(account.spec(runs[0]))
+        except SpawnError:
+            account.on_return(runs, alone=True)
+            return
+        leader = BundleLeader(
+            runs,
+            python=slot.python,
+            setting=setting,
+            processes=slot.processes,
+            clock=self._clock,
+            owner=account,
+        )
+        self._leaders[leader] = runs
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(LOOK_EVERY, self._looks)
+        try:
+            await leader.lead()
+        finally:
+            del self._leaders[leader]
+
+    def adopt(self, held: Held, job: JobDef, slot: Slot, found: Answered) -> None:
+        """Take the answer to a run that a dead process of this pool had begun."""
+        runs = _Runs(self._account, self._executor, slot=slot, job=job)
+        try:
+            answer = answer_of(found.answer, placed=found.placed)
+        except MALFORMED as error:
+            log.warning("run %s: its answer cannot be read: %r", held.claim.id, error)
+            outcome = Outcome(kind=OutcomeKind.LOST, reason=Reason.LOST, error=UNSEEN)
+            self._account.on_bundled_end(held, job, outcome, slot)
+        else:
+            runs.on_answer(held, answer, pid=found.started.pid)
+
+    def withdraw(self, held: Held) -> None:
+        """Let a run not begin, or give it a slot of its own if it has begun."""
+        for leader, runs in self._leaders.items():
+            if held in runs:
+                leader.withdraw(held)
+                return
+
+    def stop(self) -> None:
+        """Let nothing more begin; what is under way goes on."""
+        for leader in list(self._leaders):
+            leader.stop()
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._look is not None:
+            self._look.cancel()
+
+    def _looks(self) -> None:
+        self._look = None
+        now = self._clock.monotonic()
+        for leader in list(self._leaders):
+            leader.look(now)
+        if self._leaders:
+            self._look = asyncio.get_running_loop().call_later(LOOK_EVERY, self._looks)
+
+
+class _Runs:
+    """The owner of the runs of one bundle."""
+
+    def __init__(self, account: Account, executor: Executor, *, slot: Slot, job: JobDef) -> None:
+        self._account = account
+        self._executor = executor
+        self._slot = slot
+        self._job = job
+        self._plain = 0 not in job.skip_codes
+
+    def spec(self, held: Held) -> AttemptSpec:
+        return self._executor.spec(held, self._slot, self._job)
+
+    def on_begin(self, runs: list[Held], warm: Warm, number: int) -> None:
+        self._executor.bundle_begins(runs, self._slot, warm, number=number)
+
+    def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
+        reply, size, truncated = answer.reply, answer.log_bytes, False
+        if self._plain and reply.ok and reply.result is None and not reply.exit_code:
+            ending = _SUCCEEDED
+        else:
+            ending = judge_reply(self._job, reply, stopped=None)
+        if answer.files or (size and self._needs_us(answer)):
+            ending, size, truncated = self._slot.collect(self.spec(held), ending)
+            progress = self._slot.poll_progress()
+            if progress is not None:
+                self._account.on_bundled_progress(held, progress)
+        outcome = Outcome(
+            kind=ending.finding.kind,
+            reason=ending.finding.reason,
+            exit_code=ending.exit_code,
+            error=ending.finding.error,
+            exception=ending.exception,
+            result=ending.result,
+            retry_in=ending.retry_in,
+            fatal=ending.fatal,
+            pid=pid,
+            started_at=reply.started_at,
+            finished_at=reply.started_at + reply.duration,
+            duration=reply.duration,
+            usage=reply.usage,
+            log_bytes=size,
+            log_truncated=truncated,
+        )
+        self._account.on_bundled_end(held, self._job, outcome, self._slot)
+
+    def on_return(self, runs: list[Held], *, alone: bool) -> None:
+        self._executor.bundle_returns(runs)
+        self._account.on_bundled_return(runs, self._job, alone=alone)
+
+    def on_progress(self, held: Held, percent: float, message: str) -> None:
+        self._account.on_bundled_progress(held, progress_json(percent, message))
+
+    async def go_on(self, held: Held, call: Begun) -> None:
+        self._account.on_bundled_start(held, self._slot)
+        outcome = await self._executor.go_on(held, self._slot, self._job, call)
+        self._account.on_bundled_end(held, self._job, outcome, self._slot)
+
+    def _needs_us(self, answer: Answer) -> bool:
+        """Return whether the output of a run is still to be named, cut or shipped."""
+        settings, most = self._executor.config.settings, self._job.max_output
+        return (
+            not answer.placed
+            or settings.redis is not None
+            or answer.log_bytes > (settings.max_output if most is None else most)
+        )

@@ -1,0 +1,116 @@
+"""How a call failed, for people and for the host. Loaded by a child at its first failure.
+
+Standard library of CPython 3.9 on only, as all that runs in a child.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Any
+
+MAX_ERROR = 4096
+MAX_NAME = 200
+MAX_BASES = 32
+MAX_TRACE = 8192
+"""Characters of a traceback that are kept with the attempt; the log has all of it."""
+HEAD = 2048
+"""Characters of a longer traceback that are kept from its beginning."""
+HERE = os.path.dirname(__file__)
+OURS = (
+    os.path.join(HERE, "python_"),
+    "<frozen importlib",
+    os.path.dirname(os.__file__) + "/asyncio/",
+)
+"""Files whose frames lie between the child and the job's function."""
+
+
+def describe(error: BaseException, reply: dict[str, Any], expected: Sequence[str] = ()) -> None:
+    """Print ``error`` as a script would and fill ``reply`` with what the host needs of it.
+
+    ``expected`` are names of exceptions of which one line says enough.
+    """
+    names = [dotted(base) for base in type(error).__mro__[:-1]][:MAX_BASES]
+    special = next((n for n in names if n.partition(".")[0] == "jobctl"), "").rpartition(".")[2]
+    reply.update(reason="exception", exception=names[0], bases=names)
+    if special in ("Retry", "Skip"):
+        reply["error"] = str(error)[:MAX_ERROR] or None
+        reply["skip"] = special == "Skip"
+        reply["again"] = special == "Retry"
+        reply["retry_in"] = _seconds(getattr(error, "in_", None))
+        _write(f"jobctl: {special}: {error}\n" if str(error) else f"jobctl: {special}\n")
+        return
+    reply["fatal"] = special == "Fatal"
+    if special == "SoftTimeout":
+        reply["reason"] = "timeout"
+    if any(name in expected or name.rpartition(".")[2] in expected for name in names):
+        reply["error"] = f"{names[0]}: {error}"[:MAX_ERROR]
+        _write(f"jobctl: {names[0]}: {error}\n")
+        return
+    trace = _user_part(error.__traceback__)
+    error = error.with_traceback(trace)
+    last = traceback.extract_tb(trace)[-1:]
+    lines = traceback.format_list(last) + traceback.format_exception_only(type(error), error)
+    reply["error"] = "".join(lines)[-MAX_ERROR:].rstrip()
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    reply["traceback"] = shortened(text.rstrip())
+    _print(error, trace, text)
+
+
+def dotted(cls: type) -> str:
+    """Return ``package.module.Name``, or ``Name`` for built-in classes."""
+    name = cls.__qualname__
+    return (name if cls.__module__ == "builtins" else f"{cls.__module__}.{name}")[:MAX_NAME]
+
+
+def shortened(text: str) -> str:
+    """Return ``text`` without its middle when it is longer than :data:`MAX_TRACE`."""
+    if len(text) <= MAX_TRACE:
+        return text
+    tail = text[HEAD - MAX_TRACE :]
+    return f"{text[:HEAD]}\n… {len(text) - MAX_TRACE} characters left out …\n{tail}"
+
+
+def _seconds(value: Any) -> float | None:
+    """Return a number or a timedelta as seconds; anything else is not a delay."""
+    if hasattr(value, "total_seconds"):
+        value = value.total_seconds()
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _user_part(trace: TracebackType | None) -> TracebackType | None:
+    """Return ``trace`` from the first frame that belongs to the job to the last one."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(OURS):
+        trace = trace.tb_next
+    last, frame = None, trace
+    while frame is not None:
+        if not frame.tb_frame.f_code.co_filename.startswith(OURS[0]):
+            last = frame
+        frame = frame.tb_next
+    if last is not None:
+        last.tb_next = None  # below it is only the handler that raised a time limit
+    return trace
+
+
+def _print(error: BaseException, trace: TracebackType | None, text: str) -> None:
+    """Print to wherever the job wants it; to the log if that does not work."""
+    try:
+        if sys.excepthook is not sys.__excepthook__:
+            sys.excepthook(type(error), error, trace)
+        else:
+            sys.stderr.write(text)
+    except Exception:  # noqa: BLE001 - both may be any object of the job
+        _write(text)
+
+
+def _write(text: str) -> None:
+    try:
+        os.write(2, text.encode(errors="replace"))
+    except OSError:
+        return  # the disk is full: the reply carries it too

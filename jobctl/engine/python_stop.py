@@ -1,0 +1,145 @@
+"""Stop requests and soft time limits inside a child. Loaded when a job first asks for either.
+
+Standard library of CPython 3.9 on only, as all that runs in a child.
+"""
+
+from __future__ import annotations
+
+import _thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Callable, Generator
+    from types import FrameType
+    from typing import Any
+else:
+    import _signal  # As in python_child.py.
+
+SIGTERM = 15
+NUMBER = _signal.SIGRTMIN + 9
+"""The signal by which the timer interrupts the main thread: one that no job uses."""
+
+
+def stopping(running: Any, handled: list[int]) -> bool:
+    """Return whether a run has been asked to stop; from the first time on it is told.
+
+    ``handled`` are the signals whose default action is put back after the call.
+    """
+    if running.stop is None:
+        number = running.limit("stop_signal") or SIGTERM
+        before = _signal.getsignal(number)
+
+        def on_stop(number: int, frame: FrameType | None) -> None:
+            running.stop = True
+            if callable(before) and before is not _signal.default_int_handler:
+                before(number, frame)  # the job's own
+
+        try:
+            _signal.signal(number, on_stop)
+        except ValueError:
+            return False  # only the main thread can be told
+        if number not in handled and number != _signal.SIGINT:
+            handled.append(number)
+        running.stop = False
+    return bool(running.stop)
+
+
+class SoftLimit:
+    """Raises SoftTimeout in the main thread when a call has taken too long.
+
+    A thread watches the time and not an alarm, which belongs to the job; its signal interrupts
+    what the main thread waits for. Code in C that does neither wait nor return sees nothing.
+    """
+
+    def __init__(self, running: Any, seconds: float) -> None:
+        self._running = running
+        self._seconds = seconds
+        self._armed = False
+        self._done = _thread.allocate_lock()
+        self._main = _thread.get_ident()
+        self._cancel: Callable[[], object] | None = None
+        self._due = False
+
+    def call(self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Call ``function``, to the end of its coroutine if it is one."""
+        self._done.acquire()
+        _signal.signal(NUMBER, self._on_signal)
+        self._armed = True
+        _thread.start_new_thread(self._watch, ())
+        try:
+            value = function(*args, **kwargs)
+            if hasattr(type(value), "__await__"):
+                value = self._finish(value)
+            return value
+        finally:
+            # The handler stays: a signal that is on its way must find one that ignores it.
+            self._armed = False
+            self._done.release()
+
+    def _watch(self) -> None:
+        most = min(self._seconds, _thread.TIMEOUT_MAX)
+        if not self._done.acquire(timeout=most) and self._armed:
+            _signal.pthread_kill(self._main, NUMBER)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._armed:
+            return
+        self._armed = False
+        self._running.stop = True
+        if self._cancel is None:
+            raise self._error()
+        self._due = True
+        self._cancel()
+
+    def _error(self) -> BaseException:
+        from jobctl import SoftTimeout
+
+        return SoftTimeout(f"soft_timeout of {self._seconds:g} s has passed")
+
+    def _finish(self, value: Any) -> object:
+        import asyncio
+
+        async def whole() -> object:
+            return await value
+
+        async def limited() -> object:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - a coroutine that runs is one
+            loop = asyncio.get_running_loop()
+            self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+            try:
+                return await _Steps(whole(), lambda error: self._instead(error, task))
+            finally:
+                self._cancel = None
+
+        return asyncio.run(limited())
+
+    def _instead(self, error: BaseException, task: Any) -> BaseException:
+        """Return what a coroutine gets to see in place of the cancellation that wakes it."""
+        if not self._due or type(error).__name__ != "CancelledError":
+            return error
+        self._due = False
+        if hasattr(task, "uncancel"):
+            task.uncancel()
+        return self._error()
+
+
+class _Steps:
+    """Takes the steps of a coroutine, and may change what is thrown into it."""
+
+    def __init__(self, coroutine: Any, instead: Callable[[BaseException], BaseException]) -> None:
+        self._coroutine = coroutine
+        self._instead = instead
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        coroutine, step, value = self._coroutine, self._coroutine.send, None
+        while True:
+            try:
+                waits_for = step(value)
+            except StopIteration as end:
+                return end.value
+            try:
+                step, value = coroutine.send, (yield waits_for)
+            except BaseException as error:  # noqa: BLE001 - it is passed on
+                step, value = coroutine.throw, self._instead(error)

@@ -1,0 +1,220 @@
+"""Stories about short Python runs that travel to their interpreter together."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.acceptance.host import wait_until
+
+if TYPE_CHECKING:
+    from tests.acceptance.host import Host
+
+JOBS = """
+[pools.default]
+slots = 3
+[jobs.act]
+python = "work:act"
+cwd = "{0}"
+"""
+WORK = """
+import os, sys, time
+
+def note(name, text):
+    fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, (text + "\\n").encode())
+    os.close(fd)
+
+def act(n, what="", where="."):
+    note(where + "/ran", str(n))
+    if what == "exit":
+        os._exit(3)
+    if what == "wait":
+        while not os.path.exists(f"{where}/go"):
+            time.sleep(0.01)
+    if what == "loud":
+        print("before", flush=True)
+        os.system("echo from below")
+        sys.stdout.write("no end of line")
+    if what == "wild":
+        print("wild")
+        os.chdir("/")
+        os.environ["LEFT"] = "behind"
+        os.environ.pop("HOME")
+        os.umask(0)
+        sys.stdout = open("/dev/null", "w")
+        os.dup2(sys.stdout.fileno(), 2)
+    if what == "leave":
+        import subprocess
+        subprocess.Popen(["sleep", "60"])
+    if what == "fail":
+        raise ValueError("run %d" % n)
+    bundles = sys.modules["_jobctl_child"].CHILD.bundles
+    return {
+        "bundled": bundles is not None and bundles.begun > bundles.answered,
+        "run": os.environ["JOBCTL_RUN_ID"],
+        "cwd": os.getcwd(),
+        "left": os.environ.get("LEFT"),
+        "home": "HOME" in os.environ,
+        "umask": os.umask(0o022),
+    }
+"""
+
+
+@pytest.fixture
+def warm(host: Host) -> Host:
+    """A daemon that knows that the job is short."""
+    (host.directory / "work.py").write_text(WORK)
+    then = (host.directory / "work.py").stat().st_mtime - 60
+    os.utime(host.directory / "work.py", (then, then))
+    host.write(JOBS.format(host.directory))
+    host.start()
+    ended(host, submit(host, range(4)))
+    (host.directory / "ran").unlink()
+    return host
+
+
+def submit(host: Host, numbers: range, **acts: list[int]) -> list[str]:
+    """Submit one run for each number in one go; ``acts`` says what some of them do."""
+    what = {number: act for act, chosen in acts.items() for number in chosen}
+    lines = [
+        json.dumps(
+            {
+                "job": "act",
+                "kwargs": {"n": n, "what": what.get(n, ""), "where": str(host.directory)},
+            }
+        )
+        for n in numbers
+    ]
+    done = host.call("submit", "--from-ndjson", "-", input="\n".join(lines) + "\n")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def records(host: Host, runs: list[str]) -> list[dict[str, Any]]:
+    """Return the records of runs; one that changes its state meanwhile may take another look."""
+
+    def listed() -> list[dict[str, Any]] | None:
+        known = {run["id"]: run for run in host.runs()}
+        return [known[run] for run in runs] if set(runs) <= known.keys() else None
+
+    return list(wait_until(listed, what="every run is listed"))
+
+
+def ended(host: Host, runs: list[str], *, but: tuple[int, ...] = ()) -> list[dict[str, Any]]:
+    final = {"succeeded", "failed", "revoked", "expired", "skipped"}
+    wanted = [run for place, run in enumerate(runs) if place not in but]
+    wait_until(
+        lambda: all(one["state"] in final for one in records(host, wanted)), what="all have ended"
+    )
+    return records(host, runs)
+
+
+def pool_of(host: Host) -> psutil.Process:
+    return next(one for one in host.processes() if "jobctl.engine.pool_main" in one.cmdline())
+
+
+def test_each_run_of_a_bundle_is_as_if_it_were_alone(warm: Host) -> None:
+    runs = submit(warm, range(40), loud=[7, 8], wild=[15, 30], fail=[20], leave=[33])
+    found = ended(warm, runs)
+
+    assert [one["state"] for one in found] == [
+        "failed" if n == 20 else "succeeded" for n in range(40)
+    ]
+    assert "ValueError: run 20" in found[20]["error"]
+    results = [one["result"] for one in found]
+    assert any(one and one["bundled"] for one in results)
+    for run, result in zip(runs, results, strict=True):
+        if result is None or runs.index(run) in (15, 30):
+            continue
+        assert result == {
+            "bundled": result["bundled"],
+            "run": run,
+            "cwd": str(warm.directory),
+            "left": None,
+            "home": True,
+            "umask": 0o022,
+        }
+    for place in (7, 8):
+        text = warm.run("logs", runs[place])
+        assert text == "before\nfrom below\nno end of line"
+    assert warm.run("logs", runs[15]) == "wild\n"
+    assert "ValueError: run 20" in warm.run("logs", runs[20])
+    assert warm.run("logs", runs[9]) == ""
+    assert not [one for one in warm.processes() if one.name() == "sleep"]
+
+
+def test_a_crash_costs_only_its_run(warm: Host) -> None:
+    runs = submit(warm, range(40), exit=[5, 17])
+    found = ended(warm, runs)
+
+    assert [n for n, one in enumerate(found) if one["state"] == "failed"] == [5, 17]
+    assert found[5]["exit_code"] == 3
+    assert {one["attempt"] for one in found} == {1}
+    assert sorted(map(int, warm.lines("ran"))) == list(range(40))
+
+
+def test_a_long_run_holds_up_nobody_and_can_be_stopped(warm: Host) -> None:
+    runs = submit(warm, range(40), wait=[10])
+    found = ended(warm, runs, but=(10,))
+
+    assert {one["state"] for one in found[:10] + found[11:]} == {"succeeded"}
+    running = wait_until(lambda: (one := warm.inspect(runs[10]))["pid"] and one)
+    assert running["state"] == "running"
+    assert psutil.pid_exists(running["pid"])
+    warm.run("revoke", runs[10])
+    warm.wait_state(runs[10], "revoked")
+    assert sorted(map(int, warm.lines("ran"))) == list(range(40))
+
+
+def test_time_limits_hold_within_a_bundle(warm: Host) -> None:
+    warm.write(JOBS.format(warm.directory) + 'timeout = "1s"\nstop_timeout = "1s"\n')
+    warm.run("reload")
+    ended(warm, submit(warm, range(100, 104)))
+    runs = submit(warm, range(30), wait=[6])
+    found = ended(warm, runs)
+
+    assert found[6]["reason"] == "timeout"
+    assert {one["state"] for one in found[:6] + found[7:]} == {"succeeded"}
+
+
+def test_what_has_not_begun_is_left_by_a_drain(warm: Host) -> None:
+    runs = submit(warm, range(60), wait=[3, 20])
+    wait_until(lambda: {"3", "20"} <= set(warm.lines("ran")), what="both have begun")
+    drain = subprocess.Popen(
+        [sys.executable, "-m", "jobctl", "drain"], env=warm.environment, cwd=warm.directory
+    )
+    try:
+        wait_until(lambda: "drain" in warm.run("status"), what="the drain has begun")
+    finally:
+        (warm.directory / "go").touch()
+        drain.wait(30)
+    warm.daemons[-1].wait(30)
+    warm.start()
+    found = ended(warm, runs)
+
+    assert {one["state"] for one in found} == {"succeeded"}
+    assert sorted(map(int, warm.lines("ran"))) == list(range(60))
+
+
+@pytest.mark.parametrize("begun", [(3,), (3, 25)])
+def test_a_killed_pool_costs_nothing_that_has_ended(warm: Host, begun: tuple[int, ...]) -> None:
+    runs = submit(warm, range(60), wait=list(begun), loud=[2])
+    wait_until(lambda: set(map(str, begun)) <= set(warm.lines("ran")), what="they have begun")
+    pool_of(warm).kill()
+    ended(warm, runs, but=begun)
+    assert {one["state"] for one in records(warm, [runs[n] for n in begun])} == {"running"}
+    (warm.directory / "go").touch()
+    found = ended(warm, runs)
+
+    assert {one["state"] for one in found} == {"succeeded"}
+    assert {found[n]["attempt"] for n in begun} == {1}
+    assert sorted(map(int, warm.lines("ran"))) == list(range(60))
+    assert [one["result"]["run"] for one in found] == runs
+    assert warm.run("logs", runs[2]) == "before\nfrom below\nno end of line"

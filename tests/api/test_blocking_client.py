@@ -1,0 +1,321 @@
+"""The blocking client against a real daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+import jobctl
+from jobctl.model.ids import is_id
+from jobctl.model.run import Reason, RunState
+from jobctl.store import failpoints
+from jobctl.store.failpoint_plan import Plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.host import Host
+
+
+class Mode(enum.Enum):
+    FAST = 1
+
+
+def test_run_is_submitted_waited_for_and_its_result_read(client: jobctl.Client) -> None:
+    run = client.submit("add", 1, 2, name="x")
+    assert is_id(run.id)
+    assert run.wait("30s") == {"sum": 3, "name": "x"}
+    assert (run.state, run.result, run.attempt) == ("succeeded", {"sum": 3, "name": "x"}, 1)
+    assert run.inspect()["kwargs"] == {"name": "x"}
+    assert client.run(run.id) == run
+    assert client.run("add") == run
+    assert client.run(run.id[:10]).job == "add"
+
+
+def test_failure_says_what_was_raised_where(client: jobctl.Client) -> None:
+    run = client.submit("broken", text="missing: a")
+    with pytest.raises(jobctl.JobFailed, match=r"LookupError: missing: a") as caught:
+        run.wait(30)
+    error = caught.value
+    assert (error.id, error.job, error.state) == (run.id, "broken", "failed")
+    assert (error.reason, error.error_type) == ("exception", "LookupError")
+    assert "work.py" in str(error.traceback)
+    with pytest.raises(jobctl.JobFailed):
+        _ = run.result
+
+
+def test_exit_code_and_output_of_a_shell_job_come_back(client: jobctl.Client) -> None:
+    run = client.submit("says", "3")
+    with pytest.raises(jobctl.JobFailed, match="exit") as caught:
+        run.wait(30)
+    assert (caught.value.job_exit_code, caught.value.error_type) == (3, None)
+    assert run.logs() == "one\ntwo\n"
+    assert run.logs(lines=1) == "two\n"
+    assert b"".join(run.follow()) == b"one\ntwo\n"
+
+
+def test_events_tell_progress_and_the_end(client: jobctl.Client, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    run = client.submit("steps", pipe=str(pipe))
+    seen = []
+    for event in run.events(timeout=30):
+        seen.append((event.kind, event.state, event.attempt))
+        if event.kind == "progress":
+            assert event.progress == {"percent": 40, "message": "halfway"} == run.progress()
+            pipe.write_text("done\n")
+    assert [item for item in seen if item[0] == "progress"][:1] == [("progress", "running", 1)]
+    assert seen[-1] == ("state", "succeeded", 1)
+    assert run.wait() == "done"
+
+
+def test_wait_that_runs_out_names_the_run_and_leaves_it(
+    client: jobctl.Client, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    run = client.submit("waits", pipe=str(pipe))
+    with pytest.raises(jobctl.WaitTimeout, match="it goes on") as caught:
+        run.wait(0.05)
+    assert caught.value.id == run.id
+    with pytest.raises(jobctl.RunNotEnded, match="wait"):
+        _ = run.result
+    assert run.revoke(grace="1s") is True
+    with pytest.raises(jobctl.JobFailed, match="revoked") as ended:
+        run.wait(30)
+    assert (ended.value.state, ended.value.reason) == ("revoked", "user")
+    assert run.revoke() is False
+
+
+def test_options_reach_the_run(client: jobctl.Client) -> None:
+    due = datetime(2090, 1, 2, 3, tzinfo=UTC)
+    run = client.submit(
+        "kept",
+        _at=due,
+        _queue="nobody",
+        _priority=9,
+        _retries=4,
+        _timeout=timedelta(minutes=2),
+        _tags={"order": 7},
+        _expires="3650d",
+        _kwargs={"_odd": 1},
+        plain=2,
+    )
+    found = run.record
+    assert (found.state, found.not_before) == ("scheduled", due.timestamp())
+    request = found.request
+    assert (request.priority, request.max_attempts, request.timeout) == (9, 5, 120.0)
+    assert (request.tags, request.kwargs) == ({"order": "7"}, {"_odd": 1, "plain": 2})
+    assert client.submit("kept", _in="10m").state == "scheduled"
+
+
+def test_key_makes_a_repetition_harmless(client: jobctl.Client) -> None:
+    first = client.submit("kept", 1, _id="order 77")
+    again = client.submit("kept", 2, _id="order 77")
+    assert first == again
+    assert client.submit("kept", 1, _id="order 78") != first
+    assert again.record.request.args == (1,)
+
+
+def test_unique_job_gives_the_run_that_waits(client: jobctl.Client) -> None:
+    assert client.submit("single", "a") == client.submit("single", "a")
+
+
+@pytest.mark.parametrize(
+    ("job", "args", "kwargs", "says"),
+    [
+        ("thumbnail", (), {}, "path: is missing"),
+        ("thumbnail", ("a",), {"width": "3"}, "width: '3' is not a whole number"),
+        ("thumbnail", ("a",), {"widht": 20}, "did you mean width"),
+        ("add", (), {"_qeue": "x"}, "no option _qeue; did you mean _queue"),
+        ("add", (), {"_in": "soon"}, "_in: "),
+        ("add", (), {"_in": True}, "_in: True is no duration"),
+        ("add", (), {"_at": "never"}, "_at: 'never' is no date"),
+        ("add", (), {"_in": 1, "_at": "2090-01-01"}, "given twice"),
+        ("add", (), {"_priority": 11}, "priority 11"),
+        ("add", (), {"_priority": "9"}, "_priority: '9' is not a whole number"),
+        ("add", (), {"_tags": "x"}, "_tags: 'x' is no dict"),
+        ("add", (), {"_kwargs": {"a": 1}, "a": 2}, "a: is given twice"),
+        ("add", (datetime(2026, 1, 1, tzinfo=UTC),), {}, "argument 1: a datetime cannot be passed"),
+        ("add", (RunState.QUEUED, Reason), {}, "argument 2: a EnumType cannot be passed"),
+        ("add", (), {"n": Mode.FAST}, "n: a Mode cannot be passed .* as value.value"),
+        ("add", (), {"n": float("nan")}, "not JSON compliant"),
+        ("add", ("a\0b",), {}, "NUL"),
+        ("add", ("x" * 5_000_000,), {}, "the limit is"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(client: jobctl.Client, job, args, kwargs, says):
+    with pytest.raises(jobctl.InvalidArguments, match=says):
+        client.submit(job, *args, **kwargs)
+
+
+def test_unknown_names_are_told_with_the_nearest(client: jobctl.Client) -> None:
+    with pytest.raises(jobctl.NoSuchJob, match="did you mean thumbnail") as caught:
+        client.submit("thumbnale")
+    assert caught.value.job == "thumbnale"
+    with pytest.raises(jobctl.NoSuchRun):
+        client.run("aaaaaaaaaaaaaaaa")
+    gone = jobctl.Run(client, "aaaaaaaaaaaaaaaa", "add")
+    for ask in (gone.wait, gone.refresh, gone.progress, gone.revoke, lambda: list(gone.events())):
+        with pytest.raises(jobctl.NoSuchRun, match="past its retention") as missing:
+            ask()
+        assert missing.value.id == gone.id
+
+
+def test_full_queue_and_refused_runs_of_many_are_named(client: jobctl.Client) -> None:
+    client.submit("full", _in="1h")
+    kept = client.submit("full", _queue="small", _id="first of small")
+    with pytest.raises(jobctl.NotAccepted, match="full") as caught:
+        client.submit("full")
+    assert caught.value.ids != [kept.id]
+    with pytest.raises(jobctl.NotAccepted, match="2 of 3 runs") as many:
+        client.submit_many([("kept", [1]), ("full", []), ("full", [])])
+    assert len(many.value.ids) == 2
+
+
+def test_many_are_submitted_in_order(client: jobctl.Client) -> None:
+    runs = client.submit_many("add", [(number, 1) for number in range(40)], _tags={"set": "a"})
+    assert [run.wait(30)["sum"] for run in runs] == list(range(1, 41))
+    assert runs[3].record.request.tags == {"set": "a"}
+    mixed = client.submit_many(
+        [
+            ("thumbnail", {"path": "a", "_id": "mine"}),
+            ("thumbnail", ("b", 20), {"_priority": 8}),
+            ("add", 5),
+        ]
+    )
+    assert [run.wait(30) for run in mixed] == ["a at 320", "b at 20", {"sum": 5}]
+    assert client.submit("thumbnail", "a", _id="mine") == mixed[0]
+
+
+def test_of_many_none_is_sent_when_one_does_not_fit(client: jobctl.Client) -> None:
+    with pytest.raises(jobctl.InvalidArguments, match=r"item 1: .*path: is missing.*nothing was"):
+        client.submit_many("thumbnail", [{"path": "never", "_id": "one of none"}, {}])
+    first = client.submit("thumbnail", path="later", _id="one of none")
+    assert first.wait(30) == "later at 320"
+    with pytest.raises(jobctl.InvalidArguments, match="asks for no run"):
+        client.submit_many(["add"])
+
+
+def test_threads_share_a_client(client: jobctl.Client) -> None:
+    results: list[int] = []
+
+    def work(number: int) -> None:
+        results.append(client.submit("add", number).wait(60)["sum"])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == list(range(8))
+
+
+def test_fork_leaves_the_connection_to_its_parent(client: jobctl.Client) -> None:
+    client.submit("kept")
+    ours = client._operations.session.store._sock
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            theirs = client.submit("add", 20, 1).wait(60)["sum"]
+            os.write(writable, str(theirs).encode())
+        finally:
+            os._exit(0)
+    os.close(writable)
+    with os.fdopen(readable) as stream:
+        assert stream.read() == "21"
+    os.waitpid(child, 0)
+    assert client.submit("add", 3).wait(60) == {"sum": 3}
+    assert client._operations.session.store._sock is ours
+
+
+def test_changed_file_is_read_again(shop: Host, tmp_path: Path) -> None:
+    config = tmp_path / "jobs.toml"
+    text = shop.config.read_text().replace('cwd = "."', f'cwd = "{shop.directory}"')
+    config.write_text(text)
+    with jobctl.Client(config) as client:
+        config.write_text(text + '[jobs.fresh]\ncommand = "true"\n')
+        client.reload()
+        assert client.jobs[-1] == "fresh"
+        config.write_text("[jobs.fresh]\nno_such = 1\n")
+        with pytest.raises(jobctl.ConfigError):
+            client.reload()
+        assert client.submit("add", 1).wait(30) == {"sum": 1}
+
+
+def test_changed_file_is_noticed_by_itself(
+    shop: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobctl.api.operations.LOOK_EVERY", 0.0)
+    config = tmp_path / "jobs.toml"
+    text = shop.config.read_text().replace('cwd = "."', f'cwd = "{shop.directory}"')
+    config.write_text(text)
+
+    async def story() -> None:
+        async with jobctl.AsyncClient(config) as waiting:
+            config.write_text(text + '[jobs.later]\ncommand = "true"\n')
+            assert (await waiting.submit("later", _queue="nobody")).job == "later"
+            await waiting.reload()
+
+    with jobctl.Client(config) as client:
+        config.write_text(text + '[jobs.fresh]\ncommand = "true"\n')
+        assert client.submit("fresh", _queue="nobody").state == "queued"
+        config.write_text("[jobs.fresh]\nno_such = 1\n")
+        assert client.submit("fresh", _queue="nobody").state == "queued"
+    config.write_text(text)
+    asyncio.run(story())
+
+
+def test_store_that_is_away_is_told_apart_from_one_that_did_not_answer(tmp_path: Path) -> None:
+    config = tmp_path / "jobs.toml"
+    config.write_text(f'[jobctl]\nstate_dir = "{tmp_path}/state"\n[jobs.a]\ncommand = "true"\n')
+    with jobctl.Client(config, store_wait=0) as client:
+        with pytest.raises(jobctl.StoreUnreachable, match="no daemon is running") as caught:
+            client.submit("a")
+        assert is_id(caught.value.id or "")
+    with pytest.raises(jobctl.ConfigError):
+        jobctl.Client(tmp_path / "none.toml")
+
+
+def test_lost_answer_is_asked_for_again_and_makes_no_second_run(
+    client: jobctl.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failpoints, "active", Plan("cli", "after:submit=drop@1"))
+    run = client.submit("add", 1, _id="asked for again")
+    assert failpoints.active is not None
+    monkeypatch.setattr(failpoints, "active", None)
+    assert run.wait(30) == {"sum": 1}
+    assert client.submit("add", 1, _id="asked for again") == run
+
+
+def test_answer_that_stays_lost_is_told_with_the_id_to_repeat(
+    shop: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with jobctl.Client(shop.config, store_wait=0) as client:
+        monkeypatch.setattr(failpoints, "active", Plan("cli", "after:submit=drop"))
+        with pytest.raises(jobctl.SubmitUnknown, match="cannot run twice") as caught:
+            client.submit("kept", 1)
+        with pytest.raises(jobctl.SubmitUnknown) as many:
+            client.submit_many("kept", [(2,), (3,)])
+        monkeypatch.setattr(failpoints, "active", None)
+        assert len(many.value.ids) == 2
+        again = client.submit("kept", "another", _id=caught.value.id)
+        assert (again.id, again.record.request.args) == (caught.value.id, (1,))
+
+
+def test_redis_and_namespace_take_the_place_of_what_the_file_says(
+    shop: Host, client: jobctl.Client
+) -> None:
+    socket = client._operations.session.address.path
+    with jobctl.Client(shop.config, redis=f"unix://{socket}", namespace="another") as other:
+        run = other.submit("add", 1)
+        assert run.state == "queued"
+    with pytest.raises(jobctl.NoSuchRun):
+        client.run(run.id)

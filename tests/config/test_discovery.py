@@ -1,0 +1,242 @@
+"""Jobs that Python modules declare: found, laid below jobs.toml, and told of when they are wrong."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobctl.config import cache
+from jobctl.config.load import read_plain
+from jobctl.config.validate import check_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from jobctl.config.validate import Checked
+
+MEDIA = """
+from __future__ import annotations
+import enum
+from datetime import datetime, timedelta
+from typing import Literal, Optional
+from jobctl import job
+
+class Size(enum.Enum):
+    SMALL = "s"
+    LARGE = "l"
+
+@job("thumb", retries=3, timeout=timedelta(minutes=2), tags={"team": "media"})
+def thumbnail(
+    path: str, width: int = 320, ratio: float = 1.5, mode: Literal["fit", "fill"] = "fit",
+    size: Size = Size.SMALL, names: list[str] = (), more: dict = None, when: datetime | None = None,
+    flag: Optional[bool] = True, anything=object(),
+):
+    '''Make a thumbnail.
+
+    At length.'''
+
+@job
+def gather(*args, **kwargs):
+    return args, kwargs
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes jobs.toml and modules; returns the path of the former."""
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+
+    def make(toml: str, **modules: str) -> Path:
+        package = tmp_path / "shop"
+        package.mkdir(exist_ok=True)
+        for name, text in {"__init__": "", **modules}.items():
+            path = package / f"{name}.py"
+            path.write_text(text)
+            os.utime(path, (1, 1))
+        main = tmp_path / "jobs.toml"
+        main.write_text(toml)
+        return main
+
+    return make
+
+
+def problems(checked: Checked) -> list[str]:
+    return [f"{os.path.basename(one.file)}:{one.line}: {one.text}" for one in checked.problems]  # noqa: PTH119
+
+
+def test_declared_jobs_are_jobs_of_the_file(shop: Callable[..., Path]) -> None:
+    main = shop('[python]\ndiscover = ["shop.media"]\n', media=MEDIA)
+    config = check_config(str(main)).require()
+    thumb = config.jobs["thumb"]
+    assert (thumb.python, thumb.timeout, thumb.retry.retries) == ("shop.media:thumbnail", 120.0, 3)
+    assert (thumb.description, thumb.tags) == ("Make a thumbnail.", {"team": "media"})
+    assert (thumb.cwd, thumb.source) == (str(main.parent), f"{main.parent}/shop/media.py:12")
+    assert config.jobs["gather"].params == ()
+
+
+def test_signatures_become_parameters(shop: Callable[..., Path]) -> None:
+    main = shop('[python]\ndiscover = ["shop.media"]\n', media=MEDIA)
+    found = {spec.name: spec for spec in check_config(str(main)).require().jobs["thumb"].params}
+    told: dict[str, tuple[Any, ...]] = {
+        name: (spec.type, spec.required, spec.default, spec.choices, spec.nullable)
+        for name, spec in found.items()
+    }
+    assert told == {
+        "path": ("str", True, None, (), False),
+        "width": ("int", False, 320, (), False),
+        "ratio": ("float", False, 1.5, (), False),
+        "mode": ("str", False, "fit", ("fit", "fill"), False),
+        "size": ("str", False, "s", ("s", "l"), False),
+        "names": ("list", False, [], (), False),
+        "more": ("dict", False, None, (), False),
+        "when": ("str", False, None, (), True),
+        "flag": ("bool", False, True, (), True),
+        "anything": ("json", False, None, (), False),
+    }
+
+
+def test_the_file_wins_key_by_key_and_defaults_lie_below(shop: Callable[..., Path]) -> None:
+    main = shop(
+        '[python]\ndiscover = "shop.*"\n[defaults]\nretries = 7\nnice = 3\ntags.team = "all"\n'
+        '[jobs.thumb]\ntimeout = "5m"\ntags.page = "x"\nparams.width = { min = 16 }\n'
+        '[jobs.gather]\ncommand = "true"\n',
+        media=MEDIA,
+    )
+    jobs = check_config(str(main)).require().jobs
+    thumb = jobs["thumb"]
+    assert (thumb.timeout, thumb.retry.retries, thumb.nice) == (300.0, 3, 3)
+    assert thumb.tags == {"team": "media", "page": "x"}
+    width = next(spec for spec in thumb.params if spec.name == "width")
+    assert (width.type, width.default, width.min) == ("int", 320, 16)
+    assert len(thumb.params) == 10
+    assert (jobs["gather"].command, jobs["gather"].python) == ("true", None)
+
+
+def test_every_problem_names_module_line_and_remedy(shop: Callable[..., Path]) -> None:
+    main = shop(
+        '[python]\ndiscover = ["shop.*", "shap.jobs"]\n[jobs.later]\nretries = 2\n',
+        broken="def f(:\n",
+        lacks="\n\nimport nonsense_of_nobody\n",
+        raises="def g():\n    raise LookupError('no database')\n\ng()\n",
+        wrong="from jobctl import job\n\n@job(retrise=3)\ndef one(): pass\n\n"
+        "@job(timeout='soon')\ndef two(): pass\n\n@job(nice=object())\ndef three(): pass\n\n"
+        "def make():\n    @job\n    def four(): pass\nmake()\n",
+        xagain="from jobctl import job\n\n@job('one')\ndef other(): pass\n",
+    )
+    checked = check_config(str(main))
+    told = "\n".join(problems(checked))
+    assert checked.config is None
+    for line in (
+        "broken.py:1: importing shop.broken failed: SyntaxError: invalid syntax",
+        "lacks.py:3: importing shop.lacks failed: ModuleNotFoundError: No module named 'nonsense_of_nobody'",
+        "; install it in the environment of",
+        "raises.py:2: importing shop.raises failed: LookupError: no database",
+        "wrong.py:3: jobs.one.retrise: ",
+        "wrong.py:6: jobs.two.timeout: ",
+        "wrong.py:9: nice: a object cannot be",
+        "wrong.py:13: make.<locals>.four cannot be found in its module",
+        "xagain.py:3: jobs.one: one is already declared in",
+        "jobs.toml:2: python.discover: importing shap.jobs failed: ModuleNotFoundError: No module named 'shap'",
+        "; correct the name",
+    ):
+        assert line in told
+    # What a module that cannot be imported would have declared is not held against the file.
+    assert "nothing to run" not in told
+
+
+def test_unusable_interpreters_and_modules_that_end_the_process_are_told(
+    shop: Callable[..., Path],
+) -> None:
+    main = shop('[python]\ndiscover = "shop.ends"\ninterpreter = "./none"\n', ends="")
+    assert (
+        "/none cannot be used to import modules: No such file"
+        in problems(check_config(str(main)))[0]
+    )
+    main = shop('[python]\ndiscover = "shop.ends"\n', ends="import os; print('bye'); os._exit(3)\n")
+    assert "ended with code 3 and said: " in problems(check_config(str(main)))[0]
+    main = shop('[python]\ndiscover = "shop.media.*"\n', media="")
+    assert "shop.media is no package" in problems(check_config(str(main)))[0]
+    main = shop('[python]\ndiscover = "shop-media"\n')
+    assert "does not name a module" in problems(check_config(str(main)))[0]
+
+
+def test_modules_see_the_environment_of_python_jobs(
+    shop: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OF_THIS_PROCESS", "1")
+    (tmp_path / "env").write_text("FROM_FILE=a\nBOTH=file\n")
+    (tmp_path / "there").mkdir()
+    main = shop(
+        '[python]\ndiscover = "shop.env"\n'
+        '[defaults]\nenv_file = "env"\nenv = { BOTH = "key", PYTHONPATH = ".." }\ncwd = "there"\n',
+        env="import os\nfrom jobctl import job\nnames = ('FROM_FILE', 'BOTH', 'OF_THIS_PROCESS')\n"
+        "@job(tags={name: os.environ.get(name, '-') for name in names} | {'cwd': os.getcwd()})\n"
+        "def told(): pass\n",
+    )
+    told = check_config(str(main)).require().jobs["told"]
+    assert told.tags == {
+        "FROM_FILE": "a", "BOTH": "key", "OF_THIS_PROCESS": "-", "cwd": str(tmp_path / "there"),
+    }  # fmt: skip
+    assert told.cwd == str(tmp_path / "there")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_root_imports_as_the_user_of_the_jobs(shop: Callable[..., Path], tmp_path: Path) -> None:
+    # That user may not get at the Python of these tests: whoever is asked just says who it is.
+    asked = tmp_path / "python"
+    asked.write_text("#!/bin/sh\nid -u\n")
+    main = shop(
+        f'[python]\ndiscover = "shop.who"\ninterpreter = "{asked}"\n[defaults]\nuser = "nobody"\n'
+    )
+    for path in (asked, tmp_path, *tmp_path.parents[:-2]):
+        path.chmod(0o755)
+    uid = pwd.getpwnam("nobody").pw_uid
+    assert f"ended with code 0 and said: {uid}" in problems(check_config(str(main)))[0]
+    main.write_text(main.read_text().replace("nobody", "nobody-of-this-name"))
+    assert any("no user 'nobody-of-this-name'" in one for one in problems(check_config(str(main))))
+
+
+def test_unchanged_modules_are_not_imported_again(
+    shop: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = tmp_path / "count"
+    text = f"with open({str(count)!r}, 'a') as out: out.write('x')\n"
+    job = "from jobctl import job\n@job\ndef {name}(): pass\n"
+    main = shop('[python]\ndiscover = "shop.*"\n', a=text + job.format(name="one"), b="BELOW = 1\n")
+    os.utime(main, (1, 1))
+    monkeypatch.setattr(cache, "_SETTLED_NS", -(10**18))
+    # The first time Python writes what it compiled, which changes the directory.
+    for _ in range(2):
+        check_config(str(main))
+    count.write_text("")
+    for _ in range(3):
+        assert list(read_plain(str(main))["jobs"]) == ["one"]
+    assert count.read_text() == "x"
+    (tmp_path / "shop" / "b.py").write_text(job.format(name="two"))
+    assert set(read_plain(str(main))["jobs"]) == {"one", "two"}
+    (tmp_path / "shop" / "c.py").write_text(job.format(name="three"))
+    assert set(read_plain(str(main))["jobs"]) == {"one", "two", "three"}
+
+
+def test_decorated_function_stays_the_function_it_is() -> None:
+    from jobctl import job  # noqa: PLC0415 (declared for this process only)
+
+    @job("its name", retries=2)
+    def double(number: int) -> int:
+        """Twice."""
+        return 2 * number
+
+    assert (double(4), double.__name__, double.__doc__) == (8, "double", "Twice.")
+    assert (double.job_name, double.job_keys) == ("its name", {"retries": 2})
+    with pytest.raises(TypeError, match="no name"):
+        job(3)
+    with pytest.raises(TypeError, match="no function"):
+        job("x")(len)
+    assert sys.modules["jobctl.api.declaring"].declared.pop() is double
