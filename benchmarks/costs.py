@@ -210,7 +210,7 @@ class Bench:
 
     def ended(self, letters: Mapping[str, str]) -> None:
         """Remember that runs are final."""
-        self._gate.starts.ended_all(letters)
+        self._gate.starts.ended(letters)
 
     async def _memory(self) -> int:
         found = await self._store.run(_info("memory"))
@@ -248,12 +248,11 @@ class Bench:
         return held
 
     def _note_starts(self, held: Sequence[Held]) -> None:
-        with self._gate.starts.together():
-            for one in held:
-                one.pid, one.started_at = 12345, SYSTEM_CLOCK.epoch()
-                self._journal.starting(one, slot=1, kind=PYTHON)
-                self._journal.started(one, born=1234.5)
-                self._gate.starts.began(one.claim.id, signed=one.signed or 0, until=one.last_start)
+        for one in held:
+            one.pid, one.started_at = 12345, SYSTEM_CLOCK.epoch()
+            self._journal.starting(one, slot=1, kind=PYTHON)
+            self._journal.started(one, born=1234.5)
+        self._gate.starts.began(*((one.claim.id, one.signed or 0, one.last_start) for one in held))
 
     def _settlement(self, held: Held, outcome: Outcome) -> Settlement:
         return runner.settlement(

@@ -60,6 +60,10 @@ def _errors(errors: dict[str, Any]) -> str:
     return "".join(rows)
 
 
+MARKER = re.compile(r"<object object at 0x[0-9a-f]+>")
+"""A default that only says that nothing was given."""
+
+
 def _signature(item: object) -> str:
     try:
         signature = inspect.signature(item)
@@ -70,7 +74,8 @@ def _signature(item: object) -> str:
         for one in signature.parameters.values()
         if one.name != "self"
     ]
-    return str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+    text = str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+    return MARKER.sub("…", text)
 
 
 def _text(item: object) -> str:

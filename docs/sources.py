@@ -45,7 +45,7 @@ NAMED = {
     "command": "text, or list of texts",
     "target": "text",
     "hook": "`module:function`",
-    "imported": "module name",
+    "module_name": "module name",
     "stop_signal": "signal name",
     "umask": "octal text",
     "retry_case": "exit code, reason or exception",

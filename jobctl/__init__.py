@@ -50,6 +50,11 @@ _PLACES = {
     "submit_many": "api.standard",
     "Event": "client.changes",
     "SubmitUnknown": "client.sending:LostSubmitError",
+    "Fatal": "context",
+    "Retry": "context",
+    "Skip": "context",
+    "SoftTimeout": "context",
+    "current": "context",
     "ConfigError": "errors",
     "InvalidArguments": "errors",
     "JobctlError": "errors",
@@ -63,11 +68,6 @@ _PLACES = {
     "WaitTimeout": "errors:TimedOutError",
     "StoreUnreachable": "errors:UnreachableError",
     "UsageError": "errors",
-    "Fatal": "context",
-    "Retry": "context",
-    "Skip": "context",
-    "SoftTimeout": "context",
-    "current": "context",
 }
 """Public name → module below this package, and its name there when that is another one."""
 

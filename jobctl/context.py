@@ -234,12 +234,11 @@ def seconds_of(value: Any) -> float:
     return float(total)
 
 
-_REQUIRED = object()
 _bound: Any = None
 """A ContextVar, made when first used: of runs that :func:`bound` is told of."""
 
 
-def current(default: Any = _REQUIRED) -> RunContext:
+def current(default: Any = ...) -> RunContext:
     """Return the run whose function is running here, else ``default``.
 
     Raises NotRunning outside of a run when there is no ``default``. In a thread that the function
@@ -254,7 +253,7 @@ def current(default: Any = _REQUIRED) -> RunContext:
                 running.context = _context_of(running)
             found = running.context
     if found is None:
-        if default is not _REQUIRED:
+        if default is not ...:
             return default  # type: ignore[no-any-return]
         raise NotRunning(
             "there is no run here: current() works inside a function that jobctl runs;"

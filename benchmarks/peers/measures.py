@@ -74,6 +74,8 @@ def measure(
 ) -> dict[str, float]:
     """Return the figures by column name; raises PeerError when a count is not what it must be."""
     stand = Stand(participant, directory, programs, slots=extent.slots, fsync=extent.fsync)
+    if participant.measures:
+        wanted = set(wanted) & set(participant.measures)
     runs = max(1, round(extent.runs * participant.share))
     found: dict[str, float] = {}
     with stand:

@@ -48,6 +48,10 @@ class Participant:
     packages: tuple[str, ...] = ()
     divided: bool = False
     """Whether two processes share the slots."""
+    ours: bool = False
+    """Whether it is jobctl, and runs from this very tree."""
+    measures: tuple[str, ...] = ()
+    """All it can be measured by; empty for everything."""
     share: float = 1.0
     """Of the runs that it is given: the slowest would take the whole time."""
 
@@ -120,7 +124,14 @@ def _jobctl(at: Place, slots: int) -> list[str]:
 
 
 PARTICIPANTS = (
-    Participant(OURS, "jobctl_app", _jobctl, "every default; signed, recorded, at least once"),
+    Participant(
+        OURS, "jobctl_app", _jobctl, "every default; signed, recorded, at least once", ours=True,
+    ),
+    Participant(
+        "jobctl-ndjson", "ndjson_app", _jobctl,
+        "jobctl submit --from-ndjson -, the whole process with its start",
+        ours=True, measures=("enqueue",),
+    ),
     Participant(
         "celery-prefork", "celery_app", _celery("prefork"),
         "no results, events, gossip or mingle; prefetch 64; one producer",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from benchmarks.daemon import environment
-from benchmarks.peers.participants import HALVES, OURS, Place
+from benchmarks.peers.participants import HALVES, Place
 from benchmarks.peers.processes import cpu, tree
 from jobctl.store import keyring
 from jobctl.store.binary import find_binary
@@ -34,7 +34,8 @@ ENTRY = struct.Struct("=qq")
 """As ``apps/counting.py`` writes them: number, nanoseconds of CLOCK_MONOTONIC."""
 LOOK = 0.005
 """Seconds between two looks at how many were entered; one look is a `stat`."""
-STOP_WITHIN = 15.0
+STOP_WITHIN = 5.0
+"""Seconds for workers to end by themselves; some wait for connections that never end."""
 LINGER = 5.0
 """Seconds for what the workers started to follow them."""
 SUBMIT_WITHIN = 600.0
@@ -89,7 +90,7 @@ class Stand:
         self._run("CONFIG", "SET", "appendfsync", self._fsync)
         concurrency = self.slots // HALVES if self.participant.divided else self.slots
         known, path = dict(os.environ), [str(self._place.code)]
-        if self.participant.name == OURS:
+        if self.participant.ours:
             known = environment()
             path.append(known["PYTHONPATH"])
         # Bytecode is cached, as in any installation.
@@ -102,7 +103,7 @@ class Stand:
             "PEER_CONFIG": str(self._place.config),
             "PEER_CONCURRENCY": str(max(1, concurrency)),
         }
-        if self.participant.name == OURS:
+        if self.participant.ours:
             self._configure()
         return self
 

@@ -146,7 +146,7 @@ class AsyncRun:
 
     async def result(self) -> Any:  # noqa: ANN401 - whatever the job returned
         """Return what the job returned; raises ``RunNotEnded`` and ``JobFailed``."""
-        return result_of(await self._now())
+        return self._result(await self._now())
 
     async def refresh(self) -> Record:
         """Read the run again and return everything that is stored about it."""
@@ -160,7 +160,10 @@ class AsyncRun:
         if self._record is None or not self._record.state.final:
             steps = self._operations.wait(self.id, timeout=limit)
             self._record = await self._carry_out(steps)
-        return result_of(self._record)
+        return self._result(self._record)
+
+    def _result(self, record: Record) -> object:
+        return result_of(record, allow_pickle=self._operations.session.settings.allow_pickle)
 
     async def revoke(
         self, *, signal: str | None = None, grace: Duration | None = None, kill: bool = True

@@ -164,7 +164,7 @@ class Run:
 
         Raises ``RunNotEnded``, and ``JobFailed`` when it ended without success.
         """
-        return result_of(self._now())
+        return self._result(self._now())
 
     @property
     def attempt(self) -> int:
@@ -188,7 +188,11 @@ class Run:
         limit = seconds("timeout", timeout)
         if self._record is None or not self._record.state.final:
             self._record = operations.session.carry_out(operations.wait(self.id, timeout=limit))
-        return result_of(self._record)
+        return self._result(self._record)
+
+    def _result(self, record: Record) -> object:
+        settings = self._client._operations.session.settings  # noqa: SLF001 - same
+        return result_of(record, allow_pickle=settings.allow_pickle)
 
     def revoke(
         self, *, signal: str | None = None, grace: Duration | None = None, kill: bool = True

@@ -9,6 +9,7 @@ from jobctl.api.options import OWN, split, wish_for
 from jobctl.client import plan
 from jobctl.client.control import BATCH as REVOKE_BATCH
 from jobctl.client.open import Session
+from jobctl.client.results import read_result
 from jobctl.client.steps import outlast, patiently
 from jobctl.client.submit import own_name
 from jobctl.client.views import loads
@@ -296,10 +297,11 @@ def _accepted(run: plan.Ready, answer: Answer) -> str:
     return run.id
 
 
-def result_of(run: Record) -> object:
+def result_of(run: Record, *, allow_pickle: bool) -> object:
     """Return what the job of a final run returned.
 
-    Raises ``JobFailed`` when it ended in another way, ``RunNotEnded`` when it has not ended.
+    Raises ``JobFailed`` when it ended in another way, ``RunNotEnded`` when it has not ended, and
+    as :func:`jobctl.client.results.read_result` when it cannot be read here.
     """
     if not run.state.final:
         raise RunNotEnded(
@@ -308,7 +310,7 @@ def result_of(run: Record) -> object:
             ids=[run.id],
         )
     if exit_code(run) == 0:
-        return loads(run.result)
+        return read_result(run.result, allow_pickle=allow_pickle)
     raise failure_of(run)
 
 
@@ -330,7 +332,7 @@ def failure_of(run: Record) -> JobFailed:
         code=run.exit_code,
         signal=run.signal,
         error_type=kind,
-        traceback=run.error,
+        traceback=(run.attempts[-1].traceback if run.attempts else None) or run.error,
     )
 
 

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -21,6 +18,7 @@ import psutil
 
 import jobctl
 from jobctl.clock import SYSTEM_CLOCK
+from jobctl.engine.own_daemon import ReadySocket, command, own_environment
 from jobctl.engine.processes import become_subreaper
 from jobctl.errors import ConfigError, JobctlError, NotPermittedError, UnreachableError
 
@@ -68,7 +66,7 @@ class Stage:
                 f"no scratch directory can be made: {error.strerror}; "
                 "free some space, or set TMPDIR to a directory you can write to"
             ) from error
-        self.environment = _environment(self.directory)
+        self.environment = own_environment(str(self.directory))
         self._daemon: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -86,15 +84,12 @@ class Stage:
 
     def start_daemon(self) -> None:
         """Start ``jobctl daemon`` and return when it is ready; raises ``UnreachableError``."""
-        name = f"@jobctl-demo-{os.getpid()}-{self.directory.name}"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ears:
-            ears.bind("\0" + name[1:])
-            ears.settimeout(LOOK_EVERY)
+        with ReadySocket() as ears:
             with (self.directory / "daemon.log").open("wb") as log:
                 self._daemon = subprocess.Popen(  # noqa: S603 - our own program
                     command("daemon"),
                     cwd=self.directory,
-                    env=self.environment | {"NOTIFY_SOCKET": name},
+                    env=self.environment | ears.variables,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -103,7 +98,7 @@ class Stage:
                     preexec_fn=_end_with_parent,  # noqa: PLW1509 - there are no threads
                 )
             deadline = SYSTEM_CLOCK.monotonic() + READY_DEADLINE
-            while not _said_ready(ears):
+            while not ears.heard():
                 if self._daemon.poll() is not None or SYSTEM_CLOCK.monotonic() > deadline:
                     raise UnreachableError(f"the daemon did not start; it said:\n{self.daemon_log}")
 
@@ -170,11 +165,6 @@ def find_files() -> Path:
     raise ConfigError(f"the files of the demonstration are not in {package}; install jobctl again")
 
 
-def command(*words: str) -> list[str]:
-    """Return the argument vector of a ``jobctl`` command, run by this interpreter."""
-    return [sys.executable, "-P", "-m", "jobctl", *words]
-
-
 def end_children() -> None:
     """End all processes below this one: in order, then by force."""
     deadline = SYSTEM_CLOCK.monotonic() + STOP_DEADLINE
@@ -194,24 +184,6 @@ def _living() -> list[psutil.Process]:
             if child.status() != psutil.STATUS_ZOMBIE:
                 found.append(child)
     return found
-
-
-def _environment(directory: Path) -> dict[str, str]:
-    """Return this environment without what would lead ``jobctl`` elsewhere."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("JOBCTL_", "NOTIFY_", "WATCHDOG_", "JOURNAL_"))
-        and name not in {"STATE_DIRECTORY", "RUNTIME_DIRECTORY"}
-    }
-    return kept | {"XDG_CACHE_HOME": str(directory / "cache")}
-
-
-def _said_ready(ears: socket.socket) -> bool:
-    try:
-        return b"READY=1" in ears.recv(4096)
-    except TimeoutError:
-        return False
 
 
 def _end_with_parent() -> None:

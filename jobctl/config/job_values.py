@@ -58,13 +58,13 @@ def hook(value: object) -> str:
     return said
 
 
-def imported(value: object) -> str:
+def module_name(value: object) -> str:
     """Check the dotted name of a Python module."""
     said = text(value)
     if not all(part.isidentifier() for part in said.split(".")):
         raise Wrong(
             "does not name a Python module",
-            code="target",
+            code="module",
             remedy='write names as in an import statement, e.g. "shop.models"',
         )
     return said

@@ -249,7 +249,9 @@ class PoolTable(Table):
     max_rss_per_child: SizeLimit = None
     preload: Annotated[
         tuple[str, ...],
-        PlainValidator(values.several(job_values.module), json_schema_input_type=str | list[str]),
+        PlainValidator(
+            values.several(job_values.module_name), json_schema_input_type=str | list[str]
+        ),
     ] = ()
     child_init: Hook = None
     child_exit: Hook = None

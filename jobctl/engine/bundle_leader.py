@@ -74,10 +74,16 @@ class Owner(Protocol):
         """Know that the child may begin them from now on."""
 
     def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
-        """Take the answer of a run."""
+        """Take the answer of a run; it may wait for :meth:`on_answers_taken`."""
+
+    def on_answers_taken(self) -> None:
+        """Know that no more answers come for now."""
 
     def on_return(self, runs: list[Held], *, alone: bool) -> None:
         """Take back runs that have not begun; with ``alone`` they had better not travel again."""
+
+    def on_silence(self, held: Held) -> None:
+        """Know that a run has begun and that its answer makes no sense."""
 
     def on_progress(self, held: Held, percent: float, message: str) -> None:
         """Take how far a run is."""
@@ -115,6 +121,7 @@ class BundleLeader:
         )
         self._solo: asyncio.Future[PythonReply] | None = None
         self._wanted_alone = False
+        self._stopped = False
         self._began = 0.0
 
     async def lead(self) -> None:
@@ -127,6 +134,9 @@ class BundleLeader:
         except (spawn.SpawnError, python_call.SpawnError):
             # Alone, the next one fails with what there is to say about it.
             self._give_back(len(self._runs), alone=True)
+            return
+        if self._stopped or not self._runs:
+            self._give_back(len(self._runs), alone=False)
             return
         marks = Attempt(run_id=b"", number=b"", leader=warm.child.pid)
         self._python.bundled = self._spec_of
@@ -157,6 +167,10 @@ class BundleLeader:
         """
         if held not in self._runs:
             return False
+        if self._warm is None:
+            self._runs.remove(held)
+            self._owner.on_return([held], alone=False)
+            return True
         self._call_back()
         if held not in self._runs:
             return True
@@ -165,6 +179,7 @@ class BundleLeader:
 
     def stop(self) -> None:
         """Begin nothing more; what is under way goes on alone."""
+        self._stopped = True
         self._call_back()
         self._alone()
 
@@ -189,6 +204,8 @@ class BundleLeader:
         if self._solo is not None and self._kept_back is not None:
             last, self._kept_back = answered(self._kept_back), None
             self._solo.set_result(replace(last, recycle=meta.get("retired"), rss=meta.get("rss")))
+        elif self._solo is not None and not self._solo.done():
+            self._solo.set_exception(python_call.ChildDiedError("no answer", started=True))
         elif not self._over.done():
             self._over.set_result(meta)
 
@@ -255,14 +272,17 @@ class BundleLeader:
             last = place == len(fresh) - 1
             if last and (self._is_solo(answer) or (answer[8] and not all_of_them)):
                 self._kept_back = answer
-                return
+                break
             self._pass_on(warm, answer, placed=not last)
+        self._owner.on_answers_taken()
 
     def _is_solo(self, answer: list[Any]) -> bool:
         return self._solo is not None and answer[0] == len(self._runs) - 1
 
     def _pass_on(self, warm: Warm, answer: list[Any], *, placed: bool) -> None:
         try:
+            if answer[0] != self._answered:
+                raise ValueError("it is not about the run whose turn it is")
             held, said = self._runs[answer[0]], answer_of(answer, placed=placed)
         except MALFORMED as error:
             log.warning("pool: a child gave an answer that is none: %r", error)
@@ -295,7 +315,11 @@ class BundleLeader:
             return
         standing = warm.tally.standing
         self._wanted_alone = standing.begun < len(self._runs)
-        if not self._wanted_alone and standing.answered < standing.begun:
+        if self._wanted_alone or standing.answered >= standing.begun:
+            return
+        # It has begun, so all before it have been answered and their output has its name.
+        self._take_answers(all_of_them=True)
+        if self._answered < len(self._runs):
             self._note_beginning()
             self._solo = asyncio.get_running_loop().create_future()
             self._over.set_result(None)
@@ -307,6 +331,9 @@ class BundleLeader:
 
     async def _end(self, warm: Warm, guard: Guard, end: dict[str, Any] | None) -> None:
         """Do what is to be done when the child has come to the end of the bundle, or to its own."""
+        begun = len(self._runs) - (1 if end is None else 0)
+        for held in self._runs[self._answered : begun]:
+            self._owner.on_silence(held)
         if end is None:
             if len(self._runs) > self._answered:
                 self._solo = asyncio.get_running_loop().create_future()

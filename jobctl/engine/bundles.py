@@ -35,8 +35,11 @@ _SUCCEEDED = Ending(Finding(OutcomeKind.SUCCEEDED), 0)
 class Account(Protocol):
     """Who is told how runs of bundles end; the pool."""
 
-    def on_bundled_end(self, held: Held, job: JobDef, outcome: Outcome, slot: Slot) -> None:
-        """Settle a run."""
+    def on_bundled_ends(self, ends: list[tuple[Held, Outcome]], job: JobDef) -> None:
+        """Settle runs."""
+
+    def on_bundled_log(self, held: Held, outcome: Outcome, slot: Slot) -> None:
+        """Pass on what a run printed: the slot has it until the next."""
 
     def on_bundled_return(self, runs: list[Held], job: JobDef, *, alone: bool) -> None:
         """Let runs that have not begun wait again; with ``alone`` they had better not travel."""
@@ -89,10 +92,10 @@ class Bundles:
             answer = answer_of(found.answer, placed=found.placed)
         except MALFORMED as error:
             log.warning("run %s: its answer cannot be read: %r", held.claim.id, error)
-            outcome = Outcome(kind=OutcomeKind.LOST, reason=Reason.LOST, error=UNSEEN)
-            self._account.on_bundled_end(held, job, outcome, slot)
+            runs.on_silence(held)
         else:
             runs.on_answer(held, answer, pid=found.started.pid)
+            runs.on_answers_taken()
 
     def withdraw(self, held: Held) -> None:
         """Let a run not begin, or give it a slot of its own if it has begun."""
@@ -129,6 +132,7 @@ class _Runs:
         self._slot = slot
         self._job = job
         self._plain = 0 not in job.skip_codes
+        self._ended: list[tuple[Held, Outcome]] = []
 
     def spec(self, held: Held) -> AttemptSpec:
         return self._executor.spec(held, self._slot, self._job)
@@ -164,11 +168,26 @@ class _Runs:
             log_bytes=size,
             log_truncated=truncated,
         )
-        self._account.on_bundled_end(held, self._job, outcome, self._slot)
+        self._end(held, outcome)
+
+    def on_answers_taken(self) -> None:
+        if self._ended:
+            ended, self._ended = self._ended, []
+            self._account.on_bundled_ends(ended, self._job)
+
+    def _end(self, held: Held, outcome: Outcome) -> None:
+        if outcome.log_bytes:
+            self._account.on_bundled_log(held, outcome, self._slot)
+        self._ended.append((held, outcome))
 
     def on_return(self, runs: list[Held], *, alone: bool) -> None:
         self._executor.bundle_returns(runs)
         self._account.on_bundled_return(runs, self._job, alone=alone)
+
+    def on_silence(self, held: Held) -> None:
+        outcome = Outcome(kind=OutcomeKind.LOST, reason=Reason.LOST, error=UNSEEN)
+        self._end(held, outcome)
+        self.on_answers_taken()
 
     def on_progress(self, held: Held, percent: float, message: str) -> None:
         self._account.on_bundled_progress(held, progress_json(percent, message))
@@ -176,7 +195,8 @@ class _Runs:
     async def go_on(self, held: Held, call: Begun) -> None:
         self._account.on_bundled_start(held, self._slot)
         outcome = await self._executor.go_on(held, self._slot, self._job, call)
-        self._account.on_bundled_end(held, self._job, outcome, self._slot)
+        self._end(held, outcome)
+        self.on_answers_taken()
 
     def _needs_us(self, answer: Answer) -> bool:
         """Return whether the output of a run is still to be named, cut or shipped."""

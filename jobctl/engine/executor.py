@@ -121,15 +121,17 @@ class Executor:
         self._journal.bundle(
             runs, slot=self._number(slot), pid=warm.child.pid, born=warm.born, number=number
         )
-        for held in runs:
-            if held.signed is not None:
-                self._starts.began(held.claim.id, signed=held.signed, until=held.last_start)
+        self._starts.began(
+            *(
+                (held.claim.id, held.signed, held.last_start)
+                for held in runs
+                if held.signed is not None
+            )
+        )
 
     def bundle_returns(self, runs: list[Held]) -> None:
         """Note that runs of a bundle have not begun, and will not."""
-        for held in runs:
-            if held.signed is not None:
-                self._starts.excuse(held.claim.id)
+        self._starts.excuse(*(held.claim.id for held in runs if held.signed is not None))
 
     async def go_on(self, held: Held, slot: Slot, job: JobDef, begun: Begun) -> Outcome:
         """See a run of a bundle to its end that takes longer than was expected."""
@@ -159,7 +161,7 @@ class Executor:
             held.pid, held.started_at = pid, started_at
             self._journal.started(held, born=slot.born)
             if held.signed is not None:
-                self._starts.began(held.claim.id, signed=held.signed, until=held.last_start)
+                self._starts.began((held.claim.id, held.signed, held.last_start))
             if job.strict_single:
                 self._lease.begin(held.claim.id, pid)
             timer = loop.call_later(MARK_AFTER, lambda: self._mark(_mark(held)))

@@ -46,6 +46,8 @@ COMMAND, PYTHON = "command", "python"
 COMPACT_AT = 1024 * 1024
 """Bytes after which what is settled is left out of a new file."""
 
+OF_A_RUN = (b'["i","', b'["s","', b'["t","', b'["e","')
+"""How lines begin that go on with the id of one run."""
 _log = logging.getLogger(__name__)
 
 
@@ -191,10 +193,19 @@ def _line(*words: object) -> bytes:
     return encode(words).encode("utf-8", "backslashreplace") + b"\n"
 
 
+def _may_be_of(line: bytes, wanted: set[str]) -> bool:
+    """Return whether a line may be of one of these runs, without reading all of it."""
+    start = len(OF_A_RUN[0])
+    found = line[start : line.find(b'"', start)]
+    return b"\\" in found or found.decode("utf-8", "replace") in wanted
+
+
 def _relevant(lines: Iterable[bytes], wanted: set[str]) -> Iterator[bytes]:
     """Yield the lines about some runs, with the exits of their leaders."""
     pids = set()
     for line in lines:
+        if line.startswith(OF_A_RUN) and not _may_be_of(line, wanted):
+            continue
         words = parse(line)
         if not words:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from jobctl.model.run import Request
@@ -16,7 +16,7 @@ AHEAD_PER_SLOT = 4
 """Enough to keep slots busy while the store syncs its file, which takes 4 ms and often more."""
 AHEAD = 0.02
 """Seconds of work claimed ahead for each slot when runs are shorter than that …"""
-AHEAD_MOST = 64
+AHEAD_MOST = 32
 """… but not more runs."""
 CLAIM_MOST = 256
 """Runs in one claim: the store does nothing else meanwhile."""
@@ -51,8 +51,7 @@ class Held:
     """Until when it may be tried again, in epoch seconds; 0 when it is not signed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recent:
+class Recent(NamedTuple):
     """An outcome that the store has taken, and when, by the monotonic clock."""
 
     item: Settlement

@@ -111,7 +111,7 @@ class Pool:
             on_claims=self._on_claims,
             on_stale=self._on_stale,
             on_gone=self._on_gone,
-            on_final=self._gate.starts.ended_all,
+            on_final=self._gate.starts.ended,
             on_fenced=self.fenced.set,
         )
         self._executor = Executor(
@@ -325,16 +325,20 @@ class Pool:
         self._seats.give_up(slot)
         self._fill()
 
-    def on_bundled_end(self, held: Held, job: JobDef, outcome: Outcome, slot: Slot) -> None:
-        """Settle a run of a bundle."""
-        run_id = held.claim.id
-        if outcome.kind is OutcomeKind.INTERRUPTED:
-            self._gate.starts.excuse(run_id)
+    def on_bundled_ends(self, ends: list[tuple[Held, Outcome]], job: JobDef) -> None:
+        """Settle runs of a bundle."""
+        for held, outcome in ends:
+            run_id = held.claim.id
+            if outcome.kind is OutcomeKind.INTERRUPTED:
+                self._gate.starts.excuse(run_id)
+            del self.ledger.running[run_id]
+            self._seats.taken.pop(run_id, None)
+        self._settle(ends, job)
+
+    def on_bundled_log(self, held: Held, outcome: Outcome, slot: Slot) -> None:
+        """Ship what a run of a bundle printed."""
         if self.shipper is not None:
-            self.shipper.finish(run_id, held.attempt, slot, outcome)
-        del self.ledger.running[run_id]
-        self._seats.taken.pop(run_id, None)
-        self._settle(held, job, outcome)
+            self.shipper.finish(held.claim.id, held.attempt, slot, outcome)
 
     def on_bundled_return(self, runs: list[Held], job: JobDef, *, alone: bool) -> None:
         """Let runs of a bundle that have not begun wait again."""
@@ -384,23 +388,20 @@ class Pool:
             if not marked:
                 self._wait_for_room(held, outcome.error or "")
                 return
-        self._settle(held, job or JobDef(name=held.request.job), outcome)
+        self._settle([(held, outcome)], job or JobDef(name=held.request.job))
         self._fill()
 
-    def _settle(self, held: Held, job: JobDef, outcome: Outcome) -> None:
-        self.ledger.finished(outcome.duration)
-        if job.python is not None:
-            self._pace.took(job.name, outcome.duration)
-        self.pump.settle(
-            runner.settlement(
-                held,
-                job,
-                outcome,
-                now=self._clock.epoch(),
-                host=self._host,
-                pool=self._owner,
+    def _settle(self, ends: list[tuple[Held, Outcome]], job: JobDef) -> None:
+        now = self._clock.epoch()
+        items = []
+        for held, outcome in ends:
+            self.ledger.finished(outcome.duration)
+            if job.python is not None:
+                self._pace.took(job.name, outcome.duration)
+            items.append(
+                runner.settlement(held, job, outcome, now=now, host=self._host, pool=self._owner)
             )
-        )
+        self.pump.settle(*items)
 
     def _wait_for_room(self, held: Held, why: str) -> None:
         """Give back what cannot be started for want of room, and claim nothing for a while."""

@@ -197,7 +197,7 @@ class Running:
     def limit(self, name: str) -> Any:
         """Return something of the job that few jobs have, else ``None``."""
         limits = self.call.get("limits")
-        return limits and limits.get(name)
+        return limits.get(name) if limits else None
 
     def progress(self, percent: float, message: str = "") -> None:
         """Tell the host how far it is; without a host nobody hears it."""
@@ -665,7 +665,8 @@ class Child:
         """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
         call = run.call
         try:
-            form = run.limit("result") and beside("python_forms").Form(run.limit("result"))
+            wish = run.limit("result")
+            form = beside("python_forms").Form(wish) if wish else None
             function = self.modules.target(call["target"])
             args, kwargs = json.loads(body)
             if run.limit("soft_timeout") is not None:
@@ -1009,10 +1010,11 @@ def main(fd: int, options: str = "{}", modules: Modules | None = None) -> None:
     try:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         wishes = json.loads(options)
+        if Provider not in sys.meta_path:  # a child of a template has it from there
+            sys.meta_path.append(Provider)
         if "preload" in wishes:
             beside("python_template").serve(sys.modules[__name__], fd, wishes)
             return
-        sys.meta_path.append(Provider)
         modules = modules or Modules()
         if wishes.get("mode") in ("thread", "async"):
             beside("python_shared").serve(sys.modules[__name__], fd, wishes, modules)

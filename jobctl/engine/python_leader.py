@@ -84,8 +84,8 @@ class WarmPython:
         """
         self._place = place
         self._slot = slot
-        self._nursery = nursery
         self._next: Warm | None = None
+        self._nursery = nursery
         self._renewal: asyncio.Task[None] | None = None
         self._max_runs = max_runs
         self._max_rss = max_rss
@@ -102,11 +102,13 @@ class WarmPython:
 
         Raises :class:`SpawnError`.
         """
+        key = self._key(setting)
+        if _serves(self._warm, key):
+            return
         if self._renewal is not None:
             await asyncio.wait([self._renewal])
             self._renewal = None
-        key = self._key(setting)
-        if any(one and one.key == key and not one.exit.done() for one in (self._warm, self._next)):
+        if _serves(self._next, key):
             return
         forked = await self._fork(key, setting)
         if forked is not None:
@@ -114,6 +116,7 @@ class WarmPython:
             self._warm = forked
 
     async def _fork(self, key: python_call.ChildKey, setting: Setting) -> Warm | None:
+        """Return a child of the template; ``None`` when there is none, or it is of no use."""
         if self._nursery is None or self._nursery.templates is None:
             return None
         try:
@@ -124,25 +127,14 @@ class WarmPython:
             raise _explained(error, key) from error
         return None if warmed is None else self._watch(key, warmed.child, warmed.exit)
 
-    async def _renew(self, key: python_call.ChildKey, setting: Setting) -> None:
-        """Start a successor; if that fails, the next attempt tries again and says why."""
-        with contextlib.suppress(spawn.SpawnError):
-            self._next = await self._fork(key, setting) or self._start(key, setting)
-
-    def _succeed(self, warm: Warm, setting: Setting) -> None:
-        """Have a successor started, if there is none."""
-        if self._next is None and self._renewal is None:
-            self._renewal = asyncio.create_task(self._renew(warm.key, setting))
-
     def take(self, setting: Setting) -> Warm:
         """Return a child for an attempt, starting one if the last cannot serve it.
 
         Raises :class:`SpawnError`.
         """
         key = self._key(setting)
-        warm = self._warm
-        if warm is not None and warm.key == key and not warm.exit.done():
-            return warm
+        if self._warm is not None and _serves(self._warm, key):
+            return self._warm
         self.retire()
         after, self._next = self._next, None
         if after is not None:
@@ -166,6 +158,10 @@ class WarmPython:
         warm = self._warm
         return self._max_runs if warm is None else max(1, self._max_runs - warm.child.calls)
 
+    def limit_runs(self, most: int) -> None:
+        """Replace the child after ``most`` calls from now on."""
+        self._max_runs = most
+
     def share(self, warm: Warm) -> None:
         """See to it that bundles can be counted with a child; raises :class:`SpawnError`."""
         if warm.tally is not None:
@@ -180,13 +176,17 @@ class WarmPython:
         warm.shapes = Shapes(self._place.dirs, slot=self._slot)
 
     def keep_after(self, warm: Warm, setting: Setting, *, why: str | None, rss: int | None) -> None:
-        """Decide whether a child may take more after a bundle; ``why`` it must not, if so."""
+        """Decide whether a child may take more; ``why`` it must not, if so.
+
+        A successor starts before it has taken all it may, for a call like that of ``setting``.
+        """
         large = self._max_rss is not None and (rss or 0) > self._max_rss
-        retired = why is not None or large or warm.child.calls >= self._max_runs
-        if retired:
+        over = why is not None or large or warm.child.calls >= self._max_runs
+        if over:
             self.retire()
-        if retired or warm.child.calls >= self._max_runs - EARLY:
-            self._succeed(warm, setting)
+        wanted = over or warm.child.calls >= self._max_runs - EARLY
+        if wanted and self._next is None and self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew(setting))
 
     def _start(self, key: python_call.ChildKey, setting: Setting) -> Warm:
         options = "{}" if self._nursery is None else self._nursery.options
@@ -197,12 +197,15 @@ class WarmPython:
         return self._watch(key, child)
 
     def keep(self, warm: Warm, reply: python_call.PythonReply, *, setting: Setting) -> None:
-        """Decide whether a child that answered may take another call; ``setting``: the last."""
+        """Decide whether a child that answered may take another call like its last."""
         warm.cpu += reply.usage.user + reply.usage.system
-        large = self._max_rss is not None and (reply.rss or 0) > self._max_rss
-        if reply.recycle is not None or large or warm.child.calls >= self._max_runs:
-            self.retire()
-            self._succeed(warm, setting)
+        self.keep_after(warm, setting, why=reply.recycle, rss=reply.rss)
+
+    async def _renew(self, setting: Setting) -> None:
+        """Start a successor; if that fails, the next attempt tries again and says why."""
+        with contextlib.suppress(spawn.SpawnError):
+            key = self._key(setting)
+            self._next = await self._fork(key, setting) or self._start(key, setting)
 
     def retire(self) -> None:
         """Let the child go: it ends by itself, or is killed after :data:`CLOSE_PATIENCE`."""
@@ -285,6 +288,11 @@ class WarmPython:
         if self._place.desk is not None:
             Line.open(child, self._place.desk, self.spec_of)
         return warm
+
+
+def _serves(warm: Warm | None, key: python_call.ChildKey) -> bool:
+    """Return whether a child can take a call of such a key."""
+    return warm is not None and warm.key == key and not warm.exit.done()
 
 
 def _environment(setting: Setting) -> dict[str, str]:

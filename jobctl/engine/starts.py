@@ -11,22 +11,20 @@ gives way. A write is one ``pwrite`` of a place, so a process that is killed lea
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import logging
 import os
 import struct
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from jobctl.clock import Clock
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 NAME = "starts"
@@ -35,6 +33,8 @@ BUCKETS = 16384
 PLACES = 32
 """In a bucket: some 500,000 runs, 10 MiB, sparse at first."""
 _PLACE = struct.Struct("<8sIIHcx")
+_LETTER_AT = 18
+"""Where the letter is in a place."""
 _BUCKET = _PLACE.size * PLACES
 _ENDS = struct.Struct("<" + "8xI8x" * PLACES)
 """Until when the entries of a bucket are kept."""
@@ -71,8 +71,6 @@ class Starts:
         self._fd = -1
         self._troubled = False
         self._crowded = False
-        self._alone = False
-        """Whether the table is locked for several changes."""
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._fd = os.open(path, flags, 0o600)
@@ -81,72 +79,57 @@ class Starts:
 
     def look(self, run_id: str) -> Known | None:
         """Return what is known of a run, ``None`` when it never started here, or too long ago."""
-
-        def find() -> Known | None:
-            _, place = self._find(run_id)
-            if place is None:
-                return None
-            _, _, signed, count, letter = place
-            return Known(signed, count, "" if letter == _NOTHING else letter.decode())
-
-        return self._careful(find)
-
-    def began(self, run_id: str, *, signed: int, until: float) -> None:
-        """Count a start; ``until`` (epoch seconds) nobody forgets it."""
-
-        def change() -> None:
-            key = self._key(run_id)
-            bucket = self._read(key)
-            offset, place = self._search(key, *bucket)
-            count = 0 if place is None or place[2] != signed else place[3]
-            if place is None:
-                offset = self._vacant(*bucket)
-            self._write(offset, key, int(until), signed, min(count + 1, 65535), _NOTHING)
-
-        self._locked(change)
-
-    def excuse(self, run_id: str) -> None:
-        """Take one start off: the attempt was stopped in order, and is no attempt."""
-
-        def change() -> None:
-            offset, place = self._find(run_id)
-            if place is not None and place[3]:
-                self._write(offset, *place[:3], place[3] - 1, place[4])
-
-        self._locked(change)
-
-    def ended(self, run_id: str, letter: str) -> None:
-        """Note that a run which was started here is final."""
-
-        def change() -> None:
-            offset, place = self._find(run_id)
-            if place is not None:
-                self._write(offset, *place[:4], letter.encode())
-
-        self._locked(change)
-
-    def ended_all(self, letters: Mapping[str, str]) -> None:
-        """Note of several runs, by their ids, how they ended."""
-        with self.together():
-            for run_id, letter in letters.items():
-                self.ended(run_id, letter)
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Keep the table to this process until the end of the block, for changes one after another.
-
-        The block must not wait for anything.
-        """
-        if self._alone:
-            yield
-            return
-        self._alone = self._careful(self._lock) is True
+        if self._fd < 0:
+            return None
         try:
-            yield
-        finally:
-            if self._alone:
-                self._alone = False
-                self._careful(self._unlock)
+            _, place = self._find(run_id)
+        except OSError as error:
+            self._complain(error)
+            return None
+        if place is None:
+            return None
+        _, _, signed, count, letter = place
+        return Known(signed, count, "" if letter == _NOTHING else letter.decode())
+
+    def began(self, *runs: tuple[str, int, float]) -> None:
+        """Count starts of runs: id, when it was signed, and until when nobody forgets it.
+
+        Both are epoch seconds.
+        """
+
+        def change() -> None:
+            for run_id, signed, until in runs:
+                key = self._key(run_id)
+                bucket = self._read(key)
+                offset, place = self._search(key, *bucket)
+                count = 0 if place is None or place[2] != signed else place[3]
+                if place is None:
+                    offset = self._vacant(*bucket)
+                self._write(offset, key, int(until), signed, min(count + 1, 65535), _NOTHING)
+
+        self._locked(change)
+
+    def excuse(self, *run_ids: str) -> None:
+        """Take one start off each: the attempt was stopped in order, and is no attempt."""
+
+        def change() -> None:
+            for run_id in run_ids:
+                offset, place = self._find(run_id)
+                if place is not None and place[3]:
+                    self._write(offset, *place[:3], place[3] - 1, place[4])
+
+        self._locked(change)
+
+    def ended(self, letters: Mapping[str, str]) -> None:
+        """Note of runs that were started here, by their ids, which final letter they have."""
+
+        def change() -> None:
+            for run_id, letter in letters.items():
+                offset, place = self._find(run_id)
+                if place is not None:
+                    os.pwrite(self._fd, letter.encode(), offset + _LETTER_AT)
+
+        self._locked(change)
 
     def close(self) -> None:
         """Close the file."""
@@ -191,35 +174,16 @@ class Starts:
 
     def _locked(self, change: Callable[[], None]) -> None:
         """Change the table while nobody else does."""
-        if self._alone:
-            self._careful(change)
+        if self._fd < 0:
             return
-
-        def alone() -> None:
-            self._lock()
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
                 change()
             finally:
-                self._unlock()
-
-        self._careful(alone)
-
-    def _lock(self) -> bool:
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        return True
-
-    def _unlock(self) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
-
-    def _careful(self, work: Callable[[], T]) -> T | None:
-        """Do something with the file, if that can be done."""
-        if self._fd < 0:
-            return None
-        try:
-            return work()
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
         except OSError as error:
             self._complain(error)
-            return None
 
     def _complain(self, error: OSError) -> None:
         if not self._troubled:

@@ -85,6 +85,8 @@ class Tally:
         end = self.standing.end
         if end <= self._read_to:
             return []
+        if end > os.fstat(self._fd).st_size:
+            raise ValueError("it names more than there is")
         data = os.pread(self._fd, end - self._read_to, self._read_to)
         self._read_to = end
         return parse(data)

@@ -147,6 +147,8 @@ def decode_request(
 
 def is_file_name(text: str) -> bool:
     """Return whether an id or the name of a job can be a part of a path, and be shown as it is."""
+    if text.isalnum():
+        return True
     return text.isprintable() and "/" not in text and not text.startswith(".") and text != ""
 
 

@@ -187,6 +187,14 @@ CLAIM_FIELDS = 13
 def _claim_reply(reply: object) -> ClaimReply:
     status, now, next_due, *flat = items_of(reply)
     claims = []
+    words: dict[bytes, str] = {}
+
+    def word(value: bytes) -> str:
+        found = words.get(value)
+        if found is None:
+            found = words[value] = text(value)
+        return found
+
     for i in range(0, len(flat), CLAIM_FIELDS):
         claimed = flat[i : i + CLAIM_FIELDS]
         run_id, epoch, attempt, lost, first, queue, priority, job = claimed[:8]
@@ -198,11 +206,11 @@ def _claim_reply(reply: object) -> ClaimReply:
                 attempt=int(attempt),
                 lost=int(lost),
                 first_started_at=float(first) / 1000 if first else None,
-                queue=text(queue),
-                priority=text(priority),
-                job=text(job),
+                queue=word(queue),
+                priority=word(priority),
+                job=word(job),
                 submitted_at=float(at) / 1000,
-                max_attempts=text(most),
+                max_attempts=word(most),
                 envelope=envelope,
                 due_at=float(due) / 1000 if due else None,
                 interrupted=int(interrupted),

@@ -29,7 +29,7 @@ ROUNDS = [
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--only", "huey,gearman"], "no participant 'gearman'; there are jobctl, celery-prefork,"),
+        (["--only", "huey,gearman"], "no participant 'gearman'; there are jobctl, jobctl-ndjson,"),
         (["--measures", "drain,colour"], "no measure 'colour'; there are enqueue, drain,"),
         (["--runs", "0"], "0 is not above 0"),
         (["--runs", "many"], "invalid"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from jobctl.engine import host_journal, journal_content
 from jobctl.engine.ending import Finding
 from jobctl.engine.host_journal import COMMAND, HostJournal
@@ -14,8 +16,6 @@ from jobctl.store.transitions import Claim, Settlement
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def held(run_id: str, *, epoch: int = 1, pid: int = 100) -> Held:
@@ -107,6 +107,17 @@ def test_compacting_keeps_what_is_open(tmp_path: Path) -> None:
     assert sorted(found.running) == ["r48", "r49"]
     assert sorted(found.exits) == ["r48", "r49"]
     assert [*found.outcomes] == ["r3"]
+
+
+@pytest.mark.parametrize("run_id", ["ünited", 'a"b', "back\\slash", "\udcff"])
+def test_compacting_finds_runs_whatever_their_ids_are_made_of(tmp_path: Path, run_id: str) -> None:
+    journal = HostJournal(tmp_path / "j")
+    journal.settled([outcome("other"), outcome(run_id)])
+    (known,) = {*journal_content.read(tmp_path / "j").outcomes} - {"other"}
+
+    journal.compact(running=[], unsettled=[known])
+
+    assert [*journal_content.read(tmp_path / "j").outcomes] == [known]
 
 
 def test_a_pool_that_dies_while_it_compacts_loses_nothing(tmp_path: Path) -> None:

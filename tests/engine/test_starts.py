@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import resource
 import subprocess
 import sys
@@ -30,12 +29,12 @@ def table(tmp_path: Path) -> Iterator[Starts]:
 
 def test_starts_are_counted_and_the_end_is_kept(table: Starts, tmp_path: Path) -> None:
     assert table.look("a") is None
-    table.began("a", signed=5, until=SOON)
-    table.began("a", signed=5, until=SOON)
-    table.began("b", signed=6, until=SOON)
+    table.began(("a", 5, SOON))
+    table.began(("a", 5, SOON))
+    table.began(("b", 6, SOON))
     table.excuse("a")
-    table.ended("a", "k")
-    table.ended("never-started", "k")
+    table.ended({"a": "k"})
+    table.ended({"never-started": "k"})
 
     other = Starts(tmp_path / "starts", namespace="ns", clock=SYSTEM_CLOCK)
     assert other.look("a") == Known(5, 1, "k")
@@ -45,15 +44,15 @@ def test_starts_are_counted_and_the_end_is_kept(table: Starts, tmp_path: Path) -
 
 
 def test_a_newer_signature_begins_anew(table: Starts) -> None:
-    table.began("a", signed=5, until=SOON)
-    table.ended("a", "x")
-    table.began("a", signed=6, until=SOON)
+    table.began(("a", 5, SOON))
+    table.ended({"a": "x"})
+    table.began(("a", 6, SOON))
 
     assert table.look("a") == Known(6, 1, "")
 
 
 def test_namespaces_are_kept_apart(table: Starts, tmp_path: Path) -> None:
-    table.began("a", signed=5, until=SOON)
+    table.began(("a", 5, SOON))
     other = Starts(tmp_path / "starts", namespace="other", clock=SYSTEM_CLOCK)
 
     assert other.look("a") is None
@@ -64,16 +63,16 @@ def test_a_full_bucket_forgets_what_is_over_first(
     table: Starts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "BUCKETS", 1)
-    table.began("old", signed=1, until=SOON - 2000)
+    table.began(("old", 1, SOON - 2000))
     for n in range(module.PLACES - 1):
-        table.began(f"r{n}", signed=1, until=SOON + n)
+        table.began((f"r{n}", 1, SOON + n))
     assert table.look("old") is not None
 
-    table.began("one-more", signed=1, until=SOON + 100)
+    table.began(("one-more", 1, SOON + 100))
     assert table.look("old") is None
     assert table.look("r0") is not None
     assert "is full" not in caplog.text
-    table.began("two-more", signed=1, until=SOON + 500)
+    table.began(("two-more", 1, SOON + 500))
     assert table.look("two-more") is not None
     assert sum(table.look(f"r{n}") is None for n in range(module.PLACES - 1)) == 1
     assert caplog.text.count("is full") == 1
@@ -83,7 +82,7 @@ def test_processes_do_not_lose_each_others_starts(tmp_path: Path) -> None:
     code = (
         "import sys; from jobctl.clock import SYSTEM_CLOCK as c; from jobctl.engine.starts import Starts\n"
         "from pathlib import Path; t = Starts(Path(sys.argv[1]), namespace='ns', clock=c)\n"
-        f"for _ in range(500): t.began('a', signed=1, until={SOON})"
+        f"for _ in range(500): t.began(('a', 1, {SOON}))"
     )
     path = str(tmp_path / "starts")
     children = [subprocess.Popen([sys.executable, "-c", code, path]) for _ in range(3)]
@@ -100,20 +99,20 @@ def test_a_full_disk_costs_the_table_and_nothing_else(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
-        table.began("a", signed=1, until=SOON)
-        table.began("a", signed=1, until=SOON)
+        table.began(("a", 1, SOON))
+        table.began(("a", 1, SOON))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     assert table.look("a") is None
     assert caplog.text.count("cannot be used") == 1
-    table.began("a", signed=1, until=SOON)
+    table.began(("a", 1, SOON))
     assert table.look("a") is not None
 
 
 def test_the_file_is_small_and_for_us_alone(table: Starts, tmp_path: Path) -> None:
     for n in range(200):
-        table.began(f"r{n}", signed=1, until=SOON)
+        table.began((f"r{n}", 1, SOON))
     info = (tmp_path / "starts").stat()
 
     assert info.st_mode & 0o777 == 0o600
@@ -126,31 +125,22 @@ def test_a_table_that_cannot_be_used_costs_the_protection_and_is_told_of_once(
     (tmp_path / "starts").mkdir()
     table = Starts(tmp_path / "starts", namespace="ns", clock=SYSTEM_CLOCK)
     for _ in range(2):
-        table.began("a", signed=5, until=SOON)
+        table.began(("a", 5, SOON))
         table.excuse("a")
-        table.ended("a", "k")
+        table.ended({"a": "k"})
         assert table.look("a") is None
     table.close()
 
     assert [record.message.count("cannot be used") for record in caplog.records] == [1]
 
 
-def test_changes_made_together_are_whole_and_leave_the_table_to_others(
-    table: Starts, tmp_path: Path
-) -> None:
-    other = Starts(tmp_path / "starts", namespace="ns", clock=SYSTEM_CLOCK)
-    with table.together():
-        table.began("a", signed=5, until=SOON)
-        with table.together():
-            table.began("b", signed=6, until=SOON)
-        lock = (tmp_path / "starts").open("rb")
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    table.ended_all({"a": "k", "b": "x", "never-started": "k"})
+def test_several_runs_are_noted_at_once(table: Starts, tmp_path: Path) -> None:
+    runs = [(f"run{number}", number, SOON) for number in range(200)]
+    table.began(*runs)
+    table.began(*runs[:10])
+    table.ended({"never-started": "k"} | {run_id: "kx"[signed % 2] for run_id, signed, _ in runs})
 
-    assert other.look("a") == Known(5, 1, "k")
-    assert other.look("b") == Known(6, 1, "x")
-    other.ended("a", "v")
-    assert table.look("a") == Known(5, 1, "v")
-    lock.close()
+    other = Starts(tmp_path / "starts", namespace="ns", clock=SYSTEM_CLOCK)
+    for run_id, signed, _ in runs:
+        assert other.look(run_id) == Known(signed, 2 if signed < 10 else 1, "kx"[signed % 2])
     other.close()

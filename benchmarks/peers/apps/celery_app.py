@@ -17,7 +17,6 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
-    broker_transport_options={"polling_interval": 0.02},
 )
 
 

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import os
 
-from jobctl.client.open import Session
-from jobctl.client.sending import send_many, send_one
-from jobctl.client.submit import Wish, own_name, prepare
+from jobctl import Client
 
 
 def connect() -> None:
-    """Open the store."""
-    global _session  # noqa: PLW0603 - one process, one session
-    _session = Session.open(os.environ["PEER_CONFIG"])
-    _session.signing  # noqa: B018 - reads the key
+    """Read the configuration; the connection is made with the first submit, and counted there."""
+    global _client  # noqa: PLW0603 - one process, one client
+    _client = Client(os.environ["PEER_CONFIG"])
 
 
 def submit_many(count: int) -> None:
-    """Check, sign and send in batches; each must be accepted."""
-    who = own_name()
-    runs = (prepare(_session, Wish("noop"), submitter=who) for _ in range(count))
-    for receipt in send_many(_session, runs):
-        if not receipt.accepted:
-            raise SystemExit(f"a run was not accepted: {receipt.answer}")
+    """Submit all of them with one call, which raises unless each is accepted."""
+    _client.submit_many("noop", [()] * count)
 
 
 def submit_one(number: int) -> None:
     """Submit one."""
-    receipt, _ = send_one(_session, prepare(_session, Wish("noop", args=[number])))
-    if not receipt.accepted:
-        raise SystemExit(f"the run was not accepted: {receipt.answer}")
+    _client.submit("noop", number)

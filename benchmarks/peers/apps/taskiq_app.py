@@ -11,7 +11,12 @@ from taskiq_redis import ListQueueBroker
 TOGETHER = 100
 """Sent at once, each over a connection of its own."""
 
-broker = ListQueueBroker("unix://" + os.environ["PEER_SOCKET"])
+broker = ListQueueBroker(
+    "unix://" + os.environ["PEER_SOCKET"],
+    # It waits for messages without end: with the client's default of five seconds an idle worker
+    # dies of the timeout and is started anew, over and over.
+    socket_timeout=None,
+)
 
 
 @broker.task(task_name="noop")

@@ -1,0 +1,68 @@
+"""Submitting runs from a Django project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.core.signals import setting_changed
+from django.db import transaction
+
+from jobctl.api.client import Client, Run
+from jobctl.api.operations import name_of
+from jobctl.contrib.django.conf import Settings
+from jobctl.model.ids import new_id
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_clients: list[Client] = []
+
+
+def client() -> Client:
+    """Return the client of this process, made when first asked for; threads share it.
+
+    Raises ``ConfigError`` when there is no jobs.toml.
+    """
+    if not _clients:
+        chosen = Settings.read()
+        _clients.append(Client(chosen.CONFIG, redis=chosen.REDIS, namespace=chosen.NAMESPACE))
+    return _clients[0]
+
+
+def submit(job: object, /, *args: object, **kwargs: object) -> Run:
+    """Submit a run now; see :meth:`jobctl.Client.submit`.
+
+    Within a transaction the run may start before it is committed, and sees nothing of it: use
+    :func:`submit_on_commit`.
+    """
+    return client().submit(job, *args, **kwargs)
+
+
+def submit_on_commit(
+    job: object, /, *args: object, _using: str | None = None, **kwargs: object
+) -> Run:
+    """Submit a run when the transaction is committed, and never when it is rolled back.
+
+    The arguments are checked now. Returns the handle now, with the id that the run will have: it is
+    not known to the store before the commit. Outside of a transaction it is submitted at once.
+    ``_using`` is the database whose transaction counts.
+
+    Raises as :func:`submit`; what the store answers after the commit is raised where that was made,
+    for example ``StoreUnreachable``: what was committed stays, and the run was not submitted.
+    """
+    sender = client()
+    kwargs.setdefault("_id", new_id())
+    checked = sender._operations._ready(name_of(job), args, kwargs)  # noqa: SLF001 - a submit without the sending
+    transaction.on_commit(lambda: sender.submit(job, *args, **kwargs), using=_using)
+    return Run(sender, checked.id, checked.job)
+
+
+def _forget(*, setting: str, **_: Any) -> None:  # noqa: ANN401 - what the signal carries
+    """Make another client when a test overrides the setting."""
+    if setting == "JOBCTL":
+        for one in _clients:
+            one.close()
+        _clients.clear()
+
+
+setting_changed.connect(_forget)

@@ -1,0 +1,277 @@
+"""One attempt of a Python job in this process, with the outcome that a pool's interpreter would report.
+
+What goes in and what comes out is written as JSON and read again by the very code that does it
+for pools, so that what cannot travel fails here too. What differs: the interpreter, its working
+directory and its environment (but for the job's own and ``JOBCTL_*``) are those of the test, and
+time limits are not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import io
+import os
+import sys
+import tempfile
+import threading
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from jobctl.context import RunContext, bound
+from jobctl.engine.ending import judge_reply
+from jobctl.engine.environment import attempt_environment, read_env_file
+from jobctl.engine.exchange import last_progress
+from jobctl.engine.python_call import PythonReply
+from jobctl.engine.python_child import Modules, ResultError, TargetError, encode_result
+from jobctl.engine.python_failure import describe
+from jobctl.errors import JobctlError
+from jobctl.model.run import Outcome, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from jobctl.clock import Clock
+    from jobctl.context import Link
+    from jobctl.engine.attempt import AttemptSpec
+
+    Answer = tuple[dict[str, Any], bytes, BaseException | None]
+
+
+class Called:
+    """What came of one call."""
+
+    def __init__(
+        self, outcome: Outcome, *, output: str, progress: str | None, error: BaseException | None
+    ) -> None:
+        self.outcome = outcome
+        self.output = output
+        """What it printed."""
+        self.progress = progress
+        """JSON text, as last reported through ``$JOBCTL_PROGRESS_FILE``."""
+        self.error = error
+        """What the function raised."""
+
+
+def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
+    """Call the function of ``spec`` and return what came of it; ``link`` serves its context.
+
+    Lets through what is no failure of a job: Ctrl-C, and whatever ends a test from within.
+    """
+    output = io.StringIO()
+    started, begun = clock.epoch(), clock.monotonic()
+    progress = None
+    with tempfile.TemporaryDirectory(prefix="jobctl-eager-") as folder:
+        report = os.path.join(folder, "progress")  # noqa: PTH118 (texts)
+        try:
+            common = _own_environment(spec)
+        except JobctlError as error:
+            reply, result, raised = {"reason": "spawn", "error": str(error)}, b"", None
+        else:
+            variables = attempt_environment(
+                spec,
+                common,
+                result_file=os.path.join(folder, "result"),  # noqa: PTH118 (same)
+                progress_file=report,
+            )
+            with (
+                _environment(variables),
+                _search_path(spec, common),
+                _copied_output(output),
+                bound(_context(spec, link, started)),
+            ):
+                reply, result, raised = _in_thread_of_its_own(lambda: _invoke(spec))
+        with contextlib.suppress(OSError), open(report, encoding="utf-8") as file:  # noqa: PTH123 (same)
+            progress = last_progress(file.read())
+    ending = judge_reply(spec.job, _reply(reply, result), stopped=None)
+    outcome = Outcome(
+        kind=ending.finding.kind,
+        reason=ending.finding.reason,
+        exit_code=ending.exit_code,
+        error=ending.finding.error,
+        exception=ending.exception,
+        result=ending.result,
+        retry_in=ending.retry_in,
+        again=ending.again,
+        fatal=ending.fatal,
+        traceback=ending.traceback,
+        pid=os.getpid(),
+        started_at=started,
+        finished_at=clock.epoch(),
+        duration=clock.monotonic() - begun,
+    )
+    return Called(outcome, output=output.getvalue(), progress=progress, error=raised)
+
+
+def _context(spec: AttemptSpec, link: Link, now: float) -> RunContext:
+    at = spec.scheduled_at
+    return RunContext(
+        link,
+        id=spec.run_id,
+        job=spec.job.name,
+        attempt=spec.number,
+        max_attempts=None if spec.max_attempts < 0 else spec.max_attempts,
+        queue=spec.queue,
+        trigger=spec.trigger,
+        tags=spec.tags,
+        scheduled_at=None if at is None else datetime.fromisoformat(at),
+        deadline=None if spec.timeout is None else now + spec.timeout,
+    )
+
+
+def _invoke(spec: AttemptSpec) -> Answer:
+    """Call the function; returns what a child would reply, the result's bytes, and what was raised."""
+    reply: dict[str, Any] = {}
+    try:
+        function = Modules.target(spec.job.python or "")
+        value = function(*spec.args, **spec.kwargs)
+        if hasattr(type(value), "__await__"):
+            value = asyncio.run(_awaited(value))
+        return reply, b"" if value is None else encode_result(value, spec.max_result), None
+    except ResultError as error:
+        reply.update(reason="result", error=str(error))
+        return reply, b"", error
+    except TargetError as error:
+        reply.update(reason="spawn", error=str(error))
+        return reply, b"", error
+    except SystemExit as error:
+        _exit_as_script(error.code, reply)
+        return reply, b"", error
+    except Exception as error:  # noqa: BLE001 - whatever a job raises is its outcome
+        describe(error.with_traceback(_users_part(error.__traceback__)), reply, spec.job.expected)
+        return reply, b"", error
+
+
+def _users_part(trace: TracebackType | None) -> TracebackType | None:
+    """Return ``trace`` from below this module, as if the job had been called by nobody."""
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
+
+
+async def _awaited(value: Any) -> object:  # noqa: ANN401 - any awaitable
+    return await value
+
+
+def _exit_as_script(code: object, reply: dict[str, Any]) -> None:
+    """Fill ``reply`` with what ``sys.exit(code)`` means at the end of a script."""
+    if code is not None and not isinstance(code, int):
+        reply["error"] = f"{code}"
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    reply["exit_code"] = (code or 0) & 0xFF
+    if reply["exit_code"]:
+        reply["reason"] = "exit"
+
+
+def _reply(reply: dict[str, Any], result: bytes) -> PythonReply:
+    reason = reply.get("reason")
+    return PythonReply(
+        reason=None if reason is None else Reason(reason),
+        result=result.decode() or None,
+        exception=reply.get("exception"),
+        bases=tuple(reply.get("bases", ())),
+        error=reply.get("error"),
+        exit_code=reply.get("exit_code"),
+        retry_in=reply.get("retry_in"),
+        again=bool(reply.get("again")),
+        skip=bool(reply.get("skip")),
+        traceback=reply.get("traceback"),
+        fatal=bool(reply.get("fatal")),
+    )
+
+
+def _own_environment(spec: AttemptSpec) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in spec.job.env_file:
+        found.update(read_env_file(os.path.expanduser(name)))  # noqa: PTH111 (texts)
+    return {**found, **spec.job.env}
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _search_path(spec: AttemptSpec, common: dict[str, str]) -> Iterator[None]:
+    """Let modules be found where the job's interpreter would find them first."""
+    folders = [spec.job.cwd or "", *common.get("PYTHONPATH", "").split(":")]
+    missing = [os.path.expanduser(one) for one in folders if one and one not in sys.path]  # noqa: PTH111 (texts)
+    sys.path[:0] = missing
+    try:
+        yield
+    finally:
+        for folder in missing:
+            with contextlib.suppress(ValueError):
+                sys.path.remove(folder)
+
+
+class _Copying(io.TextIOBase):
+    """A text stream that also keeps what is written to it."""
+
+    def __init__(self, stream: TextIO | None, copy: io.StringIO) -> None:
+        self._stream, self._copy = stream, copy
+
+    def write(self, text: str) -> int:
+        self._copy.write(text)
+        return len(text) if self._stream is None else self._stream.write(text)
+
+    def flush(self) -> None:
+        if self._stream is not None:
+            self._stream.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        if self._stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # io has it as an attribute
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+
+@contextlib.contextmanager
+def _copied_output(copy: io.StringIO) -> Iterator[None]:
+    out, err = _Copying(sys.stdout, copy), _Copying(sys.stderr, copy)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        yield
+
+
+def _in_thread_of_its_own(work: Callable[[], Answer]) -> Answer:
+    """Do ``work``, in another thread when an event loop runs in this one: a job may need its own."""
+    if asyncio._get_running_loop() is None:  # noqa: SLF001 - the one that does not raise
+        return work()
+    found: list[Answer] = []
+    raised: list[BaseException] = []
+
+    def do() -> None:
+        try:
+            found.append(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
+            raised.append(error)
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(do,), name="jobctl-eager")
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
+    return found[0]

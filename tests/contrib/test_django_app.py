@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from jobctl import InvalidArguments, NoSuchRun
+from jobctl.testing import eager, wait_until
+
+django = pytest.importorskip("django")
+
+EXAMPLE = "web_django"
+MANAGER = {"X-Role": "manager"}
+
+
+@pytest.fixture(scope="module")
+def project(example):
+    """The example project, set up in this process, its tables made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_SETTINGS_MODULE", "shop_site.settings")
+        django.setup()
+        importlib.import_module("django.core.management").call_command("migrate", verbosity=0)
+        yield example
+        importlib.import_module("django.db").connections.close_all()
+        for one in importlib.import_module("jobctl.contrib.django.submitting")._clients:
+            one.close()
+
+
+@pytest.fixture
+def web(project):
+    return importlib.import_module("django.test").Client()
+
+
+def orders():
+    return importlib.import_module("shop.models").Order.objects
+
+
+def post(web, url, **body):
+    return web.post(url, body, content_type="application/json")
+
+
+def ended(web, url, **headers):
+    return web.get(url, {"wait": "30"}, headers=headers).json()
+
+
+def test_run_sees_what_was_committed_before_it_was_submitted(web) -> None:
+    answer = post(web, "/orders", item="lamp")
+
+    assert answer.status_code == 202
+    url = answer.headers["Location"]
+    assert answer.json() == {"id": url.rpartition("/")[2], "job": "pack", "status_url": url}
+    found = ended(web, url)
+    assert (found["state"], found["result"]["item"]) == ("succeeded", "lamp"), found
+    assert orders().get(pk=found["result"]["order"]).packed
+    # A coroutine sees the same data.
+    found = ended(web, post(web, "/jobs/count_packed").headers["Location"])
+    assert found["result"] >= 1, found
+
+
+def test_run_is_never_submitted_when_the_transaction_is_rolled_back(web) -> None:
+    answer = post(web, "/orders", item="chair", change_of_mind=True)
+
+    assert web.get(answer.headers["Location"]).status_code == 404
+    assert not orders().filter(item="chair").exists()
+
+
+def test_handle_of_a_run_is_there_before_the_commit(project) -> None:
+    transaction = importlib.import_module("django.db").transaction
+    contrib = importlib.import_module("jobctl.contrib.django")
+    with transaction.atomic():
+        made = orders().create(item="table")
+        run = contrib.submit_on_commit("pack", order_id=made.pk)
+        with pytest.raises(NoSuchRun):
+            run.refresh()
+
+    assert run.wait("30s") == {"order": made.pk, "item": "table"}
+
+
+def test_arguments_are_checked_before_the_commit(project) -> None:
+    transaction = importlib.import_module("django.db").transaction
+    contrib = importlib.import_module("jobctl.contrib.django")
+
+    def order_a_shelf() -> None:
+        with transaction.atomic():
+            orders().create(item="shelf")
+            contrib.submit_on_commit("pack", order_id="seven")
+
+    with pytest.raises(InvalidArguments, match="order_id: 'seven' is not a whole number"):
+        order_a_shelf()
+
+    assert not orders().filter(item="shelf").exists()
+
+
+def test_what_is_wrong_is_answered_and_not_raised(web) -> None:
+    answer = post(web, "/jobs/pack", order="7")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "usage")
+    assert post(web, "/jobs/nothing").status_code == 404
+    assert web.get("/runs/" + "a" * 16).status_code == 404
+    assert web.get("/runs/pack").status_code == 404
+    url = post(web, "/orders", item="lamp").headers["Location"]
+    assert web.get(url, {"wait": "long"}).status_code == 400
+
+
+def test_only_who_may_revokes(web) -> None:
+    settings = importlib.import_module("django.conf").settings
+    override = importlib.import_module("django.test").override_settings
+    url = post(web, "/jobs/forever").headers["Location"]
+    wait_until(lambda: web.get(url).json()["state"] == "running", what="it runs")
+
+    assert web.delete(url).status_code == 403
+    with override(JOBCTL={**settings.JOBCTL, "REVOKE": False}):
+        assert web.delete(url, headers=MANAGER).status_code == 405
+    assert web.delete(url, headers=MANAGER).status_code == 202
+    found = ended(web, url)
+    assert (found["state"], found["error"]["reason"]) == ("revoked", "user")
+    assert web.delete(url, headers=MANAGER).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"CONFG": "jobs.toml"}, "no key 'CONFG'; did you mean CONFIG?"),
+        ("jobs.toml", "is no dict"),
+    ],
+)
+def test_wrong_setting_is_named(project, setting, words) -> None:
+    override = importlib.import_module("django.test").override_settings
+    conf = importlib.import_module("jobctl.contrib.django.conf")
+    wrong = importlib.import_module("django.core.exceptions").ImproperlyConfigured
+    with override(JOBCTL=setting), pytest.raises(wrong) as caught:
+        conf.Settings.read()
+    assert words in str(caught.value)
+
+
+def test_commands_pass_through_with_the_exit_code(project) -> None:
+    def manage(*words):
+        return subprocess.run(
+            [sys.executable, "manage.py", "jobctl", *words],
+            cwd=project.folder,
+            env={**os.environ, "JOBCTL_CONFIG": str(project.config)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    made = orders().create(item="door")
+    done = manage("submit", "pack", f"order_id={made.pk}", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert manage("submit", "pakc", "--quiet").returncode == 66
+    assert "pack" in manage("jobs").stdout
+
+
+def test_eager_mode_runs_in_the_transaction_of_the_test(web) -> None:
+    with eager() as seen:
+        url = post(web, "/orders", item="lamp").headers["Location"]
+        assert web.get(url).json()["result"]["item"] == "lamp"
+    assert [run.job for run in seen.runs] == ["pack"]

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from jobctl.testing import wait_until
+
+testclient = pytest.importorskip("fastapi.testclient")
+
+EXAMPLE = "web_fastapi"
+
+
+@pytest.fixture(scope="module")
+def web(example):
+    with testclient.TestClient(importlib.import_module("app").app) as web:
+        yield web
+
+
+def ended(web, url):
+    return web.get(url, params={"wait": "30"}).json()
+
+
+def test_submit_is_accepted_and_leads_to_the_result(web) -> None:
+    answer = web.post("/thumbnails", json={"path": "cat.jpg", "width": 640})
+
+    assert answer.status_code == 202
+    url = answer.headers["location"]
+    assert answer.json() == {"id": url.rpartition("/")[2], "job": "thumbnail", "status_url": url}
+    assert answer.headers["retry-after"] == "1"
+    found = ended(web, url)
+    assert (found["state"], found["final"]) == ("succeeded", True)
+    assert found["result"] == {"path": "cat.jpg", "width": 640}
+    assert found["error"] is None
+
+
+def test_failure_is_told_in_one_line(web) -> None:
+    url = web.post("/thumbnails", json={"path": "cat.txt"}).headers["location"]
+
+    wait_until(lambda: web.get(url).json()["state"] == "retrying", what="its first failure")
+    answer = web.get(url)
+    assert (answer.json()["final"], answer.json()["error"]) == (False, None)
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_wrong_arguments_are_the_askers_fault(web) -> None:
+    answer = web.post("/jobs/thumbnail")
+
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == "usage"
+    assert "path: is missing" in answer.json()["error"]["message"]
+    answer = web.post("/jobs/thumbnial")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_only_whole_ids_are_looked_for(web) -> None:
+    url = web.post("/thumbnails", json={"path": "cat.jpg"}).headers["location"]
+    run_id = url.rpartition("/")[2]
+
+    for other in ("thumbnail", run_id[:8], "@last", "a" * 16):
+        answer = web.get(f"/runs/{other}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_only_who_may_revokes(web) -> None:
+    answer = web.post("/jobs/forever", headers={"x-user": "ada"})
+    url = answer.headers["location"]
+    wait_until(lambda: web.get(url).json()["state"] == "running", what="it runs")
+    wait_until(lambda: web.get(url).json()["progress"], what="it tells how far it is")
+    assert web.get(url).json()["progress"] == {"percent": 10.0, "message": "waiting"}
+
+    refused = web.delete(url, headers={"x-user": "eve"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_permitted")
+    assert web.get(url, params={"wait": "0.01"}).json()["state"] == "running"
+    assert web.delete(url, headers={"x-user": "ada"}).status_code == 202
+    found = ended(web, url)
+    assert (found["state"], found["error"]["reason"]) == ("revoked", "user")
+    assert web.delete(url, headers={"x-user": "ada"}).status_code == 409
+
+
+@pytest.mark.parametrize("wait", ["soon", "-1", "nan", "inf"])
+def test_wait_that_is_no_time_is_refused(web, wait) -> None:
+    url = web.post("/thumbnails", json={"path": "cat.jpg"}).headers["location"]
+
+    assert web.get(url, params={"wait": wait}).status_code == 400

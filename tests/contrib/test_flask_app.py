@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from jobctl.errors import ConfigError
+from jobctl.testing import eager, wait_until
+
+flask = pytest.importorskip("flask")
+extension = pytest.importorskip("jobctl.contrib.flask")
+
+EXAMPLE = "web_flask"
+MANAGER = {"X-Role": "manager"}
+
+
+@pytest.fixture(scope="module")
+def web(example):
+    return importlib.import_module("shop_web").create_app().test_client()
+
+
+def test_submit_is_accepted_and_leads_to_the_result(web) -> None:
+    answer = web.post("/letters", json={"to": "Ada"})
+
+    assert answer.status_code == 202
+    url = answer.headers["Location"]
+    assert answer.json == {"id": url.rpartition("/")[2], "job": "letter", "status_url": url}
+    found = web.get(url, query_string={"wait": "30"})
+    assert (found.status_code, found.headers["Cache-Control"]) == (200, "no-store")
+    assert (found.json["state"], found.json["result"]) == (
+        "succeeded",
+        "Dear Ada, yours the corner shop",
+    )
+
+
+def test_coroutines_have_the_application_too(web) -> None:
+    url = web.post("/jobs/greet", json={"name": "Ada"}).headers["Location"]
+
+    assert web.get(url).status_code == 403
+    found = web.get(url, query_string={"wait": "30"}, headers=MANAGER).json
+    assert found["result"] == "the corner shop greets Ada", found
+
+
+def test_what_is_wrong_is_answered_and_not_raised(web) -> None:
+    answer = web.post("/letters", json={"too": "Ada"})
+    assert answer.status_code == 422
+    assert "too: unknown parameter; did you mean to?" in answer.json["error"]["message"]
+    assert web.post("/jobs/nothing", json={}).status_code == 404
+    assert web.get("/runs/" + "a" * 16).status_code == 404
+    assert web.get("/runs/letter").status_code == 404
+    url = web.post("/letters", json={"to": "Ada"}).headers["Location"]
+    assert web.get(url, query_string={"wait": "long"}).status_code == 400
+
+
+def test_only_who_may_revokes(web) -> None:
+    url = web.post("/jobs/forever", json={}).headers["Location"]
+    wait_until(lambda: web.get(url, headers=MANAGER).json["state"] == "running", what="it runs")
+
+    assert web.delete(url).status_code == 403
+    assert web.delete(url, headers=MANAGER).status_code == 202
+    found = web.get(url, query_string={"wait": "30"}, headers=MANAGER).json
+    assert (found["state"], found["error"]["reason"]) == ("revoked", "user")
+    assert web.delete(url, headers=MANAGER).status_code == 409
+
+
+def test_application_of_the_caller_is_the_one_of_an_eager_job(web) -> None:
+    web.application.config["SHOP_NAME"] = "another shop"
+    with eager():
+        url = web.post("/letters", json={"to": "Bob"}).headers["Location"]
+        assert web.get(url).json["result"] == "Dear Bob, yours another shop"
+
+
+def test_application_that_is_none_is_named(web) -> None:
+    with pytest.raises(ConfigError, match="neither a Flask application nor makes one"):
+        extension.with_app("json:dumps_nothing")(lambda: None)()
+
+
+def test_store_that_is_away_is_the_servers_fault(web, tmp_path) -> None:
+    (tmp_path / "jobs.toml").write_text(
+        '[jobs.hello]\ncommand = "true"\n[security]\nsign = "none"\n'
+    )
+    app = flask.Flask("alone")
+    app.config["JOBCTL_CONFIG"] = tmp_path / "jobs.toml"
+    app.config["JOBCTL_REDIS"] = "redis://127.0.0.1:1/0"
+    jobs = extension.Jobctl(app)
+    app.post("/")(lambda: jobs.accepted(jobs.submit("hello")))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JOBCTL_STORE_WAIT", "0")
+        answer = app.test_client().post("/")
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert "127.0.0.1" not in answer.text

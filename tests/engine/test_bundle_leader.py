@@ -1,0 +1,216 @@
+"""Bundles in a real interpreter: what begins, what is had back, and what is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from real_attempts import Attempts, until
+
+from jobctl.clock import SYSTEM_CLOCK
+from jobctl.engine import bundle_leader
+from jobctl.engine.attempt import AttemptSpec
+from jobctl.engine.ledger import Held
+from jobctl.engine.python_leader import EARLY
+from jobctl.model.job import JobDef
+from jobctl.model.run import Outcome, OutcomeKind, Request
+from jobctl.store.transitions import Claim
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from jobctl.engine.bundle_leader import Answer, Begun, BundleLeader
+    from jobctl.engine.python_leader import Warm
+    from jobctl.engine.slot import Slot
+
+SOURCE = """
+import os, sys, time
+def me(n):
+    return os.getpid()
+def once_waits(n):
+    if n == 1:
+        open("began", "w").close()
+        while not os.path.exists("go"):
+            time.sleep(0.005)
+def lies(n):
+    bundles = sys.modules["_jobctl_child"].CHILD.bundles
+    if n == 2:
+        bundles.end -= 5
+"""
+
+
+class Recorder:
+    """Takes note of what becomes of the runs of a bundle."""
+
+    def __init__(self, job: JobDef, slot: Slot) -> None:
+        self.job = job
+        self.slot = slot
+        self.answers: list[str] = []
+        self.results: list[str | None] = []
+        self.returned: list[str] = []
+        self.alone = False
+        self.silent: list[str] = []
+        self.outcomes: list[Outcome] = []
+
+    def spec(self, held: Held) -> AttemptSpec:
+        return AttemptSpec(run_id=held.claim.id, job=self.job, supervisor="s/0.1")
+
+    def on_begin(self, runs: list[Held], warm: Warm, number: int) -> None:
+        assert number > 0
+        assert warm.child.pid > 0
+        assert runs
+
+    def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
+        assert pid > 0
+        self.answers.append(held.claim.id)
+        self.results.append(answer.reply.result)
+
+    def on_answers_taken(self) -> None:
+        """Nothing waits."""
+
+    def on_return(self, runs: list[Held], *, alone: bool) -> None:
+        self.returned += [held.claim.id for held in runs]
+        self.alone = alone
+
+    def on_silence(self, held: Held) -> None:
+        self.silent.append(held.claim.id)
+
+    def on_progress(self, held: Held, percent: float, message: str) -> None:
+        """Nobody asks."""
+
+    async def go_on(self, held: Held, call: Begun) -> None:
+        self.outcomes.append(
+            await self.slot.go_on(self.spec(held), call, on_start=lambda _pid, _at: None)
+        )
+
+
+class Bench:
+    """A slot whose jobs are in ``work.py``."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.attempts = Attempts(directory)
+        (directory / "work.py").write_text(SOURCE)
+        then = (directory / "work.py").stat().st_mtime - 60
+        os.utime(directory / "work.py", (then, then))
+
+    def leader(self, slot: Slot, function: str, count: int) -> tuple[BundleLeader, Recorder]:
+        job = JobDef(name="job", python=f"work:{function}", cwd=str(self.directory))
+        owner = Recorder(job, slot)
+        runs = [
+            Held(
+                claim=Claim(f"r{n}", 1, 0, 0, None, "q", "5", "job", 0.0, "1", b"", None),
+                request=Request(id=f"r{n}", job="job", args=(n,), max_attempts=1),
+                claimed_at=0.0,
+                attempt=1,
+            )
+            for n in range(count)
+        ]
+        leader = bundle_leader.BundleLeader(
+            runs,
+            python=slot.python,
+            setting=slot.setting(owner.spec(runs[0])),
+            processes=slot.processes,
+            clock=SYSTEM_CLOCK,
+            owner=owner,
+        )
+        return leader, owner
+
+    def inside(self, scenario: Callable[[Slot], Awaitable[None]]) -> None:
+        async def whole(slot: Slot) -> Outcome:
+            await scenario(slot)
+            return Outcome(kind=OutcomeKind.SUCCEEDED)
+
+        self.attempts.inside(whole)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def names(first: int, last: int) -> list[str]:
+    return [f"r{n}" for n in range(first, last)]
+
+
+def test_what_is_behind_a_run_that_waits_is_had_back(bench: Bench) -> None:
+    async def scenario(slot: Slot) -> None:
+        leader, owner = bench.leader(slot, "once_waits", 6)
+        led = asyncio.ensure_future(leader.lead())
+        await until((bench.directory / "began").exists)
+        leader.stop()
+        await until(lambda: slot.pid, what="the second has a slot of its own")
+
+        assert owner.returned == names(2, 6)
+        assert not owner.alone
+        assert owner.answers == ["r0"]
+        (bench.directory / "go").touch()
+        await led
+        assert [one.kind for one in owner.outcomes] == [OutcomeKind.SUCCEEDED]
+        assert owner.answers == ["r0"]
+
+    bench.inside(scenario)
+
+
+def test_a_bundle_that_is_stopped_before_it_begins_is_had_back_whole(bench: Bench) -> None:
+    async def scenario(slot: Slot) -> None:
+        leader, owner = bench.leader(slot, "me", 4)
+        led = asyncio.ensure_future(leader.lead())
+        await asyncio.sleep(0)  # its interpreter is on its way
+        leader.stop()
+        await led
+
+        assert owner.returned == names(0, 4)
+        assert owner.answers == []
+
+    bench.inside(scenario)
+
+
+def test_a_run_with_a_module_that_has_changed_begins_in_a_new_interpreter(bench: Bench) -> None:
+    async def scenario(slot: Slot) -> None:
+        first, owner = bench.leader(slot, "me", 3)
+        await first.lead()
+        assert owner.answers == names(0, 3)
+        os.utime(bench.directory / "work.py")
+        # What is in steady use looks for changes now and then only.
+        for _ in range(1000):
+            again, owner = bench.leader(slot, "me", 3)
+            await again.lead()
+            if owner.returned:
+                break
+            await asyncio.sleep(0.005)
+
+        assert owner.returned == names(0, 3)
+        assert owner.alone
+
+    bench.inside(scenario)
+
+
+def test_answers_that_make_no_sense_are_of_lost_runs(bench: Bench) -> None:
+    async def scenario(slot: Slot) -> None:
+        leader, owner = bench.leader(slot, "lies", 4)
+        await leader.lead()
+
+        assert {*owner.answers, *owner.silent} == set(names(0, 4))
+        assert "r2" in owner.silent or "r1" in owner.silent
+        assert not owner.returned
+
+    bench.inside(scenario)
+
+
+def test_a_successor_is_there_before_an_interpreter_has_had_its_runs(bench: Bench) -> None:
+    async def scenario(slot: Slot) -> None:
+        most = EARLY + 100
+        pids = set()
+        slot.python.limit_runs(most)
+        for _ in range(6):
+            leader, owner = bench.leader(slot, "me", 50)
+            await leader.lead()
+            pids.update(owner.results)
+        assert len(pids) == 2
+        assert slot.python.room > most - 100
+
+    bench.inside(scenario)

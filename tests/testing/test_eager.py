@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+import sys
+
+import pytest
+
+from jobctl import (
+    AsyncClient,
+    Client,
+    InvalidArguments,
+    JobFailed,
+    NoSuchJob,
+    NoSuchRun,
+    WaitTimeout,
+)
+from jobctl.testing import EagerError, FakeClock, eager
+
+JOBS = """
+[defaults]
+cwd = "."
+
+[jobs.double]
+python = "eager_shop:double"
+params.number = { type = "int", min = 0 }
+
+[jobs.flaky]
+python = "eager_shop:flaky"
+retries = 2
+retry_delay = "1m"
+retry_jitter = 0
+
+[jobs.odd]
+python = "eager_shop:odd"
+
+[jobs.waits]
+python = "eager_shop:waits"
+
+[jobs.tells]
+python = "eager_shop:tells"
+env = { SHOP = "open" }
+
+[jobs.leaves]
+python = "eager_shop:leaves"
+skip_codes = [75]
+
+[jobs.gone]
+python = "eager_shop:gone"
+
+[jobs.single]
+python = "eager_shop:double"
+unique = "args"
+
+[jobs.nightly]
+python = "eager_shop:tells"
+schedule = "30 2 * * *"
+timezone = "Europe/Berlin"
+
+[jobs.says]
+python = "eager_shop:says"
+retries = 3
+retry_on = ["ValueError"]
+expected = ["LookupError"]
+
+[jobs.asks]
+python = "eager_shop:asks"
+timeout = "1m"
+tags = { team = "ops" }
+retries = 1
+
+[jobs.command]
+command = "true"
+"""
+
+CODE = """
+import datetime, os, sys, uuid
+calls = []
+
+def double(number):
+    calls.append(number)
+    return {"number": 2 * number, "at": datetime.date(2026, 1, 2), "all": {3}, "pair": (1, 2)}
+
+def flaky(fail):
+    calls.append(os.environ["JOBCTL_ATTEMPT"])
+    if len(calls) <= fail:
+        raise ConnectionError(f"call {len(calls)}")
+    return len(calls)
+
+def odd(kind):
+    return object() if kind == "object" else "x" * 2_000_000
+
+async def waits(text):
+    import asyncio
+    await asyncio.sleep(0)
+    return text.upper()
+
+def tells(**given):
+    print("out", os.environ.get("SHOP"), os.environ["JOBCTL_JOB"], file=sys.stdout)
+    print("err", os.environ["JOBCTL_SCHEDULED_AT"], file=sys.stderr)
+    with open(os.environ["JOBCTL_PROGRESS_FILE"], "a") as file:
+        file.write("40 half way\\n")
+    return {"trigger": os.environ["JOBCTL_TRIGGER"], "given": given}
+
+def says(word, reason="", in_=None):
+    from jobctl import Fatal, Retry, Skip
+    calls.append(word)
+    if word == "Retry":
+        raise Retry(reason, in_=in_)
+    raise {"Skip": Skip, "Fatal": Fatal, "KeyError": KeyError, "ValueError": ValueError}[word](reason)
+
+def asks(fail=False):
+    from jobctl import current
+    run = current()
+    run.progress(140, "asking")
+    with run.finish_once("paid") as mine:
+        if fail and run.attempt == 1:
+            raise ConnectionError("in the block")
+    child = run.submit("tells", day=datetime.date(2026, 1, 2), _id="child", _tags={"a": "b"})
+    return {
+        "first": run.once("mail"), "mine": mine, "child": child, "id": run.id,
+        "attempt": run.attempt, "tags": run.tags, "left": run.remaining() > 0,
+        "stop": run.should_stop(), "max": run.max_attempts,
+    }
+
+def leaves(code):
+    sys.exit(code)
+"""
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("eager")
+    (folder / "jobs.toml").write_text(JOBS)
+    (folder / "eager_shop.py").write_text(CODE)
+    return folder / "jobs.toml"
+
+
+@pytest.fixture
+def client(jobs):
+    yield Client(jobs)
+    sys.modules.pop("eager_shop", None)
+
+
+def shop():
+    return sys.modules["eager_shop"]
+
+
+def test_run_has_ended_when_submit_returns(client) -> None:
+    with eager() as seen:
+        client.submit("double", number=21)
+
+    assert [one.state for one in seen.runs] == ["succeeded"]
+    assert [one.request.kwargs for one in seen.of("double")] == [{"number": 21}]
+    assert shop().calls == [21]
+
+
+def test_result_is_what_travels_and_not_what_was_returned(client) -> None:
+    with eager():
+        run = client.submit("double", number=1)
+        expected = {"number": 2, "at": "2026-01-02", "all": [3], "pair": [1, 2]}
+
+        assert run.wait() == run.result == expected
+        assert run.inspect()["state"] == "succeeded"
+
+
+def test_arguments_are_checked_and_written_as_always(client) -> None:
+    with eager() as seen:
+        with pytest.raises(InvalidArguments, match="less than 0"):
+            client.submit("double", number=-1)
+        with pytest.raises(InvalidArguments, match="date cannot be passed"):
+            client.submit("tells", day=dt.date(2026, 1, 1))
+        with pytest.raises(NoSuchJob, match="did you mean double"):
+            client.submit("duoble")
+        assert client.submit("tells", pair=(1, 2)).result["given"] == {"pair": [1, 2]}
+    assert [run.job for run in seen.runs] == ["tells"]
+
+
+def test_failed_attempts_are_followed_by_others(client, capsys) -> None:
+    with eager() as seen:
+        assert client.submit("flaky", fail=2).wait() == 3
+        run = client.submit("flaky", fail=99)
+
+        assert run.state == "failed"
+        assert [one.error.splitlines()[-1] for one in run.record.attempts] == [
+            f"ConnectionError: call {number}" for number in (4, 5, 6)
+        ]
+        with pytest.raises(JobFailed, match="ConnectionError: call 6") as caught:
+            run.wait()
+    assert caught.value.reason == "exception"
+    assert caught.value.traceback.startswith('  File "' + shop().__file__)
+    said = capsys.readouterr().err
+    assert said.startswith('Traceback (most recent call last):\n  File "' + shop().__file__)
+    assert "During handling" not in said
+    assert shop().calls[-3:] == ["1", "2", "3"]
+    assert seen.runs[0].attempt == 3
+
+
+def test_errors_are_raised_where_the_run_was_submitted_when_asked_for(client) -> None:
+    with eager(raise_errors=True), pytest.raises(ConnectionError, match="call 3"):
+        client.submit("flaky", fail=99)
+
+
+@pytest.mark.parametrize(
+    ("job", "kwargs", "state", "reason", "error"),
+    [
+        ("odd", {"kind": "object"}, "failed", "result", "cannot be stored as JSON"),
+        ("odd", {"kind": "large"}, "failed", "result", "the limit is"),
+        ("gone", {}, "failed", "spawn", "no function 'gone'"),
+        ("leaves", {"code": 3}, "failed", "exit", "exit code 3"),
+        ("leaves", {"code": 75}, "skipped", "code", "skip_codes"),
+        ("leaves", {"code": "so"}, "failed", "exit", "so"),
+        ("leaves", {"code": 0}, "succeeded", None, None),
+    ],
+)
+def test_other_ends_are_those_of_a_pool(client, job, kwargs, state, reason, error) -> None:
+    with eager():
+        record = client.submit(job, **kwargs).record
+
+    assert (record.state, record.reason) == (state, reason)
+    assert (error or "") in (record.error or "")
+
+
+def test_output_progress_and_environment_are_those_of_the_run(client, capsys) -> None:
+    with eager():
+        run = client.submit("tells")
+        assert run.logs() == "out open tells\nerr \n"
+        assert run.logs(lines=1) == "err \n"
+        assert b"".join(run.follow()) == run.logs().encode()
+        assert run.progress() == {"percent": 40.0, "message": "half way"}
+        assert [event.state for event in run.events()] == ["succeeded"]
+    assert capsys.readouterr().out == "out open tells\n"
+    assert "SHOP" not in os.environ
+    assert not any(name.startswith("JOBCTL_RUN") for name in os.environ)
+
+
+def test_runs_are_found_as_usual(client) -> None:
+    with eager():
+        first, second = client.submit_many("double", [{"number": 1}, {"number": 2}])
+        assert client.run("double") == client.run("@last") == second
+        assert client.run(first.id[:8]) == first
+        assert client.submit("double", number=5, _id="order-5") == client.submit(
+            "double", number=5, _id="order-5"
+        )
+        with pytest.raises(NoSuchRun):
+            client.run("aaaaaaaaaaaaaaaa")
+    assert shop().calls == [1, 2, 5]
+
+
+def test_event_loop_of_the_caller_does_not_matter(client, jobs) -> None:
+    async def main() -> object:
+        async with AsyncClient(jobs) as other:
+            run = await other.submit("waits", text="hello")
+            assert await run.state() == "succeeded"
+            assert (await other.run("waits")).id == run.id
+            return await run.wait()
+
+    with eager():
+        assert asyncio.run(main()) == "HELLO"
+        assert client.submit("waits", "ok").result == "OK"
+
+
+def test_commands_are_refused(client) -> None:
+    with eager(), pytest.raises(EagerError, match="use PrivateDaemon"):
+        client.submit("command")
+    with eager(), pytest.raises(EagerError, match="cannot be nested"), eager():
+        pass
+    with pytest.raises(EagerError, match="need a clock"), eager(schedules=True):
+        pass
+
+
+def test_held_runs_wait_until_they_are_let_go(client) -> None:
+    with eager(hold=True) as seen:
+        first = client.submit("double", number=1)
+        second = client.submit("single", number=2)
+        assert client.submit("single", number=2) == second
+        assert first.state == "queued"
+        with pytest.raises(WaitTimeout, match=r"call run_pending\(\)"):
+            first.wait("1s")
+        assert second.revoke()
+        assert not second.revoke()
+        assert [run.state for run in seen.run_pending()] == ["succeeded"]
+        assert (first.result["number"], second.state) == (2, "revoked")
+
+
+def test_without_a_clock_nobody_waits(client) -> None:
+    with eager():
+        assert client.submit("double", number=1, _in="1h").state == "succeeded"
+
+
+def test_with_a_clock_delays_pass_when_it_is_moved(client) -> None:
+    clock = FakeClock("2026-03-01T00:00:00+00:00")
+    with eager(clock=clock):
+        later = client.submit("double", number=1, _in="10m")
+        retried = client.submit("flaky", fail=2)
+        assert (later.state, retried.state) == ("scheduled", "retrying")
+        with pytest.raises(WaitTimeout, match="due in 1m; advance the clock"):
+            retried.wait()
+
+        clock.advance("1m")
+        assert (retried.state, retried.attempt) == ("retrying", 2)
+        clock.advance("1h")
+
+        assert (later.state, retried.result) == ("succeeded", 3)
+        starts = [one.started_at for one in retried.record.attempts]
+        assert [start - clock.start.timestamp() for start in starts] == [0, 60, 180]
+
+
+def test_schedules_start_their_runs_when_the_clock_is_moved(client, jobs) -> None:
+    clock = FakeClock("2026-03-28T00:00:00+01:00")
+    with eager(clock=clock, schedules=jobs) as seen:
+        clock.advance("3d")
+
+    assert [run.state for run in seen.runs] == ["succeeded"] * 3
+    runs = seen.of("nightly")
+    assert [run.request.trigger for run in runs] == ["schedule"] * 3
+    # The night of the 29th has no half past two.
+    assert [dt.datetime.fromtimestamp(run.started_at, dt.UTC).isoformat() for run in runs] == [
+        "2026-03-28T01:30:00+00:00",
+        "2026-03-29T01:00:00+00:00",
+        "2026-03-30T00:30:00+00:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "state", "attempts", "reason"),
+    [
+        ({"word": "Skip", "reason": "empty"}, "skipped", 1, "exception"),
+        ({"word": "Fatal", "reason": "no"}, "failed", 1, "exception"),
+        ({"word": "Retry", "reason": "later", "in_": "1h"}, "failed", 4, "exception"),
+        ({"word": "ValueError"}, "failed", 4, "exception"),
+        ({"word": "KeyError", "reason": "none"}, "failed", 1, "exception"),
+    ],
+)
+def test_exceptions_say_how_a_run_goes_on(client, kwargs, state, attempts, reason) -> None:
+    with eager():
+        record = client.submit("says", **kwargs).record
+
+    assert (record.state, record.attempt, record.reason) == (state, attempts, reason)
+    assert len(shop().calls) == attempts
+    assert kwargs.get("reason", "ValueError") in record.error
+    # An expected error has no traceback.
+    assert (record.attempts[-1].traceback is None) == (
+        kwargs["word"] in ("Skip", "Retry", "KeyError")
+    )
+
+
+def test_retry_waits_as_long_as_it_says(client) -> None:
+    clock = FakeClock()
+    with eager(clock=clock):
+        run = client.submit("says", word="Retry", in_="1h")
+        clock.advance("59m")
+        assert run.attempt == 1
+        clock.advance("1m")
+        assert run.attempt == 2
+
+
+def test_context_is_that_of_the_run(client) -> None:
+    with eager() as seen:
+        run = client.submit("asks")
+        found = run.result
+        assert run.progress() == {"percent": 100.0, "message": "asking"}
+        again = client.submit("asks").result
+
+    child = seen.of("tells")[0]
+    assert found == {
+        "first": True, "mine": True, "child": child.id, "id": run.id, "attempt": 1,
+        "tags": {"team": "ops"}, "left": True, "stop": False, "max": 2,
+    }  # fmt: skip
+    assert child.request.kwargs == {"day": "2026-01-02"}
+    assert (child.request.trigger, child.request.parent.run) == ("job", run.id)
+    assert child.request.tags == {"a": "b"}
+    assert (again["first"], again["mine"], again["child"]) == (False, False, child.id)
+
+
+def test_block_that_must_be_finished_is_given_to_the_next_attempt(client) -> None:
+    with eager():
+        found = client.submit("asks", fail=True).result
+
+    assert (found["attempt"], found["mine"]) == (2, True)

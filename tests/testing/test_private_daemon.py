@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobctl.errors import ConfigError, JobctlError, UnreachableError
+from jobctl.testing import PrivateDaemon, wait_until
+
+JOBS = """
+[jobs.hello]
+command = "echo hello $1; pwd"
+
+[jobs.sleepy]
+command = "sleep 600"
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory):
+    root = tmp_path_factory.mktemp("app")
+    with PrivateDaemon(JOBS, root=root) as daemon:
+        daemon.root = root
+        yield daemon
+
+
+def test_it_runs_jobs_where_the_test_says(daemon) -> None:
+    done = daemon.run("submit", "hello", "you", "--wait")
+
+    assert done.returncode == 0
+    assert daemon.run("logs", "hello").stdout.splitlines() == ["hello you", str(daemon.root)]
+    assert daemon.inspect("hello")["state"] == "succeeded"
+
+
+def test_failing_command_says_what_it_said(daemon) -> None:
+    with pytest.raises(AssertionError, match=r"exited with 66: .*no job 'helo'"):
+        daemon.run("submit", "helo")
+    assert daemon.run("submit", "helo", check=False).returncode == 66
+
+
+def test_what_it_holds_outlives_a_stop_and_nothing_a_close() -> None:
+    daemon = PrivateDaemon(JOBS).start()
+    try:
+        first = daemon.run("submit", "hello", "--wait", "--quiet").stdout
+        with pytest.raises(JobctlError, match=r"stop\(\) it first"):
+            daemon.start()
+        assert daemon.stop() == 0
+        daemon.start()
+        assert daemon.inspect("hello")["state"] == "succeeded", first
+        running = daemon.run("submit", "sleepy").stdout.strip()
+        pid = wait_until(lambda: daemon.inspect(running)["pid"], what="a running attempt")
+        supervisor = daemon.pid
+    finally:
+        daemon.close()
+
+    assert not alive(pid)
+    assert not alive(supervisor)
+    assert not daemon.directory.exists()
+    assert " is ready " in daemon.log
+    daemon.close()
+    with pytest.raises(JobctlError, match="was closed"):
+        daemon.start()
+
+
+def test_nothing_is_left_when_the_test_process_is_killed(tmp_path) -> None:
+    program = (
+        "import sys, signal\n"
+        "from jobctl.testing import PrivateDaemon\n"
+        f"daemon = PrivateDaemon({JOBS!r}).start()\n"
+        "daemon.run('submit', 'sleepy')\n"
+        "print(daemon.directory, daemon.pid, flush=True)\n"
+        "signal.pause()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        directory, pid = process.stdout.readline().split()
+        assert alive(int(pid))
+        os.kill(process.pid, signal.SIGKILL)
+    wait_until(lambda: not Path(directory).exists(), what="the directory is gone")
+    assert not alive(int(pid))
+    marked = [
+        p
+        for p in psutil.process_iter(["cmdline"])
+        if directory in " ".join(p.info["cmdline"] or ())
+    ]
+    assert marked == []
+
+
+def test_daemon_that_cannot_start_says_why() -> None:
+    daemon = PrivateDaemon('[jobs.hello]\ncomand = "true"')
+
+    with pytest.raises(UnreachableError, match="comand"):
+        daemon.start()
+    assert not daemon.directory.exists()
+
+
+def test_text_that_is_no_toml_is_refused_before_anything_starts() -> None:
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        PrivateDaemon("[jobs.hello")
+    with pytest.raises(ConfigError, match=r"nowhere.toml cannot be read: No such file"):
+        PrivateDaemon(Path("nowhere.toml"))
