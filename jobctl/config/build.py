@@ -282,6 +282,10 @@ def build_config(draft: Draft, *, cpus: int, warnings: tuple[str, ...]) -> Confi
 
 def _pool(name: str, written: dict[str, Any], *, cpus: int) -> PoolDef:
     usual = 1 if written.get("python") == "inline" else cpus
+    if written.keys() & {"min", "max", "autoscale"}:
+        least = written.get("min") or 1
+        most = written.get("max") or max(least, usual)
+        return PoolDef(name=name, **{**written, "slots": most, "min": least, "max": most})
     return PoolDef(name=name, **{"slots": usual, **written})
 
 

@@ -43,6 +43,22 @@ def _pool(pool: Entry[PoolTable], table: PoolTable) -> Iterator[Problem]:
             "slots", code="conflict", message='python = "inline" runs one function at a time',
             remedy='leave slots out, or use "process", "thread" or "async"',
         )  # fmt: skip
+    yield from _scaling(pool, table)
+
+
+def _scaling(pool: Entry[PoolTable], table: PoolTable) -> Iterator[Problem]:
+    scaling = [key for key in ("min", "max", "autoscale") if getattr(table, key) is not None]
+    if scaling and (table.slots is not None or table.python == "inline"):
+        fixed = "slots" if table.slots is not None else 'python = "inline"'
+        yield pool.problem(
+            scaling[0], code="conflict", message=f"with {fixed} the number of slots is fixed",
+            remedy="keep slots, or min and max",
+        )  # fmt: skip
+    elif table.min is not None and table.max is not None and table.min > table.max:
+        yield pool.problem(
+            "min", code="conflict", message=f"it is greater than max = {table.max}",
+            remedy="make it smaller, or leave one of them out",
+        )  # fmt: skip
 
 
 def _shared_queues(draft: Draft) -> dict[str, str]:

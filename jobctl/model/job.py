@@ -344,6 +344,13 @@ class PoolDef:
     name: str
     slots: int
     """Attempts it runs at the same time; default: the number of CPUs."""
+    min: int | None = None
+    """Fewest slots of a pool that changes their number by itself; default with ``max``: 1."""
+    max: int | None = None
+    """Most slots of such a pool; default with ``min``: the number of CPUs."""
+    autoscale: str | None = None
+    """By what it adds slots when all are busy: ``depth``, as soon as runs wait (the default);
+    ``wait``, when they have waited for a second; ``cpu``, as long as the host has CPU to spare."""
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     """Queues it serves, in order of preference; ``*`` is every other queue that jobs.toml knows."""
     python: str = "process"
