@@ -93,6 +93,14 @@ async def loop(): return id(asyncio.get_running_loop())
 def environ(): return os.environ.get("SHOP"), os.getcwd()
 '''
 
+KNOWS = """
+from jobctl import current
+def knows(): return current().id
+async def aknows():
+    await asyncio.sleep(0)
+    return current().id
+"""
+
 
 class Common:
     """Slots of one pool that share their children."""
@@ -213,6 +221,28 @@ def test_timeout_stops_one_run_and_leaves_the_others(
         assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.TIMEOUT)
         assert common.log(2).startswith(said)
         assert await common.result("pid") == pid
+
+    Common(attempts, mode).inside(story)
+
+
+@pytest.mark.parametrize(("mode", "function"), [("thread", "spin"), ("async", "nap")])
+def test_soft_timeout_is_raised_in_one_run(attempts: Attempts, mode: str, function: str) -> None:
+    async def story(common: Common) -> None:
+        outcome = await common.run(function, soft_timeout=0.05)
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.TIMEOUT)
+        assert "SoftTimeout" in (outcome.exception or "")
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_each_run_knows_itself(attempts: Attempts, mode: str) -> None:
+    async def story(common: Common) -> None:
+        common.write(MODULE + KNOWS)
+
+        assert await common.result("knows") == "run0000000000001"
+        assert await common.result("aknows", slot=1) == "run0000000000002"
 
     Common(attempts, mode).inside(story)
 
