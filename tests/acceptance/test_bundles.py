@@ -71,6 +71,7 @@ def act(n, what="", where="."):
         "left": os.environ.get("LEFT"),
         "home": "HOME" in os.environ,
         "umask": os.umask(0o022),
+        "threads": len(os.listdir("/proc/self/task")),
     }
 """
 
@@ -152,6 +153,7 @@ def test_each_run_of_a_bundle_is_as_if_it_were_alone(warm: Host) -> None:
             "left": None,
             "home": True,
             "umask": 0o022,
+            "threads": 1,
         }
     for place in (7, 8):
         text = warm.run("logs", runs[place])
