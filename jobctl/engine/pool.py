@@ -323,7 +323,7 @@ class Pool:
                 job,
                 pace=self._pace,
                 slots=self.ledger.slots,
-                room=self._seats.next.python.room,
+                room=self._seats.next.room,
             )
             if job is not None and len(runs) > 1:
                 self._begin_many(runs, job)

@@ -200,6 +200,11 @@ class Slot:
             self._stop_early = finding
 
     @property
+    def room(self) -> int:
+        """How many runs its interpreter may get at once; one that slots share gets them one by one."""
+        return self.python.room if self._shared is None else 1
+
+    @property
     def processes(self) -> Processes:
         """Who watches over the processes of its attempts."""
         return self._place.processes

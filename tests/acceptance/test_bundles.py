@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -229,6 +230,8 @@ def test_a_killed_pool_costs_nothing_that_has_ended(warm: Host, begun: tuple[int
 
     assert {one["state"] for one in found} == {"succeeded"}
     assert {found[n]["attempt"] for n in begun} == {1}
-    assert sorted(map(int, warm.lines("ran"))) == list(range(60))
+    # The answer of a run that went alone may die with the pool; then it is told as lost.
+    ran = Counter(map(int, warm.lines("ran")))
+    assert all(1 <= ran[n] <= one["attempt"] for n, one in enumerate(found))
     assert [one["result"]["run"] for one in found] == runs
     assert warm.run("logs", runs[2]) == "before\nfrom below\nno end of line"
