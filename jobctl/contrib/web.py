@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jobctl.client.results import result_for_view
 from jobctl.client.views import instant, loads
 from jobctl.errors import (
     ConfigError,
@@ -73,7 +74,7 @@ def status(run: Run, *, url: str) -> Answer:
         "state": run.state.value,
         "final": final,
         "progress": loads(run.progress),
-        "result": loads(run.result) if run.state is RunState.SUCCEEDED else None,
+        "result": result_for_view(run.result) if run.state is RunState.SUCCEEDED else None,
         "error": _error(run) if final and run.state is not RunState.SUCCEEDED else None,
         "submitted_at": instant(run.submitted_at),
         "started_at": instant(run.started_at),

@@ -19,13 +19,14 @@ import threading
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from jobctl.context import RunContext, bound
-from jobctl.engine import python_failure
+from jobctl.context import PROVIDER, RunContext, bound
+from jobctl.engine import python_child, python_failure
 from jobctl.engine.ending import judge_reply
 from jobctl.engine.environment import attempt_environment, read_env_file
 from jobctl.engine.exchange import last_progress
-from jobctl.engine.python_call import PythonReply
+from jobctl.engine.python_call import PythonReply, call_limits
 from jobctl.engine.python_child import Modules, ResultError, TargetError, encode_result
+from jobctl.engine.python_forms import Form
 from jobctl.errors import JobctlError
 from jobctl.model.run import Outcome, Reason
 
@@ -125,11 +126,12 @@ def _invoke(spec: AttemptSpec) -> Answer:
     """Call the function; returns what a child would reply, the result's bytes, and what was raised."""
     reply: dict[str, Any] = {}
     try:
+        form = _form(spec)
         function = Modules.target(spec.job.python or "")
         value = function(*spec.args, **spec.kwargs)
         if hasattr(type(value), "__await__"):
             value = asyncio.run(_awaited(value))
-        return reply, b"" if value is None else encode_result(value, spec.max_result), None
+        return reply, b"" if value is None else encode_result(value, spec.max_result, form), None
     except ResultError as error:
         reply.update(reason="result", error=str(error))
         _say(str(error))
@@ -146,6 +148,19 @@ def _invoke(spec: AttemptSpec) -> Answer:
             error.with_traceback(_users_part(error.__traceback__)), reply, spec.job.expected
         )
         return reply, b"", error
+
+
+def _form(spec: AttemptSpec) -> Form | None:
+    """Return how the job's results are written when it is not as usual; raises ``TargetError``."""
+    wish: Any = call_limits(spec).get("result")
+    if wish is None:
+        return None
+    # What makes it looks for the interpreter's own module by the name that has there.
+    sys.modules[PROVIDER] = python_child
+    try:
+        return Form(wish)
+    finally:
+        del sys.modules[PROVIDER]
 
 
 def _say(text: str) -> None:

@@ -189,7 +189,7 @@ def test_failed_attempts_are_followed_by_others(client, capsys) -> None:
         with pytest.raises(JobFailed, match="ConnectionError: call 6") as caught:
             run.wait()
     assert caught.value.reason == "exception"
-    assert caught.value.traceback.startswith('  File "' + shop().__file__)
+    assert '\n  File "' + shop().__file__ in caught.value.traceback
     said = capsys.readouterr().err
     assert said.startswith('Traceback (most recent call last):\n  File "' + shop().__file__)
     assert "During handling" not in said

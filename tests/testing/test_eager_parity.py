@@ -24,6 +24,11 @@ expected = ["ZeroDivisionError"]
 [jobs.codes]
 skip_codes = [75]
 success_codes = [0, 3]
+[jobs.packed]
+result_format = "msgpack"
+result_compression = "zlib"
+[jobs.small]
+result_compression = "zlib"
 [jobs.tells]
 python = "parity:tells"
 tags = { team = "ops" }
@@ -80,6 +85,8 @@ RUNS = (
     *(("named", (), {"error": one}) for one in ("KeyError", "ZeroDivisionError")),
     *(("codes", (), {"code": one}) for one in (0, 1, 3, 75, "words", 256)),
     ("plain", (1,), {"value": "none", "unknown": 2}),
+    *(("packed", (), {"value": one}) for one in ("many", "object", "none")),
+    ("small", (), {"echo": "x" * 5000}),
     ("tells", (1, [2]), {"b": {"c": 1}}),
 )  # fmt: skip
 
