@@ -239,6 +239,7 @@ class PoolTable(Table):
     slots: Slots = None
     min: Slots = None
     max: Slots = None
+    prefetch: Annotated[int, PlainValidator(values.whole(0, 100), json_schema_input_type=int)] = 0
     autoscale: Annotated[str, PlainValidator(values.one_of("depth", "wait", "cpu"))] | None = None
     queues: Annotated[
         tuple[str, ...],

@@ -63,6 +63,8 @@ class Ledger:
     """Runs held by this pool, in three places: waiting for a slot, running, waiting to be settled."""
 
     slots: int
+    prefetch: int = 0
+    """Runs claimed ahead for each slot whatever they take, and kept until there is one."""
     backlog: deque[Held] = field(default_factory=deque)
     running: dict[str, Held] = field(default_factory=dict)
     unsettled: dict[str, Settlement] = field(default_factory=dict)
@@ -72,10 +74,10 @@ class Ledger:
 
     def wanted(self, *, idle: int) -> int:
         """Return how many runs to claim now: free slots, and some ahead while runs are short."""
-        ahead = 0
+        ahead = self.slots * self.prefetch
         if self._average < SHORT_RUN:
             short = min(AHEAD_MOST, int(AHEAD / max(self._average, 1e-6)))
-            ahead = self.slots * max(AHEAD_PER_SLOT, short)
+            ahead = max(ahead, self.slots * max(AHEAD_PER_SLOT, short))
         return max(0, min(CLAIM_MOST, idle + ahead - len(self.backlog)))
 
     def finished(self, duration: float) -> None:
@@ -84,7 +86,7 @@ class Ledger:
 
     def overdue(self, now: float) -> list[Held]:
         """Remove and return the backlog when its oldest run has waited too long."""
-        if not self.backlog or now - self.backlog[0].claimed_at < PATIENCE:
+        if self.prefetch or not self.backlog or now - self.backlog[0].claimed_at < PATIENCE:
             return []
         self._average = 1.0
         out = list(self.backlog)

@@ -81,6 +81,7 @@ class Pool:
         keys: Keys,
         slots: list[Slot],
         size: int,
+        prefetch: int = 0,
         journal: HostJournal,
         lease: Lease,
         signing: Signing,
@@ -95,7 +96,7 @@ class Pool:
         self.shipper: Shipper | None = None
         """Set when the store is shared with other hosts."""
         self._clock = clock
-        self.ledger = Ledger(slots=size)
+        self.ledger = Ledger(slots=size, prefetch=prefetch)
         self._store = store
         self.lease = lease
         self._gate = Gate(config, signing, keys=keys, send=self.send, clock=clock)

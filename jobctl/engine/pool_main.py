@@ -197,6 +197,7 @@ class PoolProcess:
             keys=keys,
             slots=[make(index) for index in range(max(size, *(n + 1 for n in occupied), 0))],
             size=size,
+            prefetch=config.pools[name].prefetch,
             journal=journal,
             lease=Lease(files.lease, shared=config.settings.redis is not None),
             signing=signing,

@@ -351,6 +351,8 @@ class PoolDef:
     autoscale: str | None = None
     """By what it adds slots when all are busy: ``depth``, as soon as runs wait (the default);
     ``wait``, when they have waited for a second; ``cpu``, as long as the host has CPU to spare."""
+    prefetch: int = 0
+    """Runs it claims ahead for each slot and keeps until a slot is free; 0: only short ones."""
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     """Queues it serves, in order of preference; ``*`` is every other queue that jobs.toml knows."""
     python: str = "process"
