@@ -35,7 +35,7 @@ _jobctl() {
         return
     fi
     if [[ -z $verb ]]; then
-        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next calendar schedule check init import export daemon reload drain stop doctor keys demo completions --config --version --help'
+        _jobctl_words 'submit exec run status inspect list logs result wait revoke retry progress jobs next calendar schedule check init import export daemon reload drain stop doctor pool keys demo completions --config --version --help'
         return
     fi
     case $verb in
@@ -289,6 +289,16 @@ _jobctl() {
                 _jobctl_words '--verify --repair --dry-run --yes -y --config -c --json --quiet -q --help -h'
             else
                 :
+            fi ;;
+        pool)
+            case $prev in
+                --host) return ;;
+                --config|-c) _jobctl_files; return ;;
+            esac
+            if [[ $cur == -* ]]; then
+                _jobctl_words '--host --config -c --json --quiet -q --help -h'
+            else
+                _jobctl_words 'list grow shrink restart'
             fi ;;
         keys)
             case $prev in

@@ -1,6 +1,6 @@
 # fish completion for jobctl; made by `jobctl completions fish`.
 complete -c jobctl -f
-set -l verbs submit exec run status inspect list logs result wait revoke retry progress jobs next calendar schedule check init import export daemon reload drain stop doctor keys demo completions
+set -l verbs submit exec run status inspect list logs result wait revoke retry progress jobs next calendar schedule check init import export daemon reload drain stop doctor pool keys demo completions
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -s c -l config -r -F -d 'Use this jobs.toml'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -l version -d 'Show the version and exit'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a submit -d 'Ask for a run of a job; its id is printed alone on stdout'
@@ -28,6 +28,7 @@ complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'Mak
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a drain -d 'Make the supervisors finish what runs, however long it takes, and end'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a stop -d 'Make the supervisors finish what runs, up to drain_timeout, and end'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a doctor -d 'Check configuration, state directory, store and daemon; exits 1 when something has to be mended'
+complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a pool -d 'The pools of the running supervisors their slots, and orders to them'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a keys -d 'The keys that sign runs and orders'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a demo -d 'Show everything once, in a scratch directory daemon, submit, log, result, status, stop'
 complete -c jobctl -n "not __fish_seen_subcommand_from $verbs" -a completions -d 'Print the completion script of a shell'
@@ -268,6 +269,12 @@ complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l config -s c -r -F 
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l quiet -s q -d 'No talk on stderr, only errors'
 complete -c jobctl -n "__fish_seen_subcommand_from doctor" -l help -s h -d 'Show help and exit'
+complete -c jobctl -n "__fish_seen_subcommand_from pool" -a 'list grow shrink restart'
+complete -c jobctl -n "__fish_seen_subcommand_from pool" -l host -r -d 'Only the supervisors of this host'
+complete -c jobctl -n "__fish_seen_subcommand_from pool" -l config -s c -r -F -d 'Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)'
+complete -c jobctl -n "__fish_seen_subcommand_from pool" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
+complete -c jobctl -n "__fish_seen_subcommand_from pool" -l quiet -s q -d 'No talk on stderr, only errors'
+complete -c jobctl -n "__fish_seen_subcommand_from pool" -l help -s h -d 'Show help and exit'
 complete -c jobctl -n "__fish_seen_subcommand_from keys" -a 'init list add use rotate retire'
 complete -c jobctl -n "__fish_seen_subcommand_from keys" -l file -r -F -d 'Another key file than that of jobs.toml'
 complete -c jobctl -n "__fish_seen_subcommand_from keys" -l config -s c -r -F -d 'Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)'

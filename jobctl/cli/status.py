@@ -9,6 +9,7 @@ from jobctl.cli.render import describe_end, ending, short, state_style
 from jobctl.cli.screen import terminal_size
 from jobctl.cli.table import columns, cut
 from jobctl.client.overview import overview
+from jobctl.client.pools import PoolSeen
 from jobctl.client.references import fetch
 from jobctl.client.views import instant, run_view
 from jobctl.client.waiting import exit_code
@@ -182,8 +183,9 @@ class _Screen:
         told = any(item.lag for item in seen.supervisors)
         for item in seen.supervisors:
             pools = ", ".join(
-                f"{name} {item.running(name)}/{pool.get('slots', '?')}"
-                for name, pool in item.pools.items()
+                f"{pool.name} {pool.running}/{pool.slots or '?'}"
+                + ("" if pool.most is None else f" (max {pool.most})")
+                for pool in (PoolSeen(item, name) for name in item.pools)
             )
             beat = "draining" if item.draining else "up"
             if item.stale:

@@ -459,6 +459,21 @@ VERBS = (
         ),
     ),
     Verb(
+        "pool", "pool:pool", panel="Daemon",
+        help="The pools of the running supervisors: their slots, and orders to them.\n\n"
+             "grow and shrink change the number of slots until the pool is replaced, for example by restart or by a "
+             "reload with another definition. restart replaces interpreters and pool process without losing a run.",
+        examples=("jobctl pool list", "jobctl pool grow default 4", "jobctl pool restart reports --host web1"),
+        arguments=(
+            Argument("action", help="list, grow, shrink or restart.", complete="list grow shrink restart"),
+            Argument("pool", help="Name of the pool.", required=False),
+            Argument("slots", help="By how many slots; default 1.", required=False),
+        ),
+        options=(
+            Option("--host", metavar="HOST", help="Only the supervisors of this host."),
+        ),
+    ),
+    Verb(
         "keys", "keys:keys", panel="Daemon",
         help="The keys that sign runs and orders.\n\n"
              "init makes the key file, list shows the ids; add makes a key that is accepted only, use makes one "

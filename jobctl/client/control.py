@@ -91,10 +91,15 @@ def send(session: Session, message: str, *, host: str | None = None) -> list[Sup
             f"no supervisor is running{where} for namespace {session.keys.namespace}; "
             "see `jobctl status`"
         )
-    for item in found:
+    send_to(session, message, found)
+    return found
+
+
+def send_to(session: Session, message: str, supervisors: Sequence[Supervisor]) -> None:
+    """Put a control message into the mailboxes of these supervisors."""
+    for item in supervisors:
         order = session.signing.order(message, item.id)
         session.run_many(membership.send(session.keys, supervisor=item.id, message=order))
-    return found
 
 
 def reload(

@@ -255,8 +255,7 @@ def build_config(draft: Draft, *, cpus: int, warnings: tuple[str, ...]) -> Confi
     ``cpus`` is how many slots a pool has that does not say.
     """
     pools = {
-        name: PoolDef(name=name, **{"slots": cpus, **_plainly(entry.table)})
-        for name, entry in draft.pools.items()
+        name: _pool(name, _plainly(entry.table), cpus=cpus) for name, entry in draft.pools.items()
     }
     if DEFAULT_POOL not in pools:
         pools = {DEFAULT_POOL: PoolDef(name=DEFAULT_POOL, slots=cpus), **pools}
@@ -279,6 +278,15 @@ def build_config(draft: Draft, *, cpus: int, warnings: tuple[str, ...]) -> Confi
         path=draft.path,
         warnings=warnings,
     )
+
+
+def _pool(name: str, written: dict[str, Any], *, cpus: int) -> PoolDef:
+    usual = 1 if written.get("python") == "inline" else cpus
+    if written.keys() & {"min", "max", "autoscale"}:
+        least = written.get("min") or 1
+        most = written.get("max") or max(least, usual)
+        return PoolDef(name=name, **{**written, "slots": most, "min": least, "max": most})
+    return PoolDef(name=name, **{"slots": usual, **written})
 
 
 def _plainly(table: Table | None) -> dict[str, Any]:

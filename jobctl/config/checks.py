@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jobctl.config.build import DEFAULT_POOL, HOOKS, layered
 from jobctl.config.check_notices import check_circles, check_notices
 from jobctl.config.check_params import check_params
+from jobctl.config.check_pools import check_pools
 from jobctl.config.check_schedules import check_schedules
 from jobctl.config.explain import other_word
 from jobctl.config.problem import WARNING, Problem
@@ -45,7 +46,7 @@ def check_draft(draft: Draft) -> list[Problem]:
     found += check_circles(draft)
     found += _settings(draft)
     found += _security(draft)
-    found += _pools(draft)
+    found += check_pools(draft)
     return list(dict.fromkeys(found))
 
 
@@ -261,20 +262,3 @@ def _security(draft: Draft) -> Iterator[Problem]:
             entry.path, at_key=True, code="missing", message="there is no key to sign with",
             remedy='make one with `jobctl keys init` and write key_file = "…", or sign = "none"',
         )  # fmt: skip
-
-
-def _pools(draft: Draft) -> Iterator[Problem]:
-    for pool in draft.pools.values():
-        if pool.table is None:
-            continue
-        if pool.table.python != "process":
-            yield pool.problem(
-                "python", code="inactive", severity=WARNING,
-                message="accepted, not acted on by this version",
-                remedy='Python jobs run as with python = "process"',
-            )  # fmt: skip
-        if not pool.table.queues:
-            yield pool.problem(
-                "queues", code="value", message="a pool without queues runs nothing",
-                remedy='name at least one, or "*" for all',
-            )  # fmt: skip

@@ -230,12 +230,16 @@ class JobTable(Table):
 Hook = Annotated[str, PlainValidator(job_values.hook, json_schema_input_type=str)] | None
 
 
+Slots = Annotated[int, PlainValidator(values.whole(1, 10_000), json_schema_input_type=int)] | None
+
+
 class PoolTable(Table):
     """``[pools.NAME]``."""
 
-    slots: (
-        Annotated[int, PlainValidator(values.whole(1, 10_000), json_schema_input_type=int)] | None
-    ) = None
+    slots: Slots = None
+    min: Slots = None
+    max: Slots = None
+    autoscale: Annotated[str, PlainValidator(values.one_of("depth", "wait", "cpu"))] | None = None
     queues: Annotated[
         tuple[str, ...],
         PlainValidator(

@@ -18,7 +18,7 @@ from jobctl.engine.ending import Finding
 from jobctl.engine.guard import Guard
 from jobctl.engine.processes import Attempt
 from jobctl.engine.python_host import MALFORMED, answered
-from jobctl.model.run import OutcomeKind, Reason
+from jobctl.model.run import OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
     from jobctl.clock import Clock
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WORDS = 12
+"""In an answer, see ``Bundles`` of the child."""
 LONG = 0.02
 """Seconds after which a run of a bundle becomes an attempt of its own."""
 
@@ -45,23 +47,61 @@ class Begun:
     """Seconds since it began."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What a child said of one run of a bundle."""
+    """What a child said of one run of a bundle; most say only that it returned, and what it used."""
 
-    reply: PythonReply
-    log_bytes: int
-    files: bool
-    """Whether there is a result file or a progress file."""
+    words: list[Any]
     placed: bool
     """Whether its output has its lasting name."""
+    log_bytes: int
+    usage: Usage
 
+    @classmethod
+    def of(cls, words: list[Any], *, placed: bool) -> Answer:
+        """Return an answer; raises one of ``MALFORMED``."""
+        _, started, duration, user, system, rss, read, wrote, log_bytes, *_ = words
+        if not (type(started) is type(duration) is float and len(words) == WORDS):
+            raise ValueError("it has not the form of an answer")
+        if words[11] is not None:
+            answered(words)  # whatever is wrong with it shows now
+        return cls(
+            words,
+            placed,
+            int(log_bytes),
+            Usage(
+                user=user + 0.0,
+                system=system + 0.0,
+                max_rss=int(rss),
+                read_blocks=int(read),
+                write_blocks=int(wrote),
+            ),
+        )
 
-def answer_of(words: list[Any], *, placed: bool) -> Answer:
-    """Return an answer of a child; raises one of ``MALFORMED``."""
-    return Answer(
-        reply=answered(words), log_bytes=int(words[8]), files=bool(words[9]), placed=placed
-    )
+    @property
+    def started_at(self) -> float:
+        """Epoch seconds."""
+        return float(self.words[1])
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return float(self.words[2])
+
+    @property
+    def files(self) -> bool:
+        """Whether there is a result file or a progress file."""
+        return bool(self.words[9])
+
+    @property
+    def plain(self) -> bool:
+        """Whether the function returned ``None``, and there is nothing more to say."""
+        return self.words[10] is None and self.words[11] is None
+
+    @property
+    def reply(self) -> PythonReply:
+        """All of it."""
+        return answered(self.words)
 
 
 class Owner(Protocol):
@@ -283,12 +323,12 @@ class BundleLeader:
         try:
             if answer[0] != self._answered:
                 raise ValueError("it is not about the run whose turn it is")
-            held, said = self._runs[answer[0]], answer_of(answer, placed=placed)
+            held, said = self._runs[answer[0]], Answer.of(answer, placed=placed)
         except MALFORMED as error:
             log.warning("pool: a child gave an answer that is none: %r", error)
             return
         self._answered = answer[0] + 1
-        warm.cpu += said.reply.usage.user + said.reply.usage.system
+        warm.cpu += said.usage.user + said.usage.system
         self._owner.on_answer(held, said, pid=warm.child.pid)
 
     def _call_back(self, *, alone: bool = False) -> None:

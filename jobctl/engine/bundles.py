@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from jobctl.engine.adopted import UNSEEN
-from jobctl.engine.bundle_leader import BundleLeader, answer_of
+from jobctl.engine.bundle_leader import Answer, BundleLeader
 from jobctl.engine.ending import Ending, Finding, judge_reply
 from jobctl.engine.exchange import progress_json
 from jobctl.engine.python_host import MALFORMED
@@ -17,7 +17,7 @@ from jobctl.model.run import Outcome, OutcomeKind, Reason
 if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.engine.attempt import AttemptSpec
-    from jobctl.engine.bundle_leader import Answer, Begun
+    from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.bundle_recovery import Answered
     from jobctl.engine.executor import Executor
     from jobctl.engine.ledger import Held
@@ -89,7 +89,7 @@ class Bundles:
         """Take the answer to a run that a dead process of this pool had begun."""
         runs = _Runs(self._account, self._executor, slot=slot, job=job)
         try:
-            answer = answer_of(found.answer, placed=found.placed)
+            answer = Answer.of(found.answer, placed=found.placed)
         except MALFORMED as error:
             log.warning("run %s: its answer cannot be read: %r", held.claim.id, error)
             runs.on_silence(held)
@@ -141,11 +141,11 @@ class _Runs:
         self._executor.bundle_begins(runs, self._slot, warm, number=number)
 
     def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
-        reply, size, truncated = answer.reply, answer.log_bytes, False
-        if self._plain and reply.ok and reply.result is None and not reply.exit_code:
+        if answer.plain and self._plain:
             ending = _SUCCEEDED
         else:
-            ending = judge_reply(self._job, reply, stopped=None)
+            ending = judge_reply(self._job, answer.reply, stopped=None)
+        size, truncated = answer.log_bytes, False
         if answer.files or (size and self._needs_us(answer)):
             ending, size, truncated = self._slot.collect(self.spec(held), ending)
             progress = self._slot.poll_progress()
@@ -159,12 +159,14 @@ class _Runs:
             exception=ending.exception,
             result=ending.result,
             retry_in=ending.retry_in,
+            again=ending.again,
             fatal=ending.fatal,
+            traceback=ending.traceback,
             pid=pid,
-            started_at=reply.started_at,
-            finished_at=reply.started_at + reply.duration,
-            duration=reply.duration,
-            usage=reply.usage,
+            started_at=answer.started_at,
+            finished_at=answer.started_at + answer.duration,
+            duration=answer.duration,
+            usage=answer.usage,
             log_bytes=size,
             log_truncated=truncated,
         )

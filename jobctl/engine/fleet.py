@@ -88,12 +88,17 @@ class Fleet:
     def load(self) -> dict[str, object]:
         """Return what each pool does, for the heartbeat."""
         assert self._config is not None  # noqa: S101 - set by start
-        slots = {name: pool.slots for name, pool in self._config.pools.items()}
+        pools = self._config.pools
         return {
             "draining": self._draining,
             "unrecorded": self.unrecorded,
             "pools": {
-                name: {"running": pool.running, "slots": slots.get(name, 0), "pid": pool.pid}
+                name: {
+                    "running": pool.running,
+                    "slots": pool.slots or (pools[name].slots if name in pools else 0),
+                    "most": pools[name].max if name in pools else None,
+                    "pid": pool.pid,
+                }
                 for name, pool in self._pools.items()
             },
         }
@@ -232,6 +237,21 @@ class Fleet:
             if name not in self._pools:
                 await self._start_one(name)
         self._balance()
+
+    async def order(self, action: str, name: str, slots: int) -> None:
+        """Carry out an order about a pool: ``grow`` or ``shrink`` by ``slots``, or ``restart``."""
+        pool = self._pools.get(name)
+        if pool is None or self._draining:
+            log.warning("an order to %s pool %s was dropped: it does not run here", action, name)
+        elif action == "restart":
+            log.info("pool %s is replaced; what runs in it goes on to its end", name)
+            del self._pools[name]
+            self._leaving.add(pool)
+            pool.send({"do": "drain", "deadline": None})
+            await self._start_one(name)
+            self._balance()
+        elif action in {"grow", "shrink"}:
+            pool.send({"do": "resize", "by": slots if action == "grow" else -slots})
 
     def revoke(self, run_id: str, epoch: int, order: str) -> None:
         """Pass a stop order on; only the pool that holds the run acts on it."""

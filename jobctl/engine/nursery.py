@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from jobctl.engine.sharing import SharedPython
 from jobctl.engine.template_host import Templates
+from jobctl.model.job import SHARED_PYTHON
 
 if TYPE_CHECKING:
-    from jobctl.engine.processes import Processes
+    from jobctl.engine.workplace import Workplace
     from jobctl.model.job import PoolDef
 
 
@@ -19,13 +21,27 @@ class Nursery:
     without ``preload``.
     """
 
-    def __init__(self, pool: PoolDef, processes: Processes) -> None:
-        self.options = json.dumps({"init": pool.child_init, "exit": pool.child_exit})
+    def __init__(self, pool: PoolDef, place: Workplace) -> None:
+        shared = pool.python in SHARED_PYTHON
+        options = {"init": pool.child_init, "exit": pool.child_exit, "mode": pool.python}
+        self.options = json.dumps(options)
         self.templates: Templates | None = None
-        if pool.slots > 1 or pool.preload:
-            self.templates = Templates(processes, preload=pool.preload)
+        if pool.preload or (pool.slots > 1 and not shared):
+            self.templates = Templates(place.processes, preload=pool.preload)
+        self.shared: SharedPython | None = None
+        """Where all Python attempts of the pool run, if they share children."""
+        if shared:
+            self.shared = SharedPython(
+                place,
+                options=self.options,
+                templates=self.templates,
+                max_runs=pool.max_runs_per_child,
+                max_rss=pool.max_rss_per_child,
+            )
 
     async def close(self) -> None:
-        """Let the templates go; the children have gone before."""
+        """Let shared children and the templates go; those of slots have gone before."""
+        if self.shared is not None:
+            await self.shared.close()
         if self.templates is not None:
             await self.templates.close()

@@ -31,7 +31,7 @@ from jobctl.store import unrecorded
 from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from jobctl.clock import Clock
     from jobctl.engine.bundle_recovery import Answered
@@ -188,6 +188,23 @@ class Pool:
     def settled(self) -> bool:
         """True when nothing runs and everything is acknowledged."""
         return not (self._attempts or self.ledger.backlog) and self.pump.clear
+
+    @property
+    def size(self) -> int:
+        """How many slots take new attempts."""
+        return self._seats.size
+
+    @property
+    def free(self) -> int:
+        """How many of them have nothing to do."""
+        return self._seats.free
+
+    def resize(self, size: int, make: Callable[[int], Slot]) -> None:
+        """Have ``size`` slots from now on; what runs in others goes on to its end."""
+        self._seats.resize(size, make)
+        self.ledger.slots = size
+        self.pump.look()
+        self._fill()
 
     def reserve(self, slots: int) -> None:
         """Leave so many slots idle: an older pool of the same name still runs as many attempts."""

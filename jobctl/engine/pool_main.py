@@ -31,6 +31,7 @@ from jobctl.engine.pool import Pool
 from jobctl.engine.pump import Hold
 from jobctl.engine.python_desk import Desk
 from jobctl.engine.roster import PoolFiles
+from jobctl.engine.scaling import Scaling
 from jobctl.engine.shipper import Shipper
 from jobctl.engine.slot import Slot
 from jobctl.engine.workplace import Workplace
@@ -44,10 +45,10 @@ from jobctl.store.keys import Keys
 from jobctl.store.watch import watch_group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from jobctl.engine.survivors import Survivor
-    from jobctl.model.job import JobDef
+    from jobctl.model.job import JobDef, PoolDef
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class PoolProcess:
         self._defined: dict[int, list[JobDef]] = {}
         self._place: Workplace | None = None
         self._nursery: Nursery | None = None
+        self._scaling: Scaling | None = None
         self._files: PoolFiles | None = None
         self._orphanage: Orphanage | None = None
         self._channel: Channel | None = None
@@ -132,6 +134,8 @@ class PoolProcess:
                 pool.configure(self._config(message), _queues(message))
             case "reserve":
                 pool.reserve(int(str(message["slots"])))
+            case "resize" if self._scaling is not None:
+                self._scaling.change(int(str(message["by"])))
             case "lease":
                 pool.lease.renew(float(str(message["sent"])))
             case "ping":
@@ -173,10 +177,11 @@ class PoolProcess:
         self._place = place = Workplace.open(
             dirs=AttemptDirs.under(files.state_dir), clock=SYSTEM_CLOCK, witness=journal
         )
-        self._nursery = nursery = Nursery(config.pools[name], place.processes)
-        size = config.pools[name].slots
+        self._nursery = nursery = Nursery(config.pools[name], place)
+        size = config.pools[name].min or config.pools[name].slots
         occupied = {one.started.slot for one in survivors}
         occupied.update(one.started.slot for one in answered)
+        make = _maker(files, config.pools[name], place, nursery=nursery, occupied=occupied)
         store = AsyncStore(address, name=f"jobctl-{name}")
         ears = AsyncStore(address, name=f"jobctl-{name}-ears")
         signing = signing_of(config, clock=SYSTEM_CLOCK)
@@ -190,7 +195,7 @@ class PoolProcess:
             store=store,
             ears=ears,
             keys=keys,
-            slots=_slots(files, config, place, nursery=nursery, count=max(size, *(n + 1 for n in occupied), 0), occupied=occupied),
+            slots=[make(index) for index in range(max(size, *(n + 1 for n in occupied), 0))],
             size=size,
             journal=journal,
             lease=Lease(files.lease, shared=config.settings.redis is not None),
@@ -201,6 +206,9 @@ class PoolProcess:
             store, keys, owner=files.owner, host=str(message["host"]), ledger=pool.ledger,
             config=lambda: pool.config, signing=signing,
         )  # fmt: skip
+        self._scaling = Scaling(
+            pool, config.pools[name], make=make, store=store, keys=keys, clock=SYSTEM_CLOCK
+        )
         if config.settings.redis is not None:
             pool.shipper = Shipper(keys, send=pool.send, tail=config.settings.log_tail)
         self._orphanage = Orphanage(
@@ -212,6 +220,8 @@ class PoolProcess:
         pool.start()
         observer = Observer(pool, journal=journal, tidy=place.processes.tidy, clock=SYSTEM_CLOCK)
         pool.care_for(observer.run())
+        if self._scaling.automatic:
+            pool.care_for(self._scaling.run())
         if address.group:
             pool.care_for(watch_group(store, ears))
         self._reports = asyncio.create_task(self._report())
@@ -222,7 +232,11 @@ class PoolProcess:
         self._say({"say": "ready", "pid": os.getpid()})
         while True:
             self._pool.watchdog.look()
-            load = {"running": len(self._pool.busy), "unrecorded": self._pool.unrecorded}
+            load = {
+                "running": len(self._pool.busy),
+                "unrecorded": self._pool.unrecorded,
+                "slots": self._pool.size,
+            }
             if load != self._reported:
                 self._reported = load
                 self._say({"say": "load", **load})
@@ -299,18 +313,13 @@ def _queues(message: Message) -> tuple[str, ...]:
     return tuple(queues)
 
 
-def _slots(
-    files: PoolFiles,
-    config: Config,
-    place: Workplace,
-    *,
-    nursery: Nursery,
-    count: int,
-    occupied: set[int],
-) -> list[Slot]:
-    definition = config.pools[files.name]
-    return [
-        Slot(
+def _maker(
+    files: PoolFiles, definition: PoolDef, place: Workplace, *, nursery: Nursery, occupied: set[int]
+) -> Callable[[int], Slot]:
+    """Return what makes the slot of a number; those in ``occupied`` begin with an old attempt."""
+
+    def make(index: int) -> Slot:
+        return Slot(
             # Not the pool's name alone: its successor starts while it drains.
             name=f"{files.serial}-{index}",
             workplace=place,
@@ -319,8 +328,8 @@ def _slots(
             occupied=index in occupied,
             nursery=nursery,
         )
-        for index in range(count)
-    ]
+
+    return make
 
 
 def main() -> None:

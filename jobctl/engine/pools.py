@@ -102,6 +102,8 @@ class PoolHandle:
         """Monotonic seconds; 0 for a process that was found alive."""
         self.running = 0
         self.unrecorded = 0
+        self.slots = 0
+        """How many take new attempts; 0 until it has said so."""
         self.finished = False
         """True once it said that everything is settled."""
         self.reserved = 0
@@ -279,6 +281,7 @@ class PoolHandle:
             case "load":
                 self.running = int(str(message["running"]))
                 self.unrecorded = int(str(message["unrecorded"]))
+                self.slots = int(str(message.get("slots", 0)))
                 self._on_load(self)
             case "done":
                 self.finished = True

@@ -990,18 +990,6 @@ CHILD: Child | None = None
 """The one of this process."""
 
 
-def load(name: str) -> Any:
-    """Return the module in the file ``name`` beside this one, without a search for it."""
-    from importlib.machinery import SourceFileLoader
-
-    path = os.path.join(os.path.dirname(__file__), name + ".py")
-    module = type(sys)("_jobctl_" + name)
-    module.__file__ = path
-    code: Any = SourceFileLoader(module.__name__, path).get_code(module.__name__)
-    exec(code, module.__dict__)  # noqa: S102 - a file of this very package
-    return module
-
-
 def call_hook(name: str, hook: str, modules: Modules) -> object:
     """Call ``hook`` (``module:function``), which is the pool's ``child_init`` or ``child_exit``."""
     modules.stale({"cwd": None, "env": os.environ})
@@ -1022,16 +1010,19 @@ def main(fd: int, options: str = "{}", modules: Modules | None = None) -> None:
     try:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         wishes = json.loads(options)
+        if Provider not in sys.meta_path:  # a child of a template has it from there
+            sys.meta_path.append(Provider)
         if "preload" in wishes:
-            load("python_template").serve(sys.modules[__name__], fd, wishes)
+            beside("python_template").serve(sys.modules[__name__], fd, wishes)
             return
         modules = modules or Modules()
+        if wishes.get("mode") in ("thread", "async"):
+            beside("python_shared").serve(sys.modules[__name__], fd, wishes, modules)
         if wishes.get("init"):
             value = call_hook("child_init", wishes["init"], modules)
             if hasattr(type(value), "__await__"):
                 _run_awaitable(value)
         CHILD = Child(fd, modules)
-        sys.meta_path.append(Provider)
         CHILD.serve()
         if wishes.get("exit"):
             call_hook("child_exit", wishes["exit"], modules)

@@ -219,6 +219,11 @@ class PythonChild:
         if not self._closed:
             self._send(LINE, {}, body=b"", fd=fd)
 
+    def say(self, kind: int, meta: dict[str, Any], *, fd: int | None = None) -> None:
+        """Send a frame that has no answer; raises OSError when ``fd`` cannot be sent."""
+        if not self._closed:
+            self._send(kind, meta, body=b"", fd=fd)
+
     def close(self) -> None:
         """Let the child end by itself; calls without an answer raise ChildDiedError."""
         while not self._closed and self._receive():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from jobctl.engine.slot import Slot
 
@@ -23,8 +23,30 @@ class Seats:
         self._idle = list(reversed(slots[:size]))
         self.taken: dict[str, Slot] = {}
         """By run id: the slots in which something runs."""
+        self._many: set[Slot] = set()
         self.reserved = 0
         """Slots left idle: an older pool of the same name still runs as many attempts."""
+
+    @property
+    def size(self) -> int:
+        """How many slots take new attempts."""
+        return self._size
+
+    def resize(self, size: int, make: Callable[[int], Slot]) -> None:
+        """Let ``size`` slots take new attempts; ``make`` makes those that there never were.
+
+        Slots beyond that end what they have, and let go of their interpreters.
+        """
+        while len(self._slots) < size:
+            slot = make(len(self._slots))
+            self._numbers[slot] = len(self._slots)
+            self._slots.append(slot)
+        self._size = size
+        busy = {*self.taken.values(), *self._many}
+        self._idle = [slot for slot in reversed(self._slots[:size]) if slot not in busy]
+        for slot in self._slots[size:]:
+            if slot not in busy:
+                slot.python.retire()
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self._slots)
@@ -54,12 +76,14 @@ class Seats:
 
     def take_for_many(self) -> Slot:
         """Give a bundle one of the :attr:`free` slots, until :meth:`give_up`."""
-        return self._idle.pop()
+        slot = self._idle.pop()
+        self._many.add(slot)
+        return slot
 
     def give_up(self, slot: Slot) -> None:
         """Note that a bundle has ended."""
-        if self._numbers[slot] < self._size:
-            self._idle.append(slot)
+        self._many.discard(slot)
+        self._put_back(slot)
 
     def take_back(self, run_id: str, number: int) -> Slot:
         """Give a run the very slot it had in an earlier process of the pool."""
@@ -70,6 +94,10 @@ class Seats:
 
     def leave(self, run_id: str) -> None:
         """Note that a run has ended."""
-        slot = self.taken.pop(run_id)
+        self._put_back(self.taken.pop(run_id))
+
+    def _put_back(self, slot: Slot) -> None:
         if self._numbers[slot] < self._size:
             self._idle.append(slot)
+        else:
+            slot.python.retire()

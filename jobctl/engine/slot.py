@@ -19,6 +19,7 @@ from jobctl.engine.host_journal import PYTHON, since_boot
 from jobctl.engine.leader import Leader, Setting
 from jobctl.engine.only_if import Condition
 from jobctl.engine.python_leader import PythonLeader, WarmPython
+from jobctl.engine.sharing import SharedLeader
 from jobctl.engine.usage import Meter
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from jobctl.engine.guard import Guard
     from jobctl.engine.nursery import Nursery
     from jobctl.engine.processes import Processes
+    from jobctl.engine.sharing import SharedGuard
     from jobctl.engine.survivors import Survivor
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
@@ -81,10 +83,11 @@ class Slot:
             nursery=nursery,
         )
         """The interpreter it keeps between attempts."""
+        self._shared = None if nursery is None else nursery.shared
         self._files = AttemptFiles(workplace, slot=name, occupied=occupied)
         self._meter = Meter()
         self._spec: AttemptSpec | None = None
-        self._guard: Guard | None = None
+        self._guard: Guard | SharedGuard | None = None
         self._stop_early: Finding | None = None
         self._leftovers = False
         self._progress: str | None = None
@@ -266,7 +269,7 @@ class Slot:
             ending = await self._ask(spec.job.only_if, setting)
             if ending is not None:
                 return self._outcome(spec, ending)
-        if spec.job.python is not None:
+        if spec.job.python is not None and self._shared is None:
             await self.python.prepare(setting)
         if self._stop_early is not None:
             return self._outcome(spec, Ending(self._stop_early))
@@ -293,9 +296,18 @@ class Slot:
     async def _call(self, setting: Setting, calls: _Calls) -> Outcome:
         """Call a Python function."""
         spec = setting.spec
-        leader = PythonLeader(
-            self.python, setting=setting, place=self._place, on_progress=self._on_progress
-        )
+        leader: PythonLeader | SharedLeader
+        if self._shared is None:
+            leader = PythonLeader(
+                self.python, setting=setting, place=self._place, on_progress=self._on_progress
+            )
+        else:
+            leader = await SharedLeader.enter(
+                self._shared, setting=setting, place=self._place, on_progress=self._on_progress
+            )
+            if self._stop_early is not None:
+                leader.abandon()
+                return self._outcome(spec, Ending(self._stop_early))
         self._guard = leader.guard
         try:
             ending = await leader.ended(lambda: self._begin_call(spec, leader, calls))
@@ -356,7 +368,7 @@ class Slot:
     def _begin(
         self,
         spec: AttemptSpec,
-        leader: Leader | PythonLeader,
+        leader: Leader | PythonLeader | SharedLeader,
         on_start: Callable[[int, float], None],
         *,
         gone: float = 0.0,
@@ -367,7 +379,9 @@ class Slot:
         leader.guard.arm(timeout=spec.timeout, soft_timeout=_signalled_at(spec.job), gone=gone)
         on_start(leader.pid, leader.started_at)
 
-    def _begin_call(self, spec: AttemptSpec, leader: PythonLeader, calls: _Calls) -> None:
+    def _begin_call(
+        self, spec: AttemptSpec, leader: PythonLeader | SharedLeader, calls: _Calls
+    ) -> None:
         calls.on_launch()
         self._begin(spec, leader, calls.on_start)
 
@@ -388,7 +402,7 @@ class Slot:
         self,
         spec: AttemptSpec,
         ending: Ending,
-        leader: Leader | PythonLeader | AdoptedLeader | None = None,
+        leader: Leader | PythonLeader | SharedLeader | AdoptedLeader | None = None,
         usage: Usage | None = None,
     ) -> Outcome:
         """Close the files of the attempt and say how it ended; without ``leader``, unstarted."""

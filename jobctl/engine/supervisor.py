@@ -106,6 +106,7 @@ class Supervisor:
                 "stop": self._on_stop,
             },
             revoke=lambda *order: self._fleet.revoke(*order),  # noqa: PLW0108 - there is none yet
+            pool=lambda *order: self._tasks.add(self._fleet.order(*order)),
             count_forged=lambda: self._tasks.add(self._count_forged()),
             clock=clock,
         )

@@ -11,6 +11,8 @@ from enum import StrEnum
 from jobctl.model.records import field, record
 
 DEFAULT_QUEUE = "default"
+SHARED_PYTHON = ("thread", "async")
+"""Values of a pool's ``python`` with which runs share an interpreter."""
 EXEC_JOB = "@exec"
 """The built-in job that ``jobctl exec`` submits; its arguments are the command."""
 
@@ -342,10 +344,18 @@ class PoolDef:
     name: str
     slots: int
     """Attempts it runs at the same time; default: the number of CPUs."""
+    min: int | None = None
+    """Fewest slots of a pool that changes their number by itself; default with ``max``: 1."""
+    max: int | None = None
+    """Most slots of such a pool; default with ``min``: the number of CPUs."""
+    autoscale: str | None = None
+    """By what it adds slots when all are busy: ``depth``, as soon as runs wait (the default);
+    ``wait``, when they have waited for a second; ``cpu``, as long as the host has CPU to spare."""
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     """Queues it serves, in order of preference; ``*`` is every other queue that jobs.toml knows."""
     python: str = "process"
-    """How Python jobs run in it: ``process``, one warm interpreter per slot."""
+    """How Python jobs run in it: ``process``, a warm interpreter per slot; ``thread`` and ``async``,
+    all of them beside each other in one; ``inline``, one after the other in one."""
     max_runs_per_child: int = 1000
     """Calls after which a warm interpreter is replaced."""
     max_rss_per_child: int | None = None

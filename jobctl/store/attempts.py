@@ -35,8 +35,6 @@ def _why(outcome: Outcome) -> str:
         entry += f',"sg":{outcome.signal}'
     if outcome.error is not None:
         entry += f',"er":{dump(outcome.error)}'
-    if outcome.traceback is not None:
-        entry += f',"tb":{dump(outcome.traceback)}'
     return entry
 
 

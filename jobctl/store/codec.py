@@ -162,6 +162,11 @@ def _word_or_none(value: object) -> str | None:
     return None if value is None else _word(value)
 
 
+def _lines_or_none(value: object) -> str | None:
+    """Return a text of several lines, each as :func:`_word` has it."""
+    return None if value is None else "\n".join(map(_word, str(value).expandtabs().split("\n")))
+
+
 def _load(envelope: object) -> Any:  # noqa: ANN401 - the caller looks at what it is
     """Return what an envelope says; raises ``ValueError`` beyond the limits of size and depth."""
     if not isinstance(envelope, str | bytes):
@@ -223,7 +228,7 @@ def decode_attempt(entry: str) -> AttemptRecord:
         ),
         log_bytes=int(_some(body, "lb") or 0),
         log_truncated=bool(body.get("lt")),
-        traceback=_word_or_none(body.get("tb")),
+        traceback=_lines_or_none(body.get("tb")),
     )
 
 

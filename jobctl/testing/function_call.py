@@ -20,12 +20,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jobctl.context import RunContext, bound
+from jobctl.engine import python_failure
 from jobctl.engine.ending import judge_reply
 from jobctl.engine.environment import attempt_environment, read_env_file
 from jobctl.engine.exchange import last_progress
 from jobctl.engine.python_call import PythonReply
 from jobctl.engine.python_child import Modules, ResultError, TargetError, encode_result
-from jobctl.engine.python_failure import describe
 from jobctl.errors import JobctlError
 from jobctl.model.run import Outcome, Reason
 
@@ -132,16 +132,25 @@ def _invoke(spec: AttemptSpec) -> Answer:
         return reply, b"" if value is None else encode_result(value, spec.max_result), None
     except ResultError as error:
         reply.update(reason="result", error=str(error))
+        _say(str(error))
         return reply, b"", error
     except TargetError as error:
         reply.update(reason="spawn", error=str(error))
+        _say(str(error))
         return reply, b"", error
     except SystemExit as error:
         _exit_as_script(error.code, reply)
         return reply, b"", error
     except Exception as error:  # noqa: BLE001 - whatever a job raises is its outcome
-        describe(error.with_traceback(_users_part(error.__traceback__)), reply, spec.job.expected)
+        python_failure.describe(
+            error.with_traceback(_users_part(error.__traceback__)), reply, spec.job.expected
+        )
         return reply, b"", error
+
+
+def _say(text: str) -> None:
+    """Write a line of jobctl's own into the log of the run."""
+    sys.stderr.write(f"jobctl: {text}\n")
 
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:
@@ -250,9 +259,14 @@ class _Copying(io.TextIOBase):
 
 @contextlib.contextmanager
 def _copied_output(copy: io.StringIO) -> Iterator[None]:
+    before = python_failure._write  # noqa: SLF001 - it writes to the descriptor, past the copy
+    python_failure._write = lambda text: print(text, end="", file=sys.stderr)  # noqa: SLF001, T201 - same
     out, err = _Copying(sys.stdout, copy), _Copying(sys.stderr, copy)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        yield
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            yield
+    finally:
+        python_failure._write = before  # noqa: SLF001 - same
 
 
 def _in_thread_of_its_own(work: Callable[[], Answer]) -> Answer:

@@ -21,6 +21,8 @@ JOBS = """
 slots = 3
 [jobs.act]
 python = "work:act"
+retries = 1
+retry_on = ["OSError"]
 cwd = "{0}"
 """
 WORK = """
@@ -55,6 +57,12 @@ def act(n, what="", where="."):
         subprocess.Popen(["sleep", "60"])
     if what == "fail":
         raise ValueError("run %d" % n)
+    if what == "again" and os.environ["JOBCTL_ATTEMPT"] == "1":
+        import jobctl
+        raise jobctl.Retry("once more", in_=0)
+    if what == "skip":
+        import jobctl
+        raise jobctl.Skip("nothing to do")
     bundles = sys.modules["_jobctl_child"].CHILD.bundles
     return {
         "bundled": bundles is not None and bundles.begun > bundles.answered,
@@ -122,12 +130,16 @@ def pool_of(host: Host) -> psutil.Process:
 
 
 def test_each_run_of_a_bundle_is_as_if_it_were_alone(warm: Host) -> None:
-    runs = submit(warm, range(40), loud=[7, 8], wild=[15, 30], fail=[20], leave=[33])
+    runs = submit(
+        warm, range(40), loud=[7, 8], wild=[15, 30], fail=[20], again=[22], skip=[24], leave=[33]
+    )
     found = ended(warm, runs)
 
     assert [one["state"] for one in found] == [
-        "failed" if n == 20 else "succeeded" for n in range(40)
+        {20: "failed", 24: "skipped"}.get(n, "succeeded") for n in range(40)
     ]
+    assert {n for n, one in enumerate(found) if one["attempt"] == 2} == {22}
+    assert found[24]["error"] == "nothing to do"
     assert "ValueError: run 20" in found[20]["error"]
     results = [one["result"] for one in found]
     assert any(one and one["bundled"] for one in results)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from tests.acceptance.host import wait_until
+
 if TYPE_CHECKING:
     from tests.acceptance.host import Host
 
@@ -126,6 +128,33 @@ def test_functions_ask_the_store_and_say_how_they_go_on(host: Host) -> None:
 
     small = host.submit("none", "--wait").strip()
     assert json.loads(host.run("result", small, "--json"))["result"] == ["the same words"] * 1000
+
+
+def test_runs_in_bundles_retry_and_keep_their_tracebacks_as_others(host: Host) -> None:
+    (host.directory / "shop.py").write_text(
+        "from jobctl import Retry, current\n"
+        "def go(number):\n"
+        "    run = current()\n"
+        "    if run.attempt == 1: raise Retry('not yet')\n"
+        "    first = run.once(f'key-{number % 5}')\n"
+        "    raise LookupError(f'{run.id} {first}')\n"
+    )
+    host.write(
+        f'[jobs.go]\npython = "shop:go"\ncwd = "{host.directory}"\n'
+        'retries = 1\nretry_delay = "10ms"\nretry_on = [7]\n'
+    )
+    host.start()
+    bulk = "".join(f'{{"job": "go", "args": [{n}]}}\n' for n in range(60))
+    host.run("submit", "--from-ndjson", "-", input=bulk)
+    wait_until(lambda: all(run["state"] == "failed" for run in host.runs()), what="all failed")
+
+    firsts = 0
+    for run in host.runs():
+        assert (run["attempt"], run["reason"]) == (2, "exception"), run
+        assert f"LookupError: {run['id']}" in run["attempts"][1]["traceback"]
+        assert (run["attempts"][0]["error"], run["attempts"][0]["traceback"]) == ("not yet", None)
+        firsts += run["error"].endswith("True")
+    assert firsts == 5
 
 
 def test_without_a_daemon_functions_know_their_run_but_no_store(host: Host) -> None:

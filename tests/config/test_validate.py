@@ -312,9 +312,9 @@ def test_inactive_keys_are_warned_of_once_where_they_are_set(check: Callable[...
     )
 
     assert [(one.line, one.code) for one in checked.problems] == [
-        (2, "inactive"), (4, "inactive"), (7, "reference"),
+        (2, "inactive"), (7, "reference"),
     ]  # fmt: skip
-    assert len(checked.require().warnings) == 3
+    assert len(checked.require().warnings) == 2
     assert "not acted on by this version" in checked.require().warnings[0]
 
 
@@ -416,3 +416,39 @@ def test_require_raises_with_every_problem(check: Callable[..., Checked]) -> Non
 
     assert len(caught.value.problems) == 2
     assert str(caught.value).count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("pool", "job", "key"),
+    [
+        ("slots = 4\nmax = 8", "", "pools.p.max"),
+        ("min = 9\nmax = 8", "", "pools.p.min"),
+        ('python = "inline"\nslots = 2', "", "pools.p.slots"),
+        ('python = "thread"', 'max_rss = "1G"', "jobs.a.max_rss"),
+        ('python = "async"', "strict_single = true", "jobs.a.strict_single"),
+        ('preload = ["no-module"]', "", "pools.p.preload[0]"),
+        ('child_init = "nothing"', "", "pools.p.child_init"),
+    ],
+)
+def test_keys_of_a_pool_that_make_no_sense_together_are_refused(
+    check: Callable[..., Checked], pool: str, job: str, key: str
+) -> None:
+    checked = check(
+        f'[pools.p]\nqueues = ["q"]\n{pool}\n[jobs.a]\npython = "m:f"\nqueue = "q"\n{job}\n'
+    )
+
+    assert [one.key for one in checked.problems if one.severity != "warning"] == [key]
+
+
+def test_pool_with_bounds_may_have_as_many_slots_as_its_greatest(
+    check: Callable[..., Checked],
+) -> None:
+    pools = (
+        check("[pools.p]\nmax = 7\n[pools.q]\nmin = 64\n[pools.r]\npython = 'inline'")
+        .require()
+        .pools
+    )
+
+    assert (pools["p"].min, pools["p"].slots) == (1, 7)
+    assert (pools["q"].min, pools["q"].slots) == (64, 64)
+    assert (pools["r"].min, pools["r"].slots) == (None, 1)

@@ -75,7 +75,7 @@ class Nest:
         async def whole() -> None:
             before = own_children()
             place = Workplace.open(dirs=self.attempts.dirs, clock=SYSTEM_CLOCK)
-            self.nursery = Nursery(self.pool, place.processes)
+            self.nursery = Nursery(self.pool, place)
             self.slots = [
                 Slot(
                     name=f"t.{n}",

@@ -1,0 +1,64 @@
+"""Pools of the live supervisors: what they have, and orders to change that."""
+
+from __future__ import annotations
+
+from jobctl.client.control import send_to
+from jobctl.client.supervisors import live_supervisors
+from jobctl.errors import NotFoundError, UnreachableError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.client.open import Session
+    from jobctl.client.supervisors import Supervisor
+
+GROW, SHRINK, RESTART = "grow", "shrink", "restart"
+
+
+class PoolSeen:
+    """One pool of one supervisor, as of its last heartbeat."""
+
+    __slots__ = ("host", "most", "name", "pid", "queues", "running", "slots")
+
+    def __init__(self, item: Supervisor, name: str) -> None:
+        told = item.pools.get(name, {})
+        loads = item.load.get("pools", {})
+        found = loads.get(name)
+        load: dict[str, object] = found if isinstance(found, dict) else {}
+        self.host = item.host
+        self.name = name
+        self.running = item.running(name)
+        """Runs it holds now."""
+        self.slots = int(str(load.get("slots") or told.get("slots") or 0))
+        most = load.get("most")
+        self.most = None if most is None else int(str(most))
+        """Most slots of a pool that changes their number by itself; ``None``: it does not."""
+        self.pid = int(str(load.get("pid") or 0))
+        queues = told.get("queues")
+        self.queues = [str(one) for one in queues] if isinstance(queues, list) else []
+
+
+def pools(session: Session, *, host: str | None = None) -> list[PoolSeen]:
+    """Return the pools of all live supervisors, or of those of one host."""
+    return [
+        PoolSeen(item, name)
+        for item in live_supervisors(session)
+        if host in (None, item.host)
+        for name in item.pools
+    ]
+
+
+def order(session: Session, action: str, pool: str, *, slots: int, host: str | None) -> list[str]:
+    """Send an order about a pool to all supervisors that have it; return their hosts.
+
+    Raises ``UnreachableError`` when no supervisor runs, and ``NotFoundError`` when none has it.
+    """
+    found = [item for item in live_supervisors(session) if host in (None, item.host)]
+    where = "" if host is None else f" on host {host}"
+    if not found:
+        raise UnreachableError(f"no supervisor is running{where}; see `jobctl status`")
+    having = [item for item in found if pool in item.pools]
+    if not having:
+        known = ", ".join(sorted({name for item in found for name in item.pools}))
+        raise NotFoundError(f"there is no pool {pool!r}{where}; there are: {known}")
+    send_to(session, f"pool:{action}:{pool}:{slots}", having)
+    return [item.host for item in having]

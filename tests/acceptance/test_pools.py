@@ -1,0 +1,74 @@
+"""Stories about pools whose slots change while runs go on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.acceptance.host import wait_until
+
+if TYPE_CHECKING:
+    from tests.acceptance.host import Host
+
+JOBS = """
+[pools.default]
+slots = 1
+[pools.web]
+queues = ["web"]
+python = "async"
+min = 1
+max = 8
+preload = ["work"]
+[jobs.hold]
+command = "until test -e go; do sleep 0.02; done"
+cwd = "{0}"
+[jobs.fetch]
+python = "work:fetch"
+queue = "web"
+cwd = "{0}"
+"""
+WORK = """
+import asyncio, os
+async def fetch(n):
+    print("fetching", n)
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.02)
+    return os.getpid()
+"""
+
+
+def pool(host: Host, name: str) -> dict[str, Any]:
+    found = json.loads(host.run("pool", "list", "--json"))["pools"]
+    return dict(next(one for one in found if one["pool"] == name))
+
+
+def test_slots_follow_orders_and_load_and_a_restart_loses_nothing(host: Host) -> None:
+    (host.directory / "work.py").write_text(WORK)
+    host.write(JOBS.format(host.directory))
+    host.start()
+    held = [host.submit("hold") for _ in range(3)]
+    fetched = [host.submit("fetch", str(n)) for n in range(4)]
+
+    wait_until(lambda: pool(host, "web")["running"] == 4, what="the pool of coroutines has grown")
+    assert pool(host, "default")["running"] == 1
+    assert host.call("pool", "grow", "default", "2").stderr.startswith(
+        "Pool default on host-a gets 2"
+    )
+    wait_until(lambda: pool(host, "default")["running"] == 3, what="three at once")
+
+    before = pool(host, "default")["pid"]
+    host.run("pool", "restart", "default")
+    wait_until(lambda: pool(host, "default")["pid"] not in (before, 0), what="another process")
+    later = host.submit("hold")
+    (host.directory / "go").touch()
+    for run in (*held, later):
+        record = host.wait_state(run)
+        assert (record["state"], record["attempt"]) == ("succeeded", 1)
+    pids = {host.wait_state(run)["result"] for run in fetched}
+    assert len(pids) == 1
+    assert host.run("logs", fetched[2]) == "fetching 2\n"
+    assert "4 slots instead of" in host.log or "8 slots instead of" in host.log
+
+    assert host.call("pool", "grow", "nosuch").returncode == 66
+    assert host.call("pool", "grow", "default", "none").returncode == 2
+    assert host.stop() == 0

@@ -1,0 +1,392 @@
+"""Python attempts that share one interpreter, as threads or as tasks of an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from python_children import find_python
+from real_attempts import Attempts, alive, own_children, until
+
+from jobctl.clock import SYSTEM_CLOCK
+from jobctl.engine.attempt import log_file
+from jobctl.engine.nursery import Nursery
+from jobctl.engine.slot import Slot
+from jobctl.engine.workplace import Workplace
+from jobctl.model.job import JobDef, PoolDef
+from jobctl.model.run import OutcomeKind, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from jobctl.model.run import Outcome
+
+MODULE = '''
+import asyncio, logging, os, sys, threading, time
+MET = threading.Barrier(2, timeout=10)
+GONE = []
+
+def pid(): return os.getpid()
+async def apid(): return os.getpid()
+
+def meet(text):
+    print("before", text)
+    MET.wait()
+    logging.warning("during %s", text)
+    sys.stderr.write("after " + text)
+    MET.wait()
+    return threading.get_ident()
+
+EVENTS = {}
+
+async def gather(number, of):
+    """Return when all have come: each waits for the last."""
+    event = EVENTS.setdefault("all", asyncio.Event())
+    EVENTS["count"] = EVENTS.get("count", 0) + 1
+    print("run", number)
+    if EVENTS["count"] == of:
+        event.set()
+    await event.wait()
+    print("done", number, end="")
+    return number
+
+async def nap():
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        print("cancelled")
+        raise
+
+def spin():
+    try:
+        while True:
+            time.sleep(0.005)
+    except BaseException as error:
+        print("got", type(error).__name__)
+        raise
+
+def deaf():
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            while time.monotonic() < end:
+                time.sleep(0.005)
+        except BaseException:
+            pass
+
+def fails(): raise LookupError("nothing there")
+async def afails(): raise LookupError("nothing there")
+def dies(): os._exit(3)
+def raw(): sys.stdout.buffer.write(b"raw\\n"); os.write(1, b"unseen\\n")
+def steals(): sys.stdout = open(os.devnull, "w")
+def says(text): print(text)
+def out(): sys.exit(5)
+def init(): GONE.append(os.getpid())
+async def ainit(): GONE.append(id(asyncio.get_running_loop()))
+def inits(): return GONE
+async def loop(): return id(asyncio.get_running_loop())
+def environ(): return os.environ.get("SHOP"), os.getcwd()
+'''
+
+KNOWS = """
+from jobctl import current
+def knows(): return current().id
+async def aknows():
+    await asyncio.sleep(0)
+    return current().id
+"""
+
+
+class Common:
+    """Slots of one pool that share their children."""
+
+    def __init__(self, attempts: Attempts, mode: str, **pool: Any) -> None:
+        self.attempts = attempts
+        self.pool = PoolDef(name="p", python=mode, **{"slots": 3, **pool})
+        self.file = attempts.directory / "jobs.py"
+        self.write(MODULE)
+
+    def write(self, source: str) -> None:
+        self.file.write_text(source)
+        then = self.file.stat().st_mtime - 60
+        os.utime(self.file, (then, then))
+
+    def inside(self, scenario: Callable[[Common], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            before = own_children()
+            place = Workplace.open(dirs=self.attempts.dirs, clock=SYSTEM_CLOCK)
+            self.nursery = Nursery(self.pool, place)
+            self.slots = [
+                Slot(name=f"t.{n}", workplace=place, nursery=self.nursery)
+                for n in range(self.pool.slots)
+            ]
+            try:
+                async with asyncio.timeout(30):
+                    await scenario(self)
+            finally:
+                for slot in self.slots:
+                    await slot.close()
+                await self.nursery.close()
+                place.close()
+                assert own_children() <= before
+
+        asyncio.run(whole())
+
+    async def run(self, function: str, *args: object, slot: int = 0, **more: Any) -> Outcome:
+        job = JobDef(
+            name="py", python=f"jobs:{function}", **{"cwd": str(self.attempts.directory), **more}
+        )
+        spec = self.attempts.specify(job, args=args, timeout=more.get("timeout"))
+        outcome = await self.slots[slot].execute(spec)
+        self.last = spec.run_id
+        return outcome
+
+    async def result(self, function: str, *args: object, slot: int = 0, **more: Any) -> Any:
+        outcome = await self.run(function, *args, slot=slot, **more)
+        assert outcome.kind is OutcomeKind.SUCCEEDED, outcome.error
+        return json.loads(outcome.result or "null")
+
+    def log(self, number: int) -> str:
+        """Return what the run of that number printed, from 1."""
+        return log_file(self.attempts.dirs.logs, "py", f"run{number:013d}", 1).read_text()
+
+
+both = pytest.mark.parametrize("mode", ["thread", "async"])
+
+
+@both
+def test_slots_share_one_interpreter(attempts: Attempts, mode: str) -> None:
+    async def story(common: Common) -> None:
+        pids = [await common.result("pid", slot=n) for n in range(3)]
+
+        assert len(set(pids)) == 1
+        assert await common.result("apid") == pids[0]
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_runs_at_the_same_time_print_into_their_own_logs(attempts: Attempts, mode: str) -> None:
+    async def story(common: Common) -> None:
+        one, two = await asyncio.gather(
+            common.result("meet", "one"), common.result("meet", "two", slot=1)
+        )
+
+        assert one != two
+        for number, text in ((1, "one"), (2, "two")):
+            said = common.log(number)
+            assert f"before {text}\n" in said
+            assert f"during {text}\n" in said
+            assert said.endswith(f"after {text}")
+            assert ("two" if text == "one" else "one") not in said
+
+    Common(attempts, mode).inside(story)
+
+
+def test_hundreds_of_coroutines_run_beside_each_other_in_one_child(attempts: Attempts) -> None:
+    many = 300
+
+    async def story(common: Common) -> None:
+        results = await asyncio.gather(
+            *(common.result("gather", n, many, slot=n) for n in range(many))
+        )
+
+        assert results == list(range(many))
+        assert common.log(1) == "run 0\ndone 0"
+        assert common.log(many) == f"run {many - 1}\ndone {many - 1}"
+
+    Common(attempts, "async", slots=many).inside(story)
+
+
+@pytest.mark.parametrize(
+    ("mode", "function", "said"),
+    [
+        ("thread", "spin", "got Stopped\n"),
+        ("async", "nap", "cancelled\n"),
+        ("async", "spin", "got Stopped\n"),
+    ],
+)
+def test_timeout_stops_one_run_and_leaves_the_others(
+    attempts: Attempts, mode: str, function: str, said: str
+) -> None:
+    async def story(common: Common) -> None:
+        pid = await common.result("pid")
+        outcome = await common.run(function, timeout=0.05)
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.TIMEOUT)
+        assert common.log(2).startswith(said)
+        assert await common.result("pid") == pid
+
+    Common(attempts, mode).inside(story)
+
+
+@pytest.mark.parametrize(("mode", "function"), [("thread", "spin"), ("async", "nap")])
+def test_soft_timeout_is_raised_in_one_run(attempts: Attempts, mode: str, function: str) -> None:
+    async def story(common: Common) -> None:
+        outcome = await common.run(function, soft_timeout=0.05)
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.TIMEOUT)
+        assert "SoftTimeout" in (outcome.exception or "")
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_each_run_knows_itself(attempts: Attempts, mode: str) -> None:
+    async def story(common: Common) -> None:
+        common.write(MODULE + KNOWS)
+
+        assert await common.result("knows") == "run0000000000001"
+        assert await common.result("aknows", slot=1) == "run0000000000002"
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_run_that_ignores_its_stop_ends_with_its_child_after_the_others(
+    attempts: Attempts, mode: str
+) -> None:
+    async def story(common: Common) -> None:
+        pid = await common.result("pid")
+        deaf = asyncio.create_task(common.run("deaf", slot=0, timeout=0.02, stop_timeout=0.02))
+        other = asyncio.create_task(common.run("spin", slot=1, timeout=30))
+        await until(lambda: common.nursery.shared._all and any(  # type: ignore[union-attr]
+            one.stuck for one in common.nursery.shared._all  # type: ignore[union-attr]
+        ), what="the run is stuck")  # fmt: skip
+
+        assert await common.result("pid", slot=2) != pid
+        assert not deaf.done()
+        assert alive(pid)
+        common.slots[1].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+        assert (await other).kind is OutcomeKind.REVOKED
+        outcome = await deaf
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.TIMEOUT)
+        assert not alive(pid)
+
+    Common(attempts, mode).inside(story)
+
+
+@pytest.mark.parametrize(
+    ("mode", "function"), [("thread", "fails"), ("thread", "afails"), ("async", "fails"), ("async", "afails")]
+)  # fmt: skip
+def test_exception_is_reported_with_the_part_of_the_traceback_that_is_the_jobs(
+    attempts: Attempts, mode: str, function: str
+) -> None:
+    async def story(common: Common) -> None:
+        outcome = await common.run(function)
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.EXCEPTION)
+        assert (outcome.exception or "").startswith("LookupError")
+        assert "LookupError: nothing there" in common.log(1)
+        assert "python_shared" not in common.log(1)
+        assert (await common.run("out")).exit_code == 5
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_death_of_the_child_fails_its_runs_and_the_next_gets_another(
+    attempts: Attempts, mode: str
+) -> None:
+    async def story(common: Common) -> None:
+        other = asyncio.create_task(common.run("spin", slot=1))
+        await until(lambda: common.slots[1].started_at is not None)
+        outcome = await common.run("dies")
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.EXIT)
+        assert outcome.exit_code == 3
+        assert "it shared with others ended" in ((await other).error or "")
+        assert isinstance(await common.result("pid"), int)
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_binary_output_goes_to_the_run_and_descriptor_output_does_not(
+    attempts: Attempts, mode: str
+) -> None:
+    async def story(common: Common) -> None:
+        await common.result("raw")
+
+        assert common.log(1) == "raw\n"
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_replaced_stdout_is_put_back(attempts: Attempts, mode: str) -> None:
+    async def story(common: Common) -> None:
+        await common.result("steals")
+        await common.result("says", "here")
+
+        assert common.log(2) == "here\n"
+
+    Common(attempts, mode).inside(story)
+
+
+def test_child_init_may_use_the_event_loop_of_the_jobs(attempts: Attempts) -> None:
+    async def story(common: Common) -> None:
+        assert await common.result("inits") == [await common.result("loop")]
+
+    Common(attempts, "async", child_init="jobs:ainit").inside(story)
+
+
+def test_child_init_is_called_once_for_all_threads(attempts: Attempts) -> None:
+    async def story(common: Common) -> None:
+        assert await common.result("inits") == [await common.result("pid", slot=1)]
+
+    Common(attempts, "thread", child_init="jobs:init").inside(story)
+
+
+def test_jobs_of_different_environments_do_not_share(attempts: Attempts) -> None:
+    async def story(common: Common) -> None:
+        cwd = str(attempts.directory)
+
+        assert await common.result("environ", env={"SHOP": "a"}) == ["a", cwd]
+        assert await common.result("environ", env={"SHOP": "b"}) == ["b", cwd]
+
+    Common(attempts, "thread").inside(story)
+
+
+@both
+def test_changed_file_makes_new_runs_go_to_a_new_child(attempts: Attempts, mode: str) -> None:
+    async def story(common: Common) -> None:
+        pid = await common.result("pid")
+        common.file.write_text(MODULE + "\ndef fresh(): return 1\n")
+        deadline = time.monotonic() + 10
+        # A child in steady use looks for changes every fifth of a second.
+        while (await common.run("fresh")).kind is not OutcomeKind.SUCCEEDED:
+            assert time.monotonic() < deadline
+
+        assert await common.result("pid") != pid
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_child_is_replaced_after_its_number_of_runs(attempts: Attempts, mode: str) -> None:
+    async def story(common: Common) -> None:
+        pids = [await common.result("pid") for _ in range(4)]
+
+        assert pids[0] == pids[1] != pids[2] == pids[3]
+
+    Common(attempts, mode, max_runs_per_child=2).inside(story)
+
+
+@both
+def test_shared_child_runs_in_the_oldest_python(attempts: Attempts, mode: str) -> None:
+    python = find_python("3.9")
+    if python is None or python == sys.executable:
+        pytest.skip("there is no CPython 3.9 here")
+
+    async def story(common: Common) -> None:
+        await common.result("says", "hello", interpreter=python)
+
+        assert common.log(1) == "hello\n"
+
+    Common(attempts, mode).inside(story)
