@@ -252,8 +252,19 @@ def _load(name: str, path: str) -> Any:
     return found
 
 
+def job(name: Any = None, /, **_keys: Any) -> Any:
+    """Stand for ``jobctl.job`` where jobctl is not installed: the function stays what it is.
+
+    It was declared where its module was discovered; a run only calls it.
+    """
+    return name if callable(name) else lambda function: function
+
+
 class Provider:
-    """Finds ``jobctl`` where it is not installed: :mod:`jobctl.context` under both names."""
+    """Finds ``jobctl`` where it is not installed.
+
+    It is :mod:`jobctl.context` under both names, and ``jobctl`` has :func:`job` besides.
+    """
 
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> Any:
@@ -272,7 +283,7 @@ class Provider:
         if spec.name == "jobctl":
             module = type(sys)("jobctl")
             module.__dict__.update(
-                {n: getattr(context, n) for n in context.__all__}, context=context
+                {n: getattr(context, n) for n in context.__all__}, context=context, job=job
             )
             return module
         return context

@@ -51,6 +51,24 @@ def of_run(bench: Bench, **more: str) -> dict[str, str]:
 
 @every_python
 @staged
+async def test_declared_functions_run_where_jobctl_is_not_installed(bench: Bench) -> None:
+    bench.write(
+        "from jobctl import current, job\n"
+        "@job\n"
+        "def plain(x): return x + 1\n"
+        "@job('shop.named', retries=3, timeout='2m')\n"
+        "def named(x): return plain(x) + 1\n"
+        "@job(retries=1)\n"
+        "async def later(x): return [current().job, named(x)]\n"
+    )
+    env = of_run(bench)
+    replies = [await bench.call(name, 1, env=env) for name in ("plain", "named", "later")]
+    assert [reply.error for reply in replies] == [None, None, None]
+    assert [json.loads(reply.result) for reply in replies] == [2, 3, ["shop", 3]]
+
+
+@every_python
+@staged
 async def test_function_learns_everything_of_its_run(bench: Bench) -> None:
     bench.write(
         "from jobctl import current\n"
