@@ -70,7 +70,7 @@ def wish_for(session: Session, job: str, options: Mapping[str, object]) -> Wish:
             timeout=_seconds(options, "_timeout"),
             retries=_typed(options, "_retries", int, "a whole number"),
             tags=_tags(options),
-            force=bool(options.get("_force")),
+            force=_flag(options, "_force"),
         )
     except InvalidArguments as error:
         error.job = job
@@ -84,6 +84,14 @@ def _typed(options: Mapping[str, object], name: str, kind: type[T], words: str) 
     if not isinstance(value, kind) or isinstance(value, bool):
         raise InvalidArguments(f"{name}: {value!r} is not {words}")
     return value
+
+
+def _flag(options: Mapping[str, object], name: str) -> bool:
+    value = options.get(name)
+    if value is not None and not isinstance(value, bool):
+        # A text such as "no" would be true.
+        raise InvalidArguments(f"{name}: {value!r} is neither True nor False")
+    return bool(value)
 
 
 def seconds(name: str, value: object) -> float | None:

@@ -13,7 +13,7 @@ from jobctl.client.submit import Wish, check_envelope, check_options, new_run, r
 from jobctl.errors import InvalidArguments
 from jobctl.model.admission import unique_digest
 from jobctl.model.ids import new_id
-from jobctl.model.params import bind
+from jobctl.model.params import bind, text_for
 from jobctl.store import transitions
 from jobctl.store.codec import encode_envelope
 
@@ -117,15 +117,9 @@ def _no_json(
             kind = type(value).__name__
             return (
                 f"job {job}: {name}: a {kind} cannot be passed as it is, only what JSON has: texts, "
-                f"numbers, true, false, null, lists and dicts; pass a text for it, as {_text_for(value)}"
+                f"numbers, true, false, null, lists and dicts; pass a text for it, as {text_for(value)}"
             )
     return f"job {job}: {error}"
-
-
-def _text_for(value: object) -> str:
-    if hasattr(type(value), "__members__"):
-        return "value.value"
-    return "value.isoformat()" if hasattr(value, "isoformat") else "str(value)"
 
 
 def send(session: Session, runs: Sequence[Ready]) -> Steps[list[Answer]]:

@@ -136,11 +136,15 @@ def new_run(
 
 
 def run_id_for(session: Session, wish: Wish) -> str:
-    """Return the id of a wish's run: its own, the one that belongs to its key, or a new one."""
+    """Return the id of a wish's run: its own, the one that belongs to its key, or a new one.
+
+    Raises ``InvalidArguments`` for a key that is empty, too long or not printable.
+    """
     if wish.id is None:
         return new_id()
     if is_id(wish.id):
         return wish.id
+    _check_word("id", wish.id)
     return derived_id(session.keys.namespace, wish.job, wish.id)
 
 
@@ -163,7 +167,7 @@ def _user() -> str:
 
 
 def check_options(wish: Wish) -> None:
-    """Check everything of a wish but its job and arguments; raises ``InvalidArguments``."""
+    """Check everything of a wish but its job, arguments and id; raises ``InvalidArguments``."""
     if wish.priority is not None and wish.priority not in PRIORITIES:
         raise InvalidArguments(f"priority {wish.priority} is not one of 0 to 9 (9 runs first)")
     if wish.retries is not None and wish.retries < -1:
@@ -172,8 +176,6 @@ def check_options(wish: Wish) -> None:
         raise InvalidArguments("the start is given twice: use either 'in' or 'at'")
     if wish.timeout is not None and wish.timeout <= 0:
         raise InvalidArguments("timeout must be more than 0")
-    if wish.id is not None:
-        _check_word("id", wish.id)
     if wish.queue is not None:
         _check_word("queue", wish.queue)
     for name, value in wish.tags.items():

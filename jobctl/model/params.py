@@ -140,9 +140,26 @@ def _check_type(kind: str, value: object) -> None:
     else:
         fits = isinstance(value, _TYPES[kind])
     if not fits:
-        raise ParamError(f"is not {_KINDS[kind]}")
+        raise ParamError(f"is not {_KINDS[kind]}{_instead(kind, value)}")
     if isinstance(value, float):
         _finite(value)
+
+
+def _instead(kind: str, value: object) -> str:
+    """Return what to pass for a Python object that JSON does not have, where that is plain."""
+    if value is None or isinstance(value, bool | int | float | str | list | tuple | dict):
+        return ""
+    if isinstance(value, bytes | bytearray):
+        return "; pass value.decode() for it, or bytes as Base64" if kind == "str" else ""
+    form = text_for(value)
+    return f"; pass {form} for it" if kind == "str" or form == "value.value" else ""
+
+
+def text_for(value: object) -> str:
+    """Return the Python expression that makes of ``value``, an object, what JSON has."""
+    if hasattr(type(value), "__members__"):
+        return "value.value"
+    return "value.isoformat()" if hasattr(value, "isoformat") else "str(value)"
 
 
 def _finite(value: float) -> float:

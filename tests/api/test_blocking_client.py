@@ -7,6 +7,7 @@ import enum
 import os
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +19,6 @@ from jobctl.store import failpoints
 from jobctl.store.failpoint_plan import Plan
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.acceptance.host import Host
 
 
@@ -141,6 +140,11 @@ def test_unique_job_gives_the_run_that_waits(client: jobctl.Client) -> None:
         ("add", (), {"_priority": 11}, "priority 11"),
         ("add", (), {"_priority": "9"}, "_priority: '9' is not a whole number"),
         ("add", (), {"_tags": "x"}, "_tags: 'x' is no dict"),
+        ("add", (), {"_force": "no"}, "_force: 'no' is neither True nor False"),
+        ("add", (), {"_id": ""}, "id: write 1 to "),
+        ("thumbnail", (Path("a"),), {}, r"is not text; pass str\(value\) for it"),
+        ("thumbnail", (b"a",), {}, r"is not text; pass value.decode\(\) for it"),
+        ("thumbnail", ("a",), {"width": Mode.FAST}, "whole number; pass value.value for it"),
         ("add", (), {"_kwargs": {"a": 1}, "a": 2}, "a: is given twice"),
         ("add", (datetime(2026, 1, 1, tzinfo=UTC),), {}, "argument 1: a datetime cannot be passed"),
         ("add", (RunState.QUEUED, Reason), {}, "argument 2: a EnumType cannot be passed"),
