@@ -64,13 +64,25 @@ def _job(name: Any = None, /, **keys: Any) -> Any:  # noqa: ANN401 - see Declare
     client (see :func:`jobctl.configure`), ``job_name`` and ``job_keys``.
     """
     if callable(name):
-        return _declare(name, name.__name__, {})
+        return _declare(name, _name_of(name), {})
     if name is not None and not isinstance(name, str):
         raise TypeError(f"@job: {name!r} is no name for a job")
-    return lambda function: _declare(function, name or function.__name__, keys)
+    return lambda function: _declare(function, name or _name_of(function), keys)
+
+
+def _name_of(function: Any) -> str:  # noqa: ANN401 - any function
+    found = getattr(function, "__name__", None)
+    if not isinstance(found, str):
+        raise TypeError(f"@job: {function!r} has no name of its own; declare a function with def")
+    return found
 
 
 def _declare(function: Any, name: str, keys: dict[str, object]) -> Any:  # noqa: ANN401 - any function
+    if isinstance(function, type):
+        raise TypeError(
+            f"@job: {function.__qualname__} is a class; declare a function that uses it"
+        )
+
     def submit(*args: object, **kwargs: object) -> Run:
         from jobctl.api import standard  # noqa: PLC0415 (workers never submit)
 

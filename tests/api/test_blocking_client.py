@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import os
 import threading
 from datetime import UTC, datetime, timedelta
@@ -323,3 +324,11 @@ def test_redis_and_namespace_take_the_place_of_what_the_file_says(
         assert run.state == "queued"
     with pytest.raises(jobctl.NoSuchRun):
         client.run(run.id)
+
+
+@pytest.mark.parametrize(
+    ("thing", "says"), [(functools.partial(print), "has no name"), (Mode, "Mode is a class")]
+)
+def test_what_is_no_function_is_not_declared(thing, says) -> None:
+    with pytest.raises(TypeError, match=f"@job: .*{says}"):
+        jobctl.job(thing)
