@@ -687,12 +687,16 @@ class Child:
             _exit_as_script(error.code, reply)
         except KeyboardInterrupt as error:
             beside("python_failure").describe(error, reply)
-            self.surroundings.detach()
-            _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-            os.kill(os.getpid(), _signal.SIGINT)
+            self.interrupt()
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
             beside("python_failure").describe(error, reply, run.limit("expected") or ())
         return b""
+
+    def interrupt(self) -> None:
+        """End as an interrupted program does: by the signal."""
+        self.surroundings.detach()
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        os.kill(os.getpid(), _signal.SIGINT)
 
     def _end_of_copy(self, reply: dict[str, Any]) -> NoReturn:
         """End a process that the job forked and let run out of its function."""

@@ -86,6 +86,8 @@ def raw(): sys.stdout.buffer.write(b"raw\\n"); os.write(1, b"unseen\\n")
 def steals(): sys.stdout = open(os.devnull, "w")
 def says(text): print(text)
 def out(): sys.exit(5)
+def interrupted(): raise KeyboardInterrupt
+async def ainterrupted(): raise KeyboardInterrupt
 def init(): GONE.append(os.getpid())
 async def ainit(): GONE.append(id(asyncio.get_running_loop()))
 def inits(): return GONE
@@ -325,6 +327,23 @@ def test_replaced_stdout_is_put_back(attempts: Attempts, mode: str) -> None:
         await common.result("says", "here")
 
         assert common.log(2) == "here\n"
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+@pytest.mark.parametrize("function", ["interrupted", "ainterrupted"])
+def test_keyboard_interrupt_of_a_run_ends_that_run_alone(
+    attempts: Attempts, mode: str, function: str
+) -> None:
+    async def story(common: Common) -> None:
+        pid = await common.result("pid")
+
+        outcome = await common.run(function)
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.EXCEPTION)
+        assert (outcome.exception or "").startswith("KeyboardInterrupt")
+        assert await common.result("pid") == pid
 
     Common(attempts, mode).inside(story)
 
