@@ -293,6 +293,7 @@ class Modules:
         self.seen = set(sys.modules)
         self.stamps = {entry: _stamp(entry) for entry in sys.path if entry.endswith(PACKAGES)}
         self.since, self.scanned = time.time(), time.monotonic()
+        self.outdated: str | None = None
 
     def _roots(self, cwd: str | None, env: Mapping[str, str]) -> tuple[str, ...]:
         cwd = cwd or self.home
@@ -304,10 +305,13 @@ class Modules:
     def stale(self, call: dict[str, Any]) -> str | None:
         """Return why ``call`` must not run in this interpreter; else prepare the search path."""
         roots = self._roots(call["cwd"], call["env"])
+        if self.outdated:
+            return self.outdated  # several calls may be on their way to a shared interpreter
         moved = roots != self.roots
         if moved or time.monotonic() - self.scanned >= SCAN_EVERY:
             changed = self._scan()
             if changed:
+                self.outdated = changed
                 return changed
         if moved:
             gone = tuple(root.rstrip("/") + "/" for root in self.roots if root not in roots)
