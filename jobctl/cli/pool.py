@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobctl.cli.table import columns
 from jobctl.cli.values import counted
 from jobctl.client import pools as client
 from jobctl.errors import ExitCode, UsageError
@@ -66,7 +67,17 @@ def _list(call: Invocation, host: str | None) -> int:
             }
         )  # fmt: skip
         return ExitCode.OK
-    for one in found:
-        slots = f"{one.running}/{one.slots}" + ("" if one.most is None else f" (max {one.most})")
-        call.console.data(f"{one.host}  {one.name}  {slots}  {', '.join(one.queues)}")
+    rows = [
+        (
+            one.host,
+            one.name,
+            f"{one.running}/{one.slots}" + ("" if one.most is None else f" (max {one.most})"),
+            ", ".join(one.queues),
+        )
+        for one in found
+    ]
+    for line in columns(("HOST", "POOL", "SLOTS", "QUEUES"), rows) if rows else ():
+        call.console.data(line)
+    if not rows:
+        call.console.talk("no supervisor is up; start one with `jobctl daemon`")
     return ExitCode.OK

@@ -96,6 +96,13 @@ class Jobctl:
         client: Client = state["client"]
         return client
 
+    def close(self, app: Flask) -> None:
+        """Close the client of an application; it is made anew when it is asked for again."""
+        state = app.extensions[NAME]
+        client, state["client"] = state["client"], None
+        if client is not None:
+            client.close()
+
     def submit(self, job: object, /, *args: object, **kwargs: object) -> Run:
         """Submit a run; see :meth:`jobctl.Client.submit`."""
         return self.client.submit(job, *args, **kwargs)

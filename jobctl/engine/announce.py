@@ -37,7 +37,7 @@ def facts(config: Config, *, host: str, timezone: str, started_at: float) -> dic
     """Return the fields of ``sup:<sid>``; ``started_at`` is epoch seconds."""
     pools = {
         pool.name: {
-            "slots": pool.slots,
+            "slots": pool.first_slots,
             "queues": queues_of(config, pool.name),
             "python": pool.python,
         }

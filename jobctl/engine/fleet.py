@@ -95,7 +95,7 @@ class Fleet:
             "pools": {
                 name: {
                     "running": pool.running,
-                    "slots": pool.slots or (pools[name].slots if name in pools else 0),
+                    "slots": pool.slots or (pools[name].first_slots if name in pools else 0),
                     "most": pools[name].max if name in pools else None,
                     "pid": pool.pid,
                 }

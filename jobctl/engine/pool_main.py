@@ -178,7 +178,7 @@ class PoolProcess:
             dirs=AttemptDirs.under(files.state_dir), clock=SYSTEM_CLOCK, witness=journal
         )
         self._nursery = nursery = Nursery(config.pools[name], place)
-        size = config.pools[name].min or config.pools[name].slots
+        size = config.pools[name].first_slots
         occupied = {one.started.slot for one in survivors}
         occupied.update(one.started.slot for one in answered)
         make = _maker(files, config.pools[name], place, nursery=nursery, occupied=occupied)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from jobctl.engine.notify import Notifier
     from jobctl.engine.roster import PoolFiles
     from jobctl.model.config import Config
+    from jobctl.model.job import PoolDef
     from jobctl.store.address import Address
     from jobctl.store.embedded import EmbeddedStore
 
@@ -227,7 +228,7 @@ class Supervisor:
         log.info(
             "jobctl %s: supervisor %s is ready (%d jobs, %s)",
             jobctl.__version__, self._sid, len(self._config.jobs),
-            ", ".join(f"{pool.name}: {pool.slots} slots" for pool in self._config.pools.values()),
+            ", ".join(_slots(pool) for pool in self._config.pools.values()),
         )  # fmt: skip
         self._signs.tell("READY=1")
         if self._burst:
@@ -441,3 +442,9 @@ class Supervisor:
         await self._ears.close()
         if self._embedded is not None and not self._leaves:
             await self._embedded.stop()
+
+
+def _slots(pool: PoolDef) -> str:
+    if pool.max is None:
+        return f"{pool.name}: {pool.slots} slots"
+    return f"{pool.name}: {pool.min} to {pool.max} slots"

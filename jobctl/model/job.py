@@ -369,6 +369,11 @@ class PoolDef:
     child_exit: str | None = None
     """``module:function``, called once in every interpreter before it ends by itself."""
 
+    @property
+    def first_slots(self) -> int:
+        """How many slots it has until something changes their number."""
+        return self.min or self.slots
+
 
 @record(frozen=True, slots=True, kw_only=True)
 class QueueDef:

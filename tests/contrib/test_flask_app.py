@@ -16,7 +16,9 @@ MANAGER = {"X-Role": "manager"}
 
 @pytest.fixture(scope="module")
 def web(example):
-    return importlib.import_module("shop_web").create_app().test_client()
+    app = importlib.import_module("shop_web").create_app()
+    yield app.test_client()
+    app.extensions["jobctl"]["extension"].close(app)
 
 
 def test_submit_is_accepted_and_leads_to_the_result(web) -> None:
