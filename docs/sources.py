@@ -45,6 +45,7 @@ NAMED = {
     "command": "text, or list of texts",
     "target": "text",
     "hook": "`module:function`",
+    "exception_name": "name of an exception",
     "module_name": "module name",
     "stop_signal": "signal name",
     "umask": "octal text",

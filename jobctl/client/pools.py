@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobctl.client.control import send_to
 from jobctl.client.supervisors import live_supervisors
-from jobctl.errors import NotFoundError, UnreachableError
+from jobctl.errors import NotFoundError, UnreachableError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def pools(session: Session, *, host: str | None = None) -> list[PoolSeen]:
 def order(session: Session, action: str, pool: str, *, slots: int, host: str | None) -> list[str]:
     """Send an order about a pool to all supervisors that have it; return their hosts.
 
-    Raises ``UnreachableError`` when no supervisor runs, and ``NotFoundError`` when none has it.
+    Raises ``UnreachableError`` when no supervisor runs, ``NotFoundError`` when none has it, and
+    ``UsageError`` when it is to change its number of slots and has one by its nature.
     """
     found = [item for item in live_supervisors(session) if host in (None, item.host)]
     where = "" if host is None else f" on host {host}"
@@ -60,5 +61,11 @@ def order(session: Session, action: str, pool: str, *, slots: int, host: str | N
     if not having:
         known = ", ".join(sorted({name for item in found for name in item.pools}))
         raise NotFoundError(f"there is no pool {pool!r}{where}; there are: {known}")
+    single = [item.host for item in having if item.pools[pool].get("python") == "inline"]
+    if single and action != RESTART:
+        raise UsageError(
+            f'pool {pool} on {", ".join(single)} has one slot, for python = "inline" runs one function '
+            'at a time; for more give it "process", "thread" or "async"'
+        )
     send_to(session, f"pool:{action}:{pool}:{slots}", having)
     return [item.host for item in having]

@@ -120,6 +120,18 @@ def retry_case(value: object) -> int | str:
     )
 
 
+def exception_name(value: object) -> str:
+    """Check the name of an exception, dotted or its last part alone."""
+    said = text(value)
+    if not _DOTTED.fullmatch(said):
+        raise Wrong(
+            "does not name an exception",
+            code="exception",
+            remedy='write a class such as "shop.errors.OutOfStock"',
+        )
+    return said
+
+
 def rate(value: object) -> str:
     """Check a rate such as ``10/m``."""
     said = text(value).replace(" ", "")

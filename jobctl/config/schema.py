@@ -62,6 +62,12 @@ Cases = Annotated[
         values.several(job_values.retry_case), json_schema_input_type=int | str | list[int | str]
     ),
 ]
+Exceptions = Annotated[
+    tuple[str, ...],
+    PlainValidator(
+        values.several(job_values.exception_name), json_schema_input_type=str | list[str]
+    ),
+]
 Command = Annotated[
     str | tuple[str, ...],
     PlainValidator(job_values.command, json_schema_input_type=str | list[str]),
@@ -163,7 +169,7 @@ class JobTable(Table):
     no_retry_on: Cases | None = None
     success_codes: Codes | None = None
     skip_codes: Codes | None = None
-    expected: Texts | None = None
+    expected: Exceptions | None = None
     on_lost: (
         Annotated[str, PlainValidator(values.one_of(*OnLost), json_schema_input_type=OnLost)] | None
     ) = None

@@ -36,7 +36,11 @@ def start_of_process(boot_id: str) -> str:
 def facts(config: Config, *, host: str, timezone: str, started_at: float) -> dict[str, str]:
     """Return the fields of ``sup:<sid>``; ``started_at`` is epoch seconds."""
     pools = {
-        pool.name: {"slots": pool.first_slots, "queues": queues_of(config, pool.name)}
+        pool.name: {
+            "slots": pool.first_slots,
+            "queues": queues_of(config, pool.name),
+            "python": pool.python,
+        }
         for pool in config.pools.values()
     }
     return {

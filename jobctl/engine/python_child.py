@@ -304,6 +304,7 @@ class Modules:
         self.seen = set(sys.modules)
         self.stamps = {entry: _stamp(entry) for entry in sys.path if entry.endswith(PACKAGES)}
         self.since, self.scanned = time.time(), time.monotonic()
+        self.outdated: str | None = None
 
     def _roots(self, cwd: str | None, env: Mapping[str, str]) -> tuple[str, ...]:
         cwd = cwd or self.home
@@ -315,10 +316,13 @@ class Modules:
     def stale(self, call: dict[str, Any]) -> str | None:
         """Return why ``call`` must not run in this interpreter; else prepare the search path."""
         roots = self._roots(call["cwd"], call["env"])
+        if self.outdated:
+            return self.outdated  # several calls may be on their way to a shared interpreter
         moved = roots != self.roots
         if moved or time.monotonic() - self.scanned >= SCAN_EVERY:
             changed = self._scan()
             if changed:
+                self.outdated = changed
                 return changed
         if moved:
             gone = tuple(root.rstrip("/") + "/" for root in self.roots if root not in roots)
@@ -698,12 +702,16 @@ class Child:
             _exit_as_script(error.code, reply)
         except KeyboardInterrupt as error:
             beside("python_failure").describe(error, reply)
-            self.surroundings.detach()
-            _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-            os.kill(os.getpid(), _signal.SIGINT)
+            self.interrupt()
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
             beside("python_failure").describe(error, reply, run.limit("expected") or ())
         return b""
+
+    def interrupt(self) -> None:
+        """End as an interrupted program does: by the signal."""
+        self.surroundings.detach()
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        os.kill(os.getpid(), _signal.SIGINT)
 
     def _end_of_copy(self, reply: dict[str, Any]) -> NoReturn:
         """End a process that the job forked and let run out of its function."""

@@ -106,6 +106,7 @@ class PythonChild:
         output: int,
         interpreter: str,
         pidfd: int | None = None,
+        options: str = "{}",
     ) -> None:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid) if pidfd is None else pidfd
@@ -114,6 +115,7 @@ class PythonChild:
         self.python: str | None = None
         """Its version, once it has said hello."""
         self._interpreter = interpreter
+        self._options = options
         self._output = output
         self._socket = sock
         self._loop = asyncio.get_running_loop()
@@ -145,7 +147,7 @@ class PythonChild:
         finally:
             theirs.close()
         ours.settimeout(0)
-        return cls(pid, ours, output=output, interpreter=key.interpreter)
+        return cls(pid, ours, output=output, interpreter=key.interpreter, options=options)
 
     async def ready(self) -> None:
         """Return when it takes calls; raises SpawnError if it ended instead."""
@@ -376,8 +378,13 @@ class PythonChild:
         size = os.fstat(self._output).st_size
         said = os.pread(self._output, 2000, max(0, size - 2000)).decode(errors="replace").strip()
         remedy = "interpreter must name a CPython 3.9 or later that this user can run"
+        hook = json.loads(self._options).get("init")
         if "jobctl: child_init" in said:
             remedy = "mend the function, or child_init of the pool"
+        elif hook:
+            remedy = (
+                f"child_init = {hook} of the pool must return within a minute, or else {remedy}"
+            )
         return SpawnError(f"{self._interpreter} did not become ready: {said or why}; {remedy}")
 
 

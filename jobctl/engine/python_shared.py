@@ -189,6 +189,9 @@ class _Finished:
             raise self.error
         return self.value
 
+    def interrupt(self) -> None:
+        """Go on: the interpreter is not this run's alone, so only its own call has ended."""
+
 
 class Shared:
     """What threads and event loop have in common: frames in, frames out."""

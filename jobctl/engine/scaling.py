@@ -48,6 +48,7 @@ class Scaling:
         self._store = store
         self._keys = keys
         self._clock = clock
+        self._fixed = definition.python == "inline"
         self._policy: Autoscale | None = None
         if definition.min is not None:
             self._policy = Autoscale(
@@ -65,7 +66,15 @@ class Scaling:
         return self._pool.size if self._policy is None else self._policy.most
 
     def change(self, by: int) -> None:
-        """Add or take away slots, as an operator says; at least one stays."""
+        """Add or take away slots, as an operator says; at least one stays.
+
+        A pool whose functions never overlap keeps its one slot, whatever is said.
+        """
+        if self._fixed:
+            log.warning(
+                'pool %s: python = "inline" has one slot; the order was dropped', self._name
+            )
+            return
         least, most = (
             (1, MOST_SLOTS) if self._policy is None else (self._policy.least, self._policy.most)
         )

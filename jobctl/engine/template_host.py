@@ -133,7 +133,14 @@ class Template:
             raise
         finally:
             theirs.close()
-        child = PythonChild(pid, ours, output=output, interpreter=key.interpreter, pidfd=pidfd)
+        child = PythonChild(
+            pid,
+            ours,
+            output=output,
+            interpreter=key.interpreter,
+            pidfd=pidfd,
+            options=options,
+        )
         return Warmed(child=child, exit=exit_)
 
     async def _born(

@@ -19,6 +19,9 @@ python = "async"
 min = 1
 max = 8
 preload = ["work"]
+[pools.one]
+queues = ["one"]
+python = "inline"
 [jobs.hold]
 command = "until test -e go; do sleep 0.02; done"
 cwd = "{0}"
@@ -69,6 +72,9 @@ def test_slots_follow_orders_and_load_and_a_restart_loses_nothing(host: Host) ->
     assert host.run("logs", fetched[2]) == "fetching 2\n"
     assert "4 slots instead of" in host.log or "8 slots instead of" in host.log
 
+    refused = host.call("pool", "grow", "one", "3")
+    assert refused.returncode == 2
+    assert 'pool one on host-a has one slot, for python = "inline" runs one' in refused.stderr
     assert host.call("pool", "grow", "nosuch").returncode == 66
     assert host.call("pool", "grow", "default", "none").returncode == 2
     assert host.stop() == 0

@@ -428,6 +428,7 @@ def test_require_raises_with_every_problem(check: Callable[..., Checked]) -> Non
         ('python = "async"', "strict_single = true", "jobs.a.strict_single"),
         ('preload = ["no-module"]', "", "pools.p.preload[0]"),
         ('child_init = "nothing"', "", "pools.p.child_init"),
+        ("", 'expected = ["a.B", "no class"]', "jobs.a.expected[1]"),
     ],
 )
 def test_keys_of_a_pool_that_make_no_sense_together_are_refused(

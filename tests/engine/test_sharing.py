@@ -14,6 +14,7 @@ from python_children import find_python
 from real_attempts import Attempts, alive, own_children, until
 
 from jobctl.clock import SYSTEM_CLOCK
+from jobctl.engine import python_child
 from jobctl.engine.attempt import log_file
 from jobctl.engine.nursery import Nursery
 from jobctl.engine.slot import Slot
@@ -23,6 +24,7 @@ from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from jobctl.model.run import Outcome
 
@@ -86,6 +88,8 @@ def raw(): sys.stdout.buffer.write(b"raw\\n"); os.write(1, b"unseen\\n")
 def steals(): sys.stdout = open(os.devnull, "w")
 def says(text): print(text)
 def out(): sys.exit(5)
+def interrupted(): raise KeyboardInterrupt
+async def ainterrupted(): raise KeyboardInterrupt
 def init(): GONE.append(os.getpid())
 async def ainit(): GONE.append(id(asyncio.get_running_loop()))
 def inits(): return GONE
@@ -327,6 +331,40 @@ def test_replaced_stdout_is_put_back(attempts: Attempts, mode: str) -> None:
         assert common.log(2) == "here\n"
 
     Common(attempts, mode).inside(story)
+
+
+@both
+@pytest.mark.parametrize("function", ["interrupted", "ainterrupted"])
+def test_keyboard_interrupt_of_a_run_ends_that_run_alone(
+    attempts: Attempts, mode: str, function: str
+) -> None:
+    async def story(common: Common) -> None:
+        pid = await common.result("pid")
+
+        outcome = await common.run(function)
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.EXCEPTION)
+        assert (outcome.exception or "").startswith("KeyboardInterrupt")
+        assert await common.result("pid") == pid
+
+    Common(attempts, mode).inside(story)
+
+
+def test_interpreter_found_outdated_refuses_every_later_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    modules = python_child.Modules()
+    file = tmp_path / "jobs.py"
+    modules.stamps[str(file)] = None
+    call = {"cwd": str(tmp_path), "env": {}}
+    assert modules.stale(call) is None
+    file.write_text(MODULE)
+
+    modules.scanned = float("-inf")
+
+    # The second call comes before the next look at the files is due.
+    assert [modules.stale(call), modules.stale(call)] == [f"{file} has changed"] * 2
 
 
 def test_child_init_may_use_the_event_loop_of_the_jobs(attempts: Attempts) -> None:

@@ -42,6 +42,7 @@ def sees():
 def start():
     BORN.append(os.getpid())
 
+def leave(): os._exit(3)
 def fail():
     raise LookupError("no database")
 
@@ -243,6 +244,17 @@ def test_child_init_that_fails_is_the_reason_of_the_run(attempts: Attempts, slot
         assert "CPython 3.9" not in (outcome.error or "")
 
     Nest(attempts, child_init="jobs:fail", slots=slots).inside(story)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_child_init_that_ends_the_child_is_named(attempts: Attempts, slots: int) -> None:
+    async def story(nest: Nest) -> None:
+        outcome = await nest.run("value")
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.SPAWN)
+        assert "child_init = jobs:leave of the pool must return" in (outcome.error or "")
+
+    Nest(attempts, child_init="jobs:leave", slots=slots).inside(story)
 
 
 def test_child_exit_is_called_when_a_child_ends(attempts: Attempts) -> None:
