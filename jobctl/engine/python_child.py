@@ -568,6 +568,7 @@ class Child:
         """Run until the socket ends."""
         version = ".".join(map(str, sys.version_info[:3]))
         self.send(HELLO, {"protocol": PROTOCOL, "python": version, "pid": self.pid})
+        self.reset_peak()
         while True:
             frame = self._receive()
             if frame is None:
@@ -586,10 +587,12 @@ class Child:
                 except OSError:
                     leave(meta.get("reply_file"), framed(DONE, *answer))
                     raise
+                self.reset_peak()
             elif kind == TALLY:
                 self.bundles = Bundles(self, self.descriptors.pop(0), meta)
             elif kind == BUNDLE and self.bundles is not None:
                 self.bundles.run(meta)
+                self.reset_peak()
             elif kind == LINE:
                 self.line = self.descriptors.pop(0)
 
@@ -626,7 +629,6 @@ class Child:
     def _run(self, call: dict[str, Any], body: bytearray, log: int) -> tuple[dict[str, Any], bytes]:
         reply: dict[str, Any] = {"seq": call["seq"], "started_at": time.time()}
         result = b""
-        self.reset_peak()
         before = resource.getrusage(resource.RUSAGE_SELF)
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.monotonic()
@@ -719,7 +721,10 @@ class Child:
         os._exit(reply.get("exit_code", 0 if reply.get("reason") is None else 1))
 
     def reset_peak(self) -> None:
-        """Let the kernel's peak of resident memory start anew, so that it is that of one call."""
+        """Let the kernel's peak of resident memory start anew, so that it is that of one call.
+
+        The kernel walks through all memory for it, so it is done after an answer, when nobody waits.
+        """
         if self.clear_refs is not None:
             try:
                 os.pwrite(self.clear_refs, b"5", 0)
@@ -819,7 +824,6 @@ class Bundles:
     def _each(self, meta: dict[str, Any]) -> Iterator[tuple[str, tuple[dict[str, Any], bytes]]]:
         """Run what may begin; yield where each answer is left without a host, and the answer."""
         child = self.child
-        child.reset_peak()
         before = resource.getrusage(resource.RUSAGE_SELF)
         waited = resource.getrusage(resource.RUSAGE_CHILDREN)
         told = time.monotonic()
