@@ -341,6 +341,7 @@ class Pool:
     async def _to_end_of_all(self, runs: list[Held], slot: Slot, job: JobDef) -> None:
         await self._bundles.lead(runs, slot, job)
         self._seats.give_up(slot)
+        self.pump.freed()  # its runs were settled while it had the slot
         self._fill()
 
     def on_bundled_ends(self, ends: list[tuple[Held, Outcome]], job: JobDef) -> None:

@@ -133,6 +133,10 @@ class Pump:
         self._look = True
         self._wake.set()
 
+    def freed(self) -> None:
+        """Make up for a claim that found every slot taken: one is free since."""
+        self._wake.set()
+
     def rang(self) -> None:
         """Note that this pool took a bell's token, so it must look, or ring again."""
         self._rung = True
