@@ -158,6 +158,17 @@ class Host:
         wait_until(there, deadline=deadline, what=f"{run} in {wanted}, not {found}")
         return found
 
+    def wait_pid(self, run: str) -> int:
+        """Return the process of ``run`` once it is known: a claimed run counts as running, too."""
+        found: dict[str, Any] = {}
+
+        def there() -> bool:
+            found.update(self.inspect(run))
+            return found["state"] == "running" and found["pid"] is not None
+
+        wait_until(there, what=f"{run} runs, not {found}")
+        return int(found["pid"])
+
     def lines(self, name: str) -> list[str]:
         """Return the lines of a file that jobs write to."""
         path = self.directory / name

@@ -352,7 +352,7 @@ def test_pools_without_a_supervisor_check_orders_too(hosts: tuple[Host, Host]) -
     daemon = host.start()
     forger = Forger(host, Keys(f"ns-{host.directory.name}"))
     run_id = host.submit("long", "--queue", "longs")
-    pid = host.wait_state(run_id, "running")["pid"]
+    pid = host.wait_pid(run_id)
     sid = forger.record(run_id)[b"o"].decode().partition("/")[0]
     daemon.kill()
     daemon.wait()

@@ -124,7 +124,7 @@ def test_a_strict_run_that_was_killed_for_the_lease_is_lost_and_not_failed(
     a, _ = hosts
     daemon = a.start()
     run_id = a.submit("strict")
-    pid = a.wait_state(run_id, "running")["pid"]
+    pid = a.wait_pid(run_id)
     pools = [p for p in a.processes() if "jobctl.engine.pool_main" in p.cmdline()]
     for process in (psutil.Process(daemon.pid), *pools):
         process.kill()

@@ -110,7 +110,7 @@ def test_attempts_keep_their_process_exit_code_result_and_log(
     written(host)
     host.start()
     runs = {code: host.submit("long", str(code)) for code in (0, 3, 4)}
-    before = {code: host.wait_state(run, "running")["pid"] for code, run in runs.items()}
+    before = {code: host.wait_pid(run) for code, run in runs.items()}
     wait_until(lambda: all(before.values()) or before.update(_pids(host, runs)), what="marks")
 
     kill(host, *kinds)
@@ -205,7 +205,7 @@ def test_replacing_the_daemon_in_place_hurts_nothing(host: Host, how: str) -> No
     written(host)
     daemon = host.start()
     run_id = host.submit("long", "3")
-    pid = host.wait_state(run_id, "running")["pid"]
+    pid = host.wait_pid(run_id)
     before = host.log.count(" is ready ")
 
     if how == "signal":
@@ -297,7 +297,7 @@ def test_store_that_forgot_everything_costs_no_running_attempt(host: Host) -> No
     written(host)
     host.start()
     run_id = host.submit("long", "0")
-    pid = host.wait_state(run_id, "running")["pid"]
+    pid = host.wait_pid(run_id)
     _raw(host, "FLUSHALL")
 
     wait_until(lambda: "THE STORE HAS LOST ITS DATA" in host.log, what="registered again")
@@ -321,7 +321,7 @@ def test_pool_that_hangs_is_replaced_and_what_it_runs_goes_on(host: Host) -> Non
     written(host)
     host.start()
     run_id = host.submit("long", "0")
-    pid = host.wait_state(run_id, "running")["pid"]
+    pid = host.wait_pid(run_id)
     wait_until(lambda: host.inspect(run_id)["pid"] is not None, what="the start is recorded")
     (hung,) = pools(host)
     hung.suspend()
@@ -365,7 +365,7 @@ def test_nothing_is_left_open_in_keepers_and_attempts(host: Host) -> None:
     written(host)
     host.start()
     run_id = host.submit("long", "0")
-    pid = host.wait_state(run_id, "running")["pid"]
+    pid = host.wait_pid(run_id)
 
     for process in [*keepers(host), *([psutil.Process(pid)] if pid else [])]:
         links = [str(fd.readlink()) for fd in Path(f"/proc/{process.pid}/fd").iterdir()]

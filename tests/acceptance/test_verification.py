@@ -105,7 +105,7 @@ def test_process_whose_claim_the_store_does_not_have_is_named(host: Host) -> Non
     host.write(JOBS)
     daemon = host.start()
     napping = host.submit("nap")
-    pid = host.wait_state(napping, "running")["pid"]
+    pid = host.wait_pid(napping)
     wait_until(lambda: host.inspect(napping)["started_at"], what="the start mark")
     assert verified(host, code=0)["findings"] == []
     # The daemon would notice, and stop the process.
