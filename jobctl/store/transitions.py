@@ -5,9 +5,10 @@ Schedules are in :mod:`jobctl.store.decisions`, supervisors in :mod:`jobctl.stor
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import groupby
 
-from jobctl.model.records import record
+from jobctl.model.records import maker, record
 from jobctl.store.calls import Call
 from jobctl.store.codec import encode_envelope, items_of, text
 
@@ -184,6 +185,11 @@ def submit_groups(
 CLAIM_FIELDS = 13
 
 
+@cache
+def _claims() -> Callable[..., Claim]:
+    return maker(Claim)
+
+
 def _claim_reply(reply: object) -> ClaimReply:
     status, now, next_due, *flat = items_of(reply)
     claims = []
@@ -195,12 +201,13 @@ def _claim_reply(reply: object) -> ClaimReply:
             found = words[value] = text(value)
         return found
 
-    for i in range(0, len(flat), CLAIM_FIELDS):
-        claimed = flat[i : i + CLAIM_FIELDS]
-        run_id, epoch, attempt, lost, first, queue, priority, job = claimed[:8]
-        at, most, envelope, due, interrupted = claimed[8:]
+    made = _claims() if flat else Claim
+    # One iterator thirteen times: each row takes the next thirteen of its parts.
+    for (
+        run_id, epoch, attempt, lost, first, queue, priority, job, at, most, envelope, due, interrupted,
+    ) in zip(*[iter(flat)] * CLAIM_FIELDS, strict=True):  # fmt: skip
         claims.append(
-            Claim(
+            made(
                 id=text(run_id),
                 epoch=int(epoch),
                 attempt=int(attempt),
