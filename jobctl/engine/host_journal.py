@@ -182,11 +182,15 @@ class HostJournal:
 
 
 def _settled(item: Settlement) -> bytes:
-    fields = [
-        part.decode("utf-8", "backslashreplace") if isinstance(part, bytes) else part
-        for part in item.fields
-    ]
-    return _line("e", item.id, item.epoch, item.letter, item.reason, item.delay, fields)
+    words = ("e", item.id, item.epoch, item.letter, item.reason, item.delay)
+    try:
+        return _line(*words, item.fields)
+    except TypeError:  # some of them are bytes, which is rare
+        return _line(*words, [_text(part) for part in item.fields])
+
+
+def _text(part: str | bytes | int) -> str | int:
+    return part.decode("utf-8", "backslashreplace") if isinstance(part, bytes) else part
 
 
 def _line(*words: object) -> bytes:
