@@ -43,6 +43,7 @@ _SIZE = BUCKETS * _BUCKET
 _ENDS = struct.Struct("<" + "8xI8x" * PLACES)
 """Until when the entries of a bucket are kept."""
 _NOTHING = b"\0"
+_EMPTY = bytes(_PLACE.size)
 RECENT = 4096
 """Runs whose key is remembered: it is needed when a run is claimed, starts and ends."""
 _Place = tuple[bytes, int, int, int, bytes]
@@ -67,8 +68,12 @@ class Starts:
         self._path = path
         salt = blake2b(namespace.encode(), digest_size=16).digest()
 
+        begun = blake2b(digest_size=8, key=salt)
+
         def key(run_id: str) -> bytes:
-            return blake2b(run_id.encode("utf-8", "replace"), digest_size=8, key=salt).digest()
+            made = begun.copy()
+            made.update(run_id.encode("utf-8", "replace"))
+            return made.digest()
 
         self._key = lru_cache(maxsize=RECENT)(key)
         self._clock = clock
@@ -109,7 +114,8 @@ class Starts:
                 count = 0 if place is None or place[2] != signed else place[3]
                 if place is None:
                     offset = self._vacant(table, key)
-                self._write(offset, key, int(until), signed, min(count + 1, 65535), _NOTHING)
+                entry = _PLACE.pack(key, int(until), signed, min(count + 1, 65535), _NOTHING)
+                os.pwrite(self._fd, entry, offset)
 
         self._locked(change)
 
@@ -120,7 +126,8 @@ class Starts:
             for run_id in run_ids:
                 offset, place = _find(table, self._key(run_id))
                 if place is not None and place[3]:
-                    self._write(offset, *place[:3], place[3] - 1, place[4])
+                    entry = _PLACE.pack(*place[:3], place[3] - 1, place[4])
+                    os.pwrite(self._fd, entry, offset)
 
         self._locked(change)
 
@@ -147,9 +154,9 @@ class Starts:
     def _vacant(self, table: mmap.mmap, key: bytes) -> int:
         """Return a place for a new entry: one that is free or over, else the one that ends first."""
         start = _bucket_of(key)
-        ends = _ENDS.unpack_from(table, start)
-        if not ends[0]:
+        if table.find(_EMPTY, start, start + _PLACE.size) == start:
             return start
+        ends = _ENDS.unpack_from(table, start)
         soonest = min(ends)
         first = ends.index(soonest)
         if soonest >= self._clock.epoch() and not self._crowded:
@@ -159,9 +166,6 @@ class Starts:
                 "put them into the store again; a shorter valid_for in [security] helps", self._path,
             )  # fmt: skip
         return start + first * _PLACE.size
-
-    def _write(self, offset: int, *fields: object) -> None:
-        os.pwrite(self._fd, _PLACE.pack(*fields), offset)
 
     def _locked(self, change: Callable[[mmap.mmap], None]) -> None:
         """Change the table while nobody else does."""
