@@ -108,6 +108,10 @@ def milliseconds(value: float) -> int:
     return round(value * 1000)
 
 
+def _seconds(value: bytes) -> float | None:
+    return float(value) / 1000 if value else None
+
+
 def _moment(value: float | None, delay: float | None) -> str:
     if delay is not None:
         return f"+{milliseconds(delay)}"
@@ -181,39 +185,33 @@ def submit_groups(
     )
 
 
-CLAIM_FIELDS = 13
-
-
 def _claim_reply(reply: object) -> ClaimReply:
+    # What follows the three is per run: id, epoch, submitted, envelope. A zero and what
+    # the next runs have in common may come before it.
     status, now, next_due, *flat = items_of(reply)
     claims = []
-    words: dict[bytes, str] = {}
-
-    def word(value: bytes) -> str:
-        found = words.get(value)
-        if found is None:
-            found = words[value] = text(value)
-        return found
-
-    for i in range(0, len(flat), CLAIM_FIELDS):
-        claimed = flat[i : i + CLAIM_FIELDS]
-        run_id, epoch, attempt, lost, first, queue, priority, job = claimed[:8]
-        at, most, envelope, due, interrupted = claimed[8:]
+    items = iter(flat)
+    for run_id in items:
+        if run_id == 0:
+            attempt, lost, interrupted = int(next(items)), int(next(items)), int(next(items))
+            first, due = _seconds(next(items)), _seconds(next(items))
+            queue, priority, job, most = (text(next(items)) for _ in range(4))
+            continue
         claims.append(
             Claim(
-                id=text(run_id),
-                epoch=int(epoch),
-                attempt=int(attempt),
-                lost=int(lost),
-                first_started_at=float(first) / 1000 if first else None,
-                queue=word(queue),
-                priority=word(priority),
-                job=word(job),
-                submitted_at=float(at) / 1000,
-                max_attempts=word(most),
-                envelope=envelope,
-                due_at=float(due) / 1000 if due else None,
-                interrupted=int(interrupted),
+                text(run_id),
+                int(next(items)),
+                attempt,
+                lost,
+                first,
+                queue,
+                priority,
+                job,
+                float(next(items)) / 1000,
+                most,
+                next(items),
+                due,
+                interrupted,
             )
         )
     return ClaimReply(
@@ -266,10 +264,19 @@ def start(
 def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple[str, ...]]:
     """Record how attempts ended; answers are the new letters, ``already`` or ``stale``."""
     parts: list[Part] = [keys.prefix, owner]
+    alike: tuple[object, ...] | None = None
+    place = 0
     for item in items:
-        parts += (item.id, item.epoch, item.letter, item.reason, milliseconds(item.delay))
-        parts.append(len(item.fields) // 2)
-        parts += item.fields
+        fields = item.fields
+        names = fields[::2]
+        kind = (item.letter, item.reason, item.delay, names)
+        if kind != alike:
+            alike = kind
+            parts += (item.letter, item.reason, milliseconds(item.delay), len(names), *names, 0)
+            place = len(parts) - 1
+        parts[place] += 1  # type: ignore[operator]  # how many runs the group has
+        parts += (item.id, item.epoch)
+        parts += fields[1::2]
     return Call(tuple(parts), _texts, script="settle")
 
 
