@@ -152,6 +152,12 @@ def run_moments(run: NewRun) -> tuple[str, str]:
     return _moment(run.start_at, run.start_in), _moment(None, run.expires_in)
 
 
+RUN_FIELDS = 5
+RUN_PLAIN = 2
+"""Fields of a run, and those that are sent when the others are :data:`NOTHING` in all of a group."""
+NOTHING = ("", "", "")
+
+
 def submit(
     keys: Keys, runs: Sequence[NewRun], *, seal: Seal | None = None
 ) -> Call[tuple[Answer, ...]]:
@@ -175,9 +181,10 @@ def submit_groups(
     parts: list[Part] = [keys.prefix]
     for header, bodies in groups:
         parts += header
-        parts.append(len(bodies))
+        size = RUN_PLAIN if all(body[RUN_PLAIN:] == NOTHING for body in bodies) else RUN_FIELDS
+        parts += (len(bodies), size)
         for body in bodies:
-            parts += body
+            parts += body[:size]
     return Call(
         tuple(parts),
         lambda reply: tuple(Answer.parse(item) for item in items_of(reply)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from jobctl.store import queries, transitions
 from jobctl.store.transitions import Settlement
 
@@ -56,12 +58,19 @@ def test_runs_that_ended_alike_keep_their_own_values(world: World) -> None:
 
 
 def test_runs_that_ended_in_one_call_are_kept_as_each_says(world: World) -> None:
-    kept = [("a", "1:60000:"), ("a", "9:90000:5"), ("b", "9:90000:5"), ("a", "1:60000:"), ("b", "")]
+    kept = [
+        ("a", "1:60000:"),
+        ("a", "9:90000:5"),
+        ("b", "9:90000:5"),
+        ("a", "1:60000:"),
+        ("b", ""),
+        ("b", "9:90000:5"),
+    ]
     ids = [world.submit(job=job, keep=keep) for job, keep in kept]
-    world.claim(5)
+    world.claim(6)
     items = [
-        Settlement(run_id, 1, letter, "", 0.0, ())
-        for run_id, letter in zip(ids, "kxkkk", strict=True)
+        Settlement(run_id, 1, letter, "exit" if letter == "x" else "", 0.0, ())
+        for run_id, letter in zip(ids, "kxkkkx", strict=True)
     ]
 
     world.run(transitions.settle(world.keys, owner=OWNER, items=items))
@@ -70,42 +79,43 @@ def test_runs_that_ended_in_one_call_are_kept_as_each_says(world: World) -> None
     assert set(world.raw("LRANGE", world.keys.history("b"), 0, -1)) == {
         ids[2].encode(), ids[4].encode(),
     }  # fmt: skip
-    assert world.raw("LRANGE", world.keys.prefix + "hf:a", 0, -1) == [ids[1].encode()]
-    assert world.states(*ids) == "-xkkk"
+    for job, run_id in (("a", ids[1]), ("b", ids[5])):
+        assert world.raw("LRANGE", world.keys.prefix + f"hf:{job}", 0, -1) == [run_id.encode()]
+    assert world.states(*ids) == "-xkkkx"
+    assert all("fn" in world.record(run_id) for run_id in ids[1:])
     lasts = [world.raw("PTTL", world.keys.run(run_id)) for run_id in ids[1:]]
-    assert [round(ms / 10_000) for ms in lasts] == [9, 9, 6, 60_480]
+    assert [round(ms / 10_000) for ms in lasts] == [9, 9, 6, 60_480, 9]
 
 
-def test_a_claim_tells_of_each_run_what_only_that_run_has(world: World) -> None:
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"queue": "b"}, {"priority": 4}, {"job": "other"}, {"max_attempts": 3}, {"attempt": 1},
+        {"lost": 2}, {"interrupted": 3}, {"first_started_at": 4.0}, {"due_at": 5.0},
+    ],
+    ids=lambda own: next(iter(own)),
+)  # fmt: skip
+def test_a_claim_tells_of_each_run_what_only_that_run_has(
+    world: World, own: dict[str, Any]
+) -> None:
     plain = {"queue": "a", "priority": 5, "job": "j", "max_attempts": 2}
-    own: list[dict[str, Any]] = [
-        {"queue": "b"}, {"priority": 4}, {"job": "other"}, {"max_attempts": 3},
-    ]  # fmt: skip
-    written = [("at", 1), ("ls", 2), ("dr", 3), ("fs", 4000), ("nb", 5000)]
-    wanted = {}
-    for options in own:
-        one, other = world.submit(**plain), world.submit(**{**plain, **options})
-        wanted[one], wanted[other] = plain, {**plain, **options}
-    told = {
-        "at": "attempt",
-        "ls": "lost",
-        "dr": "interrupted",
-        "fs": "first_started_at",
-        "nb": "due_at",
-    }
-    for name, value in written:
-        one, other = world.submit(**plain), world.submit(**plain)
-        world.raw("HSET", world.keys.run(other), name, value)
-        wanted[one] = plain
-        wanted[other] = {**plain, told[name]: value / 1000 if value >= 1000 else value}
+    written = {
+        "attempt": "at", "lost": "ls", "interrupted": "dr", "first_started_at": "fs", "due_at": "nb",
+    }  # fmt: skip
+    submitted = {name: value for name, value in own.items() if name not in written}
+    runs = {world.submit(**plain): {}, world.submit(**{**plain, **submitted}): own}
+    for name, value in own.items():
+        if name in written:
+            ms = int(value * 1000) if name.endswith("_at") else value
+            world.raw("HSET", world.keys.run(list(runs)[1]), written[name], ms)
 
-    claims = world.take(30, queues=("a", "b")).claims
+    claims = world.take(9, queues=("a", "b")).claims
 
-    assert {claim.id for claim in claims} == set(wanted)
+    assert [claim.id for claim in claims] == list(runs)
     for claim in claims:
         expected = {
-            "attempt": 0, "lost": 0, "interrupted": 0, "first_started_at": None, "due_at": None,
-            **wanted[claim.id],
+            **plain, "attempt": 0, "lost": 0, "interrupted": 0, "first_started_at": None, "due_at": None,
+            **runs[claim.id],
         }  # fmt: skip
         expected |= {name: str(expected[name]) for name in ("priority", "max_attempts")}
         assert {name: getattr(claim, name) for name in expected} == expected

@@ -19,7 +19,6 @@ end
 -- flush_ends() when it is through: who leaves a claim and who enters a history is gathered until
 -- then, so that each set and list is changed once.
 local gathering = false
-local GATHER_MOST = 500
 local leaving, ended = {}, {}
 
 -- Puts a value into the list of its kind; returns that list when it is time to empty it.
@@ -27,7 +26,7 @@ local function gather(lists, kind, value)
   local list = lists[kind] or {}
   lists[kind] = list
   list[#list + 1] = value
-  if gathering and #list < GATHER_MOST then return nil end
+  if gathering and #list < MANY then return nil end
   lists[kind] = nil
   return list
 end
