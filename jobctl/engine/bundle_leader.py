@@ -183,6 +183,11 @@ class BundleLeader:
         if self._solo is not None:
             await self._see_to_its_end(warm, self._solo)
 
+    @property
+    def alone(self) -> bool:
+        """Whether nothing is left of it but a run that goes on as an attempt of its own."""
+        return self._solo is not None
+
     def _spec_of(self, run_id: str) -> AttemptSpec | None:
         held = next((held for held in self._runs if held.claim.id == run_id), None)
         return None if held is None else self._owner.spec(held)

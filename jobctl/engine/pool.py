@@ -326,14 +326,15 @@ class Pool:
                 slots=self.ledger.slots,
                 room=self._seats.next.room,
             )
-            if job is not None and len(runs) > 1:
-                self._begin_many(runs, job)
+            if job is not None and runs:
+                self._begin_bundle(runs, job)
                 continue
-            slot = self._seats.take(runs[0].claim.id)
-            self._begin(runs[0], slot, self._executor.execute(runs[0], slot))
+            held = self.ledger.backlog.popleft()
+            slot = self._seats.take(held.claim.id)
+            self._begin(held, slot, self._executor.execute(held, slot))
 
-    def _begin_many(self, runs: list[Held], job: JobDef) -> None:
-        """Hand several runs to one slot."""
+    def _begin_bundle(self, runs: list[Held], job: JobDef) -> None:
+        """Hand one run or several to one slot."""
         self.ledger.running.update((held.claim.id, held) for held in runs)
         slot = self._seats.take_for_many()
         self._watch(asyncio.create_task(self._to_end_of_all(runs, slot, job)))

@@ -153,8 +153,6 @@ class WarmPython:
     @property
     def room(self) -> int:
         """How many calls the next child to be used may still take."""
-        if self._nursery is not None and self._nursery.shared is not None:
-            return 1
         warm = self._warm
         return self._max_runs if warm is None else max(1, self._max_runs - warm.child.calls)
 

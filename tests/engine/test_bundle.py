@@ -43,7 +43,31 @@ def ids(runs: list[Held] | deque[Held]) -> list[str]:
 def test_a_job_that_was_never_seen_goes_alone() -> None:
     backlog = deque(held(f"r{n}") for n in range(9))
 
-    assert ids(bundle.together(backlog, JOB, pace=Pace(), slots=1, room=99)) == ["r0"]
+    assert bundle.together(backlog, JOB, pace=Pace(), slots=1, room=99) == []
+    assert len(backlog) == 9
+
+
+def test_a_short_run_without_company_is_a_bundle_by_itself() -> None:
+    backlog = deque([held("a"), held("x", "other")])
+
+    assert ids(bundle.together(backlog, JOB, pace=short(), slots=1, room=99)) == ["a"]
+    assert ids(backlog) == ["x"]
+
+
+def test_runs_of_a_job_that_is_not_short_go_one_by_one() -> None:
+    pace = Pace()
+    pace.took("short", 60.0)
+    backlog = deque([held("a"), held("b")])
+
+    assert ids(bundle.together(backlog, JOB, pace=pace, slots=1, room=99)) == ["a"]
+    assert ids(backlog) == ["b"]
+
+
+def test_an_interpreter_without_room_gets_no_bundle_at_all() -> None:
+    backlog = deque([held("a"), held("b")])
+
+    assert bundle.together(backlog, JOB, pace=short(), slots=1, room=0) == []
+    assert ids(backlog) == ["a", "b"]
 
 
 def test_a_job_that_was_slow_lately_goes_alone_for_a_while() -> None:
