@@ -327,7 +327,12 @@ def test_redis_and_namespace_take_the_place_of_what_the_file_says(
 
 
 @pytest.mark.parametrize(
-    ("thing", "says"), [(functools.partial(print), "has no name"), (Mode, "Mode is a class")]
+    ("thing", "says"),
+    [
+        (functools.partial(print), "has no name"),
+        (Mode, "Mode is a class"),
+        (classmethod(print), "print is a class method; write @classmethod above @job"),
+    ],
 )
 def test_what_is_no_function_is_not_declared(thing, says) -> None:
     with pytest.raises(TypeError, match=f"@job: .*{says}"):
