@@ -13,6 +13,7 @@ from jobctl.client.changes import Changes
 from jobctl.client.references import resolve
 from jobctl.client.steps import carry_out_async
 from jobctl.client.views import run_view
+from jobctl.errors import UsageError
 from jobctl.store.aio import AsyncStore
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class AsyncClient:
         )
         self._store: AsyncStore | None = None
         self._owner: tuple[object, ...] = ()
+        self._left = False
 
     async def submit(self, job: object, /, *args: object, **kwargs: object) -> AsyncRun:
         """Submit a run; see :meth:`jobctl.api.client.Client.submit`."""
@@ -67,6 +69,7 @@ class AsyncClient:
 
         Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
         """
+        self._require_open()
         run_id = await asyncio.to_thread(resolve, self._operations.session, reference)
         found = AsyncRun(self, run_id, "")
         await found.refresh()
@@ -88,28 +91,44 @@ class AsyncClient:
         await asyncio.to_thread(self._operations.reload)
 
     async def close(self) -> None:
-        """Close the connection; the next request makes a new one."""
+        """Close the connection; the next request makes a new one.
+
+        After the end of ``async with`` nothing makes one: the client and its handles raise
+        ``UsageError`` for what needs the store, until the client is entered again.
+        """
         self._operations.session.close()
         if self._store is not None:
             await self._store.close()
             self._store = None
 
     async def _up_to_date(self) -> Operations:
+        self._require_open()
         if self._operations.changed():
             # Validating a file takes a tenth of a second and more.
             await asyncio.to_thread(self._operations.follow)
         return self._operations
 
     async def __aenter__(self) -> Self:
+        self._left = False
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._left = True
         await self.close()
+
+    def _require_open(self) -> None:
+        # A connection made now would be closed by nobody.
+        if self._left:
+            raise UsageError(
+                "this AsyncClient was closed at the end of its `async with`; use it and its handles "
+                "inside, or make it without `async with` and close() it at the end"
+            )
 
     async def _carry_out(self, steps: Steps[T]) -> T:
         return await carry_out_async(steps, send=self._send, pause=asyncio.sleep)
 
     async def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        self._require_open()
         # A connection belongs to its loop, and to the process that made it.
         session = self._operations.session
         owner = (asyncio.get_running_loop(), os.getpid(), session)
@@ -181,6 +200,7 @@ class AsyncRun:
     async def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:
         """Return the output of an attempt; see :meth:`jobctl.api.client.Run.logs`."""
         record = await self._now()
+        self._client._require_open()  # noqa: SLF001 - a handle belongs to its client
 
         def read() -> bytes:
             session = self._operations.session
@@ -188,6 +208,15 @@ class AsyncRun:
 
         # Files are read by blocking; a thread does it, with a connection of its own.
         return (await asyncio.to_thread(read)).decode("utf-8", "backslashreplace")
+
+    async def follow(self) -> AsyncIterator[bytes]:
+        """Yield its output as it comes; see :meth:`jobctl.api.client.Run.follow`."""
+        follower = logs.Follower(self._operations.session, self.id)
+        try:
+            while piece := await self._carry_out(follower.more()):
+                yield piece
+        finally:
+            follower.close()
 
     async def events(self, *, timeout: Duration | None = None) -> AsyncIterator[Event]:  # noqa: ASYNC109 - as the blocking one
         """Yield each change of state and progress; see :meth:`jobctl.api.client.Run.events`."""
