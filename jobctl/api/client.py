@@ -57,7 +57,7 @@ class Client:
 
         Arguments are the job's; options begin with an underscore: ``_in`` and ``_expires`` and
         ``_timeout`` (seconds, ``"10m"`` or a timedelta), ``_at`` (a datetime or ISO 8601 text; without an offset, in the file's zone),
-        ``_queue``, ``_priority`` (0 to 9, 9 first), ``_retries``, ``_id`` (a run id, or any key that
+        ``_queue`` (one that the file has, or that a pool takes from now), ``_priority`` (0 to 9, 9 first), ``_retries``, ``_id`` (a run id, or any key that
         makes a repetition harmless), ``_tags`` (a dict), ``_force`` (overlap with other runs) and
         ``_kwargs`` (arguments whose names begin with an underscore).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobctl.api.operations import result_of
+from jobctl.api.endings import result_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

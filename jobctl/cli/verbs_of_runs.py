@@ -16,7 +16,7 @@ _ASK = (
     Option("--in", metavar="DURATION", help="Start that much later: 90, 10m, 1h30m."),
     Option("--at", metavar="TIME", help="Start then: ISO 8601; without an offset in the zone of jobs.toml."),
     Option("--expires", metavar="DURATION", help="End as expired when not started within this time."),
-    Option("--queue", metavar="QUEUE", complete="queues", help="Instead of the job's own queue."),
+    Option("--queue", metavar="QUEUE", complete="queues", help="Instead of the job's own queue: one that jobs.toml has, or that a pool takes from now."),
     Option("--priority", metavar="0-9", help="9 runs first."),
     Option("--timeout", metavar="DURATION", help="Of one attempt, instead of the job's own."),
     Option("--retries", metavar="N", help="Further attempts after a failed one; -1: without end."),

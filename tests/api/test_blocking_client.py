@@ -173,6 +173,16 @@ def test_unknown_names_are_told_with_the_nearest(client: jobctl.Client) -> None:
         assert missing.value.id == gone.id
 
 
+def test_queue_that_does_not_exist_is_refused(client: jobctl.Client) -> None:
+    with pytest.raises(jobctl.InvalidArguments, match=r"no queue 'smal' in .*mean small"):
+        client.submit("add", 1, _queue="smal")
+    with pytest.raises(
+        jobctl.InvalidArguments, match=r"item 1: no queue 'smal'.*nothing was submitted"
+    ):
+        client.submit_many("kept", [{}, {"_queue": "smal"}], _tags={"of": "refused"})
+    assert client.submit("add", 1, _queue="nobody").revoke() is True
+
+
 def test_full_queue_and_refused_runs_of_many_are_named(client: jobctl.Client) -> None:
     client.submit("full", _in="1h")
     kept = client.submit("full", _queue="small", _id="first of small")
