@@ -46,6 +46,7 @@ def serve(child: Any, fd: int, options: dict[str, Any]) -> None:
         for name in options["preload"]:
             __import__(name)
         unsure = modules._scan()
+    child.beside("python_bundle")  # most children need it: once for all is cheaper than each
     gc.collect()
     gc.freeze()  # or each child's collector would write to, and so copy, every object
     version = ".".join(map(str, sys.version_info[:3]))
