@@ -38,6 +38,8 @@ LONELY = 0.02
 
 The pool that follows a dead one relies on it, see ``tally.py``.
 """
+RUN_ID, RESULT, PROGRESS = b"JOBCTL_RUN_ID", b"JOBCTL_RESULT_FILE", b"JOBCTL_PROGRESS_FILE"
+"""The variables that differ from run to run."""
 UTIME, STIME, MINFLT, INBLOCK, OUBLOCK = 0, 1, 6, 9, 10
 """Places in what ``getrusage`` returns: three times as fast as its names."""
 ANSWER = b"[%d,%.6f,%.9f,%.6f,%.6f,%d,%d,%d,%d,%b,%b,%b]\n"
@@ -77,20 +79,19 @@ class Environ:
         os.environ = environ = self.environ
         data, known = environ._data, self.known
         if data == known and self.base == (shape, attempt, epoch) and more is None:
-            for name, value in (
-                (b"JOBCTL_RUN_ID", run.encode()),
-                (b"JOBCTL_RESULT_FILE", files + b".result"),
-                (b"JOBCTL_PROGRESS_FILE", files + b".progress"),
-            ):
-                os.putenv(name, value)
-                data[name] = known[name] = value
+            data[RUN_ID] = known[RUN_ID] = value = run.encode()
+            os.putenv(RUN_ID, value)
+            data[RESULT] = known[RESULT] = value = files + b".result"
+            os.putenv(RESULT, value)
+            data[PROGRESS] = known[PROGRESS] = value = files + b".progress"
+            os.putenv(PROGRESS, value)
             return
         wanted = {
             **shape.environ,
-            b"JOBCTL_RUN_ID": run.encode(),
+            RUN_ID: run.encode(),
+            RESULT: files + b".result",
+            PROGRESS: files + b".progress",
             b"JOBCTL_ATTEMPT": b"%d" % attempt,
-            b"JOBCTL_RESULT_FILE": files + b".result",
-            b"JOBCTL_PROGRESS_FILE": files + b".progress",
             b"JOBCTL_SUPERVISOR": shape.mark + b"%d" % epoch,
         }
         if more is not None:
@@ -260,8 +261,9 @@ class Bundles:
         surroundings, getsignal = self.surroundings, _signal.getsignal
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         _signal.alarm(0)
+        default = _signal.SIG_DFL
         for number in self.handled:
-            if getsignal(number) is not _signal.SIG_DFL:
+            if getsignal(number) is not default:
                 surroundings.quiet()
         if getsignal(_signal.SIGPIPE) is not _signal.SIG_IGN:
             surroundings.quiet()

@@ -562,6 +562,8 @@ class Child:
         self.surroundings = Surroundings(self.modules.home)
         self.status = open_meter("status", os.O_RDONLY)
         self.statm = open_meter("statm", os.O_RDONLY)
+        self.held = b"", 0
+        """What that said last, and the bytes of memory it meant."""
         self.clear_refs = open_meter("clear_refs", os.O_WRONLY)
 
     def serve(self) -> None:
@@ -724,7 +726,10 @@ class Child:
         if self.status is None or self.statm is None:
             return after.ru_maxrss * KILOBYTE
         if duration < SHORT:
-            return int(os.pread(self.statm, 64, 0).split(None, 2)[1]) * PAGE
+            said = os.pread(self.statm, 64, 0)
+            if said != self.held[0]:  # mostly it is what it was
+                self.held = said, int(said.split(None, 2)[1]) * PAGE
+            return self.held[1]
         text = os.pread(self.status, 4096, 0)
         return int(text.partition(b"VmHWM:")[2].split(None, 1)[0]) * 1024
 
