@@ -57,7 +57,7 @@ class Shape:
         self.cwd: str = said["cwd"] or home
         self.limits: dict[str, Any] | None = said["limits"]
         self.logs: str = said["logs"]
-        self.environ = {os.fsencode(k): os.fsencode(v) for k, v in said["env"].items()}
+        self.environ = encoded(said["env"])
         self.exchange = os.fsencode(said["exchange"]) + b"."
         self.mark = os.fsencode(said["mark"]) + b"."
 
@@ -95,22 +95,31 @@ class Environ:
             b"JOBCTL_SUPERVISOR": shape.mark + b"%d" % epoch,
         }
         if more is not None:
-            wanted.update((os.fsencode(k), os.fsencode(v)) for k, v in more[0].items())
-        self._replace(data, wanted)
+            wanted.update(encoded(more[0]))
+        replace(data, wanted)
+        self.known = wanted
         self.base = (shape, attempt, epoch) if more is None else None
 
-    def _replace(self, data: dict[bytes, bytes], wanted: dict[bytes, bytes]) -> None:
-        zone = data.get(b"TZ")
-        for name in data.keys() - wanted.keys():
-            os.unsetenv(name)
-            del data[name]
-        for name, value in wanted.items():
-            if data.get(name) != value:
-                os.putenv(name, value)
-                data[name] = value
-        self.known = wanted
-        if zone != wanted.get(b"TZ"):
-            time.tzset()
+
+def replace(data: dict[bytes, bytes], wanted: dict[bytes, bytes]) -> None:
+    """Make the environment that ``data`` of ``os.environ`` is about what is ``wanted``."""
+    if data == wanted:
+        return
+    zone = data.get(b"TZ")
+    for name in data.keys() - wanted.keys():
+        os.unsetenv(name)
+        del data[name]
+    for name, value in wanted.items():
+        if data.get(name) != value:
+            os.putenv(name, value)
+            data[name] = value
+    if zone != wanted.get(b"TZ"):
+        time.tzset()
+
+
+def encoded(env: dict[str, str]) -> dict[bytes, bytes]:
+    """Return an environment as the system has it."""
+    return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
 
 
 class Bundles:
