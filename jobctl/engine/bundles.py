@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jobctl.engine.adopted import UNSEEN
 from jobctl.engine.bundle_leader import Answer, BundleLeader
-from jobctl.engine.ending import Ending, Finding, judge_reply
+from jobctl.engine.ending import Ending, Finding, judge_reply, outcome_of
 from jobctl.engine.exchange import progress_json
 from jobctl.engine.python_host import MALFORMED
 from jobctl.engine.spawn import SpawnError
@@ -119,7 +119,7 @@ class Bundles:
         now = self._clock.monotonic()
         for leader in list(self._leaders):
             leader.look(now)
-        if self._leaders:
+        if not all(leader.alone for leader in self._leaders):
             self._look = asyncio.get_running_loop().call_later(LOOK_EVERY, self._looks)
 
 
@@ -132,6 +132,7 @@ class _Runs:
         self._slot = slot
         self._job = job
         self._plain = 0 not in job.skip_codes
+        self._alone = False
         self._ended: list[tuple[Held, Outcome]] = []
 
     def spec(self, held: Held) -> AttemptSpec:
@@ -151,20 +152,10 @@ class _Runs:
             progress = self._slot.poll_progress()
             if progress is not None:
                 self._account.on_bundled_progress(held, progress)
-        outcome = Outcome(
-            kind=ending.finding.kind,
-            reason=ending.finding.reason,
-            exit_code=ending.exit_code,
-            error=ending.finding.error,
-            exception=ending.exception,
-            result=ending.result,
-            retry_in=ending.retry_in,
-            again=ending.again,
-            fatal=ending.fatal,
-            traceback=ending.traceback,
+        outcome = outcome_of(
+            ending,
             pid=pid,
             started_at=answer.started_at,
-            finished_at=answer.started_at + answer.duration,
             duration=answer.duration,
             usage=answer.usage,
             log_bytes=size,
@@ -192,9 +183,13 @@ class _Runs:
         self.on_answers_taken()
 
     def on_progress(self, held: Held, percent: float, message: str) -> None:
-        self._account.on_bundled_progress(held, progress_json(percent, message))
+        if self._alone:
+            self._slot.on_progress(percent, message)
+        else:
+            self._account.on_bundled_progress(held, progress_json(percent, message))
 
     async def go_on(self, held: Held, call: Begun) -> None:
+        self._alone = True
         self._account.on_bundled_start(held, self._slot)
         outcome = await self._executor.go_on(held, self._slot, self._job, call)
         self._end(held, outcome)

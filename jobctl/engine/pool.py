@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jobctl.engine.journal_content import Content
     from jobctl.engine.lease import Lease
     from jobctl.engine.ledger import Held
+    from jobctl.engine.repose import Repose
     from jobctl.engine.shipper import Shipper
     from jobctl.engine.slot import Slot
     from jobctl.engine.survivors import Survivor
@@ -200,6 +201,10 @@ class Pool:
         """How many of them have nothing to do."""
         return self._seats.free
 
+    def rest(self, repose: Repose) -> None:
+        """Let go of interpreters that have long had nothing to do."""
+        repose.look((slot.python for slot in self._seats.idle), now=self._clock.monotonic())
+
     def resize(self, size: int, make: Callable[[int], Slot]) -> None:
         """Have ``size`` slots from now on; what runs in others goes on to its end."""
         self._seats.resize(size, make)
@@ -326,14 +331,15 @@ class Pool:
                 slots=self.ledger.slots,
                 room=self._seats.next.room,
             )
-            if job is not None and len(runs) > 1:
-                self._begin_many(runs, job)
+            if job is not None and runs:
+                self._begin_bundle(runs, job)
                 continue
-            slot = self._seats.take(runs[0].claim.id)
-            self._begin(runs[0], slot, self._executor.execute(runs[0], slot))
+            held = self.ledger.backlog.popleft()
+            slot = self._seats.take(held.claim.id)
+            self._begin(held, slot, self._executor.execute(held, slot))
 
-    def _begin_many(self, runs: list[Held], job: JobDef) -> None:
-        """Hand several runs to one slot."""
+    def _begin_bundle(self, runs: list[Held], job: JobDef) -> None:
+        """Hand one run or several to one slot."""
         self.ledger.running.update((held.claim.id, held) for held in runs)
         slot = self._seats.take_for_many()
         self._watch(asyncio.create_task(self._to_end_of_all(runs, slot, job)))
