@@ -342,10 +342,11 @@ class Pool:
         """Hand one run or several to one slot."""
         self.ledger.running.update((held.claim.id, held) for held in runs)
         slot = self._seats.take_for_many()
-        self._watch(asyncio.create_task(self._to_end_of_all(runs, slot, job)))
+        attempts = self._bundles.begin(runs, slot, job)
+        self._watch(asyncio.create_task(self._to_end_of_all(attempts, slot)))
 
-    async def _to_end_of_all(self, runs: list[Held], slot: Slot, job: JobDef) -> None:
-        await self._bundles.lead(runs, slot, job)
+    async def _to_end_of_all(self, attempts: Coroutine[object, object, None], slot: Slot) -> None:
+        await attempts
         self._seats.give_up(slot)
         self.pump.freed()  # its runs were settled while it had the slot
         self._fill()
