@@ -38,7 +38,9 @@ def _class(name: str, kind: type) -> str:
     parts = [f"## `jobctl.{name}{made}`\n\n{_text(kind)}\n"]
     if made:
         parts.append(_text(kind.__init__) + "\n")
-    for member, item in vars(kind).items():
+    above = [one for one in kind.__mro__[1:-1] if one.__module__.startswith("jobctl.")]
+    members = {name: item for one in (*reversed(above), kind) for name, item in vars(one).items()}
+    for member, item in members.items():
         if member.startswith("_"):
             continue
         if isinstance(item, property):

@@ -11,7 +11,7 @@ from jobctl.cli.verbs import EVERYWHERE, VERBS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobctl.cli.verbs import Argument, Option, Verb
+    from jobctl.cli.verb import Argument, Option, Verb
 
 
 def everywhere() -> str:

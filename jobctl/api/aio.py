@@ -6,13 +6,15 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any, Self
 
-from jobctl.api.operations import Operations, requests_of, result_of
+from jobctl.api.handle import Handle
+from jobctl.api.operations import Operations, requests_of
 from jobctl.api.options import seconds
 from jobctl.client import logs
 from jobctl.client.changes import Changes
 from jobctl.client.references import resolve
 from jobctl.client.steps import carry_out_async
 from jobctl.client.views import run_view
+from jobctl.errors import UsageError
 from jobctl.store.aio import AsyncStore
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class AsyncClient:
         )
         self._store: AsyncStore | None = None
         self._owner: tuple[object, ...] = ()
+        self._left = False
 
     async def submit(self, job: object, /, *args: object, **kwargs: object) -> AsyncRun:
         """Submit a run; see :meth:`jobctl.api.client.Client.submit`."""
@@ -67,6 +70,7 @@ class AsyncClient:
 
         Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
         """
+        self._require_open()
         run_id = await asyncio.to_thread(resolve, self._operations.session, reference)
         found = AsyncRun(self, run_id, "")
         await found.refresh()
@@ -88,28 +92,44 @@ class AsyncClient:
         await asyncio.to_thread(self._operations.reload)
 
     async def close(self) -> None:
-        """Close the connection; the next request makes a new one."""
+        """Close the connection; the next request makes a new one.
+
+        After the end of ``async with`` nothing makes one: the client and its handles raise
+        ``UsageError`` for what needs the store, until the client is entered again.
+        """
         self._operations.session.close()
         if self._store is not None:
             await self._store.close()
             self._store = None
 
     async def _up_to_date(self) -> Operations:
+        self._require_open()
         if self._operations.changed():
             # Validating a file takes a tenth of a second and more.
             await asyncio.to_thread(self._operations.follow)
         return self._operations
 
     async def __aenter__(self) -> Self:
+        self._left = False
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._left = True
         await self.close()
+
+    def _require_open(self) -> None:
+        # A connection made now would be closed by nobody.
+        if self._left:
+            raise UsageError(
+                "this AsyncClient was closed at the end of its `async with`; use it and its handles "
+                "inside, or make it without `async with` and close() it at the end"
+            )
 
     async def _carry_out(self, steps: Steps[T]) -> T:
         return await carry_out_async(steps, send=self._send, pause=asyncio.sleep)
 
     async def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        self._require_open()
         # A connection belongs to its loop, and to the process that made it.
         session = self._operations.session
         owner = (asyncio.get_running_loop(), os.getpid(), session)
@@ -124,21 +144,11 @@ class AsyncClient:
         return f"AsyncClient({session.path!r}, namespace={session.settings.namespace!r})"
 
 
-class AsyncRun:
+class AsyncRun(Handle):
     """A handle of one run; what reads the store is a coroutine."""
 
-    __slots__ = ("_client", "_job", "_record", "id")
-
-    def __init__(self, client: AsyncClient, run_id: str, job: str) -> None:
-        self.id = run_id
-        self._client = client
-        self._job = job
-        self._record: Record | None = None
-
-    @property
-    def job(self) -> str:
-        """The name of its job."""
-        return self._job
+    __slots__ = ()
+    _client: AsyncClient
 
     async def state(self) -> RunState:
         """Return its state now; raises ``NoSuchRun`` once it is forgotten."""
@@ -146,24 +156,16 @@ class AsyncRun:
 
     async def result(self) -> Any:  # noqa: ANN401 - whatever the job returned
         """Return what the job returned; raises ``RunNotEnded`` and ``JobFailed``."""
-        return self._result(await self._now())
+        return self._result_of(await self._now())
 
     async def refresh(self) -> Record:
         """Read the run again and return everything that is stored about it."""
-        self._record = await self._carry_out(self._operations.record(self.id))
-        self._job = self._record.job
-        return self._record
+        return self._keep(await self._carry_out(self._operations.record(self.id)))
 
     async def wait(self, timeout: Duration | None = None) -> Any:  # noqa: ANN401, ASYNC109 - as the blocking one
         """Wait for its end; see :meth:`jobctl.api.client.Run.wait`."""
-        limit = seconds("timeout", timeout)
-        if self._record is None or not self._record.state.final:
-            steps = self._operations.wait(self.id, timeout=limit)
-            self._record = await self._carry_out(steps)
-        return self._result(self._record)
-
-    def _result(self, record: Record) -> object:
-        return result_of(record, allow_pickle=self._operations.session.settings.allow_pickle)
+        steps = self._operations.wait(self.id, timeout=seconds("timeout", timeout))
+        return self._result_of(self._ended() or self._keep(await self._carry_out(steps)))
 
     async def revoke(
         self, *, signal: str | None = None, grace: Duration | None = None, kill: bool = True
@@ -181,6 +183,7 @@ class AsyncRun:
     async def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:
         """Return the output of an attempt; see :meth:`jobctl.api.client.Run.logs`."""
         record = await self._now()
+        self._client._require_open()  # noqa: SLF001 - same
 
         def read() -> bytes:
             session = self._operations.session
@@ -188,6 +191,15 @@ class AsyncRun:
 
         # Files are read by blocking; a thread does it, with a connection of its own.
         return (await asyncio.to_thread(read)).decode("utf-8", "backslashreplace")
+
+    async def follow(self) -> AsyncIterator[bytes]:
+        """Yield its output as it comes; see :meth:`jobctl.api.client.Run.follow`."""
+        follower = logs.Follower(self._operations.session, self.id)
+        try:
+            while piece := await self._carry_out(follower.more()):
+                yield piece
+        finally:
+            follower.close()
 
     async def events(self, *, timeout: Duration | None = None) -> AsyncIterator[Event]:  # noqa: ASYNC109 - as the blocking one
         """Yield each change of state and progress; see :meth:`jobctl.api.client.Run.events`."""
@@ -203,22 +215,7 @@ class AsyncRun:
         return run_view(record, self._operations.session.find_job(record.job))
 
     async def _now(self) -> Record:
-        if self._record is not None and self._record.state.final:
-            return self._record
-        return await self.refresh()
-
-    @property
-    def _operations(self) -> Operations:
-        return self._client._operations  # noqa: SLF001 - a handle belongs to its client
+        return self._ended() or await self.refresh()
 
     async def _carry_out(self, steps: Steps[T]) -> T:
-        return await self._client._carry_out(steps)  # noqa: SLF001 - same
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AsyncRun) and other.id == self.id
-
-    def __hash__(self) -> int:
-        return hash(self.id)
-
-    def __repr__(self) -> str:
-        return f"AsyncRun({self.id}, job={self._job!r})"
+        return await self._client._carry_out(steps)  # noqa: SLF001 - a handle belongs to its client

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jobctl.api.operations import Operations, requests_of, result_of
+from jobctl.api.handle import Handle
+from jobctl.api.operations import Operations, requests_of
 from jobctl.api.options import seconds
 from jobctl.client import logs
 from jobctl.client.changes import Changes
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator
     from datetime import timedelta
-    from typing import Any, Self
+    from typing import Any, Self, TypeVar
 
     from jobctl.client.changes import Event
+    from jobctl.client.steps import Steps
     from jobctl.model.run import Run as Record
     from jobctl.model.run import RunState
 
+    T = TypeVar("T")
     Duration = float | str | timedelta
 
 
@@ -54,7 +57,7 @@ class Client:
 
         Arguments are the job's; options begin with an underscore: ``_in`` and ``_expires`` and
         ``_timeout`` (seconds, ``"10m"`` or a timedelta), ``_at`` (a datetime or ISO 8601 text; without an offset, in the file's zone),
-        ``_queue``, ``_priority`` (0 to 9, 9 first), ``_retries``, ``_id`` (a run id, or any key that
+        ``_queue`` (one that the file has, or that a pool takes from now), ``_priority`` (0 to 9, 9 first), ``_retries``, ``_id`` (a run id, or any key that
         makes a repetition harmless), ``_tags`` (a dict), ``_force`` (overlap with other runs) and
         ``_kwargs`` (arguments whose names begin with an underscore).
 
@@ -132,21 +135,11 @@ class Client:
         return f"Client({session.path!r}, namespace={session.settings.namespace!r})"
 
 
-class Run:
+class Run(Handle):
     """A handle of one run. What is read of a final run is kept; of others it is read again."""
 
-    __slots__ = ("_client", "_job", "_record", "id")
-
-    def __init__(self, client: Client, run_id: str, job: str) -> None:
-        self.id = run_id
-        self._client = client
-        self._job = job
-        self._record: Record | None = None
-
-    @property
-    def job(self) -> str:
-        """The name of its job."""
-        return self._job
+    __slots__ = ()
+    _client: Client
 
     @property
     def record(self) -> Record:
@@ -164,7 +157,7 @@ class Run:
 
         Raises ``RunNotEnded``, and ``JobFailed`` when it ended without success.
         """
-        return self._result(self._now())
+        return self._result_of(self._now())
 
     @property
     def attempt(self) -> int:
@@ -173,10 +166,7 @@ class Run:
 
     def refresh(self) -> Record:
         """Read the run again and return everything that is stored about it."""
-        operations = self._client._operations  # noqa: SLF001 - a handle belongs to its client
-        self._record = operations.session.carry_out(operations.record(self.id))
-        self._job = self._record.job
-        return self._record
+        return self._keep(self._carry_out(self._operations.record(self.id)))
 
     def wait(self, timeout: Duration | None = None) -> Any:  # noqa: ANN401 - whatever the job returned
         """Wait for its end and return what the job returned; ``timeout`` is at most so long.
@@ -184,15 +174,8 @@ class Run:
         Raises ``JobFailed`` when it ended without success, ``WaitTimeout`` when it has not ended
         by then (the run goes on), and ``NoSuchRun``.
         """
-        operations = self._client._operations  # noqa: SLF001 - same
-        limit = seconds("timeout", timeout)
-        if self._record is None or not self._record.state.final:
-            self._record = operations.session.carry_out(operations.wait(self.id, timeout=limit))
-        return self._result(self._record)
-
-    def _result(self, record: Record) -> object:
-        settings = self._client._operations.session.settings  # noqa: SLF001 - same
-        return result_of(record, allow_pickle=settings.allow_pickle)
+        steps = self._operations.wait(self.id, timeout=seconds("timeout", timeout))
+        return self._result_of(self._ended() or self._keep(self._carry_out(steps)))
 
     def revoke(
         self, *, signal: str | None = None, grace: Duration | None = None, kill: bool = True
@@ -202,29 +185,27 @@ class Run:
         ``signal`` (``"INT"``) and ``grace`` until KILL take the place of what the job says; without
         ``kill`` only the signal is sent. Returns whether there was anything left to revoke.
         """
-        operations = self._client._operations  # noqa: SLF001 - same
-        steps = operations.revoke(
+        steps = self._operations.revoke(
             [self.id], signal=signal, grace=seconds("grace", grace), kill=kill
         )
-        return operations.session.carry_out(steps)[self.id]
+        return self._carry_out(steps)[self.id]
 
     def progress(self) -> Any:  # noqa: ANN401 - JSON
         """Return what it last reported, ``{"percent": …, "message": …}``, or ``None``."""
-        operations = self._client._operations  # noqa: SLF001 - same
-        return operations.session.carry_out(operations.progress(self.id))
+        return self._carry_out(self._operations.progress(self.id))
 
     def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:
         """Return the output of an attempt (default: the last), or only its last ``lines`` lines.
 
         Raises ``NoSuchRun``, and ``NotFound`` when its output is not to be had here.
         """
-        session = self._client._operations.session  # noqa: SLF001 - same
+        session = self._operations.session
         data = b"".join(logs.read(session, self._now(), attempt=attempt, lines=lines))
         return data.decode("utf-8", "backslashreplace")
 
     def follow(self) -> Iterator[bytes]:
         """Yield its output as it comes, in pieces, until it ends."""
-        session = self._client._operations.session  # noqa: SLF001 - same
+        session = self._operations.session
         return logs.follow(session, self.id, lines=None, on_attempt=lambda _: None)
 
     def events(self, *, timeout: Duration | None = None) -> Iterator[Event]:
@@ -232,27 +213,19 @@ class Run:
 
         Begins with the state it is in. Raises ``WaitTimeout`` after ``timeout``, and ``NoSuchRun``.
         """
-        session = self._client._operations.session  # noqa: SLF001 - same
+        session = self._operations.session
         changes = Changes(session, self.id, timeout=seconds("timeout", timeout))
         while not changes.ended:
-            yield from session.carry_out(changes.more())
+            yield from self._carry_out(changes.more())
 
     def inspect(self) -> dict[str, object]:
         """Return everything about it, as ``jobctl inspect --json`` prints it; secrets are masked."""
-        session = self._client._operations.session  # noqa: SLF001 - same
+        session = self._operations.session
         record = self._now()
         return run_view(record, session.find_job(record.job))
 
     def _now(self) -> Record:
-        if self._record is not None and self._record.state.final:
-            return self._record
-        return self.refresh()
+        return self._ended() or self.refresh()
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Run) and other.id == self.id
-
-    def __hash__(self) -> int:
-        return hash(self.id)
-
-    def __repr__(self) -> str:
-        return f"Run({self.id}, job={self._job!r})"
+    def _carry_out(self, steps: Steps[T]) -> T:
+        return self._operations.session.carry_out(steps)

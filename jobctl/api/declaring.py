@@ -65,6 +65,8 @@ def _job(name: Any = None, /, **keys: Any) -> Any:  # noqa: ANN401 - see Declare
     """
     if callable(name):
         return _declare(name, _name_of(name), {})
+    if isinstance(name, classmethod):
+        raise _turned(name)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"@job: {name!r} is no name for a job")
     return lambda function: _declare(function, name or _name_of(function), keys)
@@ -77,11 +79,18 @@ def _name_of(function: Any) -> str:  # noqa: ANN401 - any function
     return found
 
 
+def _turned(method: Any) -> TypeError:  # noqa: ANN401 - a class method
+    name = method.__func__.__qualname__
+    return TypeError(f"@job: {name} is a class method; write @classmethod above @job")
+
+
 def _declare(function: Any, name: str, keys: dict[str, object]) -> Any:  # noqa: ANN401 - any function
     if isinstance(function, type):
         raise TypeError(
             f"@job: {function.__qualname__} is a class; declare a function that uses it"
         )
+    if isinstance(function, classmethod):
+        raise _turned(function)
 
     def submit(*args: object, **kwargs: object) -> Run:
         from jobctl.api import standard  # noqa: PLC0415 (workers never submit)

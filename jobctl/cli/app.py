@@ -18,7 +18,7 @@ from jobctl.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobctl.cli.verbs import Argument, Option, Verb
+    from jobctl.cli.verb import Argument, Option, Verb
 
 INTRODUCTION = """A job runner for scripts and a replacement for cron.
 

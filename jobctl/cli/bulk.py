@@ -7,8 +7,9 @@ from contextlib import suppress
 
 from jobctl.cli import values
 from jobctl.cli.documents import loads, open_source
-from jobctl.cli.submit import spooled
+from jobctl.cli.submit import require_queue, spooled
 from jobctl.client.sending import LostSubmitError, NotReplicatedError, send_many
+from jobctl.client.steps import AWAY
 from jobctl.client.submit import Wish, own_name, prepare
 from jobctl.errors import ExitCode, JobctlError, NotFoundError, UsageError
 
@@ -141,6 +142,8 @@ class _Lines:
             try:
                 self._run(number, line)
                 count += 1
+            except AWAY:
+                raise
             except JobctlError as error:
                 problems.append(type(error)(_numbered(number, error)))
                 if len(problems) > MOST_SHOWN:
@@ -159,7 +162,10 @@ class _Lines:
         body = loads(line, f"line {number}")
         if not isinstance(body, dict):
             raise UsageError(f"line {number}: write one JSON object a line")
-        return prepare(self._call.session, self._wish(body), submitter=self._submitter)
+        wish = self._wish(body)
+        run = prepare(self._call.session, wish, submitter=self._submitter)
+        require_queue(self._call, self._asked, wish.queue)
+        return run
 
     def _wish(self, body: dict[str, object]) -> Wish:
         unknown = body.keys() - KEYS

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from jobctl.cli.verbs import EVERYWHERE, VERBS, Option
+from jobctl.cli.verb import Option
+from jobctl.cli.verbs import EVERYWHERE, VERBS
 from jobctl.errors import ExitCode, JobctlError, UsageError
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jobctl.cli.invocation import Invocation
-    from jobctl.cli.verbs import Verb
+    from jobctl.cli.verb import Verb
     from jobctl.client.open import Session
 
 ASKED = ("jobs", "queues", "runs")

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jobctl.cli.verbs import Option, Verb
+    from jobctl.cli.verb import Option, Verb
 
 
 class Parsed:

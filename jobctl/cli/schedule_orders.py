@@ -10,6 +10,7 @@ from jobctl.cli.render import clock_time, full_time, zone_of
 from jobctl.cli.words import arguments
 from jobctl.client import backfill as filling
 from jobctl.client import live_control
+from jobctl.client.queues import require
 from jobctl.client.schedules import default_zone, moment
 from jobctl.client.sending import send_many, send_one
 from jobctl.client.views import instant
@@ -301,6 +302,8 @@ def _keys(
         "max_runs": values.integer("--max-runs", word("max_runs"), least=1),
     }
     keys = {name: value for name, value in given.items() if value is not None}
+    if "queue" in keys:
+        call.session.carry_out(require(call.session, str(keys["queue"])))
     args: list[object] = []
     kwargs: dict[str, object] = {}
     if word("args_json") is not None:

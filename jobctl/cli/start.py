@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobctl.cli.verbs import Verb
+    from jobctl.cli.verb import Verb
 
 DEBUG_VARIABLE = "JOBCTL_DEBUG"
 SWITCHES = frozenset({"--json", "--quiet", "-q"})

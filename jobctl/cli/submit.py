@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobctl.cli import values
 from jobctl.cli.words import arguments
 from jobctl.client.sending import send_one
+from jobctl.client.steps import AWAY
 from jobctl.client.submit import Wish, ahead, prepare
 from jobctl.errors import (
     ExitCode,
@@ -119,6 +120,7 @@ def submit(
     wish = asked.wish(job, args=args, kwargs=kwargs, text=True)
     wish.force = force
     run = prepare(call.session, wish)
+    require_queue(call, asked, asked.queue)
     return _show(call, run) if dry_run else send(call, asked, run)
 
 
@@ -135,7 +137,24 @@ def execute(call: Invocation, *, words: list[str], **options: object) -> int:
     asked = Asked(call, options)
     wish = asked.wish(EXEC_JOB, args=list(command), kwargs={}, text=False)
     wish.trigger = "exec"
-    return send(call, asked, prepare(call.session, wish))
+    run = prepare(call.session, wish)
+    require_queue(call, asked, asked.queue)
+    return send(call, asked, run)
+
+
+def require_queue(call: Invocation, asked: Asked, queue: str | None) -> None:
+    """Raise ``InvalidArguments`` for a queue that was asked for and that there is not."""
+    if queue is None or call.session.has_queue(queue):
+        return
+    from jobctl.client.queues import require
+
+    try:
+        call.session.carry_out(require(call.session, queue))
+    except AWAY:
+        # What is left to the daemon is not lost for a question that nobody can answer now.
+        if not asked.spool:
+            raise
+        call.session.known_queues.add(queue)
 
 
 def _arguments(words: list[str], literal: list[str]) -> tuple[list[object], dict[str, object]]:

@@ -7,8 +7,8 @@ the name until there is one, reads on while the attempt runs, and stops when the
 from __future__ import annotations
 
 import os
-import time
 
+from jobctl.client.steps import outlast
 from jobctl.errors import NotFoundError, NotPermittedError
 from jobctl.model.run import FINAL_LETTERS
 from jobctl.store import queries
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jobctl.client.open import Session
+    from jobctl.client.steps import Steps
     from jobctl.model.run import Run
 
 LOOK_EVERY = 0.05
@@ -60,113 +61,140 @@ def follow(
     on_attempt: Callable[[int], None],
     deadline: float | None = None,
 ) -> Iterator[bytes]:
-    """Yield a run's output as it comes, until the run ends; waits for a run that has not started.
+    """Yield a run's output as it comes, until the run ends; see :class:`Follower`."""
+    follower = Follower(session, run_id, lines=lines, on_attempt=on_attempt, deadline=deadline)
+    try:
+        while piece := session.carry_out(follower.more()):
+            yield piece
+    finally:
+        follower.close()
 
-    A store that is away for a while is waited for. Begins with the newest attempt; ``on_attempt`` is called for each further one. Ends early at
-    ``deadline``, by the monotonic clock.
+
+class Follower:
+    """A reader of a run's output as it comes, until the run ends; waits for one that has not started.
+
+    Begins with the newest attempt. Holds where it is: the attempt, its open file, or the position
+    in what is shipped. A store that is away for a while is waited for.
     """
-    follower = _Follower(session, run_id, lines=lines, until=deadline)
-    while deadline is None or session.clock.monotonic() < deadline:
-        final = follower.ask()
-        if follower.changed:
-            # What the last attempt printed until its very end comes first.
-            yield from follower.drain()
-            if follower.advance():
-                on_attempt(follower.attempt)
-        yield from follower.drain()
-        if final:
-            return
-        yield from follower.listen()
-
-
-class _Follower:
-    """Where a follower is: the attempt, its open file, or the position in what is shipped."""
 
     def __init__(
-        self, session: Session, run_id: str, *, lines: int | None, until: float | None
+        self,
+        session: Session,
+        run_id: str,
+        *,
+        lines: int | None = None,
+        on_attempt: Callable[[int], None] = lambda _: None,
+        deadline: float | None = None,
     ) -> None:
+        """``lines`` are the last ones of the newest attempt to begin with (``None``: all of it).
+
+        ``on_attempt`` is called for each further attempt, before its output. It ends early at
+        ``deadline``, by the monotonic clock.
+        """
         self.session = session
-        self._until = until
         self.id = run_id
-        self.attempt = 0
-        self.newest = 0
-        self.job = ""
+        self._until = deadline
+        self._on_attempt = on_attempt
         self._lines = lines
+        self._attempt = 0
+        self._newest = 0
+        self._job = ""
+        self._final = False
+        self._asked: float | None = None
         self._fd: int | None = None
         self._entry = "0-0"
         self._position = 0
+        self._shipped: list[bytes] = []
 
-    @property
-    def changed(self) -> bool:
-        return self.newest != self.attempt
+    def more(self) -> Steps[bytes]:
+        """Wait for more output and return a piece of it, nothing once there is no more to come.
 
-    def ask(self) -> bool:
-        """Look at the record; returns whether the run is final."""
+        Raises ``NotFoundError`` when the run is forgotten meanwhile.
+        """
+        while True:
+            piece = yield from self._piece()
+            if piece:
+                return piece
+            if self._newest != self._attempt:
+                # What the last attempt printed until its very end came before.
+                self._advance()
+            elif self._final or self._late():
+                return b""
+            else:
+                yield from self._rest()
+
+    def _late(self) -> bool:
+        return self._until is not None and self.session.clock.monotonic() >= self._until
+
+    def _rest(self) -> Steps[None]:
+        """Wait a little, or ask whether the run goes on when it is time to."""
+        now = self.session.clock.monotonic()
+        if self._asked is not None and now - self._asked < ASK_EVERY:
+            yield LOOK_EVERY
+            return
+        self._asked = now
         call = queries.log_state(self.session.keys, self.id)
-        ((letter, job, attempt),) = self.session.outlast([call], until=self._until)
+        ((letter, job, attempt),) = yield from outlast(self.session, [call], until=self._until)
         if letter is None:
             raise NotFoundError(f"run {self.id} was forgotten meanwhile")
-        self.job = job
-        self.newest = attempt
-        return letter in FINAL_LETTERS
+        self._job, self._newest, self._final = job, attempt, letter in FINAL_LETTERS
 
-    def advance(self) -> bool:
-        """Turn to the newest attempt; returns whether there was one before."""
-        before = self.attempt
+    def _advance(self) -> None:
+        """Turn to the newest attempt."""
+        before = self._attempt
         self.close()
-        self.attempt = self.newest
+        self._attempt = self._newest
+        self._position = 0
         if before:
             self._lines = None
-        self._position = 0
-        return before > 0
+            self._on_attempt(self._attempt)
 
-    def listen(self) -> Iterator[bytes]:
-        """Yield what comes until it is time to ask again."""
-        end = self.session.clock.monotonic() + ASK_EVERY
-        while self.session.clock.monotonic() < end:
-            time.sleep(LOOK_EVERY)
-            yield from self.drain()
-
-    def drain(self) -> Iterator[bytes]:
-        """Yield all output there is by now."""
-        if not self.attempt:
-            return
-        if self._fd is None:
-            self._fd = _open(log_path(self.session, self.job, self.id, self.attempt))
+    def _piece(self) -> Steps[bytes]:
+        """Return the next piece of the output there is by now, nothing when all was returned."""
+        if not self._attempt:
+            return b""
+        if self._fd is None and not self._shipped:
+            self._fd = _open(log_path(self.session, self._job, self.id, self._attempt))
             if self._fd is not None and self._lines is not None:
                 _seek_lines(self._fd, self._lines)
         if self._fd is not None:
-            yield from self._more(self._fd)
-        else:
-            yield from self._drain_shipped()
+            return _next(self._fd)
+        if not self._shipped:
+            self._shipped = yield from self._look_at_shipped()
+        return self._shipped.pop(0) if self._shipped else b""
 
-    def _more(self, fd: int) -> Iterator[bytes]:
-        size = os.fstat(fd).st_size
-        if os.lseek(fd, 0, os.SEEK_CUR) > size:
-            # The middle of a log that is too long was dropped.
-            os.lseek(fd, size, os.SEEK_SET)
-        while chunk := os.read(fd, CHUNK):
-            yield chunk
-
-    def _drain_shipped(self) -> Iterator[bytes]:
+    def _look_at_shipped(self) -> Steps[list[bytes]]:
+        """Return what was shipped of the attempt meanwhile."""
+        found: list[bytes] = []
         if self.session.settings.redis is None:
-            return
+            return found
         call = queries.shipped(self.session.keys, self.id, after=self._entry)
-        (pieces,) = self.session.outlast([call], until=self._until)
+        (pieces,) = yield from outlast(self.session, [call], until=self._until)
         for piece in pieces:
-            if piece.attempt > self.attempt:
-                return
+            if piece.attempt > self._attempt:
+                break
             self._entry = piece.entry
-            if piece.attempt == self.attempt and piece.end > self._position:
+            if piece.attempt == self._attempt and piece.end > self._position:
                 # The last entry repeats the tail of what came before.
                 data = piece.data[max(0, self._position - piece.offset) :]
                 first, self._position = self._position == 0, piece.end
-                yield _last_lines(data, self._lines) if first and self._lines is not None else data
+                cut = first and self._lines is not None
+                found.append(_last_lines(data, self._lines) if cut else data)  # type: ignore[arg-type]  # cut says so
+        return [data for data in found if data]
 
     def close(self) -> None:
+        """Close the file that it reads."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _next(fd: int) -> bytes:
+    """Return what comes next in a log that may have lost its middle because it was too long."""
+    size = os.fstat(fd).st_size
+    if os.lseek(fd, 0, os.SEEK_CUR) > size:
+        os.lseek(fd, size, os.SEEK_SET)
+    return os.read(fd, CHUNK)
 
 
 def _attempt(run: Run, wanted: int | None) -> int:

@@ -19,7 +19,7 @@ from jobctl.model.config import (
     security_from_plain,
     settings_from_plain,
 )
-from jobctl.model.job import EXEC_JOB, JobDef, Overlap, QueueDef
+from jobctl.model.job import DEFAULT_QUEUE, EXEC_JOB, JobDef, Overlap, QueueDef
 from jobctl.store.address import Address
 from jobctl.store.blocking import BlockingStore
 from jobctl.store.failures import StoreBusyError
@@ -54,6 +54,8 @@ class Session:
         self.path = str(plain.get("path", ""))
         self.store_wait = usual_wait()
         """Seconds that a request waits for a store that is away for a moment."""
+        self.known_queues: set[str] = set()
+        """Queues that were looked for and found."""
         self._plain = plain
         self._jobs: dict[str, JobDef] = {}
         self._config: Config | None = None
@@ -152,6 +154,30 @@ class Session:
         """Return the limits of a queue, or ``None`` when it has none."""
         found = self._plain.get("queues", {}).get(name)
         return None if found is None else QueueDef(**found)
+
+    def has_queue(self, name: str) -> bool:
+        """Tell whether the configuration has a queue: by itself, of a pool, a job or a schedule."""
+        if name not in self.known_queues:
+            if name in self._named_queues():
+                self.known_queues.add(name)
+            else:
+                # Every job is looked at; a hundred thousand take a second, once.
+                self.known_queues |= self._queues_of_jobs()
+        return name in self.known_queues
+
+    def queue_names(self) -> set[str]:
+        """Return the queues that the configuration has."""
+        return self._named_queues() | self._queues_of_jobs()
+
+    def _named_queues(self) -> set[str]:
+        pools: dict[str, dict[str, Any]] = self._plain.get("pools", {})
+        served = {name for pool in pools.values() for name in pool.get("queues", (DEFAULT_QUEUE,))}
+        return {DEFAULT_QUEUE, *self._plain.get("queues", ()), *served} - {"*"}
+
+    def _queues_of_jobs(self) -> set[str]:
+        jobs: dict[str, dict[str, Any]] = self._plain.get("jobs", {})
+        tables = (table for job in jobs.values() for table in (job, *job.get("schedules", ())))
+        return {table["queue"] for table in tables if table.get("queue")}
 
     def unknown_job(self, name: str) -> str:
         """Return the sentence for a job that is not defined."""

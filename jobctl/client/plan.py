@@ -57,6 +57,8 @@ class Plan:
         self.template = new_run(session, wish, id="", args=(), kwargs={}, submitter=submitter)
         self.header = transitions.run_header(self.template)
         self.moments = transitions.run_moments(self.template)
+        self.queue = wish.queue
+        """The queue that was asked for; ``None`` when it is the job's own."""
         self._session = session
         self._wish = wish
         self._begin = encode_envelope(self.template.request)[:-1]

@@ -41,8 +41,12 @@ def main() -> None:
     for name in names:
         take_in(name, problems, folders)
     declared = getattr(sys.modules.get("jobctl.api.declaring"), "declared", ())
-    jobs = [describe(function, problems) for function in declared]
-    answer = {"jobs": jobs, "problems": problems, "files": sorted(files() | folders)}
+    found = [describe(function, problems) for function in declared]
+    answer = {
+        "jobs": [job for job in found if job is not None],
+        "problems": problems,
+        "files": sorted(files() | folders),
+    }
     with os.fdopen(fd, "w", encoding="utf-8") as out:
         json.dump(answer, out)
     sys.stdout.flush()
@@ -134,8 +138,8 @@ def files() -> set[str]:
     return {os.path.abspath(path) for path in paths if isinstance(path, str) and is_own(path)}  # noqa: PTH100 (texts)
 
 
-def describe(function: typing.Any, problems: list[dict[str, object]]) -> dict[str, object]:
-    """Return what a decorated function says of its job."""
+def describe(function: typing.Any, problems: list[dict[str, object]]) -> dict[str, object] | None:
+    """Return what a decorated function says of its job, ``None`` when no worker could call it."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     file = os.path.abspath(code.co_filename) if code else ""  # noqa: PTH100 (texts)
     line = code.co_firstlineno if code else 0
@@ -144,11 +148,10 @@ def describe(function: typing.Any, problems: list[dict[str, object]]) -> dict[st
         "target": f"{function.__module__}:{function.__qualname__}",
     }  # fmt: skip
     place = {"name": function.job_name, "file": file, "line": line}
-    if not is_reachable(function):
-        problems.append(
-            {**place, "message": f"{function.__qualname__} cannot be found in its module by that name",
-             "remedy": "declare functions at the top of a module that is no program of its own"}
-        )  # fmt: skip
+    held, wrong = held_by_module(function)
+    if wrong:
+        problems.append({**place, **wrong})
+        return None
     keys: dict[str, object] = {}
     try:
         for key, value in function.job_keys.items():
@@ -160,17 +163,30 @@ def describe(function: typing.Any, problems: list[dict[str, object]]) -> dict[st
     found["keys"] = keys
     said = inspect.getdoc(function) or ""
     found["description"] = " ".join(said.partition("\n\n")[0].split())
-    found["params"] = parameters(function)
+    found["params"] = parameters(held)
     return found
 
 
-def is_reachable(function: typing.Any) -> bool:
-    """Return whether a worker finds the function under its name."""
-    module = function.__module__
+def held_by_module(function: typing.Any) -> tuple[object, dict[str, str]]:
+    """Return what a worker finds under the function's name; else ``None``, and what is wrong."""
+    module, name = function.__module__, function.__qualname__
+    owner: object = None
     held: object = sys.modules.get(module)
-    for part in function.__qualname__.split("."):
-        held = getattr(held, part, None)
-    return held is not None and module != "__main__"
+    for part in name.split("."):
+        owner, held = held, getattr(held, part, None)
+    if held is None or module == "__main__":
+        return None, {
+            "message": f"{name} cannot be found in its module by that name",
+            "remedy": "declare functions at the top of a module that is no program of its own",
+        }
+    own = name.rpartition(".")[2]
+    if isinstance(owner, type) and inspect.isfunction(inspect.getattr_static(owner, own, None)):
+        return None, {
+            "message": f"{name} is a method, and a run has no {owner.__name__} to call it on",
+            "remedy": "declare a function at the top of the module that makes the object and "
+            "calls it, or write @staticmethod or @classmethod above @job",
+        }
+    return held, {}
 
 
 def plain(value: typing.Any) -> object:

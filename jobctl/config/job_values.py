@@ -34,52 +34,42 @@ def command(value: object) -> str | tuple[str, ...]:
     return words
 
 
+def _fits(value: object, form: re.Pattern[str], *, thing: str, code: str, remedy: str) -> str:
+    """Check a name that Python code has; the forms differ, and what is to be written."""
+    said = text(value)
+    if not form.fullmatch(said):
+        raise Wrong(f"does not name {thing}", code=code, remedy=remedy)
+    return said
+
+
 def target(value: object) -> str:
     """Check a Python function: ``package.module:function``."""
-    said = text(value)
-    if not _TARGET.fullmatch(said):
-        raise Wrong(
-            "does not name a Python function",
-            code="target",
-            remedy='write python = "package.module:function"',
-        )
-    return said
+    remedy = 'write python = "package.module:function"'
+    return _fits(value, _TARGET, thing="a Python function", code="target", remedy=remedy)
 
 
 def hook(value: object) -> str:
     """Check a function that each child calls: ``package.module:function``."""
-    said = text(value)
-    if not _TARGET.fullmatch(said):
-        raise Wrong(
-            "does not name a Python function",
-            code="target",
-            remedy='write "package.module:function"',
-        )
-    return said
+    remedy = 'write "package.module:function"'
+    return _fits(value, _TARGET, thing="a Python function", code="target", remedy=remedy)
 
 
 def module_name(value: object) -> str:
     """Check the dotted name of a Python module."""
-    said = text(value)
-    if not all(part.isidentifier() for part in said.split(".")):
-        raise Wrong(
-            "does not name a Python module",
-            code="module",
-            remedy='write names as in an import statement, e.g. "shop.models"',
-        )
-    return said
+    remedy = 'write names as in an import statement, e.g. "shop.models"'
+    return _fits(value, _DOTTED, thing="a Python module", code="module", remedy=remedy)
 
 
 def module(value: object) -> str:
     """Check the name of a module, or of a package and all below it: ``shop.*``."""
-    said = text(value)
-    if not _MODULE.fullmatch(said):
-        raise Wrong(
-            "does not name a module",
-            code="target",
-            remedy='write for example "shop.jobs", or "shop.*" for all modules of a package',
-        )
-    return said
+    remedy = 'write for example "shop.jobs", or "shop.*" for all modules of a package'
+    return _fits(value, _MODULE, thing="a module", code="target", remedy=remedy)
+
+
+def exception_name(value: object) -> str:
+    """Check the name of an exception, dotted or its last part alone."""
+    remedy = 'write a class such as "shop.errors.OutOfStock"'
+    return _fits(value, _DOTTED, thing="an exception", code="exception", remedy=remedy)
 
 
 def stop_signal(value: object) -> str:
@@ -118,18 +108,6 @@ def retry_case(value: object) -> int | str:
         if close
         else f"write a number, one of {', '.join(REASONS)}, or a class such as 'ConnectionError'",
     )
-
-
-def exception_name(value: object) -> str:
-    """Check the name of an exception, dotted or its last part alone."""
-    said = text(value)
-    if not _DOTTED.fullmatch(said):
-        raise Wrong(
-            "does not name an exception",
-            code="exception",
-            remedy='write a class such as "shop.errors.OutOfStock"',
-        )
-    return said
 
 
 def rate(value: object) -> str:

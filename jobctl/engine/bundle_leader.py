@@ -18,6 +18,7 @@ from jobctl.engine.ending import Finding
 from jobctl.engine.guard import Guard
 from jobctl.engine.processes import Attempt
 from jobctl.engine.python_host import MALFORMED, answered
+from jobctl.model.records import maker
 from jobctl.model.run import OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WORDS = 12
-"""In an answer, see ``Bundles`` of the child."""
 LONG = 0.02
 """Seconds after which a run of a bundle becomes an attempt of its own."""
 
@@ -47,56 +46,44 @@ class Begun:
     """Seconds since it began."""
 
 
-@dataclass(frozen=True, slots=True)
+_usage = maker(Usage)
+
+
+@dataclass(slots=True)
 class Answer:
     """What a child said of one run of a bundle; most say only that it returned, and what it used."""
 
     words: list[Any]
     placed: bool
     """Whether its output has its lasting name."""
-    log_bytes: int
+    started_at: float
+    """Epoch seconds."""
+    duration: float
+    """Seconds."""
     usage: Usage
+    log_bytes: int
+    files: bool
+    """Whether there is a result file or a progress file."""
+    plain: bool
+    """Whether the function returned ``None``, and there is nothing more to say."""
 
     @classmethod
     def of(cls, words: list[Any], *, placed: bool) -> Answer:
         """Return an answer; raises one of ``MALFORMED``."""
-        _, started, duration, user, system, rss, read, wrote, log_bytes, *_ = words
-        if not (type(started) is type(duration) is float and len(words) == WORDS):
+        _, started, duration, user, system, rss, read, wrote, log_bytes, files, result, more = words
+        if not type(started) is type(duration) is float:
             raise ValueError("it has not the form of an answer")
-        if words[11] is not None:
+        if more is not None:
             answered(words)  # whatever is wrong with it shows now
-        return cls(
-            words,
-            placed,
-            int(log_bytes),
-            Usage(
-                user=user + 0.0,
-                system=system + 0.0,
-                max_rss=int(rss),
-                read_blocks=int(read),
-                write_blocks=int(wrote),
-            ),
+        usage = _usage(
+            user=user + 0.0,
+            system=system + 0.0,
+            max_rss=int(rss),
+            read_blocks=int(read),
+            write_blocks=int(wrote),
         )
-
-    @property
-    def started_at(self) -> float:
-        """Epoch seconds."""
-        return float(self.words[1])
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return float(self.words[2])
-
-    @property
-    def files(self) -> bool:
-        """Whether there is a result file or a progress file."""
-        return bool(self.words[9])
-
-    @property
-    def plain(self) -> bool:
-        """Whether the function returned ``None``, and there is nothing more to say."""
-        return self.words[10] is None and self.words[11] is None
+        plain = result is None and more is None
+        return cls(words, placed, started, duration, usage, int(log_bytes), bool(files), plain)
 
     @property
     def reply(self) -> PythonReply:
@@ -355,7 +342,7 @@ class BundleLeader:
             log.warning("pool: a child gave an answer that is none: %r", error)
             return
         self._answered = answer[0] + 1
-        warm.cpu += said.usage.user + said.usage.system
+        warm.used(said.usage.user + said.usage.system)
         self._owner.on_answer(held, said, pid=warm.child.pid)
 
     def _call_back(self, *, alone: bool = False) -> None:

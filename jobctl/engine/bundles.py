@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jobctl.engine.adopted import UNSEEN
 from jobctl.engine.bundle_leader import Answer, BundleLeader
-from jobctl.engine.ending import Ending, Finding, judge_reply
+from jobctl.engine.ending import Ending, Finding, judge_reply, outcome_of
 from jobctl.engine.exchange import progress_json
 from jobctl.engine.python_host import MALFORMED
 from jobctl.engine.spawn import SpawnError
@@ -177,20 +177,10 @@ class _Runs:
             progress = self.slot.poll_progress()
             if progress is not None:
                 self._account.on_bundled_progress(held, progress)
-        outcome = Outcome(
-            kind=ending.finding.kind,
-            reason=ending.finding.reason,
-            exit_code=ending.exit_code,
-            error=ending.finding.error,
-            exception=ending.exception,
-            result=ending.result,
-            retry_in=ending.retry_in,
-            again=ending.again,
-            fatal=ending.fatal,
-            traceback=ending.traceback,
+        outcome = outcome_of(
+            ending,
             pid=pid,
             started_at=answer.started_at,
-            finished_at=answer.started_at + answer.duration,
             duration=answer.duration,
             usage=answer.usage,
             log_bytes=size,

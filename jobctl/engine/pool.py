@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jobctl.engine.journal_content import Content
     from jobctl.engine.lease import Lease
     from jobctl.engine.ledger import Held
+    from jobctl.engine.repose import Repose
     from jobctl.engine.shipper import Shipper
     from jobctl.engine.slot import Slot
     from jobctl.engine.survivors import Survivor
@@ -203,6 +204,10 @@ class Pool:
     def free(self) -> int:
         """How many of them have nothing to do."""
         return self._seats.free
+
+    def rest(self, repose: Repose) -> None:
+        """Let go of interpreters that have long had nothing to do."""
+        repose.look((slot.python for slot in self._seats.idle), now=self._clock.monotonic())
 
     def resize(self, size: int, make: Callable[[int], Slot]) -> None:
         """Have ``size`` slots from now on; what runs in others goes on to its end."""

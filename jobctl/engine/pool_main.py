@@ -30,6 +30,7 @@ from jobctl.engine.orphanage import Orphanage
 from jobctl.engine.pool import Pool
 from jobctl.engine.pump import Hold
 from jobctl.engine.python_desk import Desk
+from jobctl.engine.repose import Repose
 from jobctl.engine.roster import PoolFiles
 from jobctl.engine.scaling import Scaling
 from jobctl.engine.shipper import Shipper
@@ -219,7 +220,10 @@ class PoolProcess:
         if message.get("inherits"):
             pool.adopt(content, survivors, answered)
         pool.start()
-        observer = Observer(pool, journal=journal, tidy=place.processes.tidy, clock=SYSTEM_CLOCK)
+        observer = Observer(
+            pool, journal=journal, tidy=place.processes.tidy,
+            repose=Repose(config.pools[name].idle_timeout), clock=SYSTEM_CLOCK,
+        )  # fmt: skip
         pool.care_for(observer.run())
         if self._scaling.automatic:
             pool.care_for(self._scaling.run())

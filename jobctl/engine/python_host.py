@@ -33,6 +33,7 @@ from jobctl.engine.python_call import (
     child_key,
 )
 from jobctl.engine.python_spawn import resolve_interpreter, spawn
+from jobctl.engine.usage import cpu_of
 from jobctl.model.run import Reason, Usage
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class PythonChild:
         """Calls sent so far."""
         self.python: str | None = None
         """Its version, once it has said hello."""
+        self.start_cpu = 0.0
+        """Seconds of CPU it had used by then."""
         self._interpreter = interpreter
         self._options = options
         self._output = output
@@ -322,6 +325,7 @@ class PythonChild:
     def _handle(self, kind: int, meta: dict[str, Any], body: str) -> None:
         if kind == HELLO and not self._ready.done():
             self.python = str(meta["python"])
+            self.start_cpu = cpu_of(self.pid)
             self._late.cancel()
             self._ready.set_result(None)
         elif kind == DONE:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from jobctl.engine.attempt import AttemptSpec
 from jobctl.model.job import EXEC_JOB, JobDef
+from jobctl.model.records import maker
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 from jobctl.model.settle import settle
 from jobctl.store.attempts import encode_attempt
@@ -28,6 +29,9 @@ MANY = 1000
 LONG = 3600.0
 DAY = 86_400.0
 """Characters of an error text kept on a run."""
+
+
+_settlement = maker(Settlement)
 
 
 def carry_out(order: str, slot: Slot) -> None:
@@ -144,7 +148,7 @@ def settlement(
         draw=random.random(),  # noqa: S311 - spreads retries, guards nothing
         lost=held.claim.lost,
     )
-    return Settlement(
+    return _settlement(
         id=held.claim.id,
         epoch=held.claim.epoch,
         letter=verdict.letter,

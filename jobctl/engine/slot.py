@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from jobctl.engine import spawn
 from jobctl.engine.adopted import AdoptedLeader, judge_survivor, usage_of
 from jobctl.engine.attempt_files import AttemptFiles
-from jobctl.engine.ending import Ending, Finding, judge, signal_number
+from jobctl.engine.ending import Ending, Finding, judge, outcome_of, signal_number
 from jobctl.engine.exchange import progress_json
 from jobctl.engine.host_journal import PYTHON, since_boot
 from jobctl.engine.leader import Leader, Setting
@@ -424,21 +424,10 @@ class Slot:
             )
         self._progress = self._files.exchange.progress() or self._progress
         finding, written = self._files.result(spec, finding)
-        return Outcome(
-            kind=finding.kind,
-            reason=finding.reason,
-            exit_code=ending.exit_code,
-            signal=ending.signal,
-            error=finding.error,
-            exception=ending.exception,
-            result=result if written is None else written,
-            retry_in=ending.retry_in,
-            again=ending.again,
-            fatal=ending.fatal,
-            traceback=ending.traceback,
+        return outcome_of(
+            replace(ending, finding=finding, result=result if written is None else written),
             pid=leader.pid,
             started_at=leader.started_at,
-            finished_at=leader.started_at + leader.duration,
             duration=leader.duration,
             usage=usage or Usage(),
             log_bytes=self._files.output.close(retire=self._leftovers or leader.left_something),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jobctl.api import aio
 from jobctl.api import client as blocking
 from jobctl.api.operations import Operations
-from jobctl.client import logs, plan
+from jobctl.client import logs, plan, queues
 from jobctl.client.changes import Changes, Event
 from jobctl.client.open import Session
 from jobctl.client.views import loads
@@ -144,9 +144,20 @@ def _read(
     yield _output(run.id, attempt, lines).encode()
 
 
-def _follow(_session: Session, run_id: str, **_: object) -> Iterator[bytes]:
-    for number in range(1, _ended(run_id).attempt + 1):
-        yield _output(run_id, number, None).encode()
+def _more_output(follower: Any) -> Steps[bytes]:  # noqa: ANN401 - its private parts are asked
+    yield from ()
+    last = _ended(follower.id).attempt
+    while follower._attempt < last:  # noqa: SLF001 - it stands in for its own method
+        follower._attempt += 1  # noqa: SLF001 - same
+        output = _output(follower.id, follower._attempt, None)  # noqa: SLF001 - same
+        if output:
+            return output.encode()
+    return b""
+
+
+def _taken_from(_session: Session) -> Steps[set[str]]:
+    yield from ()
+    return set()
 
 
 def _resolve(_session: Session, word: str) -> str:
@@ -161,7 +172,8 @@ STAND_INS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
     (Operations, "revoke", _revoke),
     (Changes, "more", _more),
     (logs, "read", _read),
-    (logs, "follow", _follow),
+    (logs.Follower, "more", _more_output),
+    (queues, "taken_from", _taken_from),
     (blocking, "resolve", _resolve),
     (aio, "resolve", _resolve),
 )

@@ -34,6 +34,9 @@ python = "work:steps"
 [jobs.waits]
 command = "read line < $JOBCTL_ARG_PIPE; echo got $line"
 
+[jobs.talks]
+command = "echo asks; read line < $JOBCTL_ARG_PIPE; echo got $line"
+
 [jobs.says]
 command = "echo one; echo two; exit $1"
 success_codes = [0]

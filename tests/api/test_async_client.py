@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 import jobctl
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.acceptance.host import Host
 
 
@@ -66,5 +69,75 @@ def test_failures_are_the_same_errors(shop: Host) -> None:
                 await kept.wait(0.02)
             with pytest.raises(jobctl.RunNotEnded):
                 await kept.result()
+
+    asyncio.run(story())
+
+
+def test_output_is_followed_while_the_loop_goes_on(shop: Host, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    async def story() -> bytes:
+        async with jobctl.AsyncClient(shop.config) as client:
+            run = await client.submit("talks", pipe=str(pipe))
+            seen = b""
+            async for piece in run.follow():
+                if b"asks" in piece:
+                    # Only what goes on meanwhile lets the run end.
+                    await asyncio.wait_for(client.submit("add", 1), 30)
+                    await asyncio.to_thread(pipe.write_text, "answer\n")
+                seen += piece
+            assert await run.state() == "succeeded"
+            return seen
+
+    assert asyncio.run(asyncio.wait_for(story(), 60)) == b"asks\ngot answer\n"
+
+
+def test_following_can_be_given_up(shop: Host) -> None:
+    async def story() -> None:
+        async with jobctl.AsyncClient(shop.config) as client:
+            kept = await client.submit("kept")
+            follower = asyncio.ensure_future(anext(kept.follow()))
+            assert await asyncio.wait([follower], timeout=0.3) == (set(), {follower})
+            follower.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await follower
+            assert await kept.revoke() is True
+            assert [piece async for piece in kept.follow()] == []
+
+    asyncio.run(story())
+
+
+def test_client_that_was_left_is_not_used_again(shop: Host) -> None:
+    async def story() -> None:
+        client = jobctl.AsyncClient(shop.config)
+        async with client:
+            done = await client.submit("add", 1)
+            assert await done.wait(60) == {"sum": 1}
+            kept = await client.submit("kept")
+            waiter = asyncio.ensure_future(kept.wait())
+            await asyncio.sleep(0)
+        uses = (
+            lambda: client.submit("add", 1),
+            lambda: client.submit_many("add", [1]),
+            lambda: client.run(kept.id),
+            lambda: client.revoke([kept.id]),
+            kept.state,
+            kept.wait,
+            kept.progress,
+            kept.logs,
+            lambda: anext(kept.follow()),
+            lambda: anext(kept.events()),
+            done.logs,
+        )
+        for use in uses:
+            with pytest.raises(jobctl.UsageError, match="closed at the end of its `async with`"):
+                await use()
+        with pytest.raises(jobctl.UsageError, match="closed"):
+            await asyncio.wait_for(waiter, 60)
+        # What was read already needs no connection.
+        assert await done.result() == {"sum": 1}
+        async with client:
+            assert await kept.revoke() is True
 
     asyncio.run(story())

@@ -173,6 +173,16 @@ def test_unknown_names_are_told_with_the_nearest(client: jobctl.Client) -> None:
         assert missing.value.id == gone.id
 
 
+def test_queue_that_does_not_exist_is_refused(client: jobctl.Client) -> None:
+    with pytest.raises(jobctl.InvalidArguments, match=r"no queue 'smal' in .*mean small"):
+        client.submit("add", 1, _queue="smal")
+    with pytest.raises(
+        jobctl.InvalidArguments, match=r"item 1: no queue 'smal'.*nothing was submitted"
+    ):
+        client.submit_many("kept", [{}, {"_queue": "smal"}], _tags={"of": "refused"})
+    assert client.submit("add", 1, _queue="nobody").revoke() is True
+
+
 def test_full_queue_and_refused_runs_of_many_are_named(client: jobctl.Client) -> None:
     client.submit("full", _in="1h")
     kept = client.submit("full", _queue="small", _id="first of small")
@@ -327,7 +337,12 @@ def test_redis_and_namespace_take_the_place_of_what_the_file_says(
 
 
 @pytest.mark.parametrize(
-    ("thing", "says"), [(functools.partial(print), "has no name"), (Mode, "Mode is a class")]
+    ("thing", "says"),
+    [
+        (functools.partial(print), "has no name"),
+        (Mode, "Mode is a class"),
+        (classmethod(print), "print is a class method; write @classmethod above @job"),
+    ],
 )
 def test_what_is_no_function_is_not_declared(thing, says) -> None:
     with pytest.raises(TypeError, match=f"@job: .*{says}"):

@@ -32,6 +32,9 @@ state_dir = "{state}"
 timezone = "Europe/Berlin"
 {settings}
 
+[queues.nobody]
+max_length = 1000
+
 [jobs.hello]
 command = "echo hello"
 

@@ -35,18 +35,27 @@ def test_ids_come_one_per_line_in_order(project: Project, worker: Worker):
 def test_a_line_says_everything_the_command_can(project: Project, worker: Worker):
     body = {
         "job": "typed", "kwargs": {"path": "x", "width": 20}, "id": "k", "in": "10m", "expires": 7200,
-        "queue": "q", "priority": 2, "tags": {"a": "b"}, "timeout": "5s", "retries": 4,
+        "queue": "nobody", "priority": 2, "tags": {"a": "b"}, "timeout": "5s", "retries": 4,
     }  # fmt: skip
     run = project.run(bulk(project, lines(body)).id)
     request = run.request
     assert (run.job, request.kwargs["width"], request.queue, request.priority) == (
         "typed",
         20,
-        "q",
+        "nobody",
         2,
     )
     assert (request.timeout, request.max_attempts, request.tags) == (5.0, 5, {"a": "b"})
     assert run.state == "scheduled"
+
+
+def test_a_line_with_a_queue_that_does_not_exist_is_refused_with_all(
+    project: Project, worker: Worker
+):
+    result = bulk(project, lines({}, {"queue": "slwo"}, {"queue": "slow"}), "hello")
+    assert (result.code, result.out) == (2, "")
+    assert "line 2: no queue 'slwo'" in result.err
+    assert "did you mean slow" in result.err
 
 
 def test_options_are_the_defaults_of_lines(project: Project, worker: Worker):

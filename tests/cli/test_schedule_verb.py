@@ -322,6 +322,15 @@ def test_trigger_makes_the_run_that_the_schedule_would(project: Project, worker:
     assert (run.request.trigger, run.request.scheduled_at) == ("manual", None)
 
 
+def test_schedule_for_a_queue_that_does_not_exist_is_refused(project: Project, worker: Worker):
+    result = project.jobctl(
+        "schedule", "add", "wide", "--job", "hello", "--schedule", "0 7 * * *", "--queue", "slo"
+    )
+    assert result.code == 2
+    assert "no queue 'slo'" in result.err
+    assert "did you mean slow" in result.err
+
+
 def test_trigger_obeys_overlap_unless_forced(project: Project, worker: Worker):
     assert project.jobctl("schedule", "trigger", "often").code == 0
     result = project.jobctl("schedule", "trigger", "often")

@@ -187,6 +187,12 @@ def test_a_spooled_run_is_kept_on_disk_for_its_owner_alone(away: Project):
     assert run.expires_in == pytest.approx(3600, abs=30)
 
 
+def test_what_is_spooled_may_name_a_queue_that_nobody_can_tell_of(away: Project):
+    assert away.jobctl("submit", "hello", "--spool", "--queue", "elsewhere").code == 0
+    refused = away.jobctl("submit", "hello", "--queue", "elsewhere")
+    assert (refused.code, refused.out) == (69, "")
+
+
 def test_a_spooled_run_is_json_too(away: Project):
     assert away.jobctl("submit", "hello", "--spool", "--json").json["answer"] == "spooled"
 

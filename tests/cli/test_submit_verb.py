@@ -33,10 +33,42 @@ def test_without_supervisor_the_run_is_kept_and_a_note_says_so(project: Project)
 
 def test_a_queue_that_nobody_serves_is_worth_a_note(project: Project, worker: Worker):
     assert (
-        "no supervisor serves queue lost"
-        in project.jobctl("submit", "hello", "--queue", "lost").err
+        "no supervisor serves queue nobody"
+        in project.jobctl("submit", "hello", "--queue", "nobody").err
     )
     assert project.jobctl("submit", "hello", "--queue", "slow").err == ""
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--spool",)])
+def test_a_queue_that_does_not_exist_is_refused(
+    project: Project, worker: Worker, more: tuple[str, ...]
+):
+    result = project.jobctl("submit", "hello", "--queue", "slwo", *more)
+    assert (result.code, result.out) == (2, "")
+    assert (
+        f"no queue 'slwo' in {project.path}, and no pool that is up takes from it; did you mean slow?"
+        in result.err
+    )
+    assert "it has default, nobody, slow" in project.jobctl("submit", "hello", "--queue", "x").err
+    assert project.jobctl("submit", "hello", "--queue", "x", "--json").error["code"] == "usage"
+
+
+def test_a_queue_that_only_a_pool_of_another_host_has_is_one(project: Project):
+    assert project.jobctl("submit", "hello", "--queue", "reports").code == 2
+    other = Worker(project, host="h2", queues=("reports",))
+    run_id = project.submit("hello", "--queue", "reports")
+    assert project.run(run_id).request.queue == "reports"
+    assert "did you mean reports" in project.jobctl("submit", "hello", "--queue", "report").err
+    other.leave()
+    assert project.jobctl("submit", "hello", "--queue", "reports").code == 2
+
+
+def test_a_command_of_ones_own_names_a_queue_that_exists(make_project: Callable[..., Project]):
+    project = make_project(settings="allow_exec = true")
+    assert project.jobctl("exec", "--queue", "slow", "--", "true").code == 0
+    refused = project.jobctl("exec", "--queue", "slo", "--", "true")
+    assert (refused.code, refused.out) == (2, "")
+    assert "did you mean slow" in refused.err
 
 
 def test_a_job_whose_queue_nobody_serves_is_worth_a_note(project: Project):
@@ -65,11 +97,11 @@ def test_words_become_positional_and_named_arguments(project: Project, worker: W
 def test_options_may_stand_before_and_after_the_words(project: Project, worker: Worker):
     run = project.run(
         project.submit(
-            "--queue", "q1", "hello", "a", "--priority=9", "b", "--tag", "k=v", "--tag", "l=w"
+            "--queue", "nobody", "hello", "a", "--priority=9", "b", "--tag", "k=v", "--tag", "l=w"
         )
     )
     assert run.request.args == ("a", "b")
-    assert (run.request.queue, run.request.priority) == ("q1", 9)
+    assert (run.request.queue, run.request.priority) == ("nobody", 9)
     assert run.request.tags == {"k": "v", "l": "w"}
 
 

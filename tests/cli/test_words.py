@@ -23,7 +23,7 @@ from jobctl.cli.verbs import BY_NAME, EVERYWHERE, VERBS
 if TYPE_CHECKING:
     from project import Project
 
-    from jobctl.cli.verbs import Verb
+    from jobctl.cli.verb import Verb
 
 ROOT = Path(__file__).parents[2]
 THERE = [verb for verb in VERBS if find_spec(f"jobctl.cli.{verb.target.partition(':')[0]}")]

@@ -150,6 +150,47 @@ def test_every_problem_names_module_line_and_remedy(shop: Callable[..., Path]) -
     assert "nothing to run" not in told
 
 
+METHODS = """
+from jobctl import job
+
+class Shop:
+    @job
+    def sell(self, item: str):
+        pass
+
+    @staticmethod
+    @job
+    def count(item: str): pass
+
+    @classmethod
+    @job
+    def close(cls, hour: int = 20): pass
+
+unnamed = job("unnamed")(lambda: 1)
+"""
+
+
+def test_what_no_worker_could_call_is_one_problem(shop: Callable[..., Path]) -> None:
+    main = shop('[python]\ndiscover = "shop.*"\n[jobs.sell]\nretries = 1\n', methods=METHODS)
+    found = problems(check_config(str(main)))
+    assert len(found) == 2
+    assert found[0].startswith(
+        "methods.py:5: Shop.sell is a method, and a run has no Shop to call it on; declare a function"
+    )
+    assert found[1].startswith("methods.py:17: <lambda> cannot be found in its module by that name")
+
+
+def test_static_and_class_methods_are_jobs(shop: Callable[..., Path]) -> None:
+    good = METHODS.replace("    @job\n    def sell", "    def sell").partition("unnamed =")[0]
+    main = shop('[python]\ndiscover = "shop.*"\n', methods=good)
+    jobs = check_config(str(main)).require().jobs
+    assert {name: [spec.name for spec in job.params] for name, job in jobs.items()} == {
+        "count": ["item"],
+        "close": ["hour"],
+    }
+    assert jobs["close"].python == "shop.methods:Shop.close"
+
+
 def test_unusable_interpreters_and_modules_that_end_the_process_are_told(
     shop: Callable[..., Path],
 ) -> None:

@@ -197,3 +197,19 @@ def test_a_bundle_is_read_back_and_keeps_its_places_when_compacted(tmp_path: Pat
     assert content.deaths[77][0] == 9
     journal.compact((), ())
     assert journal_content.read(tmp_path / "j").bundles == {}
+
+
+def test_only_the_last_bundle_of_a_slot_is_kept_when_compacted(tmp_path: Path) -> None:
+    journal = HostJournal(tmp_path / "j")
+    journal.bundle([held("r1")], slot=2, pid=77, born=5.0, number=1)
+    journal.bundle([held("r2")], slot=12, pid=78, born=5.0, number=1)
+    journal.bundle([held("r3")], slot=2, pid=77, born=5.0, number=2)
+
+    # The first is over, or the slot would have no other one; a run of it may be running elsewhere.
+    journal.compact({"r1", "r2", "r3"}, set())
+
+    kept = (tmp_path / "j").read_bytes()
+    assert (b"r1" in kept, b"r2" in kept, b"r3" in kept) == (False, True, True)
+    assert {
+        slot: one.number for slot, one in journal_content.read(tmp_path / "j").bundles.items()
+    } == {2: 2, 12: 1}

@@ -248,12 +248,22 @@ def test_runs_are_found_as_usual(client) -> None:
     assert shop().calls == [1, 2, 5]
 
 
+def test_queue_is_one_of_the_file(client) -> None:
+    with eager():
+        assert client.submit("double", number=1, _queue="default").state == "succeeded"
+        with pytest.raises(InvalidArguments, match=r"no queue 'defualt'.*did you mean default"):
+            client.submit("double", number=1, _queue="defualt")
+
+
 def test_event_loop_of_the_caller_does_not_matter(client, jobs) -> None:
     async def main() -> object:
         async with AsyncClient(jobs) as other:
             run = await other.submit("waits", text="hello")
             assert await run.state() == "succeeded"
             assert (await other.run("waits")).id == run.id
+            assert [piece async for piece in (await other.submit("tells")).follow()] == [
+                b"out open tells\nerr \n"
+            ]
             return await run.wait()
 
     with eager():

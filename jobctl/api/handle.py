@@ -1,0 +1,53 @@
+"""What the handles of the blocking and of the asynchronous client have in common."""
+
+from __future__ import annotations
+
+from jobctl.api.endings import result_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jobctl.api.aio import AsyncClient
+    from jobctl.api.client import Client
+    from jobctl.api.operations import Operations
+    from jobctl.model.run import Run as Record
+
+
+class Handle:
+    """One run that a client knows; what was read of a final run is kept."""
+
+    __slots__ = ("_client", "_job", "_record", "id")
+
+    def __init__(self, client: AsyncClient | Client, run_id: str, job: str) -> None:
+        self.id = run_id
+        self._client = client
+        self._job = job
+        self._record: Record | None = None
+
+    @property
+    def job(self) -> str:
+        """The name of its job."""
+        return self._job
+
+    @property
+    def _operations(self) -> Operations:
+        return self._client._operations  # noqa: SLF001 - a handle belongs to its client
+
+    def _keep(self, record: Record) -> Record:
+        self._record, self._job = record, record.job
+        return record
+
+    def _ended(self) -> Record | None:
+        """Return what was read of it if it had ended: that does not change any more."""
+        return self._record if self._record is not None and self._record.state.final else None
+
+    def _result_of(self, record: Record) -> object:
+        return result_of(record, allow_pickle=self._operations.session.settings.allow_pickle)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id}, job={self._job!r})"
