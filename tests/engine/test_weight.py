@@ -1,0 +1,27 @@
+"""What the processes of a daemon that is at rest do not have in memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+DEAR = frozenset(
+    (
+        "croniter", "email", "http", "multiprocessing", "psutil", "pydantic", "redis", "rich",
+        "secrets", "shutil", "tomllib", "typer", "unittest", "zoneinfo",
+    )
+)  # fmt: skip
+
+
+def loaded(code: str) -> set[str]:
+    command = [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize("module", ["jobctl.engine.daemon", "jobctl.engine.pool_main"])
+def test_process_has_only_what_it_needs_at_rest(module: str) -> None:
+    bare = loaded("")
+
+    assert (loaded(f"import {module}") - bare) & DEAR == set()
