@@ -10,7 +10,7 @@ import pytest
 DEAR = frozenset(
     (
         "croniter", "email", "http", "multiprocessing", "psutil", "pydantic", "redis", "rich",
-        "secrets", "shutil", "tomllib", "typer", "unittest", "zoneinfo",
+        "secrets", "shutil", "ssl", "tomllib", "typer", "unittest", "zoneinfo",
     )
 )  # fmt: skip
 
