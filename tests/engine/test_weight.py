@@ -25,3 +25,7 @@ def test_process_has_only_what_it_needs_at_rest(module: str) -> None:
     bare = loaded("")
 
     assert (loaded(f"import {module}") - bare) & DEAR == set()
+
+
+def test_supervisor_does_without_openssl() -> None:
+    assert loaded("import jobctl.engine.daemon") & {"_hashlib", "_ssl"} == set()
