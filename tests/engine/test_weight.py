@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from jobctl.engine import keeper
 
 DEAR = frozenset(
     (
@@ -15,8 +18,8 @@ DEAR = frozenset(
 )  # fmt: skip
 
 
-def loaded(code: str) -> set[str]:
-    command = [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"]
+def loaded(code: str, *options: str) -> set[str]:
+    command = [sys.executable, *options, "-c", f"import sys\n{code}\nprint(*sys.modules)"]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
@@ -29,3 +32,11 @@ def test_process_has_only_what_it_needs_at_rest(module: str) -> None:
 
 def test_supervisor_does_without_openssl() -> None:
     assert loaded("import jobctl.engine.daemon") & {"_hashlib", "_ssl"} == set()
+
+
+def test_keeper_has_next_to_nothing() -> None:
+    code = f"sys.path.insert(0, {str(Path(keeper.__file__).parent)!r})\nimport keeper"
+
+    assert (
+        loaded(code, "-I", "-S") & {"collections", "enum", "functools", "signal", "typing"} == set()
+    )
