@@ -183,6 +183,14 @@ def test_queue_that_does_not_exist_is_refused(client: jobctl.Client) -> None:
     assert client.submit("add", 1, _queue="nobody").revoke() is True
 
 
+def test_arguments_that_a_command_ignores_are_warned_of(client: jobctl.Client) -> None:
+    with pytest.warns(UserWarning, match="job deaf: its command uses no arguments") as caught:
+        run = client.submit("deaf", "x")
+    assert caught[0].filename == __file__
+    assert run.revoke() is True
+    client.submit("deaf", name="x").revoke()
+
+
 def test_full_queue_and_refused_runs_of_many_are_named(client: jobctl.Client) -> None:
     client.submit("full", _in="1h")
     kept = client.submit("full", _queue="small", _id="first of small")
