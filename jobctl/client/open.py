@@ -181,6 +181,11 @@ class Session:
 
     def unknown_job(self, name: str) -> str:
         """Return the sentence for a job that is not defined."""
+        if not self.path:
+            return (
+                f"no job {shown(name)} is known here: this client has no jobs.toml, which says how "
+                "runs are submitted; copy it to this host, and name it in Client(config) or $JOBCTL_CONFIG"
+            )
         return f"no job {shown(name)} in {self.path or 'jobs.toml'}{hint(name, self.job_names)}"
 
     def run(self, call: Call[T]) -> T:
