@@ -179,6 +179,10 @@ class Session:
         tables = (table for job in jobs.values() for table in (job, *job.get("schedules", ())))
         return {table["queue"] for table in tables if table.get("queue")}
 
+    def least_slots(self, pool: str) -> int:
+        """Return the fewest slots that a pool of the configuration may have."""
+        return int(self._plain.get("pools", {}).get(pool, {}).get("min") or 1)
+
     def unknown_job(self, name: str) -> str:
         """Return the sentence for a job that is not defined."""
         if not self.path:
