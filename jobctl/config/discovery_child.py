@@ -62,7 +62,7 @@ def target(name: str, calls: list[tuple[int, list[str]]]) -> dict[str, object]:
     if problems:
         file, line = problems[0]["file"], problems[0]["line"]
         place = f" ({file}:{line})" if file else ""
-        return {"wrong": f"{problems[0]['message']}{place}"}
+        return {"wrong": f"{problems[0]['message']}{place}", "imported": False}
     owner: object = None
     for part in path.split("."):
         owner, held = held, getattr(held, part, None)

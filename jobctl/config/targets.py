@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from jobctl.config.problem import Problem
     from jobctl.model.config import Config
+    from jobctl.model.job import PoolDef
 
 MOST = 20
 """Processes that are started: one for each interpreter, directory, environment and user."""
@@ -48,12 +49,23 @@ def target_problems(config: Config) -> list[Problem]:
             continue  # What is missing is told of where this host is looked at.
         if place is not None:
             groups.setdefault(place.key, (place, []))[1].append(job)
+    prepared = {
+        queue
+        for pool in config.pools.values()
+        if pool.child_init
+        for queue in _served(pool, config)
+    }
     for number, (place, jobs) in enumerate(groups.values()):
         if number == MOST:
             found.append(_too_many(jobs[0], len(groups)))
             break
-        found += _ask(place, jobs)
+        found += _ask(place, jobs, prepared)
     return found
+
+
+def _served(pool: PoolDef, config: Config) -> set[str]:
+    every = "*" in pool.queues
+    return {job.queue for job in config.jobs.values()} if every else set(pool.queues)
 
 
 def _of_toml(job: JobDef) -> bool:
@@ -76,7 +88,7 @@ def _surroundings(job: JobDef) -> Surroundings | None:
     return Surroundings(python, cwd, environment | job.env, user=job.user)
 
 
-def _ask(place: Surroundings, jobs: list[JobDef]) -> Iterator[Problem]:
+def _ask(place: Surroundings, jobs: list[JobDef], prepared: set[str]) -> Iterator[Problem]:
     calls = [list(_calls(job)) for job in jobs]
     asked = [
         {"target": job.python, "calls": [[len(args), list(kwargs)] for args, kwargs, _ in own]}
@@ -90,7 +102,7 @@ def _ask(place: Surroundings, jobs: list[JobDef]) -> Iterator[Problem]:
         yield _problem(jobs[0], message, remedy="its runs on this host would fail likewise")
         return
     for job, own, answer in zip(jobs, calls, answers, strict=True):
-        yield from _judge(job, own, answer)
+        yield from _judge(job, own, answer, prepared=job.queue in prepared)
 
 
 def _calls(job: JobDef) -> Iterator[Call]:
@@ -103,7 +115,12 @@ def _calls(job: JobDef) -> Iterator[Call]:
         yield schedule.args, dict(schedule.kwargs), f"what schedule {schedule.name} passes"
 
 
-def _judge(job: JobDef, calls: list[Call], answer: dict[str, Any]) -> Iterator[Problem]:
+def _judge(
+    job: JobDef, calls: list[Call], answer: dict[str, Any], *, prepared: bool
+) -> Iterator[Problem]:
+    if not answer.get("imported", True) and prepared:
+        # It may be importable only after what the pool calls before.
+        return
     if "wrong" in answer:
         yield _problem(
             job,

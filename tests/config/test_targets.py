@@ -171,6 +171,15 @@ def test_one_process_is_asked_for_all_jobs_that_are_alike(
     assert count.read_text() == "xxx"
 
 
+def test_import_that_fails_may_need_what_the_pool_calls_before(
+    told: Callable[[str], list[str]],
+) -> None:
+    pool = '[pools.default]\nqueues = ["default"]\nchild_init = "media:plain"\n'
+    closed = 'python = "media:plain"\nenv = { SHOP = "closed" }\n'
+    assert told(f"{pool}[jobs.a]\n{closed}") == []
+    assert len(told(f'{pool}[jobs.a]\n{closed}queue = "other"\n')) == 1
+
+
 def test_module_that_ends_the_process_is_told_of(
     told: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
