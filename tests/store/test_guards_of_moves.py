@@ -96,6 +96,17 @@ def test_submit_leaves_nothing_behind_when_its_siblings_cannot_be_known(world: W
     world.raw("DEL", world.keys.live("j"))
 
 
+def test_plain_runs_leave_nothing_behind_when_their_queue_is_none(world: World) -> None:
+    runs = [new_run(), new_run()]
+    world.raw("SET", world.keys.queue("default", 5), "?")
+    with pytest.raises(JobctlError):
+        world.run(transitions.submit(world.keys, runs))
+    assert [world.record(run.request.id) for run in runs] == [{}, {}]
+    world.raw("DEL", world.keys.queue("default", 5))
+    answers = world.run(transitions.submit(world.keys, runs))
+    assert {answer.kind for answer in answers} == {"ok"}
+
+
 def test_run_whose_time_has_come_already_is_ready_at_once(world: World) -> None:
     run_id = world.submit(start_at=world.now() - 5)
     assert world.state(run_id) == "q"
