@@ -270,13 +270,13 @@ def start(
 
 FIRST = ("at", "a1")
 """How the names begin of what is set for a run that ended with its first attempt."""
-IN_ENTRY = ("st", "fs", "pi")
+IN_ENTRY = ("du", "st", "fs", "pi")
 
 
 def _said_twice(letter: str, names: tuple[Part, ...]) -> slice:
     """Return which fields the entry of an attempt says too, or only another attempt would need."""
-    if letter == "k" and names[:2] == FIRST and "st" in names:
-        begin = names.index("st")
+    if letter == "k" and names[:2] == FIRST and IN_ENTRY[0] in names:
+        begin = names.index(IN_ENTRY[0])
         end = begin + len(IN_ENTRY)
         if names[begin:end] == IN_ENTRY:
             return slice(begin, end)
