@@ -100,6 +100,9 @@ class Owner(Protocol):
     def on_begin(self, runs: list[Held], warm: Warm, number: int) -> None:
         """Know that the child may begin them from now on."""
 
+    def on_begun(self, runs: list[Held]) -> None:
+        """Know that they have been handed over."""
+
     def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
         """Take the answer of a run; it may wait for :meth:`on_answers_taken`."""
 
@@ -151,25 +154,23 @@ class BundleLeader:
         self._stopped = False
         self._began = 0.0
 
+    def begin(self) -> None:
+        """Hand the runs over now if there is a child that waits for them; else :meth:`lead` does so."""
+        warm = self._python.at_hand(self._setting)
+        if warm is not None:
+            self._begin(warm)
+
     async def lead(self) -> None:
-        """Hand the runs over and see them to their ends."""
-        try:
-            await self._python.prepare(self._setting)
-            warm = self._python.take(self._setting)
-            await warm.child.ready()
-            self._python.share(warm)
-        except (spawn.SpawnError, python_call.SpawnError):
-            # Alone, the next one fails with what there is to say about it.
-            self._give_back(len(self._runs), alone=True)
-            return
-        if self._stopped or not self._runs:
-            self._give_back(len(self._runs), alone=False)
-            return
+        """Hand the runs over, if that was not done, and see them to their ends."""
+        warm = self._warm
+        if warm is None:
+            warm = await self._find()
+            if warm is None:
+                return
+            self._begin(warm)
         marks = Attempt(run_id=b"", number=b"", leader=warm.child.pid)
-        self._python.bundled = self._spec_of
         guard = Guard(marks, job=self._setting.spec.job, processes=self._processes)
         try:
-            self._begin(warm)
             end = await self._over
             if self._solo is None:
                 await self._end(warm, guard, end)
@@ -182,6 +183,22 @@ class BundleLeader:
             guard.close()
         if self._solo is not None:
             await self._see_to_its_end(warm, self._solo)
+
+    async def _find(self) -> Warm | None:
+        """Return a child for the runs; ``None`` when they were given back."""
+        try:
+            await self._python.prepare(self._setting)
+            warm = self._python.take(self._setting)
+            await warm.child.ready()
+            self._python.share(warm)
+        except (spawn.SpawnError, python_call.SpawnError):
+            # Alone, the next one fails with what there is to say about it.
+            self._give_back(len(self._runs), alone=True)
+            return None
+        if self._stopped or not self._runs:
+            self._give_back(len(self._runs), alone=False)
+            return None
+        return warm
 
     @property
     def alone(self) -> bool:
@@ -261,6 +278,7 @@ class BundleLeader:
 
     def _begin(self, warm: Warm) -> None:
         self._warm = warm
+        self._python.bundled = self._spec_of
         tally, known = warm.tally, warm.shapes
         assert tally is not None and known is not None  # noqa: S101, PT018 - they were made
         spec, launch = self._setting.spec, self._setting.launch
@@ -279,9 +297,13 @@ class BundleLeader:
         number = tally.bundle + 1
         self._owner.on_begin(self._runs, warm, number)
         tally.begin(len(rows))
+        died = False
         try:
             warm.child.bundle(number, rows, shapes=known.news(), listener=self)
         except python_call.ChildDiedError:
+            died = True
+        self._owner.on_begun(self._runs)
+        if died:
             self.on_death()
 
     def _take_answers(self, *, all_of_them: bool) -> None:

@@ -18,8 +18,8 @@ from jobctl.engine.bundles import Bundles
 from jobctl.engine.executor import Executor
 from jobctl.engine.gate import Gate
 from jobctl.engine.ledger import Ledger
-from jobctl.engine.listener import LISTEN, listen
-from jobctl.engine.loops import Loops, Turn, give_up, no_silent_death
+from jobctl.engine.listener import LISTEN, Listener
+from jobctl.engine.loops import Loops, give_up, no_silent_death
 from jobctl.engine.pace import Pace
 from jobctl.engine.pump import Hold, Pump
 from jobctl.engine.returned import returned
@@ -115,7 +115,9 @@ class Pool:
             on_gone=self._on_gone,
             on_final=self._gate.starts.ended,
             on_fenced=self.fenced.set,
+            hush=self._hush,
         )
+        self._listener = Listener(self.pump, ears, keys)
         self._executor = Executor(
             config,
             owner=owner,
@@ -137,16 +139,18 @@ class Pool:
         """Whoever runs the pool lets it look every few seconds."""
         self._loops = Loops(self.watchdog, on_end=no_silent_death)
 
+    async def _hush(self) -> None:
+        await self._listener.hush()
+
     def start(self) -> None:
         """Begin to claim."""
         self._loops.add(
             "pump", self.pump.run, turn=self.pump.turn, longest=SEND, drop=self._drop_store
         )
-        turn = Turn()
         self._loops.add(
             "ears",
-            lambda: listen(self.pump, self._ears, self._keys, turn=turn),
-            turn=turn,
+            self._listener.run,
+            turn=self._listener.turn,
             longest=LISTEN,
             drop=self._ears.drop,
         )
@@ -222,6 +226,7 @@ class Pool:
         """Claim nothing more until this is lifted, and give back what has not started."""
         self.pump.holds.add(why)
         self._bundles.stop()
+        self._ears.drop()  # with the claim that waits there
         while self.ledger.backlog:
             held = self.ledger.backlog.pop()
             self.pump.release(held.claim.id, held.claim.epoch)
@@ -342,10 +347,11 @@ class Pool:
         """Hand one run or several to one slot."""
         self.ledger.running.update((held.claim.id, held) for held in runs)
         slot = self._seats.take_for_many()
-        self._watch(asyncio.create_task(self._to_end_of_all(runs, slot, job)))
+        attempts = self._bundles.begin(runs, slot, job)
+        self._watch(asyncio.create_task(self._to_end_of_all(attempts, slot)))
 
-    async def _to_end_of_all(self, runs: list[Held], slot: Slot, job: JobDef) -> None:
-        await self._bundles.lead(runs, slot, job)
+    async def _to_end_of_all(self, attempts: Coroutine[object, object, None], slot: Slot) -> None:
+        await attempts
         self._seats.give_up(slot)
         self.pump.freed()  # its runs were settled while it had the slot
         self._fill()

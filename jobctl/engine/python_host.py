@@ -152,6 +152,11 @@ class PythonChild:
         ours.settimeout(0)
         return cls(pid, ours, output=output, interpreter=key.interpreter, options=options)
 
+    @property
+    def open(self) -> bool:
+        """Whether it takes calls, as far as anybody knows."""
+        return self.python is not None and not self._closed
+
     async def ready(self) -> None:
         """Return when it takes calls; raises SpawnError if it ended instead."""
         await asyncio.shield(self._ready)

@@ -152,6 +152,13 @@ class WarmPython:
         self._warm = self._start(key, setting)
         return self._warm
 
+    def at_hand(self, setting: Setting) -> Warm | None:
+        """Return the child for an attempt if it is ready for a bundle at this moment."""
+        warm = self._warm
+        if warm is None or warm.tally is None or not warm.child.open:
+            return None
+        return warm if _serves(warm, self._key(setting)) else None
+
     def spec_of(self, run_id: str) -> AttemptSpec | None:
         """Return the attempt it runs under an id, if it does."""
         spec = self.specs.get(run_id)

@@ -266,3 +266,36 @@ def test_a_lone_run_that_has_ended_outlives_its_pool_and_its_interpreter(
 
     assert (found["state"], found["attempt"], found["result"]["run"]) == ("succeeded", 1, run)
     assert warm.lines("ran") == ["100"]
+
+
+def test_a_pool_whose_only_slot_had_a_bundle_claims_what_waits(host: Host) -> None:
+    """The claim that goes with the settlement of a bundle finds its slot still taken."""
+    (host.directory / "work.py").write_text(WORK)
+    host.write(JOBS.format(host.directory).replace("slots = 3", "slots = 1"))
+    host.start()
+    found = ended(host, submit(host, range(8)))
+
+    assert {one["state"] for one in found} == {"succeeded"}
+    assert [one["result"]["bundled"] for one in found] == [False] + 7 * [True]
+
+
+SHARED = """
+[pools.default]
+python = "{1}"
+[jobs.whose]
+python = "work:whose"
+cwd = "{0}"
+"""
+
+
+@pytest.mark.parametrize("mode", ["thread", "async", "inline"])
+def test_short_runs_stay_in_the_one_interpreter_of_a_pool(host: Host, mode: str) -> None:
+    (host.directory / "work.py").write_text("import os\ndef whose():\n    return os.getpid()\n")
+    host.write(SHARED.format(host.directory, mode))
+    host.start()
+    lines = '{"job": "whose"}\n' * 20
+    (first,) = ended(host, host.run("submit", "--from-ndjson", "-", input=lines[:17]).split())
+    found = ended(host, host.run("submit", "--from-ndjson", "-", input=lines).split())
+
+    assert {one["state"] for one in found} == {"succeeded"}
+    assert {one["result"] for one in found} == {first["result"]}
