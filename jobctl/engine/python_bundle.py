@@ -87,7 +87,7 @@ LENT: dict[bytes, bytes] = {}
 
 
 def lend(name: bytes, value: bytes) -> None:
-    """Give C a variable for the time of a bundle; see :func:`take_back`."""
+    """Give C a variable until :func:`take_back`, or until somebody sets it."""
     text = b"%b=%b" % (name, value)
     if PUTENV is None or PUTENV(text):
         os.putenv(name, value)
@@ -219,7 +219,6 @@ class Bundles:
         try:
             self._run_each(meta)
         finally:
-            take_back(self.environ.environ._data)
             os.close(self.log)
         child.retired = child.retired or self.surroundings.detach()
         self.surroundings.env_raw = None  # it is not what a call that comes alone left behind
@@ -228,6 +227,10 @@ class Bundles:
         except OSError:
             self._leave()
             raise
+
+    def close(self) -> None:
+        """Leave nothing of ours to what the C library does at the end of the process."""
+        take_back(self.environ.environ._data)
 
     def _run_each(self, meta: dict[str, Any]) -> None:
         """Run what may begin."""
