@@ -13,7 +13,6 @@ from jobctl.client import logs
 from jobctl.client.changes import Changes
 from jobctl.client.references import resolve
 from jobctl.client.steps import carry_out_async
-from jobctl.client.views import run_view
 from jobctl.errors import UsageError
 from jobctl.store.aio import AsyncStore
 
@@ -40,12 +39,14 @@ class AsyncClient:
         *,
         redis: str | None = None,
         namespace: str | None = None,
+        key_file: str | os.PathLike[str] | None = None,
         store_wait: Duration | None = None,
     ) -> None:
         """Read the configuration; nothing is sent yet. Raises ``ConfigError``."""
         self._operations = Operations(
-            config, redis=redis, namespace=namespace, store_wait=seconds("store_wait", store_wait)
-        )
+            config, redis=redis, namespace=namespace, key_file=key_file,
+            store_wait=seconds("store_wait", store_wait),
+        )  # fmt: skip
         self._store: AsyncStore | None = None
         self._owner: tuple[object, ...] = ()
         self._left = False
@@ -211,8 +212,7 @@ class AsyncRun(Handle):
 
     async def inspect(self) -> dict[str, object]:
         """Return everything about it, as ``jobctl inspect --json`` prints it; secrets are masked."""
-        record = await self._now()
-        return run_view(record, self._operations.session.find_job(record.job))
+        return self._view(await self._now())
 
     async def _now(self) -> Record:
         return self._ended() or await self.refresh()

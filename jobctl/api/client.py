@@ -8,7 +8,6 @@ from jobctl.api.options import seconds
 from jobctl.client import logs
 from jobctl.client.changes import Changes
 from jobctl.client.references import resolve
-from jobctl.client.views import run_view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,19 +37,23 @@ class Client:
         *,
         redis: str | None = None,
         namespace: str | None = None,
+        key_file: str | os.PathLike[str] | None = None,
         store_wait: Duration | None = None,
     ) -> None:
         """Read the configuration; nothing is sent yet.
 
         ``config`` is a jobs.toml; without it the one that the ``jobctl`` command would use:
         ``$JOBCTL_CONFIG``, ``./jobs.toml``, ``$XDG_CONFIG_HOME/jobctl/jobs.toml`` or
-        ``/etc/jobctl/jobs.toml``. ``redis`` and ``namespace`` take the place of what it says.
+        ``/etc/jobctl/jobs.toml``. ``redis``, ``namespace`` and ``key_file`` (that with the signing
+        keys) take the place of what it says. Where there is no file, a client with ``redis`` can look
+        at runs, wait for them and revoke them, and submits nothing.
         ``store_wait`` is how long a request waits for a store that is away (default: 3 seconds, or
         ``$JOBCTL_STORE_WAIT``). Raises ``ConfigError``.
         """
         self._operations = Operations(
-            config, redis=redis, namespace=namespace, store_wait=seconds("store_wait", store_wait)
-        )
+            config, redis=redis, namespace=namespace, key_file=key_file,
+            store_wait=seconds("store_wait", store_wait),
+        )  # fmt: skip
 
     def submit(self, job: object, /, *args: object, **kwargs: object) -> Run:
         """Submit a run of ``job``, a name or a function decorated with ``@job``.
@@ -220,9 +223,7 @@ class Run(Handle):
 
     def inspect(self) -> dict[str, object]:
         """Return everything about it, as ``jobctl inspect --json`` prints it; secrets are masked."""
-        session = self._operations.session
-        record = self._now()
-        return run_view(record, session.find_job(record.job))
+        return self._view(self._now())
 
     def _now(self) -> Record:
         return self._ended() or self.refresh()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobctl.api.endings import result_of
+from jobctl.client.views import masked, run_view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class Handle:
 
     def _result_of(self, record: Record) -> object:
         return result_of(record, allow_pickle=self._operations.session.settings.allow_pickle)
+
+    def _view(self, record: Record) -> dict[str, object]:
+        session = self._operations.session
+        view = run_view(record, session.find_job(record.job))
+        return view if session.path else masked(view)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and other.id == self.id

@@ -14,6 +14,7 @@ from jobctl.client.submit import own_name
 from jobctl.client.views import loads
 from jobctl.client.waiting import Wait
 from jobctl.config.load import read_plain
+from jobctl.config.paths import find_config, usual_state_dir
 from jobctl.errors import (
     ConfigError,
     InvalidArguments,
@@ -26,6 +27,7 @@ from jobctl.store import queries, transitions
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from jobctl.client.steps import Steps
     from jobctl.model.run import Run as Record
@@ -44,6 +46,7 @@ class Operations:
         *,
         redis: str | None = None,
         namespace: str | None = None,
+        key_file: str | os.PathLike[str] | None = None,
         store_wait: float | None = None,
     ) -> None:
         """See :class:`jobctl.api.client.Client`."""
@@ -53,6 +56,7 @@ class Operations:
             for key, value in (("redis", redis), ("namespace", namespace))
             if value is not None
         }
+        self._key_file = None if key_file is None else os.path.abspath(key_file)  # noqa: PTH100 (pathlib costs 10 ms)
         self._store_wait = store_wait
         self._submitter = own_name()
         self.session = self._opened()
@@ -61,13 +65,24 @@ class Operations:
         self._plans: dict[str, plan.Plan] = {}
 
     def _opened(self) -> Session:
-        plain = read_plain(self._named)
+        plain = self._read()
         if self._changed:
             plain = {**plain, "settings": {**plain["settings"], **self._changed}}
+        if self._key_file is not None:
+            plain = {**plain, "security": {**plain["security"], "key_file": self._key_file}}
         session = Session(plain)
         if self._store_wait is not None:
             session.store_wait = self._store_wait
         return session
+
+    def _read(self) -> dict[str, Any]:
+        """Return the plain form of the file; without one, of no jobs, where a store is named."""
+        if self._named is None and "redis" in self._changed:
+            try:
+                find_config(None)
+            except ConfigError:
+                return {"settings": {"state_dir": usual_state_dir()}, "security": {}}
+        return read_plain(self._named)
 
     def reload(self) -> None:
         """Read the configuration again; raises ``ConfigError`` and stays as it was when it is wrong."""

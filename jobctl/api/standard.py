@@ -21,6 +21,7 @@ def configure(
     *,
     redis: str | None = None,
     namespace: str | None = None,
+    key_file: str | os.PathLike[str] | None = None,
     store_wait: Duration | None = None,
 ) -> None:
     """Say how the usual client is made; see :class:`jobctl.Client`. It is made when first needed.
@@ -28,7 +29,10 @@ def configure(
     Call it where the program starts. What was made before is closed and made anew.
     """
     global _client
-    chosen = {"config": config, "redis": redis, "namespace": namespace, "store_wait": store_wait}
+    chosen = {
+        "config": config, "redis": redis, "namespace": namespace, "key_file": key_file,
+        "store_wait": store_wait,
+    }  # fmt: skip
     with _lock:
         before, _client = _client, None
         _chosen.clear()

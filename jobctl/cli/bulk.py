@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from jobctl.cli import values
 from jobctl.cli.documents import loads, open_source
-from jobctl.cli.submit import require_queue, spooled
+from jobctl.cli.submit import require_queue, spooled, warn_of_ignored
 from jobctl.client.sending import LostSubmitError, NotReplicatedError, send_many
 from jobctl.client.steps import AWAY
 from jobctl.client.submit import Wish, own_name, prepare
@@ -127,6 +127,7 @@ class _Lines:
         self._job = job
         self._force = force
         self._submitter = own_name()
+        self._warned: set[str] = set()
 
     def check(self, file: IO[bytes], spool: IO[bytes]) -> int:
         """Copy the lines while checking them all; return how many runs they are.
@@ -165,6 +166,9 @@ class _Lines:
         wish = self._wish(body)
         run = prepare(self._call.session, wish, submitter=self._submitter)
         require_queue(self._call, self._asked, wish.queue)
+        if wish.args and wish.job not in self._warned:
+            self._warned.add(wish.job)
+            warn_of_ignored(self._call, run.request)
         return run
 
     def _wish(self, body: dict[str, object]) -> Wish:

@@ -26,6 +26,7 @@ def check(call: Invocation, *, strict: bool) -> int:
     from jobctl.config.hosts import host_problems
     from jobctl.config.paths import find_config
     from jobctl.config.problem import ERROR, WARNING
+    from jobctl.config.targets import target_problems
     from jobctl.config.validate import check_config
     from jobctl.model.config import to_plain
 
@@ -35,6 +36,7 @@ def check(call: Invocation, *, strict: bool) -> int:
     if checked.config is not None:
         # The file may be meant for another host, or another user: here they only warn.
         problems += [replace(item, severity=WARNING) for item in host_problems(checked.config)]
+        problems += target_problems(checked.config)
     session = None if checked.config is None else Session(to_plain(checked.config))  # type: ignore[arg-type]
     if session is not None:
         problems += [*_address_problems(session, path), *_key_problems(session, path)]

@@ -31,17 +31,35 @@ def pool(
     if slots is not None and action not in BY:
         raise UsageError(f"jobctl pool {action} takes no number of slots")
     number = _number(slots)
-    hosts = client.order(call.session, action, pool, slots=number, host=host)
+    done = client.order(call.session, action, pool, slots=number, host=host)
     if call.console.json:
-        call.console.document({"action": action, "pool": pool, "hosts": hosts})
+        hosts = [one.host for one in done]
+        changes = {} if action == client.RESTART else {"slots": {one.host: one.by for one in done}}
+        call.console.document({"action": action, "pool": pool, "hosts": hosts, **changes})
         return ExitCode.OK
-    done = {
-        client.GROW: f"gets {counted(number, 'more slot')}",
-        client.SHRINK: f"loses {counted(number, 'slot')}",
-        client.RESTART: "is replaced; what runs in it goes on to its end",
-    }[action]
-    call.console.talk(f"Pool {pool} on {', '.join(hosts)} {done}.")
+    alike: dict[str, list[str]] = {}
+    for one in done:
+        alike.setdefault(_said(action, number, one), []).append(one.host)
+    for words, where in alike.items():
+        call.console.talk(f"Pool {pool} on {', '.join(where)} {words}.")
     return ExitCode.OK
+
+
+def _said(action: str, number: int, done: client.Ordered) -> str:
+    """Return what an order does, in words; less than was asked for says why."""
+    if action == client.RESTART:
+        return "is replaced; what runs in it goes on to its end"
+    bound = "most" if action == client.GROW else "fewest"
+    if not done.by:
+        return f"keeps its {counted(done.now, 'slot')}, the {bound} that it may have"
+    changed = abs(done.by)
+    what = (
+        f"gets {counted(changed, 'more slot')}"
+        if done.by > 0
+        else f"loses {counted(changed, 'slot')}"
+    )
+    rest = f", not {number}: {done.now + done.by} is the {bound} that it may have"
+    return what + (rest if changed < number else "")
 
 
 def _number(slots: str | None) -> int:

@@ -14,6 +14,7 @@ import signal
 import sys
 
 from jobctl.cli import values
+from jobctl.cli.submit import warn_of_ignored
 from jobctl.cli.words import arguments
 from jobctl.client.submit import Wish, prepare
 from jobctl.client.views import run_view
@@ -58,6 +59,7 @@ def run(
         retries=None if retries else 0,
     )
     request = prepare(call.session, wish).request
+    warn_of_ignored(call, request)
     if dry_run:
         _show_plan(call, definition, request)
         return 0

@@ -16,6 +16,7 @@ from jobctl.errors import (
     UsageError,
 )
 from jobctl.model.job import EXEC_JOB
+from jobctl.model.positional import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def submit(
     wish.force = force
     run = prepare(call.session, wish)
     require_queue(call, asked, asked.queue)
+    warn_of_ignored(call, run.request)
     return _show(call, run) if dry_run else send(call, asked, run)
 
 
@@ -140,6 +142,14 @@ def execute(call: Invocation, *, words: list[str], **options: object) -> int:
     run = prepare(call.session, wish)
     require_queue(call, asked, asked.queue)
     return send(call, asked, run)
+
+
+def warn_of_ignored(call: Invocation, request: Request) -> None:
+    """Say so when the command of the job does nothing with the arguments in order."""
+    if request.args:
+        said = ignored(call.session.job(request.job))
+        if said:
+            call.console.note(said)
 
 
 def require_queue(call: Invocation, asked: Asked, queue: str | None) -> None:

@@ -179,8 +179,17 @@ class Session:
         tables = (table for job in jobs.values() for table in (job, *job.get("schedules", ())))
         return {table["queue"] for table in tables if table.get("queue")}
 
+    def least_slots(self, pool: str) -> int:
+        """Return the fewest slots that a pool of the configuration may have."""
+        return int(self._plain.get("pools", {}).get(pool, {}).get("min") or 1)
+
     def unknown_job(self, name: str) -> str:
         """Return the sentence for a job that is not defined."""
+        if not self.path:
+            return (
+                f"no job {shown(name)} is known here: this client has no jobs.toml, which says how "
+                "runs are submitted; copy it to this host, and name it in Client(config) or $JOBCTL_CONFIG"
+            )
         return f"no job {shown(name)} in {self.path or 'jobs.toml'}{hint(name, self.job_names)}"
 
     def run(self, call: Call[T]) -> T:

@@ -14,6 +14,7 @@ from jobctl.errors import InvalidArguments
 from jobctl.model.admission import unique_digest
 from jobctl.model.ids import new_id
 from jobctl.model.params import bind, text_for
+from jobctl.model.positional import ignored
 from jobctl.store import transitions
 from jobctl.store.codec import encode_envelope
 
@@ -59,6 +60,7 @@ class Plan:
         self.moments = transitions.run_moments(self.template)
         self.queue = wish.queue
         """The queue that was asked for; ``None`` when it is the job's own."""
+        self._ignored = ignored(self.job)
         self._session = session
         self._wish = wish
         self._begin = encode_envelope(self.template.request)[:-1]
@@ -71,6 +73,8 @@ class Plan:
         Raises ``InvalidArguments``.
         """
         job = self.job
+        if args and self._ignored:
+            _warn(self._ignored)
         args, kwargs = bind(job, args, kwargs, text=False)
         envelope = self._begin
         try:
@@ -97,6 +101,17 @@ class Plan:
     def sealer(self) -> Callable[[str, str], str] | None:
         """Return what signs its runs now, ``None`` when nothing is signed."""
         return self._session.signing.sealer_of(self.template)
+
+
+def _warn(message: str) -> None:
+    """Warn the code that called jobctl."""
+    import sys  # noqa: PLC0415 (only for a mistake)
+    import warnings  # noqa: PLC0415 (same)
+
+    level, frame = 1, sys._getframe()  # noqa: SLF001 (as warnings does)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("jobctl."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def _is_utf8(text: str) -> bool:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from jobctl.client.supervisors import Supervisor
 
 GROW, SHRINK, RESTART = "grow", "shrink", "restart"
+MOST_SLOTS = 10_000
+"""Of any pool."""
 
 
 class PoolSeen:
@@ -47,8 +49,25 @@ def pools(session: Session, *, host: str | None = None) -> list[PoolSeen]:
     ]
 
 
-def order(session: Session, action: str, pool: str, *, slots: int, host: str | None) -> list[str]:
-    """Send an order about a pool to all supervisors that have it; return their hosts.
+class Ordered:
+    """What an order will do to a pool of one host, as far as can be said before it is done."""
+
+    __slots__ = ("by", "host", "now")
+
+    def __init__(self, seen: PoolSeen, action: str, slots: int, least: int) -> None:
+        self.host = seen.host
+        self.now = seen.slots
+        """Slots it had at the last heartbeat."""
+        wanted = seen.slots + (slots if action == GROW else -slots)
+        most = MOST_SLOTS if seen.most is None else seen.most
+        self.by = 0 if action == RESTART else min(max(wanted, least), most) - seen.slots
+        """Slots it gets, or loses if negative: bounds are kept, and one slot stays in any case."""
+
+
+def order(
+    session: Session, action: str, pool: str, *, slots: int, host: str | None
+) -> list[Ordered]:
+    """Send an order about a pool to all supervisors that have it; return what it does to each.
 
     Raises ``UnreachableError`` when no supervisor runs, ``NotFoundError`` when none has it, and
     ``UsageError`` when it is to change its number of slots and has one by its nature.
@@ -68,4 +87,6 @@ def order(session: Session, action: str, pool: str, *, slots: int, host: str | N
             'at a time; for more give it "process", "thread" or "async"'
         )
     send_to(session, f"pool:{action}:{pool}:{slots}", having)
-    return [item.host for item in having]
+    return [
+        Ordered(PoolSeen(item, pool), action, slots, session.least_slots(pool)) for item in having
+    ]

@@ -132,6 +132,15 @@ def job_kind(job: JobDef) -> str:
     return "shell" if isinstance(job.command, str) else "exec"
 
 
+def masked(view: dict[str, object]) -> dict[str, object]:
+    """Return the view of a run of which nobody here knows what is secret: without its arguments."""
+    args, kwargs = view["args"], view["kwargs"]
+    return view | {
+        "args": [MASK for _ in args],  # type: ignore[attr-defined]  # a list
+        "kwargs": dict.fromkeys(kwargs, MASK),  # type: ignore[call-overload]  # a dict
+    }
+
+
 def visible_arguments(run: Run, job: JobDef | None) -> tuple[list[object], dict[str, object]]:
     """Return the arguments of a run without the secret ones."""
     args, kwargs = list(run.request.args), dict(run.request.kwargs)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from jobctl.config.build import data_params, param
 from jobctl.config.explain import shown
+from jobctl.config.problem import WARNING
 from jobctl.errors import UsageError
 from jobctl.model.job import JobDef
 from jobctl.model.params import ParamError, bind, convert
+from jobctl.model.positional import ignored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +109,7 @@ def _arguments(job: Entry[JobTable], layers: Layers) -> Iterator[Problem]:
         params=tuple(replace(param(name, one), secret=True) for name, one in declared.items()),
     )
     args, kwargs = values.get("args", ()), values.get("kwargs", {})
+    yield from _ignored(job, layers, definition)
     entry = next((layers[key][1] for key in ("kwargs", "args") if key in layers), job)
     place: tuple[str | int, ...] = ("kwargs",) if "kwargs" in values else ("args",)
     if values.get("schedule") or args or kwargs:
@@ -119,6 +122,24 @@ def _arguments(job: Entry[JobTable], layers: Layers) -> Iterator[Problem]:
             kwargs if table.kwargs is None else {**kwargs, **table.kwargs},
             entry=own,
             place=("schedules", index, "args" if table.kwargs is None else "kwargs"),
+        )
+
+
+def _ignored(job: Entry[JobTable], layers: Layers, definition: JobDef) -> Iterator[Problem]:
+    """Yield a warning for arguments in order that the command of a job ignores."""
+    command, shell = (layers.get(key, (None, job))[0] for key in ("command", "shell"))
+    if isinstance(command, str):
+        definition = replace(definition, command=command, shell=shell or definition.shell)
+    said = ignored(definition)
+    if not said:
+        return
+    own = [("args",)] if layers.get("args", ((), job))[0] else []
+    tables = layers.get("schedules", ((), job))[0] or ()
+    own += [("schedules", at, "args") for at, table in enumerate(tables) if table.args]  # type: ignore[misc]  # paths
+    for place in own:
+        message, _, remedy = said.partition(": ")[2].partition("; ")
+        yield layers[str(place[0])][1].problem(
+            place, code="no-effect", message=message, remedy=remedy, severity=WARNING
         )
 
 

@@ -6,18 +6,12 @@ have by default. What it finds lies below jobs.toml: a key that is written there
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import pwd
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobctl.config.asking import NoAnswerError, Surroundings
 from jobctl.config.build import absolute
 from jobctl.config.cache import file_stamp
 from jobctl.config.env_file import EnvFileError, read_env_file
@@ -34,14 +28,8 @@ if TYPE_CHECKING:
     from jobctl.config.gather import Draft
     from jobctl.config.problem import Problem
 
-TIMEOUT = 60.0
-"""Seconds that importing the modules of an application may take."""
-CHILD = Path(__file__).with_name("discovery_child.py")
-KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "TZ")
-"""What the child gets of this process' environment, as attempts have it."""
 UNSETTLED = (0, 0, 0, 0, 0)
 """The stamp of a file that was changed while it was imported: it fits none."""
-LAST_WORDS = 300
 
 
 class DeclaredSource(Source):
@@ -84,7 +72,7 @@ def discover(draft: Draft) -> None:
     before = time.time_ns()
     try:
         found = _ask(draft, list(table.discover))
-    except _NoAnswerError as error:
+    except NoAnswerError as error:
         message, remedy = error.args
         draft.problems.append(
             draft.main.problem(
@@ -159,100 +147,35 @@ def _keys(draft: Draft, item: dict[str, Any]) -> dict[str, object]:
     return keys | own
 
 
-class _NoAnswerError(Exception):
-    """Raised with a message and a remedy when the child could not say what there is."""
-
-
 def _ask(draft: Draft, modules: list[str]) -> dict[str, Any]:
-    """Return what the child found; raises ``_NoAnswerError``."""
+    """Return what the child found; raises ``NoAnswerError``."""
     try:
-        python, cwd, environment = _launch(draft)
-        identity = _identity(draft, environment)
+        surroundings = _surroundings(draft)
     except EnvFileError as error:
-        raise _NoAnswerError(str(error), "") from error
-    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as output:
-        command = [python, str(CHILD), str(answer.fileno()), *modules]
-        try:
-            child = subprocess.Popen(  # noqa: S603 (what the administrator configured)
-                command, cwd=cwd, env=environment, pass_fds=(answer.fileno(),),
-                start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **identity,
-            )  # fmt: skip
-        except OSError as error:
-            what = cwd if error.filename == cwd else python
-            raise _NoAnswerError(
-                f"{what} cannot be used to import modules: {error.strerror}",
-                "correct interpreter in [python], or cwd in [defaults]",
-            ) from error  # fmt: skip
-        if not _ended(child):
-            raise _NoAnswerError(
-                f"importing {', '.join(modules)} took more than {TIMEOUT:g} s",
-                "let modules only define what they hold when they are imported",
-            )  # fmt: skip
-        answer.seek(0)
-        try:
-            found: dict[str, Any] = json.loads(answer.read())
-        except ValueError as error:
-            output.seek(0)
-            words = " ".join(output.read().decode("utf-8", "replace").split())[-LAST_WORDS:]
-            raise _NoAnswerError(
-                f"{python} ended with code {child.returncode} and said: {words or 'nothing'}",
-                "import the modules by hand to see why",
-            ) from error
+        raise NoAnswerError(str(error), "") from error
+    found: dict[str, Any] = surroundings.ask(modules, modules=", ".join(modules))
     return found
 
 
-def _launch(draft: Draft) -> tuple[str, str, dict[str, str]]:
+def _surroundings(draft: Draft) -> Surroundings:
     """Return interpreter, directory and environment of Python jobs as far as defaults say them."""
     folder = os.path.dirname(draft.path)  # noqa: PTH120 (texts)
     defaults = draft.defaults.table if draft.defaults is not None else None
     chosen = draft.python.table.interpreter if draft.python and draft.python.table else None
     if chosen is None and defaults is not None:
         chosen = defaults.interpreter
-    python = sys.executable
     if chosen is not None:
-        python = os.path.expanduser(absolute(chosen, folder=folder, bare=False))  # noqa: PTH111 (texts)
-        inside = Path(python) / "bin" / "python"
-        python = str(inside) if inside.exists() else python
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-    cwd = folder
+        chosen = os.path.expanduser(absolute(chosen, folder=folder, bare=False))  # noqa: PTH111 (texts)
+    environment: dict[str, str] = {}
+    cwd, user = folder, None
     if defaults is not None:
         for name in defaults.env_file or ():
             environment |= read_env_file(os.path.expanduser(absolute(name, folder=folder)))  # noqa: PTH111 (texts)
         environment |= defaults.env or {}
+        user = defaults.user
         if defaults.cwd is not None:
             cwd = os.path.expanduser(absolute(defaults.cwd, folder=folder))  # noqa: PTH111 (texts)
-    return python, cwd, environment
-
-
-def _identity(draft: Draft, environment: dict[str, str]) -> dict[str, Any]:
-    """Return as whom the child runs: root does not import what belongs to another user's jobs."""
-    defaults = draft.defaults.table if draft.defaults is not None else None
-    if defaults is None or defaults.user is None or os.geteuid() != 0:
-        return {}
-    try:
-        entry = pwd.getpwnam(defaults.user)
-    except KeyError:
-        raise _NoAnswerError(
-            f"there is no user {defaults.user!r} to import modules as",
-            "correct user in [defaults]",
-        ) from None
-    if entry.pw_uid == 0:
-        return {}
-    environment.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
-    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
-
-
-def _ended(child: subprocess.Popen[bytes]) -> bool:
-    """Wait for the child, and end it with what it started when it takes too long."""
-    try:
-        child.wait(TIMEOUT)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        return False
-    return True
+    return Surroundings(chosen, cwd, environment, user=user)
 
 
 def _told(draft: Draft, item: Mapping[str, Any]) -> Problem:

@@ -1,7 +1,9 @@
-"""Tells which jobs the modules of an application declare; run by the application's interpreter.
+"""Tells what the modules of an application hold; run by the application's interpreter.
 
 Needs nothing but the standard library, from Python 3.9 on. ``python discovery_child.py FD MODULE…``
-writes one JSON document to the descriptor; the application may print what it likes.
+writes the jobs that modules declare, as one JSON document, to the descriptor;
+``python discovery_child.py FD --targets JSON`` what is known of functions that are named. The
+application may print what it likes.
 """
 
 from __future__ import annotations
@@ -36,22 +38,67 @@ def main() -> None:
     fd, names = int(sys.argv[1]), sys.argv[2:]
     # This file's directory would hide the application's modules behind ours.
     sys.path[0] = os.getcwd()  # noqa: PTH109 (texts)
-    problems: list[dict[str, object]] = []
-    folders: set[str] = set()
-    for name in names:
-        take_in(name, problems, folders)
-    declared = getattr(sys.modules.get("jobctl.api.declaring"), "declared", ())
-    found = [describe(function, problems) for function in declared]
-    answer = {
-        "jobs": [job for job in found if job is not None],
-        "problems": problems,
-        "files": sorted(files() | folders),
-    }
+    answer: object = look_at(json.loads(names[1])) if names[0] == "--targets" else declared(names)
     with os.fdopen(fd, "w", encoding="utf-8") as out:
         json.dump(answer, out)
     sys.stdout.flush()
     # The application may have started threads.
     os._exit(0)
+
+
+def look_at(asked: list[dict[str, typing.Any]]) -> list[dict[str, object]]:
+    """Return of each target what is wrong with it, its parameters, and which calls do not fit.
+
+    ``asked`` has the ``target`` and ``calls``: how many arguments in order, and the names of others.
+    """
+    return [target(one["target"], one["calls"]) for one in asked]
+
+
+def target(name: str, calls: list[tuple[int, list[str]]]) -> dict[str, object]:
+    """Return what is known of one function."""
+    problems: list[dict[str, object]] = []
+    module, _, path = name.partition(":")
+    held: typing.Any = load(module, problems)
+    if problems:
+        file, line = problems[0]["file"], problems[0]["line"]
+        place = f" ({file}:{line})" if file else ""
+        return {"wrong": f"{problems[0]['message']}{place}", "imported": False}
+    owner: object = None
+    for part in path.split("."):
+        owner, held = held, getattr(held, part, None)
+    if not callable(held):
+        return {"wrong": f"there is no function {path} in {module}"}
+    if is_method(owner, path.rpartition(".")[2]):
+        return {"wrong": f"{path} is a method, and a run has no object to call it on"}
+    return {"params": parameters(held), "calls": [misfit(held, *call) for call in calls]}
+
+
+def misfit(function: typing.Any, count: int, names: list[str]) -> str:
+    """Return why a function does not take so many arguments in order and those names, if so."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(*range(count), **dict.fromkeys(names))
+    except TypeError as error:
+        return str(error)
+    return ""
+
+
+def declared(names: list[str]) -> dict[str, object]:
+    """Return the jobs that modules declare."""
+    problems: list[dict[str, object]] = []
+    folders: set[str] = set()
+    for name in names:
+        take_in(name, problems, folders)
+    functions = getattr(sys.modules.get("jobctl.api.declaring"), "declared", ())
+    found = [describe(function, problems) for function in functions]
+    return {
+        "jobs": [job for job in found if job is not None],
+        "problems": problems,
+        "files": sorted(files() | folders),
+    }
 
 
 def take_in(name: str, problems: list[dict[str, object]], folders: set[str]) -> None:
@@ -180,13 +227,18 @@ def held_by_module(function: typing.Any) -> tuple[object, dict[str, str]]:
             "remedy": "declare functions at the top of a module that is no program of its own",
         }
     own = name.rpartition(".")[2]
-    if isinstance(owner, type) and inspect.isfunction(inspect.getattr_static(owner, own, None)):
+    if is_method(owner, own):
         return None, {
-            "message": f"{name} is a method, and a run has no {owner.__name__} to call it on",
+            "message": f"{name} is a method, and a run has no object to call it on",
             "remedy": "declare a function at the top of the module that makes the object and "
             "calls it, or write @staticmethod or @classmethod above @job",
         }
     return held, {}
+
+
+def is_method(owner: object, name: str) -> bool:
+    """Return whether a class has a method of this name that is called on objects."""
+    return isinstance(owner, type) and inspect.isfunction(inspect.getattr_static(owner, name, None))
 
 
 def plain(value: typing.Any) -> object:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import shutil
 import stat
 from functools import lru_cache
 from pathlib import Path
@@ -54,7 +53,7 @@ def _mail(config: Config) -> Iterator[Problem]:
         return
     program = mail.sendmail or SENDMAIL
     if not os.access(program, os.X_OK):
-        yield _problem(
+        yield problem_of(
             writers[0], "mail_to", code="mail", severity=WARNING,
             message=f"there is no {program} on this host, so mails go to smtp://localhost"
             if mail.sendmail is None else f"there is no program {program} on this host to mail with",
@@ -62,7 +61,8 @@ def _mail(config: Config) -> Iterator[Problem]:
         )  # fmt: skip
 
 
-def _problem(job: JobDef, key: str, **said: str) -> Problem:
+def problem_of(job: JobDef, key: str, **said: str) -> Problem:
+    """Return a problem with a key of a job, where the job is written."""
     file, _, line = job.source.rpartition(":")
     return Problem(
         file=shown_path(file),
@@ -77,14 +77,14 @@ def _identity(job: JobDef, *, root: bool) -> Iterator[Problem]:
         if not root and job.user != _own_name():
             yield _not_root(job, "user", job.user)
         elif root and not _known_user(job.user):
-            yield _problem(
+            yield problem_of(
                 job, "user", code="user", severity=WARNING, remedy="create it or name another",
                 message=f"there is no user {job.user!r} on this host",
             )  # fmt: skip
     if job.group is not None:
         gid = _group_id(job.group)
         if gid is None:
-            yield _problem(
+            yield problem_of(
                 job, "group", code="user", severity=WARNING, remedy="create it or name another",
                 message=f"there is no group {job.group!r} on this host",
             )  # fmt: skip
@@ -93,7 +93,7 @@ def _identity(job: JobDef, *, root: bool) -> Iterator[Problem]:
 
 
 def _not_root(job: JobDef, key: str, name: str) -> Problem:
-    return _problem(
+    return problem_of(
         job, key, code="user", severity=ERROR,
         message=f"only root can run jobs as {key} {name!r}",
         remedy=f"start the daemon as root, or remove {key}",
@@ -137,7 +137,7 @@ def _files(job: JobDef) -> Iterator[Problem]:
 
 def _missing(job: JobDef, key: str, message: str) -> Problem:
     remedy = "runs of this job on this host will fail until it is there"
-    return _problem(job, key, code="host", severity=WARNING, message=message, remedy=remedy)
+    return problem_of(job, key, code="host", severity=WARNING, message=message, remedy=remedy)
 
 
 def _program(job: JobDef) -> tuple[str, str] | None:
@@ -166,6 +166,8 @@ def _found(program: str, job: JobDef, cwd: Path | None) -> str | None:
 @lru_cache(maxsize=256)
 def _which(program: str, path: str) -> str | None:
     """Look for a program; most jobs begin with the same."""
+    import shutil  # noqa: PLC0415 - 0.3 MB that only programs to look for cost
+
     return shutil.which(program, path=path)
 
 

@@ -10,6 +10,8 @@ import os
 from jobctl.errors import ConfigError
 
 CONFIG_VARIABLE = "JOBCTL_CONFIG"
+SYSTEM_STATE = "/var/lib/jobctl"
+"""The state directory of a daemon that root starts."""
 
 
 def find_config(explicit: str | None) -> str:
@@ -60,7 +62,7 @@ def default_state_dir() -> str:
     if given.startswith("/"):
         return given
     if os.geteuid() == 0:
-        return "/var/lib/jobctl"
+        return SYSTEM_STATE
     own = _xdg("XDG_STATE_HOME", ".local/state")
     if own is None:
         raise ConfigError(
@@ -68,6 +70,14 @@ def default_state_dir() -> str:
             "set state_dir in [jobctl]"
         )
     return f"{own}/jobctl"
+
+
+def usual_state_dir() -> str:
+    """Return where a daemon of this user has its state, or that of the system for a user without a home."""
+    try:
+        return default_state_dir()
+    except ConfigError:
+        return SYSTEM_STATE
 
 
 def cache_dir() -> str | None:

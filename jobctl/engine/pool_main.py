@@ -7,6 +7,9 @@ stays small and uses exactly what the supervisor checked.
 
 from __future__ import annotations
 
+from jobctl.engine import lean  # noqa: F401 - first of all, for what it does
+
+# isort: split
 import asyncio
 import logging
 import os
@@ -17,7 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
-from jobctl.engine import bundle_recovery, journal_content, recovery, rendezvous
+from jobctl.engine import (
+    bundle_recovery,
+    journal_content,
+    recovery,
+    rendezvous,
+)
 from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.channel import Channel, Message
 from jobctl.engine.host_journal import HostJournal

@@ -38,6 +38,8 @@ LONELY = 0.02
 
 The pool that follows a dead one relies on it, see ``tally.py``.
 """
+RUN_ID, RESULT, PROGRESS = b"JOBCTL_RUN_ID", b"JOBCTL_RESULT_FILE", b"JOBCTL_PROGRESS_FILE"
+"""The variables that differ from run to run."""
 UTIME, STIME, MINFLT, INBLOCK, OUBLOCK = 0, 1, 6, 9, 10
 """Places in what ``getrusage`` returns: three times as fast as its names."""
 ANSWER = b"[%d,%.6f,%.9f,%.6f,%.6f,%d,%d,%d,%d,%b,%b,%b]\n"
@@ -55,7 +57,7 @@ class Shape:
         self.cwd: str = said["cwd"] or home
         self.limits: dict[str, Any] | None = said["limits"]
         self.logs: str = said["logs"]
-        self.environ = {os.fsencode(k): os.fsencode(v) for k, v in said["env"].items()}
+        self.environ = encoded(said["env"])
         self.exchange = os.fsencode(said["exchange"]) + b"."
         self.mark = os.fsencode(said["mark"]) + b"."
 
@@ -77,39 +79,47 @@ class Environ:
         os.environ = environ = self.environ
         data, known = environ._data, self.known
         if data == known and self.base == (shape, attempt, epoch) and more is None:
-            for name, value in (
-                (b"JOBCTL_RUN_ID", run.encode()),
-                (b"JOBCTL_RESULT_FILE", files + b".result"),
-                (b"JOBCTL_PROGRESS_FILE", files + b".progress"),
-            ):
-                os.putenv(name, value)
-                data[name] = known[name] = value
+            data[RUN_ID] = known[RUN_ID] = value = run.encode()
+            os.putenv(RUN_ID, value)
+            data[RESULT] = known[RESULT] = value = files + b".result"
+            os.putenv(RESULT, value)
+            data[PROGRESS] = known[PROGRESS] = value = files + b".progress"
+            os.putenv(PROGRESS, value)
             return
         wanted = {
             **shape.environ,
-            b"JOBCTL_RUN_ID": run.encode(),
+            RUN_ID: run.encode(),
+            RESULT: files + b".result",
+            PROGRESS: files + b".progress",
             b"JOBCTL_ATTEMPT": b"%d" % attempt,
-            b"JOBCTL_RESULT_FILE": files + b".result",
-            b"JOBCTL_PROGRESS_FILE": files + b".progress",
             b"JOBCTL_SUPERVISOR": shape.mark + b"%d" % epoch,
         }
         if more is not None:
-            wanted.update((os.fsencode(k), os.fsencode(v)) for k, v in more[0].items())
-        self._replace(data, wanted)
+            wanted.update(encoded(more[0]))
+        replace(data, wanted)
+        self.known = wanted
         self.base = (shape, attempt, epoch) if more is None else None
 
-    def _replace(self, data: dict[bytes, bytes], wanted: dict[bytes, bytes]) -> None:
-        zone = data.get(b"TZ")
-        for name in data.keys() - wanted.keys():
-            os.unsetenv(name)
-            del data[name]
-        for name, value in wanted.items():
-            if data.get(name) != value:
-                os.putenv(name, value)
-                data[name] = value
-        self.known = wanted
-        if zone != wanted.get(b"TZ"):
-            time.tzset()
+
+def replace(data: dict[bytes, bytes], wanted: dict[bytes, bytes]) -> None:
+    """Make the environment that ``data`` of ``os.environ`` is about what is ``wanted``."""
+    if data == wanted:
+        return
+    zone = data.get(b"TZ")
+    for name in data.keys() - wanted.keys():
+        os.unsetenv(name)
+        del data[name]
+    for name, value in wanted.items():
+        if data.get(name) != value:
+            os.putenv(name, value)
+            data[name] = value
+    if zone != wanted.get(b"TZ"):
+        time.tzset()
+
+
+def encoded(env: dict[str, str]) -> dict[bytes, bytes]:
+    """Return an environment as the system has it."""
+    return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
 
 
 class Bundles:
@@ -260,8 +270,9 @@ class Bundles:
         surroundings, getsignal = self.surroundings, _signal.getsignal
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         _signal.alarm(0)
+        default = _signal.SIG_DFL
         for number in self.handled:
-            if getsignal(number) is not _signal.SIG_DFL:
+            if getsignal(number) is not default:
                 surroundings.quiet()
         if getsignal(_signal.SIGPIPE) is not _signal.SIG_IGN:
             surroundings.quiet()

@@ -56,6 +56,10 @@ PACKAGES = ("/site-packages", "/dist-packages")
 PACKAGE_PARTS = tuple(part + "/" for part in PACKAGES)
 STANDARD_LIBRARY = os.path.dirname(os.__file__) + "/"
 STREAMS = ("stdin", "stdout", "stderr")
+ENVIRON = os.environ
+"""The environment of the process, whatever a job puts in its place."""
+PREPARED: dict[str, Any] = {}
+"""What a template has made for its children: ``streams``, and the names of modules ``seen``."""
 HANDLED = [
     getattr(_signal, name)
     for name in ("SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCHLD")
@@ -246,7 +250,9 @@ def running() -> Running | None:
 
 def beside(name: str) -> Any:
     """Return the module of a file beside this one that not every child needs."""
-    return _load("_jobctl_" + name, os.path.join(os.path.dirname(__file__), name + ".py"))
+    full = "_jobctl_" + name
+    found = sys.modules.get(full)
+    return found or _load(full, os.path.join(os.path.dirname(__file__), name + ".py"))
 
 
 def _load(name: str, path: str) -> Any:
@@ -311,7 +317,7 @@ class Modules:
         given = self._roots(None, os.environ)
         sys.path[:] = [entry for entry in sys.path if entry not in given]
         self.roots: tuple[str, ...] = ()
-        self.seen = set(sys.modules)
+        self.seen: set[str] = PREPARED.get("seen") or set(sys.modules)
         self.stamps = {entry: _stamp(entry) for entry in sys.path if entry.endswith(PACKAGES)}
         self.since, self.scanned = time.time(), time.monotonic()
         self.outdated: str | None = None
@@ -412,11 +418,11 @@ class Surroundings:
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self.umask = os.umask(0o022)
         os.umask(self.umask)
-        self.environ = os.environ
-        self.env = dict(os.environ)
-        self.env_raw: object = None
+        self.environ = ENVIRON
+        self.env: dict[str, str] = {}
+        self.env_raw: object = None  # it is read when a call comes
         self.encoding: str = getattr(sys.stdout, "encoding", None) or "utf-8"
-        self.streams: list[Any] = [None, None, None]
+        self.streams: list[Any] = PREPARED.get("streams") or [None, None, None]
         self.with_stdin = False
         self.detach()
 
@@ -469,9 +475,7 @@ class Surroundings:
         for number in replaced:
             if number == 0:
                 os.dup2(self.null, 0)
-            stream = self.streams[number] = self._open_stream(number)
-            setattr(sys, STREAMS[number], stream)
-            setattr(sys, f"__{STREAMS[number]}__", stream)
+            self.streams[number] = open_stream(number, self.encoding)
 
     def _flush(self) -> str | None:
         """Write out what is buffered: text that stays would end up in the log of the next run."""
@@ -488,12 +492,6 @@ class Surroundings:
             return False
         stream = self.streams[number]
         return stream is getattr(sys, STREAMS[number], None) and _usable(stream)
-
-    def _open_stream(self, number: int) -> Any:
-        """Return a text stream on a standard descriptor; by lines, so that logs can be followed."""
-        mode = "r" if number == 0 else "w"
-        errors = ("surrogateescape", "surrogateescape", "backslashreplace")[number]
-        return open(number, mode, 1, encoding=self.encoding, errors=errors, closefd=False)
 
     def _give_input(self, text: str) -> None:
         self.with_stdin = True
@@ -524,6 +522,16 @@ class Surroundings:
         self.env = env
         raw = getattr(environ, "_data", None)
         self.env_raw = raw.copy() if isinstance(raw, dict) else None
+
+
+def open_stream(number: int, encoding: str) -> Any:
+    """Make a standard stream anew; by lines, so that logs can be followed."""
+    mode = "r" if number == 0 else "w"
+    errors = ("surrogateescape", "surrogateescape", "backslashreplace")[number]
+    stream = open(number, mode, 1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115 - it stays
+    setattr(sys, STREAMS[number], stream)
+    setattr(sys, f"__{STREAMS[number]}__", stream)
+    return stream
 
 
 def _usable(stream: Any) -> bool:
@@ -562,6 +570,8 @@ class Child:
         self.surroundings = Surroundings(self.modules.home)
         self.status = open_meter("status", os.O_RDONLY)
         self.statm = open_meter("statm", os.O_RDONLY)
+        self.held = b"", 0
+        """What that said last, and the bytes of memory it meant."""
         self.clear_refs = open_meter("clear_refs", os.O_WRONLY)
 
     def serve(self) -> None:
@@ -724,7 +734,10 @@ class Child:
         if self.status is None or self.statm is None:
             return after.ru_maxrss * KILOBYTE
         if duration < SHORT:
-            return int(os.pread(self.statm, 64, 0).split(None, 2)[1]) * PAGE
+            said = os.pread(self.statm, 64, 0)
+            if said != self.held[0]:  # mostly it is what it was
+                self.held = said, int(said.split(None, 2)[1]) * PAGE
+            return self.held[1]
         text = os.pread(self.status, 4096, 0)
         return int(text.partition(b"VmHWM:")[2].split(None, 1)[0]) * 1024
 

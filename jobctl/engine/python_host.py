@@ -364,8 +364,10 @@ class PythonChild:
             return
         self._closed = True
         self._late.cancel()
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        # By number: of a socket the loop would spell out all it knows, only to drop it.
+        self._loop.remove_reader(self._socket.fileno())
+        if self._unsent:
+            self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
         for _, fd in self._unsent:
             if fd is not None:

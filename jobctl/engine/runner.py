@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from jobctl.engine.attempt import AttemptSpec
 from jobctl.model.job import EXEC_JOB, JobDef
@@ -112,6 +111,8 @@ def request_spec(  # noqa: PLR0913 - what differs from attempt to attempt
     zone = job.timezone or timezone
     scheduled = None
     if request.scheduled_at is not None:
+        from zoneinfo import ZoneInfo  # noqa: PLC0415 - 0.5 MB that only schedules need
+
         moment = datetime.fromtimestamp(request.scheduled_at, UTC).astimezone(ZoneInfo(zone))
         scheduled = moment.isoformat()
     return AttemptSpec(

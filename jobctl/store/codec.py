@@ -301,6 +301,10 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
         started = _seconds(f.get("st")) if letter != "c" else None
         # Until the next attempt has started, the record still has the process of the last one.
         pid = _number(f.get("pi")) if letter == "r" or letter in FINAL_LETTERS else None
+        if letter == "k" and attempt == 1 and attempts and attempts[0].number == 1:
+            # A run that succeeded at once is written down once: in the entry of its attempt.
+            started = attempts[0].started_at if started is None else started
+            pid = attempts[0].pid if pid is None else pid
         return Run(
             request=request,
             state=state,

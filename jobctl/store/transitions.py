@@ -275,6 +275,19 @@ def start(
     return Call(tuple(parts), _texts, script="start")
 
 
+FIRST = ("at", 1, "a1")
+"""How the fields of a run begin that ended with its first attempt."""
+IN_ENTRY = ("st", "fs", "pi")
+
+
+def _said_once(fields: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Leave out what the entry of the attempt says too, and what only another attempt would need."""
+    names = fields[::2]
+    begin = 2 * names.index("st") if "st" in names else 0
+    end = begin + 2 * len(IN_ENTRY)
+    return fields[:begin] + fields[end:] if fields[begin:end:2] == IN_ENTRY else fields
+
+
 def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple[str, ...]]:
     """Record how attempts ended; answers are the new letters, ``already`` or ``stale``."""
     parts: list[Part] = [keys.prefix, owner]
@@ -282,6 +295,8 @@ def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple
     place = 0
     for item in items:
         fields = item.fields
+        if item.letter == "k" and fields[:3] == FIRST:
+            fields = _said_once(fields)
         names = fields[::2]
         kind = (item.letter, item.reason, item.delay, names)
         if kind != alike:

@@ -47,16 +47,20 @@ params.path = { type = "str" }
 params.width = { type = "int", default = 320, min = 16 }
 
 [jobs.single]
-command = "true"
+command = ["true"]
 queue = "nobody"
 unique = "args"
 
 [jobs.kept]
+command = ["true"]
+queue = "nobody"
+
+[jobs.deaf]
 command = "true"
 queue = "nobody"
 
 [jobs.full]
-command = "true"
+command = ["true"]
 queue = "small"
 """
 WORK = """

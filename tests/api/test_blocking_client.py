@@ -183,6 +183,14 @@ def test_queue_that_does_not_exist_is_refused(client: jobctl.Client) -> None:
     assert client.submit("add", 1, _queue="nobody").revoke() is True
 
 
+def test_arguments_that_a_command_ignores_are_warned_of(client: jobctl.Client) -> None:
+    with pytest.warns(UserWarning, match="job deaf: its command uses no arguments") as caught:
+        run = client.submit("deaf", "x")
+    assert caught[0].filename == __file__
+    assert run.revoke() is True
+    client.submit("deaf", name="x").revoke()
+
+
 def test_full_queue_and_refused_runs_of_many_are_named(client: jobctl.Client) -> None:
     client.submit("full", _in="1h")
     kept = client.submit("full", _queue="small", _id="first of small")
@@ -334,6 +342,34 @@ def test_redis_and_namespace_take_the_place_of_what_the_file_says(
         assert run.state == "queued"
     with pytest.raises(jobctl.NoSuchRun):
         client.run(run.id)
+
+
+def test_client_without_a_file_looks_waits_and_revokes(
+    client: jobctl.Client, shop: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(jobctl.ConfigError, match=r"no jobs\.toml found"):
+        jobctl.Client()
+    address = f"unix://{client._operations.session.address.path}"
+    done, kept, left = client.submit("add", 1, tag="x"), *client.submit_many("kept", [{}, {}])
+    with jobctl.Client(redis=address, key_file=shop.state / "signing.keys") as other:
+        assert other.jobs == []
+        seen = other.run(done.id)
+        assert seen.wait(30) == {"sum": 1, "tag": "x"}
+        assert (seen.inspect()["args"], seen.inspect()["kwargs"]) == (["***"], {"tag": "***"})
+        assert other.run("kept").state == "queued"
+        assert other.run(kept.id).revoke() is True
+        with pytest.raises(jobctl.NoSuchJob, match=r"this client has no jobs\.toml.*copy it"):
+            other.submit("add", 1)
+    assert left.revoke() is True
+
+
+def test_key_file_takes_the_place_of_what_the_file_says(shop: Host, tmp_path: Path) -> None:
+    with (
+        jobctl.Client(shop.config, key_file=tmp_path / "none.keys") as other,
+        pytest.raises(jobctl.ConfigError, match=r"there is no key file .*/none\.keys"),
+    ):
+        other.submit("add", 1)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,12 @@ def test_a_line_with_a_queue_that_does_not_exist_is_refused_with_all(
     assert "did you mean slow" in result.err
 
 
+def test_arguments_that_a_command_ignores_are_told_of_once(project: Project, worker: Worker):
+    result = bulk(project, lines({"args": ["a"]}, {}, {"args": ["b"]}), "hello")
+    assert (result.code, len(result.out.split())) == (0, 3)
+    assert result.err.count("they are ignored") == 1
+
+
 def test_options_are_the_defaults_of_lines(project: Project, worker: Worker):
     result = bulk(
         project, lines({}, {"priority": 1}), "hello", "--priority", "8", "--tag", "batch=1"

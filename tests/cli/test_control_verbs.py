@@ -9,6 +9,8 @@ import pytest
 from project import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from project import Project
 
 
@@ -190,3 +192,27 @@ def test_nothing_to_tell_exits_69(project: Project, verb: str):
     result = project.jobctl(verb)
     assert result.code == 69
     assert "no supervisor is running" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "by"),
+    [
+        (["shrink", "default"], "loses 1 slot.", -1),
+        (["shrink", "default", "9"], "loses 3 slots, not 9: 1 is the fewest that it may have.", -3),
+        (["grow", "default", "2"], "gets 2 more slots.", 2),
+        (["grow", "default", "10000"], "gets 9996 more slots, not 10000: 10000 is the most", 9996),
+    ],
+)
+def test_order_about_slots_says_what_becomes_of_it(
+    project: Project, worker: Worker, words: list[str], said: str, by: int
+):
+    assert f"Pool default on h1 {said}" in project.jobctl("pool", *words).err
+    assert project.jobctl("pool", *words, "--json").json["slots"] == {"h1": by}
+
+
+def test_order_that_changes_nothing_says_so(make_project: Callable[..., Project]):
+    project = make_project(more="[pools.default]\nmin = 3\nmax = 4")
+    worker = Worker(project)
+    worker.beat(pools={"default": {"running": 0, "slots": 4, "most": 4}})
+    assert "keeps its 4 slots, the most that" in project.jobctl("pool", "grow", "default").err
+    assert "loses 1 slot, not 2: 3 is" in project.jobctl("pool", "shrink", "default", "2").err

@@ -63,6 +63,15 @@ def test_a_queue_that_only_a_pool_of_another_host_has_is_one(project: Project):
     assert project.jobctl("submit", "hello", "--queue", "reports").code == 2
 
 
+@pytest.mark.parametrize("verb", ["submit", "run"])
+def test_arguments_that_a_command_ignores_are_told_of(project: Project, worker: Worker, verb: str):
+    result = project.jobctl(verb, "hello", "x")
+    assert result.code == 0
+    assert "job hello: its command uses no arguments in order, so they are ignored" in result.err
+    assert "ignored" not in project.jobctl(verb, "hello", "name=x").err
+    assert "ignored" not in project.jobctl("submit", "typed", "x").err
+
+
 def test_a_command_of_ones_own_names_a_queue_that_exists(make_project: Callable[..., Project]):
     project = make_project(settings="allow_exec = true")
     assert project.jobctl("exec", "--queue", "slow", "--", "true").code == 0

@@ -175,7 +175,7 @@ def test_what_no_worker_could_call_is_one_problem(shop: Callable[..., Path]) -> 
     found = problems(check_config(str(main)))
     assert len(found) == 2
     assert found[0].startswith(
-        "methods.py:5: Shop.sell is a method, and a run has no Shop to call it on; declare a function"
+        "methods.py:5: Shop.sell is a method, and a run has no object to call it on; declare a function"
     )
     assert found[1].startswith("methods.py:17: <lambda> cannot be found in its module by that name")
 

@@ -400,6 +400,19 @@ def test_a_queue_that_no_pool_serves_is_warned_of(check: Callable[..., Checked])
     assert check(job + '[pools.p]\nqueues = ["slow"]').problems == ()
 
 
+def test_arguments_that_a_command_ignores_are_warned_of(check: Callable[..., Checked]) -> None:
+    table = '[[jobs.a.schedules]]\nschedule = "@daily"\nargs = ["y"]\n'
+    found = check(f'[jobs.a]\ncommand = "true"\nargs = ["x"]\n{table}').problems
+    assert [(one.severity, one.line, one.key) for one in found] == [
+        (WARNING, 3, "jobs.a.args"), (WARNING, 6, "jobs.a.schedules[0].args"),
+    ]  # fmt: skip
+    assert 'they are ignored; write "$@" or $1 into it' in found[0].text
+    for used in ("'echo $1'", '["true"]', '"true"\nparams.p = { type = "str" }'):
+        assert (
+            check(f'[jobs.a]\ncommand = {used}\nschedule = "@daily"\nargs = ["x"]\n').problems == ()
+        )
+
+
 def test_a_problem_of_the_defaults_comes_once(check: Callable[..., Checked]) -> None:
     checked = check(
         '[defaults]\nlimits = ["no"]\nsoft_timeout = 5\ntimeout = 4\n'

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from jobctl import InvalidArguments, NoSuchRun
-from jobctl.testing import eager, wait_until
+from jobctl.testing import PrivateDaemon, eager, wait_until
 
 django = pytest.importorskip("django")
 
@@ -65,6 +65,38 @@ def test_run_is_never_submitted_when_the_transaction_is_rolled_back(web) -> None
 
     assert web.get(answer.headers["Location"]).status_code == 404
     assert not orders().filter(item="chair").exists()
+
+
+PLAIN = """
+[pools.default]
+{init}
+
+[defaults]
+cwd = "."
+env = {{ DJANGO_SETTINGS_MODULE = "shop_site.settings" }}
+
+[jobs.count]
+python = "plain:count"
+"""
+
+
+@pytest.mark.parametrize(
+    ("init", "state"),
+    [('child_init = "jobctl.contrib.django:set_up"', "succeeded"), ("", "failed")],
+)
+def test_modules_that_know_nothing_of_jobctl_use_models_once_a_pool_sets_django_up(
+    project, init, state
+) -> None:
+    (project.folder / "plain.py").write_text(
+        "from shop.models import Order\n\ndef count():\n    return Order.objects.count() >= 0\n"
+    )
+    with PrivateDaemon(PLAIN.format(init=init), root=project.folder) as daemon:
+        run = daemon.client.submit("count")
+        wait_until(lambda: run.state.final)
+        assert (run.state, run.record.reason) == (
+            state,
+            None if state == "succeeded" else "exception",
+        ), run.record.error
 
 
 def test_handle_of_a_run_is_there_before_the_commit(project) -> None:

@@ -318,11 +318,11 @@ def test_children_that_have_nothing_to_do_go_but_for_the_one_that_is_used_next(
 
 def test_successor_that_waits_goes_as_well(attempts: Attempts) -> None:
     async def story(nest: Nest) -> None:
-        for slot in range(2):
-            await nest.result("born", slot)
-        await until(
-            lambda: all(slot.python.resting is not None for slot in nest.slots), what="successors"
-        )
+        first, second = (slot.python for slot in nest.slots)
+        await nest.result("born", 0)
+        await until(lambda: first.resting is not None, what="its successor")
+        await nest.result("born", 1)
+        await until(lambda: second.resting is not None, what="the other's successor")
         waiting = nest.slots[1].python.resting
         assert waiting is not None
 

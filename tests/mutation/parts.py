@@ -156,7 +156,7 @@ MOVES = [
     Mutant("moves", "finish: nonsense for a retention", "if not keep then keep, ttl, failed =", "if false then keep, ttl, failed ="),
     Mutant("moves", "finish: failed runs are kept apart", "if letter == 'x' and failed ~= '' then history", "if false then history"),
     Mutant("moves", "finish: only failed runs are kept apart", "if letter == 'x' and failed ~= '' then history", "if failed ~= '' then history"),
-    Mutant("moves", "finish: the record expires", "  call('PEXPIRE', key, kept.ttl)\n", ""),
+    Mutant("moves", "finish: the record expires", "  call('PEXPIREAT', key, kept.till)\n", ""),
     Mutant("moves", "finish: history knows it", "local length = redis.pcall('LPUSH', history, unpack(ids))", "local length = 0"),
     Mutant("moves", "finish: at least one is kept", "math.max(tonumber(keep), 1)", "tonumber(keep)"),
     Mutant("moves", "finish: no more are kept", "if over < 1 then return end", "if true then return end"),

@@ -51,6 +51,7 @@ FIRST = {
     "skip": ["schedule_changes"],
     "slots": ["limits", "foreign_limits"],
     "start": ["rescue", "claim"],
+    "submit": ["submit", "claim", "notices", "malformed"],
     "switch": ["schedule_changes"],
     "tick": ["schedules", "schedule_changes", "written_down"],
 }

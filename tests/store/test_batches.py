@@ -121,6 +121,37 @@ def test_a_claim_tells_of_each_run_what_only_that_run_has(
         assert {name: getattr(claim, name) for name in expected} == expected
 
 
+def attempt(number: int) -> tuple[str | int, ...]:
+    """What a pool writes of an attempt that was too short for a word in between."""
+    ms = 1_700_000_000_000 + number * 1000
+    entry = f'{{"n":{number},"o":"succeeded","v":"k","pi":{40 + number},"st":{ms / 1000:.3f}}}'
+    first = ("fs", ms) if number == 1 else ()
+    return (
+        "at", number, f"a{number}", entry, "du", "0.1", "st", ms, *first, "pi", 40 + number, "rc", 0,
+    )  # fmt: skip
+
+
+def test_a_run_that_succeeded_at_once_shows_when_and_as_which_process_it_ran(world: World) -> None:
+    run_id = world.submit()
+    world.claim_one(run_id)
+    world.settle(run_id, fields=attempt(1))
+    run = world.run(queries.run(world.keys, run_id))
+    assert run is not None
+    assert (run.started_at, run.pid, run.exit_code, run.duration) == (1_700_000_001.0, 41, 0, 0.1)
+
+
+def test_a_run_that_succeeded_later_shows_its_last_attempt(world: World) -> None:
+    run_id = world.submit(max_attempts=2)
+    world.claim_one(run_id)
+    world.settle(run_id, "d", fields=attempt(1))
+    claim = world.claim_one(run_id)
+    assert claim.first_started_at == 1_700_000_001.0
+    world.settle(run_id, epoch=claim.epoch, fields=attempt(2))
+    run = world.run(queries.run(world.keys, run_id))
+    assert run is not None
+    assert (run.started_at, run.pid, run.attempt) == (1_700_000_002.0, 42, 2)
+
+
 def test_what_an_earlier_attempt_left_is_gone_after_the_next(world: World) -> None:
     run_id = world.submit()
     world.claim_one(run_id)

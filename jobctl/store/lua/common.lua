@@ -82,7 +82,8 @@ local function load(id)
     quarantine(id, v.err)
     return nil
   end
-  local r = {}
+  -- Made for as many fields as most have: one that grows costs more than all that is put into it.
+  local r = { s = nil, q = nil, p = nil, j = nil, t = nil, e = nil, kp = nil, o = nil, ep = nil, ct = nil, id = nil, key = nil }
   for i = 1, #v, 2 do r[v[i]] = v[i + 1] end
   if not r.s then return nil end
   r.id, r.key = id, key

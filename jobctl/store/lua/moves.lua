@@ -83,8 +83,8 @@ local function unlist(r)
   if type(length) == 'number' and length <= SHORT then call('LREM', list, 1, r.id) end
 end
 
--- Returns where an ended run is remembered, how many are, and how long in ms: one table for all
--- of which that is the same.
+-- Returns where a run that ends now is remembered, how many are, and until when: one table for
+-- all of which that is the same.
 local places = {}
 local function retention(r, letter)
   local kind = (r.kp or '') .. (letter == 'x' and ' x ' or ' ') .. r.j
@@ -94,7 +94,7 @@ local function retention(r, letter)
   if not keep then keep, ttl, failed = '10000', '604800000', '' end
   local history = P .. 'h:' .. r.j
   if letter == 'x' and failed ~= '' then history, keep = P .. 'hf:' .. r.j, failed end
-  kept = { history = history, keep = keep, ttl = ttl }
+  kept = { history = history, keep = keep, till = string.format('%.0f', NOW + ttl) }
   places[kind] = kept
   return kept
 end
@@ -115,7 +115,7 @@ local function finish(r, letter, reason, more)
   announce(r, letter, reason, more)
   let_go(r)
   local kept = retention(r, letter)
-  call('PEXPIRE', key, kept.ttl)
+  call('PEXPIREAT', key, kept.till)
   local all = gather(ended, kept, r.id)
   if all then remember(kept.history, kept.keep, all) end
   r.s = letter

@@ -38,7 +38,7 @@ local function settle(id, epoch, letter, reason, delay, fields)
   if r.cx and (letter == 'd' or letter == 'x') then
     letter, reason = 'v', string.match(r.cx, '^%S+')
   end
-  if r.nt and not r.fs then tell(tell_short, r, fields) end
+  if r.nt and not r.fs then tell(tell_short, r, letter, fields) end
   -- What an earlier attempt left must not be taken for this one's.
   if r.at then call('HDEL', r.key, 'rs', 'rc', 'sg', 'er', 're', 'pg') end
   if letter == 'd' then
