@@ -205,6 +205,11 @@ class Pool:
         """How many of them have nothing to do."""
         return self._seats.free
 
+    @property
+    def children(self) -> int:
+        """How many interpreters its slots keep."""
+        return sum(slot.python.children for slot in self._seats)
+
     def rest(self, repose: Repose) -> None:
         """Let go of interpreters that have long had nothing to do."""
         repose.look((slot.python for slot in self._seats.idle), now=self._clock.monotonic())
