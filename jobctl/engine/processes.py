@@ -205,19 +205,22 @@ class Processes:
         return read_children(self._children_fd)
 
     def leftovers(self, attempt: Attempt) -> list[Process]:
-        """Return the living processes that outlived the leader of ``attempt``; dead ones are reaped.
+        """Return the living processes that outlived ``attempt``; dead ones are reaped.
 
-        Without any, which is the rule, this costs one read.
+        Its leader is not among them: one that is warm lives on, and nor are those below a leader
+        that lives. Without any, which is the rule, this costs one read.
         """
         if self._known.issuperset(self._children()) and not self._suspects:
             return []
         for suspects in self._look().values():
             if suspects != {attempt}:
                 suspects.discard(attempt)
-        return self.family(attempt)
+        return self.family(attempt, leader=False)
 
-    def family(self, attempt: Attempt) -> list[Process]:
+    def family(self, attempt: Attempt, *, leader: bool = True) -> list[Process]:
         """Return all living processes of ``attempt`` that may be signalled.
+
+        Without ``leader``, only those that have lost touch with it.
 
         What dies during the look may leave children that came to us after it began: nothing is
         called gone before a look at which nothing died.
@@ -225,7 +228,7 @@ class Processes:
         dead: set[tuple[int, int]] = set()
         while True:
             roots = [pid for pid, suspects in self._look().items() if suspects <= {attempt}]
-            if attempt.leader in self._known:
+            if leader and attempt.leader in self._known:
                 roots.append(attempt.leader)
             found = descendants(roots)
             living = self._living(found)
