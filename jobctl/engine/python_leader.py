@@ -240,6 +240,10 @@ class WarmPython:
     def rest(self) -> None:
         """Let go of the child and of the one that was to follow it; nothing may run in them."""
         self.retire()
+        self.forgo()
+
+    def forgo(self) -> None:
+        """Let go of the child that was to follow; the next call has another started."""
         self._renewal = None
         after, self._next = self._next, None
         if after is not None:

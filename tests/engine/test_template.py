@@ -336,6 +336,20 @@ def test_successor_that_waits_goes_as_well(attempts: Attempts) -> None:
     Nest(attempts, max_runs_per_child=1).inside(story)
 
 
+def test_one_that_stays_does_not_keep_its_successor(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        python = nest.slots[0].python
+        pid = (await nest.result("born"))[1]
+        await until(lambda: python.children == 2, what="its successor")
+
+        await rest_until(nest, Repose(0.05), lambda: python.children == 1, what="rest")
+
+        assert (await nest.result("born"))[1] == pid
+        await until(lambda: python.children == 2, what="another successor")
+
+    Nest(attempts, max_runs_per_child=100).inside(story)
+
+
 def gone(pid: int, nest: Nest) -> bool:
     nest.slots[0].processes.tidy()
     return pid not in own_children()
