@@ -109,6 +109,7 @@ def _word(check: Callable[..., Any]) -> str:
         "one_of": lambda: ", ".join(f'`"{word}"`' for word in held["words"]),
         "whole": lambda: f"whole number{_bounds(held['low'], held['high'])}",
         "number": lambda: f"number{_bounds(held['low'], held['high'])}",
+        "or_word": lambda: f'{_word(held["check"])}, or `"{held["word"]}"`',
         "or_none": lambda: f'{_word(held["check"])}, or `"none"`',
         "several": lambda: f"{_word(held['check'])}, or list of them",
     }

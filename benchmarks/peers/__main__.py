@@ -139,8 +139,9 @@ def _compare(scratch: Path, chosen: list[Participant], asked: argparse.Namespace
             asked.json.write_text(
                 json.dumps({"schema": 1, "options": _plain(asked), "rounds": rounds})
             )
-    print()
-    print("\n".join(lines(rounds, list(known))))
+        # After each: whoever stops it early has what was measured so far.
+        print(f"\nafter round {turn + 1} of {asked.rounds}:\n")
+        print("\n".join(lines(rounds, list(known))), flush=True)
     return 1 if problems else 0
 
 

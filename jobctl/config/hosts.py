@@ -10,7 +10,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import shutil
 import stat
 from functools import lru_cache
 from pathlib import Path
@@ -167,6 +166,8 @@ def _found(program: str, job: JobDef, cwd: Path | None) -> str | None:
 @lru_cache(maxsize=256)
 def _which(program: str, path: str) -> str | None:
     """Look for a program; most jobs begin with the same."""
+    import shutil  # noqa: PLC0415 - 0.3 MB that only programs to look for cost
+
     return shutil.which(program, path=path)
 
 

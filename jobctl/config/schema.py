@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator
 
 from jobctl.config import job_values, tables, values
 from jobctl.model.config import Durability
-from jobctl.model.job import PARAM_TYPES, Delivery, Missed, OnLost, Overlap
+from jobctl.model.job import IDLE_AUTO, PARAM_TYPES, Delivery, Missed, OnLost, Overlap
 
 Text = Annotated[str, PlainValidator(values.text, json_schema_input_type=str)]
 Filled = Annotated[str, PlainValidator(values.filled, json_schema_input_type=str)]
@@ -258,6 +258,13 @@ class PoolTable(Table):
     ] = "process"
     max_runs_per_child: Positive = 1000
     max_rss_per_child: SizeLimit = None
+    idle_timeout: Annotated[
+        float | str | None,
+        PlainValidator(
+            values.or_word(IDLE_AUTO, values.or_none(values.span)),
+            json_schema_input_type=str | int | float,
+        ),
+    ] = IDLE_AUTO
     preload: Annotated[
         tuple[str, ...],
         PlainValidator(

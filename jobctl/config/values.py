@@ -159,6 +159,21 @@ def or_none(check: Callable[[object], T]) -> Callable[[object], T | None]:
     return optional
 
 
+def or_word(word: str, check: Callable[[object], T]) -> Callable[[object], T | str]:
+    """Return a check that also takes ``word``, which stays what it is."""
+
+    def optional(value: object) -> T | str:
+        if value == word:
+            return word
+        try:
+            return check(value)
+        except Wrong as wrong:
+            wrong.remedy += f', or "{word}"'
+            raise
+
+    return optional
+
+
 def several(check: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
     """Return a check for a list, or for a single value that stands for a list of one."""
 

@@ -10,7 +10,7 @@ from jobctl.engine.returned import is_same
 from jobctl.store import membership, queries, transitions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from jobctl.engine.ledger import Ledger
     from jobctl.store.aio import AsyncStore
@@ -30,7 +30,8 @@ class Accounts:
 
     ``release`` gives a claim back, ``on_claims`` takes runs of ours that the store took for
     waiting, ``on_stale`` is told of runs that are not ours any more, ``on_gone`` of outcomes that
-    the store had taken and has no record of.
+    the store had taken and has no record of. ``hush`` returns when no claim of somebody else's is
+    under way.
     """
 
     def __init__(  # noqa: PLR0913 - the seams of the pump
@@ -45,6 +46,7 @@ class Accounts:
         on_claims: Callable[[ClaimReply], None],
         on_stale: Callable[[str, int], None],
         on_gone: Callable[[Settlement], None],
+        hush: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._keys = keys
@@ -55,6 +57,7 @@ class Accounts:
         self._on_claims = on_claims
         self._on_stale = on_stale
         self._on_gone = on_gone
+        self._hush = hush
         self._generation = 0
         self.inherited = False
         """True until what a dead process of this pool had claimed has been looked at."""
@@ -74,8 +77,13 @@ class Accounts:
             generation = self._store.generation
             await self._miss_outcomes()
             self._generation = generation
+        # What is claimed and begins while we ask is in none of the answers.
+        begun = {run_id: held.claim.epoch for run_id, held in self._ledger.running.items()}
         owned = set(await self._store.run(queries.owned(self._keys, self._owner)))
         unknown = owned - self._ledger.known() - releasing
+        if unknown:
+            await self._hush()  # it may be a claim whose answer is on its way
+            unknown -= self._ledger.known()
         lost = [
             (run_id, epoch)
             for run_id in unknown
@@ -93,13 +101,13 @@ class Accounts:
         if lost:
             _log.warning("%d runs were under way in a process that died; taken back", len(lost))
         self.inherited = False
-        for run_id in [*self._ledger.running]:
-            held = self._ledger.running.get(run_id)
-            if held is None or run_id in owned or run_id in self._ledger.unsettled:
+        for run_id, epoch in begun.items():
+            over = run_id not in self._ledger.running or run_id in self._ledger.unsettled
+            if over or run_id in owned:
                 continue
             known = await self._store.run(queries.exists(self._keys, run_id))
             if known and not await self._taken_again(run_id):
-                self._on_stale(run_id, held.claim.epoch)
+                self._on_stale(run_id, epoch)
 
     async def _miss_outcomes(self) -> None:
         """After a new connection, which may lead to another server: look for what it has lost.

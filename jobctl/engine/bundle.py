@@ -1,8 +1,9 @@
 """Which runs may travel to a Python interpreter together, and how many: pure policy.
 
 A bundle saves what handing over costs, and what it may cost in return is bounded: only runs travel
-that are expected to be over in a moment, whose interpreter is the same anyway, and which may be
-begun without anybody having to know of each beginning first.
+together that are expected to be over in a moment, whose interpreter is the same anyway, and which
+may be begun without anybody having to know of each beginning first. A run may be a bundle by itself,
+which keeps its answer when everybody dies who could have told it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ LOOK_MOST = 256
 
 
 def may_travel(job: JobDef) -> bool:
-    """Return whether runs of a job may go in bundles at all."""
+    """Return whether runs of a job may go in bundles at all, be it one by one."""
     limits = (job.timeout, job.soft_timeout, job.total_timeout)
     return (
         job.python is not None
@@ -84,13 +85,14 @@ def together(
 ) -> list[Held]:
     """Take out of the backlog its first run, which is one of ``job``, and what may go with it.
 
-    ``room`` is how many runs the interpreter may still take.
+    ``room`` is how many runs the interpreter may still take. Runs of a job that is not short go one
+    by one. Nothing is taken out when the first must be called without a bundle: it needs a start of
+    its own, or nobody knows its job.
     """
-    head = backlog.popleft()
-    if job is None or not may_travel(job) or not fits(head):
-        return [head]
+    head = backlog[0]
+    if job is None or room < 1 or not (pace.knows(job.name) and may_travel(job) and fits(head)):
+        return []
     expected = pace.expected(job.name)
-    if expected is None:
-        return [head]
-    most = size(1 + len(backlog), slots=slots, expected=expected)
+    most = 1 if expected is None else size(len(backlog), slots=slots, expected=expected)
+    backlog.popleft()
     return [head, *gather(backlog, job=job.name, most=min(most, room) - 1)]

@@ -18,6 +18,7 @@ from jobctl.engine.ending import Finding
 from jobctl.engine.guard import Guard
 from jobctl.engine.processes import Attempt
 from jobctl.engine.python_host import MALFORMED, answered
+from jobctl.model.records import maker
 from jobctl.model.run import OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WORDS = 12
-"""In an answer, see ``Bundles`` of the child."""
 LONG = 0.02
 """Seconds after which a run of a bundle becomes an attempt of its own."""
 
@@ -47,56 +46,44 @@ class Begun:
     """Seconds since it began."""
 
 
-@dataclass(frozen=True, slots=True)
+_usage = maker(Usage)
+
+
+@dataclass(slots=True)
 class Answer:
     """What a child said of one run of a bundle; most say only that it returned, and what it used."""
 
     words: list[Any]
     placed: bool
     """Whether its output has its lasting name."""
-    log_bytes: int
+    started_at: float
+    """Epoch seconds."""
+    duration: float
+    """Seconds."""
     usage: Usage
+    log_bytes: int
+    files: bool
+    """Whether there is a result file or a progress file."""
+    plain: bool
+    """Whether the function returned ``None``, and there is nothing more to say."""
 
     @classmethod
     def of(cls, words: list[Any], *, placed: bool) -> Answer:
         """Return an answer; raises one of ``MALFORMED``."""
-        _, started, duration, user, system, rss, read, wrote, log_bytes, *_ = words
-        if not (type(started) is type(duration) is float and len(words) == WORDS):
+        _, started, duration, user, system, rss, read, wrote, log_bytes, files, result, more = words
+        if not type(started) is type(duration) is float:
             raise ValueError("it has not the form of an answer")
-        if words[11] is not None:
+        if more is not None:
             answered(words)  # whatever is wrong with it shows now
-        return cls(
-            words,
-            placed,
-            int(log_bytes),
-            Usage(
-                user=user + 0.0,
-                system=system + 0.0,
-                max_rss=int(rss),
-                read_blocks=int(read),
-                write_blocks=int(wrote),
-            ),
+        usage = _usage(
+            user=user + 0.0,
+            system=system + 0.0,
+            max_rss=int(rss),
+            read_blocks=int(read),
+            write_blocks=int(wrote),
         )
-
-    @property
-    def started_at(self) -> float:
-        """Epoch seconds."""
-        return float(self.words[1])
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return float(self.words[2])
-
-    @property
-    def files(self) -> bool:
-        """Whether there is a result file or a progress file."""
-        return bool(self.words[9])
-
-    @property
-    def plain(self) -> bool:
-        """Whether the function returned ``None``, and there is nothing more to say."""
-        return self.words[10] is None and self.words[11] is None
+        plain = result is None and more is None
+        return cls(words, placed, started, duration, usage, int(log_bytes), bool(files), plain)
 
     @property
     def reply(self) -> PythonReply:
@@ -112,6 +99,9 @@ class Owner(Protocol):
 
     def on_begin(self, runs: list[Held], warm: Warm, number: int) -> None:
         """Know that the child may begin them from now on."""
+
+    def on_begun(self, runs: list[Held]) -> None:
+        """Know that they have been handed over."""
 
     def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
         """Take the answer of a run; it may wait for :meth:`on_answers_taken`."""
@@ -164,25 +154,23 @@ class BundleLeader:
         self._stopped = False
         self._began = 0.0
 
+    def begin(self) -> None:
+        """Hand the runs over now if there is a child that waits for them; else :meth:`lead` does so."""
+        warm = self._python.at_hand(self._setting)
+        if warm is not None:
+            self._begin(warm)
+
     async def lead(self) -> None:
-        """Hand the runs over and see them to their ends."""
-        try:
-            await self._python.prepare(self._setting)
-            warm = self._python.take(self._setting)
-            await warm.child.ready()
-            self._python.share(warm)
-        except (spawn.SpawnError, python_call.SpawnError):
-            # Alone, the next one fails with what there is to say about it.
-            self._give_back(len(self._runs), alone=True)
-            return
-        if self._stopped or not self._runs:
-            self._give_back(len(self._runs), alone=False)
-            return
+        """Hand the runs over, if that was not done, and see them to their ends."""
+        warm = self._warm
+        if warm is None:
+            warm = await self._find()
+            if warm is None:
+                return
+            self._begin(warm)
         marks = Attempt(run_id=b"", number=b"", leader=warm.child.pid)
-        self._python.bundled = self._spec_of
         guard = Guard(marks, job=self._setting.spec.job, processes=self._processes)
         try:
-            self._begin(warm)
             end = await self._over
             if self._solo is None:
                 await self._end(warm, guard, end)
@@ -195,6 +183,27 @@ class BundleLeader:
             guard.close()
         if self._solo is not None:
             await self._see_to_its_end(warm, self._solo)
+
+    async def _find(self) -> Warm | None:
+        """Return a child for the runs; ``None`` when they were given back."""
+        try:
+            await self._python.prepare(self._setting)
+            warm = self._python.take(self._setting)
+            await warm.child.ready()
+            self._python.share(warm)
+        except (spawn.SpawnError, python_call.SpawnError):
+            # Alone, the next one fails with what there is to say about it.
+            self._give_back(len(self._runs), alone=True)
+            return None
+        if self._stopped or not self._runs:
+            self._give_back(len(self._runs), alone=False)
+            return None
+        return warm
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing is left of it but a run that goes on as an attempt of its own."""
+        return self._solo is not None
 
     def _spec_of(self, run_id: str) -> AttemptSpec | None:
         held = next((held for held in self._runs if held.claim.id == run_id), None)
@@ -269,6 +278,7 @@ class BundleLeader:
 
     def _begin(self, warm: Warm) -> None:
         self._warm = warm
+        self._python.bundled = self._spec_of
         tally, known = warm.tally, warm.shapes
         assert tally is not None and known is not None  # noqa: S101, PT018 - they were made
         spec, launch = self._setting.spec, self._setting.launch
@@ -287,9 +297,13 @@ class BundleLeader:
         number = tally.bundle + 1
         self._owner.on_begin(self._runs, warm, number)
         tally.begin(len(rows))
+        died = False
         try:
             warm.child.bundle(number, rows, shapes=known.news(), listener=self)
         except python_call.ChildDiedError:
+            died = True
+        self._owner.on_begun(self._runs)
+        if died:
             self.on_death()
 
     def _take_answers(self, *, all_of_them: bool) -> None:
@@ -328,7 +342,7 @@ class BundleLeader:
             log.warning("pool: a child gave an answer that is none: %r", error)
             return
         self._answered = answer[0] + 1
-        warm.cpu += said.usage.user + said.usage.system
+        warm.used(said.usage.user + said.usage.system)
         self._owner.on_answer(held, said, pid=warm.child.pid)
 
     def _call_back(self, *, alone: bool = False) -> None:

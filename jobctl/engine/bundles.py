@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING, Protocol
 
 from jobctl.engine.adopted import UNSEEN
 from jobctl.engine.bundle_leader import Answer, BundleLeader
-from jobctl.engine.ending import Ending, Finding, judge_reply
+from jobctl.engine.ending import Ending, Finding, judge_reply, outcome_of
 from jobctl.engine.exchange import progress_json
 from jobctl.engine.python_host import MALFORMED
 from jobctl.engine.spawn import SpawnError
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from jobctl.clock import Clock
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.bundle_leader import Begun
     from jobctl.engine.bundle_recovery import Answered
     from jobctl.engine.executor import Executor
+    from jobctl.engine.leader import Setting
     from jobctl.engine.ledger import Held
     from jobctl.engine.python_leader import Warm
     from jobctl.engine.slot import Slot
+    from jobctl.model.config import Config
     from jobctl.model.job import JobDef
 
 log = logging.getLogger(__name__)
@@ -60,15 +64,19 @@ class Bundles:
         self._clock = clock
         self._leaders: dict[BundleLeader, list[Held]] = {}
         self._look: asyncio.TimerHandle | None = None
+        self._settings: dict[Slot, tuple[JobDef, Config, Setting]] = {}
+        """By slot: the job that it had last, by which configuration, and what its bundles need."""
 
-    async def lead(self, runs: list[Held], slot: Slot, job: JobDef) -> None:
-        """See several runs of a job through one slot; none is left when this returns."""
+    def begin(self, runs: list[Held], slot: Slot, job: JobDef) -> Coroutine[object, object, None]:
+        """Begin several runs of a job in one slot, at once if its interpreter waits for them.
+
+        What is returned sees them to their ends: none is left when it returns.
+        """
         account = _Runs(self._account, self._executor, slot=slot, job=job)
         try:
-            setting = slot.setting(account.spec(runs[0]))
+            setting = self._setting(account, runs[0])
         except SpawnError:
-            account.on_return(runs, alone=True)
-            return
+            return account.refuse(runs)
         leader = BundleLeader(
             runs,
             python=slot.python,
@@ -78,12 +86,26 @@ class Bundles:
             owner=account,
         )
         self._leaders[leader] = runs
+        leader.begin()
         if self._look is None:
             self._look = asyncio.get_running_loop().call_later(LOOK_EVERY, self._looks)
+        return self._lead(leader)
+
+    async def _lead(self, leader: BundleLeader) -> None:
         try:
             await leader.lead()
         finally:
             del self._leaders[leader]
+
+    def _setting(self, account: _Runs, held: Held) -> Setting:
+        """Return what bundles of a job are started with in a slot; raises SpawnError."""
+        config = self._executor.config
+        known = self._settings.get(account.slot)
+        if known is not None and known[0] is account.job and known[1] is config:
+            return known[2]
+        setting = account.slot.setting(account.spec(held))
+        self._settings[account.slot] = (account.job, config, setting)
+        return setting
 
     def adopt(self, held: Held, job: JobDef, slot: Slot, found: Answered) -> None:
         """Take the answer to a run that a dead process of this pool had begun."""
@@ -119,7 +141,7 @@ class Bundles:
         now = self._clock.monotonic()
         for leader in list(self._leaders):
             leader.look(now)
-        if self._leaders:
+        if not all(leader.alone for leader in self._leaders):
             self._look = asyncio.get_running_loop().call_later(LOOK_EVERY, self._looks)
 
 
@@ -129,42 +151,36 @@ class _Runs:
     def __init__(self, account: Account, executor: Executor, *, slot: Slot, job: JobDef) -> None:
         self._account = account
         self._executor = executor
-        self._slot = slot
-        self._job = job
+        self.slot = slot
+        self.job = job
         self._plain = 0 not in job.skip_codes
+        self._alone = False
         self._ended: list[tuple[Held, Outcome]] = []
 
     def spec(self, held: Held) -> AttemptSpec:
-        return self._executor.spec(held, self._slot, self._job)
+        return self._executor.spec(held, self.slot, self.job)
 
     def on_begin(self, runs: list[Held], warm: Warm, number: int) -> None:
-        self._executor.bundle_begins(runs, self._slot, warm, number=number)
+        self._executor.bundle_begins(runs, self.slot, warm, number=number)
+
+    def on_begun(self, runs: list[Held]) -> None:
+        self._executor.bundle_has_begun(runs)
 
     def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
         if answer.plain and self._plain:
             ending = _SUCCEEDED
         else:
-            ending = judge_reply(self._job, answer.reply, stopped=None)
+            ending = judge_reply(self.job, answer.reply, stopped=None)
         size, truncated = answer.log_bytes, False
         if answer.files or (size and self._needs_us(answer)):
-            ending, size, truncated = self._slot.collect(self.spec(held), ending)
-            progress = self._slot.poll_progress()
+            ending, size, truncated = self.slot.collect(self.spec(held), ending)
+            progress = self.slot.poll_progress()
             if progress is not None:
                 self._account.on_bundled_progress(held, progress)
-        outcome = Outcome(
-            kind=ending.finding.kind,
-            reason=ending.finding.reason,
-            exit_code=ending.exit_code,
-            error=ending.finding.error,
-            exception=ending.exception,
-            result=ending.result,
-            retry_in=ending.retry_in,
-            again=ending.again,
-            fatal=ending.fatal,
-            traceback=ending.traceback,
+        outcome = outcome_of(
+            ending,
             pid=pid,
             started_at=answer.started_at,
-            finished_at=answer.started_at + answer.duration,
             duration=answer.duration,
             usage=answer.usage,
             log_bytes=size,
@@ -175,16 +191,20 @@ class _Runs:
     def on_answers_taken(self) -> None:
         if self._ended:
             ended, self._ended = self._ended, []
-            self._account.on_bundled_ends(ended, self._job)
+            self._account.on_bundled_ends(ended, self.job)
 
     def _end(self, held: Held, outcome: Outcome) -> None:
         if outcome.log_bytes:
-            self._account.on_bundled_log(held, outcome, self._slot)
+            self._account.on_bundled_log(held, outcome, self.slot)
         self._ended.append((held, outcome))
 
     def on_return(self, runs: list[Held], *, alone: bool) -> None:
         self._executor.bundle_returns(runs)
-        self._account.on_bundled_return(runs, self._job, alone=alone)
+        self._account.on_bundled_return(runs, self.job, alone=alone)
+
+    async def refuse(self, runs: list[Held]) -> None:
+        """Give back what cannot travel: alone, the next one fails with what there is to say about it."""
+        self.on_return(runs, alone=True)
 
     def on_silence(self, held: Held) -> None:
         outcome = Outcome(kind=OutcomeKind.LOST, reason=Reason.LOST, error=UNSEEN)
@@ -192,17 +212,21 @@ class _Runs:
         self.on_answers_taken()
 
     def on_progress(self, held: Held, percent: float, message: str) -> None:
-        self._account.on_bundled_progress(held, progress_json(percent, message))
+        if self._alone:
+            self.slot.on_progress(percent, message)
+        else:
+            self._account.on_bundled_progress(held, progress_json(percent, message))
 
     async def go_on(self, held: Held, call: Begun) -> None:
-        self._account.on_bundled_start(held, self._slot)
-        outcome = await self._executor.go_on(held, self._slot, self._job, call)
+        self._alone = True
+        self._account.on_bundled_start(held, self.slot)
+        outcome = await self._executor.go_on(held, self.slot, self.job, call)
         self._end(held, outcome)
         self.on_answers_taken()
 
     def _needs_us(self, answer: Answer) -> bool:
         """Return whether the output of a run is still to be named, cut or shipped."""
-        settings, most = self._executor.config.settings, self._job.max_output
+        settings, most = self._executor.config.settings, self.job.max_output
         return (
             not answer.placed
             or settings.redis is not None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from jobctl.engine import lean  # noqa: F401 - first of all, for what it does
+
+# isort: split
 import asyncio
 import logging
 import os

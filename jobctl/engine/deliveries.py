@@ -8,7 +8,6 @@ import os
 import pwd
 import threading
 from typing import TYPE_CHECKING, TypeVar
-from zoneinfo import ZoneInfo
 
 from jobctl.engine.attempt import log_file
 from jobctl.engine.delivery import Delivery, DownError, RefusedError, UndeliveredError
@@ -254,6 +253,8 @@ class _Mail:
         run = None
         if notice.run:
             run = await here._store.run(queries.run_or_broken(here._keys, notice.run))  # noqa: SLF001 - a part of it
+        from zoneinfo import ZoneInfo  # noqa: PLC0415 - 0.5 MB that only mails need
+
         facts = mail_text.Facts(
             job=job,
             host=here._host,  # noqa: SLF001

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobctl.errors import ConfigError
-from jobctl.model.run import OutcomeKind, Reason
+from jobctl.model.records import maker
+from jobctl.model.run import Outcome, OutcomeKind, Reason
 
 if TYPE_CHECKING:
     from jobctl.engine.python_call import PythonReply
     from jobctl.model.job import JobDef
+    from jobctl.model.run import Usage
 
 SHELL_SIGNAL = 128
 """A shell exits with this plus the number of the signal that ended its command."""
@@ -40,6 +42,43 @@ class Ending:
     again: bool = False
     fatal: bool = False
     traceback: str | None = None
+
+
+_outcome = maker(Outcome)
+
+
+def outcome_of(
+    ending: Ending,
+    *,
+    pid: int,
+    started_at: float,
+    duration: float,
+    usage: Usage,
+    log_bytes: int,
+    log_truncated: bool,
+) -> Outcome:
+    """Return the outcome of an attempt that was made. Times are epoch seconds, and seconds."""
+    finding = ending.finding
+    return _outcome(
+        kind=finding.kind,
+        reason=finding.reason,
+        exit_code=ending.exit_code,
+        signal=ending.signal,
+        error=finding.error,
+        exception=ending.exception,
+        result=ending.result,
+        retry_in=ending.retry_in,
+        again=ending.again,
+        fatal=ending.fatal,
+        traceback=ending.traceback,
+        pid=pid,
+        started_at=started_at,
+        finished_at=started_at + duration,
+        duration=duration,
+        usage=usage,
+        log_bytes=log_bytes,
+        log_truncated=log_truncated,
+    )
 
 
 def judge(job: JobDef, status: int, *, stopped: Finding | None) -> Ending:

@@ -12,7 +12,6 @@ import errno
 import json
 import logging
 import os
-import shutil
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -222,6 +221,8 @@ def _refuse(constant: str) -> None:
 def _remove(name: str) -> None:
     with contextlib.suppress(OSError):
         if os.path.isdir(name) and not os.path.islink(name):
+            import shutil  # noqa: PLC0415 - 0.3 MB that only a job that made a directory costs
+
             shutil.rmtree(name, ignore_errors=True)
         else:
             os.unlink(name)

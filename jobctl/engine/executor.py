@@ -121,6 +121,9 @@ class Executor:
         self._journal.bundle(
             runs, slot=self._number(slot), pid=warm.child.pid, born=warm.born, number=number
         )
+
+    def bundle_has_begun(self, runs: list[Held]) -> None:
+        """Count the starts of runs that were handed over: nobody waits for that any more."""
         self._starts.began(
             *(
                 (held.claim.id, held.signed, held.last_start)

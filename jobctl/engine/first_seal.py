@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PART = 200
+"""Runs that are looked at together. What a long queue takes at once, this process keeps for good:
+memory that was full of small objects goes back to the system only where all of them were."""
+
 
 async def seal_what_waits(
     store: AsyncStore, keys: Keys, signing: Signing, *, state_dir: Path, clock: Clock
@@ -66,8 +70,11 @@ async def _unfinished(store: AsyncStore, keys: Keys) -> AsyncIterator[list[Submi
     cursor = "0"
     while True:
         cursor, ids = await store.run(queries.scan_runs(keys, "", cursor))
-        found = await store.run_many([queries.submitted(keys, run_id) for run_id in ids])
-        yield [item for item in found if item is not None and not is_sealed(item.envelope)]
+        for start in range(0, len(ids), PART):
+            found = await store.run_many(
+                [queries.submitted(keys, run_id) for run_id in ids[start : start + PART]]
+            )
+            yield [item for item in found if item is not None and not is_sealed(item.envelope)]
         if cursor == "0":
             return
 

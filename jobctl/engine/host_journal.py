@@ -46,6 +46,7 @@ COMMAND, PYTHON = "command", "python"
 COMPACT_AT = 1024 * 1024
 """Bytes after which what is settled is left out of a new file."""
 
+OF_A_BUNDLE = b'["b",'
 OF_A_RUN = (b'["i","', b'["s","', b'["t","', b'["e","')
 """How lines begin that go on with the id of one run."""
 _log = logging.getLogger(__name__)
@@ -161,7 +162,7 @@ class HostJournal:
 
     def _lines(self) -> list[bytes]:
         with self.path.open("rb") as file:
-            return [line for line in file if line.strip()]
+            return [line for line in file if len(line) > 1]
 
     def _write(self, data: bytes) -> None:
         try:
@@ -182,11 +183,15 @@ class HostJournal:
 
 
 def _settled(item: Settlement) -> bytes:
-    fields = [
-        part.decode("utf-8", "backslashreplace") if isinstance(part, bytes) else part
-        for part in item.fields
-    ]
-    return _line("e", item.id, item.epoch, item.letter, item.reason, item.delay, fields)
+    words = ("e", item.id, item.epoch, item.letter, item.reason, item.delay)
+    try:
+        return _line(*words, item.fields)
+    except TypeError:  # some of them are bytes, which is rare
+        return _line(*words, [_text(part) for part in item.fields])
+
+
+def _text(part: str | bytes | int) -> str | int:
+    return part.decode("utf-8", "backslashreplace") if isinstance(part, bytes) else part
 
 
 def _line(*words: object) -> bytes:
@@ -200,9 +205,25 @@ def _may_be_of(line: bytes, wanted: set[str]) -> bool:
     return b"\\" in found or found.decode("utf-8", "replace") in wanted
 
 
+def _without_old_bundles(lines: Iterable[bytes]) -> list[bytes]:
+    """Return lines without those of bundles whose slot has had another one since."""
+    kept: list[bytes] = []
+    had: set[bytes] = set()
+    for line in reversed([*lines]):
+        if line.startswith(OF_A_BUNDLE):
+            slot = line.split(b",", 2)[1]
+            if slot in had:
+                continue
+            had.add(slot)
+        kept.append(line)
+    kept.reverse()
+    return kept
+
+
 def _relevant(lines: Iterable[bytes], wanted: set[str]) -> Iterator[bytes]:
     """Yield the lines about some runs, with the exits of their leaders."""
     pids = set()
+    lines = _without_old_bundles(lines)
     for line in lines:
         if line.startswith(OF_A_RUN) and not _may_be_of(line, wanted):
             continue

@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from jobctl.engine.ledger import Held
-from jobctl.model.run import LETTERS, Reason
+from jobctl.model.records import maker
+from jobctl.model.run import LETTERS, Reason, Request
 from jobctl.model.sealing import SKEW, SealError
 from jobctl.store.codec import BadPayloadError, decode_request
 from jobctl.store.keyring import Signing
@@ -35,6 +36,9 @@ def signing_of(config: Config, *, clock: Clock) -> Signing:
         now=clock.epoch,
         on_trouble=lambda error: log.error("%s; the keys it had go on", error),
     )
+
+
+_request = maker(Request)
 
 
 class UntrustedError(BadPayloadError):
@@ -84,6 +88,7 @@ class Intake:
             priority=claim.priority,
             max_attempts=claim.max_attempts,
             envelope=claim.envelope,
+            make=_request,
         )
         return Held(
             claim=claim,

@@ -1,18 +1,25 @@
-"""Waits for the doorbells of a pool's queues, on a connection of its own."""
+"""Waits for the doorbells of a pool's queues, on a connection of its own.
+
+A claim of one run travels with the wait: the store carries it out as soon as a bell has rung, so
+that a run which comes to an idle pool is there after one answer instead of two. Somebody has to
+know when such a claim may be under way: see :meth:`Listener.hush`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from jobctl.engine.loops import Turn
 from jobctl.errors import JobctlError
 from jobctl.store import queries
 
 if TYPE_CHECKING:
-    from jobctl.engine.loops import Turn
     from jobctl.engine.pump import Pump
     from jobctl.store.aio import AsyncStore
+    from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
 
 _log = logging.getLogger(__name__)
@@ -21,26 +28,67 @@ LISTEN = 15.0
 """Longest wait on the doorbells in seconds; also covers a token lost with another waiter."""
 PAUSE = 0.5
 """Seconds after an error of the store."""
+HUSH = 0.05
+"""Seconds until a connection that was only just being made is dropped, too."""
 
 
-async def listen(pump: Pump, ears: AsyncStore, keys: Keys, *, turn: Turn) -> NoReturn:
-    """Listen for ever, while there is room in the pool and nothing to claim.
+class Listener:
+    """Listens while there is room in the pool and nothing to claim."""
 
-    ``turn`` tells whoever watches the loop that it listens.
-    """
-    while True:
-        await pump.wait_hungry()
-        bells = [*pump.queues]
+    def __init__(self, pump: Pump, ears: AsyncStore, keys: Keys) -> None:
+        self._pump = pump
+        self._ears = ears
+        self._keys = keys
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self.turn = Turn()
+        """Tells whoever watches the loop that it listens."""
+
+    async def run(self) -> NoReturn:
+        """Listen for ever."""
+        while True:
+            await self._pump.wait_hungry()
+            self._quiet.clear()
+            try:
+                with self.turn:
+                    well = await self._listen()
+            finally:
+                self._quiet.set()
+            await asyncio.sleep(0.0 if well else PAUSE)
+            if not well:
+                self._pump.look()
+
+    async def hush(self) -> None:
+        """Return when no claim is under way here: each has brought its runs, or never will.
+
+        The store may still carry one out that it got before it notices; as any claim whose answer
+        was lost, it is found at a later look.
+        """
+        while not self._quiet.is_set():
+            self._ears.drop()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HUSH):
+                    await self._quiet.wait()
+
+    async def _listen(self) -> bool:
+        """Wait for a bell, and pass on what was claimed; return whether the store answered."""
+        wait = queries.wait_for_bells(self._keys, [*self._pump.queues], timeout=LISTEN)
+        claim = self._pump.claim_beside()
+        calls: list[Call[Any]] = [wait] if claim is None else [wait, claim]
         try:
-            with turn:
-                rung = await ears.run(queries.wait_for_bells(keys, bells, timeout=LISTEN))
+            rung, *claimed = await self._ears.try_many(calls)
         except JobctlError as error:
-            _log.debug("doorbell: %s", error)
-            await asyncio.sleep(PAUSE)
-            pump.look()
-            continue
+            rung, claimed = error, []
+        for reply in claimed:
+            if not isinstance(reply, JobctlError):
+                self._pump.heard(reply)
+                return True
+            self._pump.check()  # nobody knows whether it was carried out
+        if isinstance(rung, JobctlError):
+            _log.debug("doorbell: %s", rung)
+            return False
         if rung is None:
-            pump.look()
+            self._pump.look()
         else:
-            pump.rang()
-        await asyncio.sleep(0)
+            self._pump.rang()
+        return True

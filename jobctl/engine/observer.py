@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.pool import Pool
+    from jobctl.engine.repose import Repose
     from jobctl.engine.slot import Slot
 
 WATCH_EVERY = 0.25
@@ -29,11 +30,18 @@ class Observer:
     """
 
     def __init__(
-        self, pool: Pool, *, journal: HostJournal, tidy: Callable[[], None], clock: Clock
+        self,
+        pool: Pool,
+        *,
+        journal: HostJournal,
+        tidy: Callable[[], None],
+        repose: Repose,
+        clock: Clock,
     ) -> None:
         self._pool = pool
         self._journal = journal
         self._tidy = tidy
+        self._repose = repose
         self._clock = clock
         self._sampled = self._checked = clock.monotonic()
         self._compacted = 0
@@ -55,6 +63,7 @@ class Observer:
             if every:
                 self._sampled = now
                 self._tidy()
+                pool.rest(self._repose)
                 self._prune()
             # The first look comes early, so that attempts below a second have a peak too.
             fresh = any(not held.sampled and held.pid for held in pool.ledger.running.values())

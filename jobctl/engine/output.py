@@ -19,7 +19,6 @@ import contextlib
 import logging
 import os
 import re
-import shutil
 from typing import TYPE_CHECKING
 
 from jobctl.engine.attempt import LOGS_MODE, log_file
@@ -202,6 +201,8 @@ class Output:
         self.path = target
 
     def _copy(self, target: Path, error: OSError) -> None:
+        import shutil  # noqa: PLC0415 - 0.3 MB that a file system of its own for logs costs
+
         try:
             shutil.copyfile(self._spool, target)
         except OSError:

@@ -42,6 +42,10 @@ class Pace:
         """Know nothing of a job any more: its next run goes alone."""
         self._known.pop(job, None)
 
+    def knows(self, job: str) -> bool:
+        """Return whether a run of a job has ended here lately, however long it took."""
+        return job in self._known
+
     def expected(self, job: str) -> float | None:
         """Return how many seconds the next run of a short job takes; ``None`` when it is not short."""
         known = self._known.get(job)

@@ -18,8 +18,8 @@ from jobctl.engine.bundles import Bundles
 from jobctl.engine.executor import Executor
 from jobctl.engine.gate import Gate
 from jobctl.engine.ledger import Ledger
-from jobctl.engine.listener import LISTEN, listen
-from jobctl.engine.loops import Loops, Turn, give_up, no_silent_death
+from jobctl.engine.listener import LISTEN, Listener
+from jobctl.engine.loops import Loops, give_up, no_silent_death
 from jobctl.engine.pace import Pace
 from jobctl.engine.pump import Hold, Pump
 from jobctl.engine.returned import returned
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jobctl.engine.journal_content import Content
     from jobctl.engine.lease import Lease
     from jobctl.engine.ledger import Held
+    from jobctl.engine.repose import Repose
     from jobctl.engine.shipper import Shipper
     from jobctl.engine.slot import Slot
     from jobctl.engine.survivors import Survivor
@@ -114,7 +115,9 @@ class Pool:
             on_gone=self._on_gone,
             on_final=self._gate.starts.ended,
             on_fenced=self.fenced.set,
+            hush=self._hush,
         )
+        self._listener = Listener(self.pump, ears, keys)
         self._executor = Executor(
             config,
             owner=owner,
@@ -136,16 +139,18 @@ class Pool:
         """Whoever runs the pool lets it look every few seconds."""
         self._loops = Loops(self.watchdog, on_end=no_silent_death)
 
+    async def _hush(self) -> None:
+        await self._listener.hush()
+
     def start(self) -> None:
         """Begin to claim."""
         self._loops.add(
             "pump", self.pump.run, turn=self.pump.turn, longest=SEND, drop=self._drop_store
         )
-        turn = Turn()
         self._loops.add(
             "ears",
-            lambda: listen(self.pump, self._ears, self._keys, turn=turn),
-            turn=turn,
+            self._listener.run,
+            turn=self._listener.turn,
             longest=LISTEN,
             drop=self._ears.drop,
         )
@@ -200,6 +205,10 @@ class Pool:
         """How many of them have nothing to do."""
         return self._seats.free
 
+    def rest(self, repose: Repose) -> None:
+        """Let go of interpreters that have long had nothing to do."""
+        repose.look((slot.python for slot in self._seats.idle), now=self._clock.monotonic())
+
     def resize(self, size: int, make: Callable[[int], Slot]) -> None:
         """Have ``size`` slots from now on; what runs in others goes on to its end."""
         self._seats.resize(size, make)
@@ -217,6 +226,7 @@ class Pool:
         """Claim nothing more until this is lifted, and give back what has not started."""
         self.pump.holds.add(why)
         self._bundles.stop()
+        self._ears.drop()  # with the claim that waits there
         while self.ledger.backlog:
             held = self.ledger.backlog.pop()
             self.pump.release(held.claim.id, held.claim.epoch)
@@ -326,20 +336,22 @@ class Pool:
                 slots=self.ledger.slots,
                 room=self._seats.next.room,
             )
-            if job is not None and len(runs) > 1:
-                self._begin_many(runs, job)
+            if job is not None and runs:
+                self._begin_bundle(runs, job)
                 continue
-            slot = self._seats.take(runs[0].claim.id)
-            self._begin(runs[0], slot, self._executor.execute(runs[0], slot))
+            held = self.ledger.backlog.popleft()
+            slot = self._seats.take(held.claim.id)
+            self._begin(held, slot, self._executor.execute(held, slot))
 
-    def _begin_many(self, runs: list[Held], job: JobDef) -> None:
-        """Hand several runs to one slot."""
+    def _begin_bundle(self, runs: list[Held], job: JobDef) -> None:
+        """Hand one run or several to one slot."""
         self.ledger.running.update((held.claim.id, held) for held in runs)
         slot = self._seats.take_for_many()
-        self._watch(asyncio.create_task(self._to_end_of_all(runs, slot, job)))
+        attempts = self._bundles.begin(runs, slot, job)
+        self._watch(asyncio.create_task(self._to_end_of_all(attempts, slot)))
 
-    async def _to_end_of_all(self, runs: list[Held], slot: Slot, job: JobDef) -> None:
-        await self._bundles.lead(runs, slot, job)
+    async def _to_end_of_all(self, attempts: Coroutine[object, object, None], slot: Slot) -> None:
+        await attempts
         self._seats.give_up(slot)
         self.pump.freed()  # its runs were settled while it had the slot
         self._fill()

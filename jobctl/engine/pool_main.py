@@ -7,6 +7,9 @@ stays small and uses exactly what the supervisor checked.
 
 from __future__ import annotations
 
+from jobctl.engine import lean  # noqa: F401 - first of all, for what it does
+
+# isort: split
 import asyncio
 import logging
 import os
@@ -17,7 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
-from jobctl.engine import bundle_recovery, journal_content, recovery, rendezvous
+from jobctl.engine import (
+    bundle_recovery,
+    journal_content,
+    recovery,
+    rendezvous,
+)
 from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.channel import Channel, Message
 from jobctl.engine.host_journal import HostJournal
@@ -30,6 +38,7 @@ from jobctl.engine.orphanage import Orphanage
 from jobctl.engine.pool import Pool
 from jobctl.engine.pump import Hold
 from jobctl.engine.python_desk import Desk
+from jobctl.engine.repose import Repose
 from jobctl.engine.roster import PoolFiles
 from jobctl.engine.scaling import Scaling
 from jobctl.engine.shipper import Shipper
@@ -219,7 +228,10 @@ class PoolProcess:
         if message.get("inherits"):
             pool.adopt(content, survivors, answered)
         pool.start()
-        observer = Observer(pool, journal=journal, tidy=place.processes.tidy, clock=SYSTEM_CLOCK)
+        observer = Observer(
+            pool, journal=journal, tidy=place.processes.tidy,
+            repose=Repose(config.pools[name].idle_timeout), clock=SYSTEM_CLOCK,
+        )  # fmt: skip
         pool.care_for(observer.run())
         if self._scaling.automatic:
             pool.care_for(self._scaling.run())

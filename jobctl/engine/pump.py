@@ -1,7 +1,7 @@
 """A pool's traffic with the store: claims, start marks, settlements and progress, in batches.
 
-One coroutine sends everything, so that whatever gathered while a call was under way travels
-together with the next. Nothing is dropped in an outage: settlements stay until they are
+One coroutine sends everything but the claim that waits with the doorbells, so that whatever gathered
+while a call was under way travels together with the next. Nothing is dropped in an outage: settlements stay until they are
 acknowledged, and a claim whose answer was lost is found again by reading the pool's own set.
 """
 
@@ -24,7 +24,7 @@ from jobctl.store import transitions
 from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.ledger import Ledger
@@ -60,7 +60,7 @@ class Pump:
     ``idle`` tells how many slots are free; ``on_claims`` takes what was claimed; ``on_stale`` is
     told of runs that are not ours any more, ``on_gone`` of outcomes of runs that the store has
     lost, ``on_final`` of the letters of runs that are final now, ``on_fenced`` that this owner may
-    not claim any more.
+    not claim any more. ``hush`` returns when nobody claims beside it.
     """
 
     def __init__(  # noqa: PLR0913 - the seams of the pool
@@ -79,6 +79,7 @@ class Pump:
         on_gone: Callable[[Settlement], None],
         on_final: Callable[[Mapping[str, str]], None],
         on_fenced: Callable[[], None],
+        hush: Callable[[], Awaitable[None]],
     ) -> None:
         self.queues = queues
         self.holds: set[Hold] = set()
@@ -99,6 +100,7 @@ class Pump:
             on_claims=on_claims,
             on_stale=on_stale,
             on_gone=on_gone,
+            hush=hush,
         )
         self._replayed: set[str] = set()
         self._idle = idle
@@ -141,6 +143,21 @@ class Pump:
         """Note that this pool took a bell's token, so it must look, or ring again."""
         self._rung = True
         self.look()
+
+    def claim_beside(self) -> Call[ClaimReply] | None:
+        """Return a claim for who listens to the bells, ``None`` when nothing is to be claimed.
+
+        It is of one run: when it is carried out, the slots may have been filled by other claims.
+        """
+        if not self.claiming or self._ledger.wanted(idle=self._idle()) < 1:
+            return None
+        self._claims += 1
+        return self._claim(1)
+
+    def heard(self, reply: ClaimReply) -> None:
+        """Take what :meth:`claim_beside` brought."""
+        self._hungry.clear()
+        self._took(0, reply)
 
     def mark(self, mark: tuple[str, int, int, float, int]) -> None:
         """Send a start mark (id, epoch, attempt, started at, pid)."""

@@ -48,13 +48,6 @@ MAX_NAME = 200
 SHORT = 0.002
 """Seconds below which reading a call's peak of memory would cost too large a part of it."""
 PAGE = resource.getpagesize()
-NEWS_EVERY = 0.005
-"""Seconds after which the host is told of answers of a bundle that goes on."""
-LONELY = 0.02
-"""Seconds; after a run that took longer a bundle goes on only if there is still a host.
-
-The pool that follows a dead one relies on it, see ``tally.py``.
-"""
 KILOBYTE = 1 if sys.platform == "darwin" else 1024
 """Unit of ``ru_maxrss``."""
 
@@ -63,6 +56,10 @@ PACKAGES = ("/site-packages", "/dist-packages")
 PACKAGE_PARTS = tuple(part + "/" for part in PACKAGES)
 STANDARD_LIBRARY = os.path.dirname(os.__file__) + "/"
 STREAMS = ("stdin", "stdout", "stderr")
+ENVIRON = os.environ
+"""The environment of the process, whatever a job puts in its place."""
+PREPARED: dict[str, Any] = {}
+"""What a template has made for its children: ``streams``, and the names of modules ``seen``."""
 HANDLED = [
     getattr(_signal, name)
     for name in ("SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCHLD")
@@ -122,6 +119,8 @@ ENCODE = json.JSONEncoder(
 ).encode
 
 
+NO_ARGUMENTS = "[[],{}]"
+"""How runs of a bundle without arguments come."""
 MARK = b'{"$jobctl"'
 """How a result begins that is wrapped; see python_forms.py."""
 
@@ -167,7 +166,7 @@ def _dotted(cls: type) -> str:
     return (name if cls.__module__ == "builtins" else f"{cls.__module__}.{name}")[:MAX_NAME]
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """Write a line of our own into the log of the run."""
     _write(f"jobctl: {text}\n")
 
@@ -182,11 +181,20 @@ def _write(text: str) -> None:
 class Running:
     """A call that runs, for :mod:`jobctl.context`."""
 
-    __slots__ = ("call", "child", "context", "over", "started_at", "stop")
+    __slots__ = ("_row", "child", "context", "limits", "over", "said", "started_at", "stop")
 
-    def __init__(self, child: Child, call: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        child: Child,
+        said: dict[str, Any],
+        limits: dict[str, Any] | None,
+        row: tuple[Any, ...] | None = None,
+    ) -> None:
         self.child = child
-        self.call = call
+        self.said = said
+        """The call, or with ``row`` what it has in common with others of its bundle."""
+        self.limits = limits
+        self._row = row
         self.started_at = time.time()
         self.context: Any = None
         """Its :class:`jobctl.context.RunContext`, once somebody asked for it."""
@@ -194,10 +202,16 @@ class Running:
         """Whether it shall stop; ``None`` as long as nobody has asked for that."""
         self.over = False
 
+    @property
+    def call(self) -> dict[str, Any]:
+        """The whole call; few runs of a bundle are asked for it, so it is made up then."""
+        if self._row is not None:
+            self.said, self._row = beside("python_bundle").call_of(self.said, *self._row), None
+        return self.said
+
     def limit(self, name: str) -> Any:
         """Return something of the job that few jobs have, else ``None``."""
-        limits = self.call.get("limits")
-        return limits.get(name) if limits else None
+        return self.limits.get(name) if self.limits else None
 
     def progress(self, percent: float, message: str = "") -> None:
         """Tell the host how far it is; without a host nobody hears it."""
@@ -236,7 +250,9 @@ def running() -> Running | None:
 
 def beside(name: str) -> Any:
     """Return the module of a file beside this one that not every child needs."""
-    return _load("_jobctl_" + name, os.path.join(os.path.dirname(__file__), name + ".py"))
+    full = "_jobctl_" + name
+    found = sys.modules.get(full)
+    return found or _load(full, os.path.join(os.path.dirname(__file__), name + ".py"))
 
 
 def _load(name: str, path: str) -> Any:
@@ -301,7 +317,7 @@ class Modules:
         given = self._roots(None, os.environ)
         sys.path[:] = [entry for entry in sys.path if entry not in given]
         self.roots: tuple[str, ...] = ()
-        self.seen = set(sys.modules)
+        self.seen: set[str] = PREPARED.get("seen") or set(sys.modules)
         self.stamps = {entry: _stamp(entry) for entry in sys.path if entry.endswith(PACKAGES)}
         self.since, self.scanned = time.time(), time.monotonic()
         self.outdated: str | None = None
@@ -402,11 +418,11 @@ class Surroundings:
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self.umask = os.umask(0o022)
         os.umask(self.umask)
-        self.environ = os.environ
-        self.env = dict(os.environ)
-        self.env_raw: object = None
+        self.environ = ENVIRON
+        self.env: dict[str, str] = {}
+        self.env_raw: object = None  # it is read when a call comes
         self.encoding: str = getattr(sys.stdout, "encoding", None) or "utf-8"
-        self.streams: list[Any] = [None, None, None]
+        self.streams: list[Any] = PREPARED.get("streams") or [None, None, None]
         self.with_stdin = False
         self.detach()
 
@@ -422,25 +438,15 @@ class Surroundings:
         sys.argv[:] = [call["target"]]
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
-    def enter(self, call: dict[str, Any], log: int) -> None:
-        """Do as :meth:`attach` for a call of a bundle; ``log`` stays open."""
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.chdir(call["cwd"] or self.home)
-        self._set_environment(call["env"])
-        sys.argv[:] = [call["target"]]
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
-
     def restore(self) -> str | None:
         """Do as :meth:`detach` between two calls of a bundle, whose log stays in place."""
-        self._quiet()
+        self.quiet()
         problem = self._flush()
         if not (self._untouched(1) and self._untouched(2) and self._untouched(0)):
             self._renew()
-        os.umask(self.umask)
         return problem
 
-    def _quiet(self) -> None:
+    def quiet(self) -> None:
         """Put signal handlers back, so that nothing of the last call interrupts what follows."""
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         _signal.alarm(0)
@@ -452,7 +458,7 @@ class Surroundings:
 
     def detach(self) -> str | None:
         """Put back what a job may have changed; returns why that failed, or None."""
-        self._quiet()
+        self.quiet()
         problem = self._flush()
         self._renew()
         self.with_stdin = False
@@ -469,9 +475,7 @@ class Surroundings:
         for number in replaced:
             if number == 0:
                 os.dup2(self.null, 0)
-            stream = self.streams[number] = self._open_stream(number)
-            setattr(sys, STREAMS[number], stream)
-            setattr(sys, f"__{STREAMS[number]}__", stream)
+            self.streams[number] = open_stream(number, self.encoding)
 
     def _flush(self) -> str | None:
         """Write out what is buffered: text that stays would end up in the log of the next run."""
@@ -488,12 +492,6 @@ class Surroundings:
             return False
         stream = self.streams[number]
         return stream is getattr(sys, STREAMS[number], None) and _usable(stream)
-
-    def _open_stream(self, number: int) -> Any:
-        """Return a text stream on a standard descriptor; by lines, so that logs can be followed."""
-        mode = "r" if number == 0 else "w"
-        errors = ("surrogateescape", "surrogateescape", "backslashreplace")[number]
-        return open(number, mode, 1, encoding=self.encoding, errors=errors, closefd=False)
 
     def _give_input(self, text: str) -> None:
         self.with_stdin = True
@@ -526,6 +524,16 @@ class Surroundings:
         self.env_raw = raw.copy() if isinstance(raw, dict) else None
 
 
+def open_stream(number: int, encoding: str) -> Any:
+    """Make a standard stream anew; by lines, so that logs can be followed."""
+    mode = "r" if number == 0 else "w"
+    errors = ("surrogateescape", "surrogateescape", "backslashreplace")[number]
+    stream = open(number, mode, 1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115 - it stays
+    setattr(sys, STREAMS[number], stream)
+    setattr(sys, f"__{STREAMS[number]}__", stream)
+    return stream
+
+
 def _usable(stream: Any) -> bool:
     try:
         return stream is not None and not getattr(stream, "closed", False)
@@ -555,14 +563,16 @@ class Child:
         """Where questions of jobs go to the pool."""
         self.asking: Any = None
         self.retired: str | None = None
-        self.bundles: Bundles | None = None
+        self.bundles: Any = None
         self.sending = _thread.allocate_lock()
         os.register_at_fork(after_in_child=self.socket.close)  # a copy must not keep it open
         self.modules = modules
         self.surroundings = Surroundings(self.modules.home)
-        self.status = _open_meter("status", os.O_RDONLY)
-        self.statm = _open_meter("statm", os.O_RDONLY)
-        self.clear_refs = _open_meter("clear_refs", os.O_WRONLY)
+        self.status = open_meter("status", os.O_RDONLY)
+        self.statm = open_meter("statm", os.O_RDONLY)
+        self.held = b"", 0
+        """What that said last, and the bytes of memory it meant."""
+        self.clear_refs = open_meter("clear_refs", os.O_WRONLY)
 
     def serve(self) -> None:
         """Run until the socket ends."""
@@ -589,7 +599,8 @@ class Child:
                     raise
                 self.reset_peak()
             elif kind == TALLY:
-                self.bundles = Bundles(self, self.descriptors.pop(0), meta)
+                tokens = self.descriptors.pop(0)
+                self.bundles = beside("python_bundle").Bundles(self, tokens, meta)
             elif kind == BUNDLE and self.bundles is not None:
                 self.bundles.run(meta)
                 self.reset_peak()
@@ -636,41 +647,21 @@ class Child:
             self.surroundings.attach(call, log)
         except (OSError, ValueError) as error:
             reply.update(reason="spawn", error=f"{error}"[:MAX_ERROR])
-            _say(f"not started: {error}")
+            say(f"not started: {error}")
         else:
-            result = self._run_in_context(call, body, reply)
+            result = self.run_in_context(Running(self, call, call.get("limits")), body, reply)
         if os.getpid() != self.pid:
-            self._end_of_copy(reply)
-        self.retired = reply["recycle"] = self.surroundings.detach() or _leftover_threads()
+            self.end_of_copy(reply)
+        self.retired = reply["recycle"] = self.surroundings.detach() or leftover_threads()
         reply["duration"] = time.monotonic() - started
         self._measure(reply, before, children)
         return reply, result
 
-    def run_one(self, call: dict[str, Any], body: bytes, log: int, reply: dict[str, Any]) -> bytes:
-        """Run one call of a bundle to the end of its function; returns its result as JSON."""
-        result = b""
-        try:
-            self.surroundings.enter(call, log)
-        except (OSError, ValueError) as error:
-            reply.update(reason="spawn", error=f"{error}"[:MAX_ERROR])
-            _say(f"not started: {error}")
-        else:
-            result = self._run_in_context(call, body, reply)
-        if os.getpid() != self.pid:
-            self._end_of_copy(reply)
-        left = self.surroundings.restore() or _leftover_threads()
-        if left:
-            self.retired = left
-        env = call["env"]
-        reply["files"] = os.access(env["JOBCTL_RESULT_FILE"], os.F_OK) or os.access(
-            env["JOBCTL_PROGRESS_FILE"], os.F_OK
-        )
-        return result
-
-    def _run_in_context(
-        self, call: dict[str, Any], body: bytes | bytearray, reply: dict[str, Any]
+    def run_in_context(
+        self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]
     ) -> bytes:
-        self.running = run = Running(self, call)
+        """Call the function as the one that runs here; returns its result as JSON."""
+        self.running = run
         RUNNING.set(run)
         result = self._invoke(run, body, reply)
         run.over = True
@@ -678,28 +669,28 @@ class Child:
         RUNNING.set(None)
         return result
 
-    def _invoke(self, run: Running, body: bytes | bytearray, reply: dict[str, Any]) -> bytes:
+    def _invoke(self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]) -> bytes:
         """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
-        call = run.call
+        said = run.said
         try:
             wish = run.limit("result")
             form = beside("python_forms").Form(wish) if wish else None
-            function = self.modules.target(call["target"])
-            args, kwargs = json.loads(body)
+            function = self.modules.target(said["target"])
+            args, kwargs = ((), {}) if body == NO_ARGUMENTS else json.loads(body)
             if run.limit("soft_timeout") is not None:
                 limit = beside("python_stop").SoftLimit(run, run.limit("soft_timeout"))
                 value = limit.call(function, args, kwargs)
             else:
                 value = function(*args, **kwargs)
-                if hasattr(type(value), "__await__"):
+                if value is not None and hasattr(type(value), "__await__"):
                     value = _run_awaitable(value)
-            return b"" if value is None else encode_result(value, call["max_result"], form)
+            return b"" if value is None else encode_result(value, said["max_result"], form)
         except ResultError as error:
             reply.update(reason="result", error=str(error))
-            _say(str(error))
+            say(str(error))
         except TargetError as error:
             reply.update(reason="spawn", error=str(error))
-            _say(str(error))
+            say(str(error))
         except SystemExit as error:
             _exit_as_script(error.code, reply)
         except KeyboardInterrupt as error:
@@ -715,7 +706,7 @@ class Child:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         os.kill(os.getpid(), _signal.SIGINT)
 
-    def _end_of_copy(self, reply: dict[str, Any]) -> NoReturn:
+    def end_of_copy(self, reply: dict[str, Any]) -> NoReturn:
         """End a process that the job forked and let run out of its function."""
         self.surroundings.detach()
         os._exit(reply.get("exit_code", 0 if reply.get("reason") is None else 1))
@@ -735,16 +726,18 @@ class Child:
         """Return the bytes this process holds in memory, as far as the kernel tells."""
         return None if self.statm is None else int(os.pread(self.statm, 64, 0).split()[1]) * PAGE
 
-    def peak(self, reply: dict[str, Any], after: Rusage) -> int:
+    def peak(self, duration: float, after: Rusage) -> int:
         """Return the most memory the call held; a short one is taken to hold what is left of it.
 
         Not ``ru_maxrss`` where it can be helped: it begins with the memory of whoever started this.
         """
         if self.status is None or self.statm is None:
             return after.ru_maxrss * KILOBYTE
-        rss = reply["rss"] = int(os.pread(self.statm, 64, 0).split()[1]) * PAGE
-        if reply["duration"] < SHORT:
-            return rss
+        if duration < SHORT:
+            said = os.pread(self.statm, 64, 0)
+            if said != self.held[0]:  # mostly it is what it was
+                self.held = said, int(said.split(None, 2)[1]) * PAGE
+            return self.held[1]
         text = os.pread(self.status, 4096, 0)
         return int(text.partition(b"VmHWM:")[2].split(None, 1)[0]) * 1024
 
@@ -752,210 +745,14 @@ class Child:
         """Add what the call used, and what the child holds now, in seconds and bytes."""
         after = resource.getrusage(resource.RUSAGE_SELF)
         reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
+        reply["rss"] = self.resident()
         reply["usage"] = [
             after.ru_utime - before.ru_utime + reaped.ru_utime - children.ru_utime,
             after.ru_stime - before.ru_stime + reaped.ru_stime - children.ru_stime,
-            self.peak(reply, after),
+            self.peak(reply["duration"], after),
             after.ru_inblock - before.ru_inblock + reaped.ru_inblock - children.ru_inblock,
             after.ru_oublock - before.ru_oublock + reaped.ru_oublock - children.ru_oublock,
         ]
-
-
-class Bundles:
-    """Runs that came together: one after the other, each as if it were alone.
-
-    A run begins only with a token, which the host may take back. What it answers is in a file that
-    the host shares before the next one begins, so that no neighbour's crash loses it. See ``tally.py``.
-    """
-
-    HEADER = struct.Struct("<IIdQ")
-    """Runs begun, runs answered, start of the last, end of the answers."""
-    HEADER_AT = 8
-    ANSWERS_AT = 4096
-
-    def __init__(self, child: Child, tokens: int, meta: dict[str, Any]) -> None:
-        import mmap
-
-        self.child = child
-        self.tokens = tokens
-        self.spool: str = meta["spool"]
-        self.answers = os.open(meta["tally"], os.O_RDWR | os.O_CLOEXEC)
-        self.page = mmap.mmap(self.answers, self.ANSWERS_AT)
-        self.shapes: dict[int, dict[str, Any]] = {}
-        self.children = _open_meter(f"task/{child.pid}/children", os.O_RDONLY)
-        self.log = -1
-        self.begun = self.answered = 0
-        self.end = self.ANSWERS_AT
-
-    def run(self, meta: dict[str, Any]) -> None:
-        """Run what has come, as far as there are tokens, and tell the host of the end."""
-        child = self.child
-        for number, shape in meta["shapes"]:
-            self.shapes[number] = shape
-        self.begun = self.answered = 0
-        self.end = self.ANSWERS_AT
-        news: dict[str, Any] = {"bundle": meta["bundle"], "end": True}
-        stale = child.retired or child.modules.stale(self.shapes[meta["runs"][0][0]])
-        if stale is not None:
-            child.send(NEWS, {**news, "stale": stale})
-            return
-        last: tuple[str, tuple[dict[str, Any], bytes]] | None = None
-        try:
-            self._open_log()
-        except OSError as error:
-            child.send(
-                NEWS,
-                {**news, "stale": f"the log {error.filename} cannot be opened: {error.strerror}"},
-            )
-            return
-        try:
-            for one in self._each(meta):
-                last = one
-        finally:
-            os.close(self.log)
-        child.retired = child.retired or child.surroundings.detach()
-        try:
-            child.send(NEWS, {**news, "retired": child.retired, "rss": child.resident()})
-        except OSError:
-            if last is not None:
-                leave(last[0], framed(DONE, *last[1]))
-            raise
-
-    def _each(self, meta: dict[str, Any]) -> Iterator[tuple[str, tuple[dict[str, Any], bytes]]]:
-        """Run what may begin; yield where each answer is left without a host, and the answer."""
-        child = self.child
-        before = resource.getrusage(resource.RUSAGE_SELF)
-        waited = resource.getrusage(resource.RUSAGE_CHILDREN)
-        told = time.monotonic()
-        printed = False
-        shown = ""
-        for index, (number, run, attempt, epoch, more, arguments) in enumerate(meta["runs"]):
-            if child.retired or not self._token():
-                return
-            if printed and not self._put_away(shown):
-                return  # the host will find out, and charge nothing: nothing has begun
-            shape = self.shapes[number]
-            call = _call_of(shape, meta["seq"] + index, run, attempt, epoch, more)
-            shown = f"{shape['logs']}/{run}.{attempt}.log"
-            started = time.monotonic()
-            self.begun = index + 1
-            self._note(started)
-            reply: dict[str, Any] = {"seq": call["seq"], "started_at": time.time()}
-            result = child.run_one(call, arguments.encode(), self.log, reply)
-            now = time.monotonic()
-            reply["duration"] = now - started
-            printed = self._measure(reply, before, waited)
-            before, waited = reply.pop("after")
-            self._write(index, reply, result)
-            self._note(started)
-            yield call["reply_file"], (reply, result)
-            if now - started > LONELY and not self._has_host():
-                return
-            if now - told > NEWS_EVERY and index + 1 < len(meta["runs"]):
-                told = now
-                child.send(NEWS, {"bundle": meta["bundle"], "end": False})
-
-    def _token(self) -> bool:
-        try:
-            return bool(os.read(self.tokens, 8))
-        except BlockingIOError:
-            return False
-
-    def _has_host(self) -> bool:
-        try:
-            return self.child.socket.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT) != b""
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-
-    def _open_log(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self.log = os.open(self.spool, flags, 0o640)
-
-    def _put_away(self, target: str) -> bool:
-        """Give the output of a run its lasting name, and begin a new file for the next."""
-        try:
-            try:
-                os.rename(self.spool, target)
-            except FileNotFoundError:
-                os.makedirs(os.path.dirname(target), 0o750, exist_ok=True)
-                os.rename(self.spool, target)
-            os.close(self.log)
-            self._open_log()
-        except OSError as error:
-            self.child.retired = f"the log {target} cannot be written: {error.strerror}"
-            return False
-        return True
-
-    def _note(self, started: float) -> None:
-        self.HEADER.pack_into(
-            self.page, self.HEADER_AT, self.begun, self.answered, started, self.end
-        )
-
-    def _write(self, index: int, reply: dict[str, Any], result: bytes) -> None:
-        more = {name: reply[name] for name in reply.keys() - _OF_EVERY_ANSWER} or None
-        answer = [
-            index, reply["started_at"], reply["duration"], *reply["usage"], reply["log"],
-            reply["files"], result.decode() or None, more,
-        ]  # fmt: skip
-        data = (ENCODE_ANSWER(answer) + "\n").encode()
-        view = memoryview(data)
-        while view:
-            done = os.pwrite(self.answers, view, self.end)
-            self.end += done
-            view = view[done:]
-        self.answered = index + 1
-
-    def _measure(self, reply: dict[str, Any], before: Rusage, waited: Rusage) -> bool:
-        """Add what a run used and left to its reply; return whether it printed anything."""
-        after = resource.getrusage(resource.RUSAGE_SELF)
-        reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
-        peak = self.child.peak(reply, after)
-        reply["usage"] = [
-            after.ru_utime - before.ru_utime + reaped.ru_utime - waited.ru_utime,
-            after.ru_stime - before.ru_stime + reaped.ru_stime - waited.ru_stime,
-            peak,
-            after.ru_inblock - before.ru_inblock + reaped.ru_inblock - waited.ru_inblock,
-            after.ru_oublock - before.ru_oublock + reaped.ru_oublock - waited.ru_oublock,
-        ]
-        reply["after"] = after, reaped
-        reply["log"] = os.lseek(self.log, 0, os.SEEK_END)
-        if not os.get_blocking(self.log):
-            os.set_blocking(self.log, True)
-        if self.children is not None and os.pread(self.children, 64, 0):
-            self.child.retired = self.child.retired or "it left processes running"
-        return bool(reply["log"])
-
-
-_OF_EVERY_ANSWER = frozenset(
-    ("seq", "started_at", "duration", "usage", "log", "files", "after", "rss")
-)
-ENCODE_ANSWER = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def _call_of(
-    shape: dict[str, Any],
-    seq: int,
-    run: str,
-    attempt: int,
-    epoch: int,
-    more: list[dict[str, Any]] | None,
-) -> dict[str, Any]:
-    """Return a call as it would have come alone."""
-    files = f"{shape['exchange']}.{run}.{attempt}"
-    env = dict(shape["env"])
-    env["JOBCTL_RUN_ID"] = run
-    env["JOBCTL_ATTEMPT"] = str(attempt)
-    env["JOBCTL_RESULT_FILE"] = files + ".result"
-    env["JOBCTL_PROGRESS_FILE"] = files + ".progress"
-    env["JOBCTL_SUPERVISOR"] = f"{shape['mark']}.{epoch}"
-    call = dict(shape)
-    call.update(seq=seq, run=run, env=env, reply_file=files + ".reply")
-    if more:
-        env.update(more[0])
-        call["limits"] = more[1]
-    return call
 
 
 def framed(kind: int, meta: dict[str, Any], body: bytes = b"") -> bytes:
@@ -972,7 +769,8 @@ def leave(path: str | None, data: bytes) -> None:
             file.write(data)
 
 
-def _open_meter(name: str, flags: int) -> int | None:
+def open_meter(name: str, flags: int) -> int | None:
+    """Return a descriptor of a file of this process that the kernel keeps, if it does."""
     try:
         return os.open("/proc/self/" + name, flags | os.O_CLOEXEC)
     except OSError:
@@ -999,7 +797,8 @@ def _exit_as_script(code: object, reply: dict[str, Any]) -> None:
         reply["reason"] = "exit"
 
 
-def _leftover_threads() -> str | None:
+def leftover_threads() -> str | None:
+    """Return what threads of the job still run and will not end with the process."""
     threading = sys.modules.get("threading")
     if threading is None:
         return None
@@ -1019,7 +818,7 @@ def call_hook(name: str, hook: str, modules: Modules) -> object:
     try:
         return modules.target(hook)()
     except BaseException:
-        _say(f"{name} = {hook} failed:")
+        say(f"{name} = {hook} failed:")
         raise
 
 
@@ -1054,5 +853,5 @@ def main(fd: int, options: str = "{}", modules: Modules | None = None) -> None:
     except BaseException:  # noqa: BLE001 - nothing may unwind into whatever the job left behind
         sys.__excepthook__(*sys.exc_info())
         os._exit(70)
-    if _leftover_threads():
+    if leftover_threads():
         os._exit(0)  # the interpreter would wait for them

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import secrets
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ class Desk:
         answer = await self._store.run(
             transitions.once(
                 self._keys, owner=self._owner, run_id=spec.run_id, epoch=held.claim.epoch,
-                job=spec.job.name, key=key, step=step, token=secrets.token_hex(8), ttl=ttl,
+                job=spec.job.name, key=key, step=step, token=os.urandom(8).hex(), ttl=ttl,
             )
         )  # fmt: skip
         if answer < 0:

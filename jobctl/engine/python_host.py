@@ -33,6 +33,7 @@ from jobctl.engine.python_call import (
     child_key,
 )
 from jobctl.engine.python_spawn import resolve_interpreter, spawn
+from jobctl.engine.usage import cpu_of
 from jobctl.model.run import Reason, Usage
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class PythonChild:
         """Calls sent so far."""
         self.python: str | None = None
         """Its version, once it has said hello."""
+        self.start_cpu = 0.0
+        """Seconds of CPU it had used by then."""
         self._interpreter = interpreter
         self._options = options
         self._output = output
@@ -148,6 +151,11 @@ class PythonChild:
             theirs.close()
         ours.settimeout(0)
         return cls(pid, ours, output=output, interpreter=key.interpreter, options=options)
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes calls, as far as anybody knows."""
+        return self.python is not None and not self._closed
 
     async def ready(self) -> None:
         """Return when it takes calls; raises SpawnError if it ended instead."""
@@ -317,6 +325,7 @@ class PythonChild:
     def _handle(self, kind: int, meta: dict[str, Any], body: str) -> None:
         if kind == HELLO and not self._ready.done():
             self.python = str(meta["python"])
+            self.start_cpu = cpu_of(self.pid)
             self._late.cancel()
             self._ready.set_result(None)
         elif kind == DONE:
@@ -355,8 +364,10 @@ class PythonChild:
             return
         self._closed = True
         self._late.cancel()
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        # By number: of a socket the loop would spell out all it knows, only to drop it.
+        self._loop.remove_reader(self._socket.fileno())
+        if self._unsent:
+            self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
         for _, fd in self._unsent:
             if fd is not None:

@@ -54,10 +54,17 @@ class Warm:
     """Start of its process, in seconds since boot."""
     cpu: float = 0.0
     """Seconds of its calls so far."""
+    dearest: float = 0.0
+    """Seconds of CPU of that call which took most: the first one imports what it needs."""
     tally: Tally | None = None
     """By which bundles are counted; ``None`` before the first."""
     shapes: Shapes | None = None
     """What it knows of runs that come in bundles."""
+
+    def used(self, cpu: float) -> None:
+        """Take the CPU seconds of one more call into account."""
+        self.cpu += cpu
+        self.dearest = max(self.dearest, cpu)
 
     def has_children(self) -> bool:
         """Return whether there are processes below it."""
@@ -145,6 +152,13 @@ class WarmPython:
         self._warm = self._start(key, setting)
         return self._warm
 
+    def at_hand(self, setting: Setting) -> Warm | None:
+        """Return the child for an attempt if it is ready for a bundle at this moment."""
+        warm = self._warm
+        if warm is None or warm.tally is None or not warm.child.open:
+            return None
+        return warm if _serves(warm, self._key(setting)) else None
+
     def spec_of(self, run_id: str) -> AttemptSpec | None:
         """Return the attempt it runs under an id, if it does."""
         spec = self.specs.get(run_id)
@@ -153,8 +167,6 @@ class WarmPython:
     @property
     def room(self) -> int:
         """How many calls the next child to be used may still take."""
-        if self._nursery is not None and self._nursery.shared is not None:
-            return 1
         warm = self._warm
         return self._max_runs if warm is None else max(1, self._max_runs - warm.child.calls)
 
@@ -198,7 +210,7 @@ class WarmPython:
 
     def keep(self, warm: Warm, reply: python_call.PythonReply, *, setting: Setting) -> None:
         """Decide whether a child that answered may take another call like its last."""
-        warm.cpu += reply.usage.user + reply.usage.system
+        warm.used(reply.usage.user + reply.usage.system)
         self.keep_after(warm, setting, why=reply.recycle, rss=reply.rss)
 
     async def _renew(self, setting: Setting) -> None:
@@ -212,6 +224,21 @@ class WarmPython:
         warm, self._warm = self._warm, None
         if warm is not None:
             self._let_go(warm)
+
+    @property
+    def resting(self) -> Warm | None:
+        """The child that takes the next call, unless one is just being started."""
+        if self._renewal is not None and not self._renewal.done():
+            return None
+        return self._warm or self._next
+
+    def rest(self) -> None:
+        """Let go of the child and of the one that was to follow it; nothing may run in them."""
+        self.retire()
+        self._renewal = None
+        after, self._next = self._next, None
+        if after is not None:
+            self._let_go(after)
 
     def _let_go(self, warm: Warm) -> None:
         warm.child.close()

@@ -49,7 +49,7 @@ class Run:
 
     def __init__(self, shared: Shared, call: dict[str, Any], body: bytes, log: int) -> None:
         self.shared = shared
-        self.call = call
+        self.call = self.said = call
         self.body = body
         self.log = log
         self.context: Any = None
@@ -211,7 +211,7 @@ class Shared:
         self.asking: Any = None
         self.running = child.RUNNING
         self.streams = Stream(1, self.running), Stream(2, self.running)
-        self.statm = child._open_meter("statm", os.O_RDONLY)
+        self.statm = child.open_meter("statm", os.O_RDONLY)
         self.put_back_streams()
         child._write = child.beside("python_failure")._write = self._write
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +46,8 @@ def resolve_interpreter(value: str | None) -> str:
         return sys.executable
     path = os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111 - keeps links
     if os.sep not in value:
+        import shutil  # noqa: PLC0415 - 0.3 MB that a path does not cost
+
         path = shutil.which(value) or path
     if Path(path).is_dir():
         path = os.path.join(path, "bin", "python")  # noqa: PTH118 - as above

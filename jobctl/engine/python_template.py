@@ -39,6 +39,8 @@ def serve(child: Any, fd: int, options: dict[str, Any]) -> None:
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
     for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
         _signal.signal(number, _signal.SIG_IGN)  # they go to whole groups, and the pool decides
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    child.PREPARED["streams"] = [child.open_stream(number, encoding) for number in (0, 1, 2)]
     modules = unsure = None
     if options["preload"]:
         modules = child.Modules()
@@ -46,6 +48,8 @@ def serve(child: Any, fd: int, options: dict[str, Any]) -> None:
         for name in options["preload"]:
             __import__(name)
         unsure = modules._scan()
+    child.beside("python_bundle")  # most children need it: once for all is cheaper than each
+    child.PREPARED["seen"] = set(sys.modules)
     gc.collect()
     gc.freeze()  # or each child's collector would write to, and so copy, every object
     version = ".".join(map(str, sys.version_info[:3]))
@@ -67,6 +71,8 @@ def _serve_one(child: Any, control: _socket.socket, modules: Any, unsure: str | 
         descriptors += struct.unpack(f"{len(raw) // 4}i", raw)
     sock, output = descriptors
     request = json.loads(data)
+    # As bytes, and here: each page that a child touches is copied for it alone.
+    request["env"] = child.beside("python_bundle").encoded(request["env"])
     try:
         stale = unsure or (modules and modules._scan())
         if stale is not None:
@@ -129,9 +135,8 @@ def _become(
         os.umask(request["umask"])
     if request["cwd"] is not None:
         os.chdir(request["cwd"])
-    os.environ.clear()
-    os.environ.update(request["env"])
-    time.tzset()
+    os.environ = environ = child.ENVIRON
+    child.beside("python_bundle").replace(environ._data, request["env"])
     child.main(sock, request["options"], modules)
     # The rest of an interpreter's orderly end: this one began as a copy, in the midst of a loop.
     threading = sys.modules.get("threading")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from jobctl.engine.attempt import AttemptSpec
 from jobctl.model.job import EXEC_JOB, JobDef
+from jobctl.model.records import maker
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 from jobctl.model.settle import settle
 from jobctl.store.attempts import encode_attempt
@@ -28,6 +28,9 @@ MANY = 1000
 LONG = 3600.0
 DAY = 86_400.0
 """Characters of an error text kept on a run."""
+
+
+_settlement = maker(Settlement)
 
 
 def carry_out(order: str, slot: Slot) -> None:
@@ -108,6 +111,8 @@ def request_spec(  # noqa: PLR0913 - what differs from attempt to attempt
     zone = job.timezone or timezone
     scheduled = None
     if request.scheduled_at is not None:
+        from zoneinfo import ZoneInfo  # noqa: PLC0415 - 0.5 MB that only schedules need
+
         moment = datetime.fromtimestamp(request.scheduled_at, UTC).astimezone(ZoneInfo(zone))
         scheduled = moment.isoformat()
     return AttemptSpec(
@@ -144,7 +149,7 @@ def settlement(
         draw=random.random(),  # noqa: S311 - spreads retries, guards nothing
         lost=held.claim.lost,
     )
-    return Settlement(
+    return _settlement(
         id=held.claim.id,
         epoch=held.claim.epoch,
         letter=verdict.letter,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from jobctl.engine.slot import Slot
 
@@ -55,6 +55,11 @@ class Seats:
     def free(self) -> int:
         """How many new attempts there is room for."""
         return max(0, len(self._idle) - self.reserved)
+
+    @property
+    def idle(self) -> Sequence[Slot]:
+        """The slots in which nothing runs, the :attr:`next` one at the end."""
+        return self._idle
 
     def number(self, slot: Slot) -> int:
         """Return the place of a slot in the pool, from 0."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jobctl.engine.attempt import log_file
 from jobctl.engine.environment import attempt_environment
 from jobctl.engine.python_call import call_limits
+from jobctl.store.compact import encode
 
 if TYPE_CHECKING:
     from jobctl.engine.attempt import AttemptDirs, AttemptSpec
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from jobctl.engine.spawn import Launch
     from jobctl.model.job import JobDef
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 NO_ARGUMENTS = "[[],{}]"
 KNOWN_MOST = 500
 """Shapes a child is told before it is told them anew."""
@@ -114,4 +113,4 @@ def arguments_of(held: Held) -> str:
     request = held.request
     if not request.args and not request.kwargs:
         return NO_ARGUMENTS
-    return _encode([request.args, request.kwargs])
+    return encode([request.args, request.kwargs])

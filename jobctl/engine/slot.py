@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from jobctl.engine import spawn
 from jobctl.engine.adopted import AdoptedLeader, judge_survivor, usage_of
 from jobctl.engine.attempt_files import AttemptFiles
-from jobctl.engine.ending import Ending, Finding, judge, signal_number
+from jobctl.engine.ending import Ending, Finding, judge, outcome_of, signal_number
 from jobctl.engine.exchange import progress_json
 from jobctl.engine.host_journal import PYTHON, since_boot
 from jobctl.engine.leader import Leader, Setting
@@ -201,8 +201,8 @@ class Slot:
 
     @property
     def room(self) -> int:
-        """How many runs its interpreter may get at once; one that slots share gets them one by one."""
-        return self.python.room if self._shared is None else 1
+        """How many runs a bundle for its interpreter may have; none, where slots share one."""
+        return self.python.room if self._shared is None else 0
 
     @property
     def processes(self) -> Processes:
@@ -225,6 +225,10 @@ class Slot:
         Positions count all that was ever written, so they stay right when the middle is dropped.
         """
         return self._files.output.read(position, limit)
+
+    def on_progress(self, percent: float, message: str) -> None:
+        """Keep how far what runs says it is, for :meth:`poll_progress`."""
+        self._progress = progress_json(percent, message)
 
     def poll_progress(self) -> str | None:
         """Return ``{"percent": …, "message": …}`` if the job said so since the last call."""
@@ -304,11 +308,11 @@ class Slot:
         leader: PythonLeader | SharedLeader
         if self._shared is None:
             leader = PythonLeader(
-                self.python, setting=setting, place=self._place, on_progress=self._on_progress
+                self.python, setting=setting, place=self._place, on_progress=self.on_progress
             )
         else:
             leader = await SharedLeader.enter(
-                self._shared, setting=setting, place=self._place, on_progress=self._on_progress
+                self._shared, setting=setting, place=self._place, on_progress=self.on_progress
             )
             if self._stop_early is not None:
                 leader.abandon()
@@ -329,7 +333,7 @@ class Slot:
             self.python,
             setting=self.setting(spec),
             place=self._place,
-            on_progress=self._on_progress,
+            on_progress=self.on_progress,
             begun=begun,
         )
         self._guard = leader.guard
@@ -400,9 +404,6 @@ class Slot:
             self._guard = None
             self._leftovers |= question.left_something
 
-    def _on_progress(self, percent: float, message: str) -> None:
-        self._progress = progress_json(percent, message)
-
     def _outcome(
         self,
         spec: AttemptSpec,
@@ -423,21 +424,10 @@ class Slot:
             )
         self._progress = self._files.exchange.progress() or self._progress
         finding, written = self._files.result(spec, finding)
-        return Outcome(
-            kind=finding.kind,
-            reason=finding.reason,
-            exit_code=ending.exit_code,
-            signal=ending.signal,
-            error=finding.error,
-            exception=ending.exception,
-            result=result if written is None else written,
-            retry_in=ending.retry_in,
-            again=ending.again,
-            fatal=ending.fatal,
-            traceback=ending.traceback,
+        return outcome_of(
+            replace(ending, finding=finding, result=result if written is None else written),
             pid=leader.pid,
             started_at=leader.started_at,
-            finished_at=leader.started_at + leader.duration,
             duration=leader.duration,
             usage=usage or Usage(),
             log_bytes=self._files.output.close(retire=self._leftovers or leader.left_something),

@@ -6,13 +6,16 @@ that have ended. So whoever claims a run asks here first, and says here what it 
 The file is a table of buckets with a fixed number of places; a run has its place until nobody may
 start it any more, which its signature says, so nothing has to be tidied. It is not synced: after a
 power failure the newest entries may be missing. When a bucket is full the entry that ends first
-gives way. A write is one ``pwrite`` of a place, so a process that is killed leaves whole ones.
+gives way. It is read through a map, at the price of memory. A write is one ``pwrite`` of a place, so a
+process that is killed leaves whole ones, and on a full disk it fails where a write to the map would
+kill.
 """
 
 from __future__ import annotations
 
 import fcntl
 import logging
+import mmap
 import os
 import struct
 from functools import lru_cache
@@ -36,9 +39,11 @@ _PLACE = struct.Struct("<8sIIHcx")
 _LETTER_AT = 18
 """Where the letter is in a place."""
 _BUCKET = _PLACE.size * PLACES
+_SIZE = BUCKETS * _BUCKET
 _ENDS = struct.Struct("<" + "8xI8x" * PLACES)
 """Until when the entries of a bucket are kept."""
 _NOTHING = b"\0"
+_EMPTY = bytes(_PLACE.size)
 RECENT = 4096
 """Runs whose key is remembered: it is needed when a run is claimed, starts and ends."""
 _Place = tuple[bytes, int, int, int, bytes]
@@ -63,29 +68,34 @@ class Starts:
         self._path = path
         salt = blake2b(namespace.encode(), digest_size=16).digest()
 
+        begun = blake2b(digest_size=8, key=salt)
+
         def key(run_id: str) -> bytes:
-            return blake2b(run_id.encode("utf-8", "replace"), digest_size=8, key=salt).digest()
+            made = begun.copy()
+            made.update(run_id.encode("utf-8", "replace"))
+            return made.digest()
 
         self._key = lru_cache(maxsize=RECENT)(key)
         self._clock = clock
         self._fd = -1
+        self._table: mmap.mmap | None = None
         self._troubled = False
         self._crowded = False
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._fd = os.open(path, flags, 0o600)
+            if os.fstat(self._fd).st_size < _SIZE:
+                os.ftruncate(self._fd, _SIZE)
+            self._table = mmap.mmap(self._fd, _SIZE, prot=mmap.PROT_READ)
         except OSError as error:
             self._complain(error)
 
     def look(self, run_id: str) -> Known | None:
         """Return what is known of a run, ``None`` when it never started here, or too long ago."""
-        if self._fd < 0:
+        table = self._table
+        if table is None:
             return None
-        try:
-            _, place = self._find(run_id)
-        except OSError as error:
-            self._complain(error)
-            return None
+        _, place = _find(table, self._key(run_id))
         if place is None:
             return None
         _, _, signed, count, letter = place
@@ -97,35 +107,36 @@ class Starts:
         Both are epoch seconds.
         """
 
-        def change() -> None:
+        def change(table: mmap.mmap) -> None:
             for run_id, signed, until in runs:
                 key = self._key(run_id)
-                bucket = self._read(key)
-                offset, place = self._search(key, *bucket)
+                offset, place = _find(table, key)
                 count = 0 if place is None or place[2] != signed else place[3]
                 if place is None:
-                    offset = self._vacant(*bucket)
-                self._write(offset, key, int(until), signed, min(count + 1, 65535), _NOTHING)
+                    offset = self._vacant(table, key)
+                entry = _PLACE.pack(key, int(until), signed, min(count + 1, 65535), _NOTHING)
+                os.pwrite(self._fd, entry, offset)
 
         self._locked(change)
 
     def excuse(self, *run_ids: str) -> None:
         """Take one start off each: the attempt was stopped in order, and is no attempt."""
 
-        def change() -> None:
+        def change(table: mmap.mmap) -> None:
             for run_id in run_ids:
-                offset, place = self._find(run_id)
+                offset, place = _find(table, self._key(run_id))
                 if place is not None and place[3]:
-                    self._write(offset, *place[:3], place[3] - 1, place[4])
+                    entry = _PLACE.pack(*place[:3], place[3] - 1, place[4])
+                    os.pwrite(self._fd, entry, offset)
 
         self._locked(change)
 
     def ended(self, letters: Mapping[str, str]) -> None:
         """Note of runs that were started here, by their ids, which final letter they have."""
 
-        def change() -> None:
+        def change(table: mmap.mmap) -> None:
             for run_id, letter in letters.items():
-                offset, place = self._find(run_id)
+                offset, place = _find(table, self._key(run_id))
                 if place is not None:
                     os.pwrite(self._fd, letter.encode(), offset + _LETTER_AT)
 
@@ -133,32 +144,19 @@ class Starts:
 
     def close(self) -> None:
         """Close the file."""
+        if self._table is not None:
+            self._table.close()
+            self._table = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
-    def _read(self, key: bytes) -> tuple[int, bytes]:
-        """Return where the bucket of a run is, and what is in it."""
-        start = int.from_bytes(key[:4], "little") % BUCKETS * _BUCKET
-        return start, os.pread(self._fd, _BUCKET, start)
-
-    def _find(self, run_id: str) -> tuple[int, _Place | None]:
-        """Return where the entry of a run is, and what it says."""
-        key = self._key(run_id)
-        return self._search(key, *self._read(key))
-
-    @staticmethod
-    def _search(key: bytes, start: int, data: bytes) -> tuple[int, _Place | None]:
-        at = data.find(key)
-        while at >= 0:
-            if at % _PLACE.size == 0 and at + _PLACE.size <= len(data):
-                return start + at, _PLACE.unpack_from(data, at)
-            at = data.find(key, at + 1)
-        return -1, None
-
-    def _vacant(self, start: int, data: bytes) -> int:
+    def _vacant(self, table: mmap.mmap, key: bytes) -> int:
         """Return a place for a new entry: one that is free or over, else the one that ends first."""
-        ends = _ENDS.unpack(data.ljust(_BUCKET, b"\0"))
+        start = _bucket_of(key)
+        if table.find(_EMPTY, start, start + _PLACE.size) == start:
+            return start
+        ends = _ENDS.unpack_from(table, start)
         soonest = min(ends)
         first = ends.index(soonest)
         if soonest >= self._clock.epoch() and not self._crowded:
@@ -169,17 +167,15 @@ class Starts:
             )  # fmt: skip
         return start + first * _PLACE.size
 
-    def _write(self, offset: int, *fields: object) -> None:
-        os.pwrite(self._fd, _PLACE.pack(*fields), offset)
-
-    def _locked(self, change: Callable[[], None]) -> None:
+    def _locked(self, change: Callable[[mmap.mmap], None]) -> None:
         """Change the table while nobody else does."""
-        if self._fd < 0:
+        table = self._table
+        if table is None:
             return
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
-                change()
+                change(table)
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
         except OSError as error:
@@ -192,3 +188,19 @@ class Starts:
                 "that come back into the store are started again", self._path, error.strerror,
             )  # fmt: skip
         self._troubled = True
+
+
+def _bucket_of(key: bytes) -> int:
+    return int.from_bytes(key[:4], "little") % BUCKETS * _BUCKET
+
+
+def _find(table: mmap.mmap, key: bytes) -> tuple[int, _Place | None]:
+    """Return where the entry of a key is, and what it says."""
+    start = _bucket_of(key)
+    end = start + _BUCKET
+    at = table.find(key, start, end)
+    while at >= 0:
+        if (at - start) % _PLACE.size == 0:
+            return at, _PLACE.unpack_from(table, at)
+        at = table.find(key, at + 1, end)
+    return -1, None

@@ -13,7 +13,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from jobctl.engine import journal_content, leftovers
+from jobctl.engine import journal_content
 from jobctl.engine.rescuer import take_back
 from jobctl.engine.roster import known_pools, stray_exits
 from jobctl.errors import JobctlError
@@ -71,7 +71,7 @@ async def inherit(
     earlier = facts.get("supervisor")
     if isinstance(earlier, str) and earlier != supervisor:
         if not living:
-            await asyncio.to_thread(leftovers.end, earlier)
+            await asyncio.to_thread(_end_all, earlier)
         moved = await take_back(store, keys, supervisor=earlier)
         if moved:
             log.warning("supervisor %s ended without notice: took back %s runs", earlier, moved)
@@ -84,7 +84,7 @@ async def abandon(files: PoolFiles, *, store: AsyncStore, keys: Keys) -> None:
     for start in range(0, len(outcomes), REPLAY_MOST):
         chunk = outcomes[start : start + REPLAY_MOST]
         await store.run(transitions.settle(keys, owner=files.owner, items=chunk))
-    ended = await asyncio.to_thread(leftovers.end, files.owner)
+    ended = await asyncio.to_thread(_end_all, files.owner)
     moved = await take_back(store, keys, supervisor=files.supervisor, owner=files.owner)
     if ended or moved:
         log.warning("pool %s: took back %s runs, ended %d processes", files.owner, moved, ended)
@@ -109,3 +109,11 @@ async def leave(store: AsyncStore, keys: Keys, *, supervisor: str) -> bool:
             await take_back(store, keys, supervisor=supervisor)
         await asyncio.sleep(LEAVE_PAUSE)
     return False
+
+
+def _end_all(owner: str) -> int:
+    """End every process of an owner and return how many; call it off the event loop."""
+    # With psutil 1 MB, which a supervisor that begins in peace does not need.
+    from jobctl.engine import leftovers  # noqa: PLC0415
+
+    return leftovers.end(owner)

@@ -8,6 +8,9 @@ The file begins with a page that both map: which bundle, how many runs have begu
 when the last one began, where the answers end. The answers follow it, one line of JSON a run. Each
 is there before the next run begins: what a child has done is known when it dies, and also when the
 pool dies with it.
+
+The room for usual answers is allocated, not only named: the child writes them into its memory, where
+a disk that is full must not show.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ HEADER = struct.Struct("<QIIdQ")
 """Number of the bundle, runs begun, runs answered, monotonic start of the last, end of answers."""
 BUNDLE = struct.Struct("<Q")
 ANSWERS_AT = 4096
+ANSWERS_ROOM = 16 * 1024
+"""Bytes for the answers of a bundle whose runs return little; more are written behind them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class Tally:
         self._fd = -1
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            os.ftruncate(self._fd, ANSWERS_AT)
+            os.posix_fallocate(self._fd, 0, ANSWERS_AT + ANSWERS_ROOM)
             self._page = mmap.mmap(self._fd, ANSWERS_AT)
         except BaseException:
             self._close_files()

@@ -5,13 +5,13 @@ Whatever the number of schedules, only those that are due are touched: the rest 
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jobctl.model.catchup import CORRECTION, Due, plan_due
+from jobctl.model.sealing import digest
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -92,7 +92,7 @@ def _before(schedule: str, supervisor: str, peers: tuple[str, ...]) -> tuple[str
     """Return the peers that come before a supervisor, which may be none of them."""
     if len(peers) <= 1 or supervisor not in peers:
         return ()
-    ranked = sorted(peers, key=lambda one: hashlib.sha256(f"{schedule}\0{one}".encode()).digest())
+    ranked = sorted(peers, key=lambda one: digest(f"{schedule}\0{one}".encode()))
     return tuple(ranked[: ranked.index(supervisor)])
 
 

@@ -107,10 +107,10 @@ def unique_digest(job: JobDef, args: Iterable[object], kwargs: dict[str, object]
         for name, value in kwargs.items():
             key = key.replace(f"{{{name}}}", str(value))
         what = ["key", key]
-    import hashlib  # noqa: PLC0415 (2 ms that only unique jobs need)
+    from jobctl.model.sealing import digest  # noqa: PLC0415 (only unique jobs need it)
 
     text = json.dumps(what, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return digest(text.encode()).hex()[:20]
 
 
 def limit_sizes(config: Config) -> dict[str, str]:

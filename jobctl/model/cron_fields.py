@@ -318,6 +318,14 @@ def drawn(text: str) -> bool:
 
 def _draw(key: str, width: int) -> int:
     """Return a number in [0, width) that depends on ``key`` alone, on every host and version."""
-    from hashlib import blake2b  # noqa: PLC0415 (4 ms that only drawn times need)
+    return number_of(key) % width
 
-    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") % width
+
+def number_of(key: str) -> int:
+    """Return a number of 64 bits that depends on ``key`` alone, on every host and version."""
+    try:
+        # hashlib loads all of OpenSSL: 4 ms, and 3.5 MB of library.
+        from _blake2 import blake2b  # noqa: PLC0415
+    except ImportError:
+        from hashlib import blake2b  # noqa: PLC0415
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big")

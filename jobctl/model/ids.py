@@ -21,10 +21,9 @@ def new_id() -> str:
 
 def derived_id(*parts: str) -> str:
     """Return the run id that always belongs to ``parts``, for schedules and idempotency keys."""
-    import hashlib  # noqa: PLC0415 (2 ms that only schedules and keys need)
+    from jobctl.model.sealing import digest  # noqa: PLC0415 (only schedules and keys need it)
 
-    digest = hashlib.sha256("\0".join(parts).encode()).digest()
-    return base64.b32encode(digest[:10]).decode().lower()
+    return base64.b32encode(digest("\0".join(parts).encode())[:10]).decode().lower()
 
 
 def is_id(text: str) -> bool:

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from dataclasses import dataclass as record
     from dataclasses import field
-    from typing import Any
+    from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["differing", "field", "is_record", "record"]
+    _Given = ParamSpec("_Given")
+    _Made = TypeVar("_Made")
+
+__all__ = ["differing", "field", "is_record", "maker", "record"]
 
 MANY = 200
 """Records of one class after which compiling its initialiser, some 0.3 ms, is soon paid back."""
@@ -151,20 +154,55 @@ def _compiled(cls: type, defaults: dict[str, Any], *, positional: bool) -> Calla
     lines = []
     for index, (name, default) in enumerate(defaults.items()):
         known[f"_set{index}"] = cls.__dict__[name].__set__
-        if default is _REQUIRED:
-            words.append(name)
-        elif isinstance(default, _Factory):
-            known[f"_make{index}"] = default.make
-            words.append(f"{name}=_made")
+        words.append(_word(name, index, default, known))
+        if isinstance(default, _Factory):
             lines.append(f" if {name} is _made: {name} = _make{index}()")
-        else:
-            known[f"_default{index}"] = default
-            words.append(f"{name}=_default{index}")
         lines.append(f" _set{index}(self, {name})")
     source = f"def __init__({', '.join(words)}):\n" + "\n".join(lines or [" pass"])
     exec(source, known)  # noqa: S102 - names of fields of our own classes, as dataclasses does
     made: Callable[..., None] = known["__init__"]
     return made
+
+
+def maker(cls: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """Return what makes records of a class as calling it does, in less than half the time.
+
+    For where thousands are made a second. The fields of a record that is being made are set as
+    those of an open twin of its class, which costs less than going past its guard with each; and
+    the call of a function takes its words as they come, where that of a class gathers them first.
+    """
+    record_: Any = cls
+    twin = type(record_.__name__, (), {"__slots__": record_.__slots__})
+    known: dict[str, Any] = {
+        "_made": _REQUIRED,
+        "_new": object.__new__,
+        "_twin": twin,
+        "_become": object.__dict__["__class__"].__set__,
+        "_cls": record_,
+    }
+    words = [] if record_.__match_args__ else ["*"]
+    lines = ["made = _new(_twin)"]
+    for index, (name, default) in enumerate(record_.__record__.items()):
+        words.append(_word(name, index, default, known))
+        if isinstance(default, _Factory):
+            lines.append(f"if {name} is _made: {name} = _make{index}()")
+        lines.append(f"made.{name} = {name}")
+    lines += ["_become(made, _cls)", "return made"]
+    source = f"def make({', '.join(words)}):\n " + "\n ".join(lines)
+    exec(source, known)  # noqa: S102 - as in _compiled
+    made: Callable[_Given, _Made] = known["make"]
+    return made
+
+
+def _word(name: str, index: int, default: Any, known: dict[str, Any]) -> str:  # noqa: ANN401
+    """Return how a field stands among the parameters; what it needs is put into ``known``."""
+    if default is _REQUIRED:
+        return name
+    if isinstance(default, _Factory):
+        known[f"_make{index}"] = default.make
+        return f"{name}=_made"
+    known[f"_default{index}"] = default
+    return f"{name}=_default{index}"
 
 
 def _by_name(

@@ -7,7 +7,6 @@ instants they decide together.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.model.job import Missed, Overlap
 from jobctl.model.schedule import BootRule, CronRule, jitter_offset, parse_rule
+from jobctl.model.sealing import digest
 from jobctl.model.zones import ends_gap
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _entry(
     zone = definition.timezone or job.timezone or config.settings.timezone or timezone
     place = config.settings.namespace if shared else f"{config.settings.namespace}@{host}"
     rule = parse_rule(definition.rule, timezone=zone, hash_key=f"{place}/{definition.name}")
-    digest = hashlib.sha256(f"{definition.rule}\0{zone}\0{place}".encode()).hexdigest()[:12]
+    named = digest(f"{definition.rule}\0{zone}\0{place}".encode()).hex()[:12]
     spread = job.jitter if definition.jitter is None else definition.jitter
     missed = job.missed if definition.missed is None else definition.missed
     if rule.kind == "@at" and missed is Missed.SKIP:
@@ -128,7 +128,7 @@ def _entry(
         definition=definition,
         rule=rule,
         timezone=zone,
-        generation=digest if job.enabled and definition.enabled else digest + OFF,
+        generation=named if job.enabled and definition.enabled else named + OFF,
         jitter=jitter_offset(spread, key=f"{definition.name}@{host}") if spread else 0.0,
         missed=missed,
         not_before=_epoch(definition.not_before),

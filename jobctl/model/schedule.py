@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from jobctl.model.catchup import Due, Plan, plan_due
 from jobctl.model.cron import NICKNAMES, CronError, CronExpression
-from jobctl.model.cron_fields import drawn
+from jobctl.model.cron_fields import drawn, number_of
 from jobctl.model.frozen import Frozen
 from jobctl.model.units import format_duration, parse_duration
 
@@ -336,9 +336,7 @@ def forget_zones() -> None:
 
 def jitter_offset(seconds: float, *, key: str) -> float:
     """Return an offset in [0, seconds) that depends on ``key`` (job and host) alone."""
-    from hashlib import blake2b  # noqa: PLC0415 (4 ms that only jitter needs)
-
-    drawn = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") >> 11
+    drawn = number_of(key) >> 11
     # Whole milliseconds, as the store keeps instants.
     return (round(seconds * 1000) * drawn >> 53) / 1000
 

@@ -27,6 +27,9 @@ class Verdict:
     """Seconds; only for ``d``."""
 
 
+_SUCCEEDED = Verdict("k", "")
+
+
 def settle(  # noqa: PLR0911 - one return a case reads best
     job: JobDef,
     outcome: Outcome,
@@ -46,7 +49,7 @@ def settle(  # noqa: PLR0911 - one return a case reads best
     reason = outcome.reason.value if outcome.reason is not None else ""
     match outcome.kind:
         case OutcomeKind.SUCCEEDED:
-            return Verdict("k", "")
+            return _SUCCEEDED
         case OutcomeKind.SKIPPED:
             return Verdict("s", reason)
         case OutcomeKind.REVOKED:

@@ -129,7 +129,7 @@ class AsyncStore:
         results: list[T | JobctlError] = []
         for call, reply in zip(calls, waiting, strict=True):
             try:
-                answer = await reply
+                answer = await _awaited(connection, call, reply)
                 if isinstance(answer, ReplyError):
                     answer = await self._settle(connection, call, answer)
             except JobctlError as error:
@@ -291,8 +291,13 @@ class AsyncStore:
 
 async def _answer(connection: Connection, call: Call[T]) -> object:
     """Return the raw answer to ``call``."""
+    return await _awaited(connection, call, connection.send(packed(call), call.blocking or 0.0))
+
+
+async def _awaited(connection: Connection, call: Call[T], reply: asyncio.Future[object]) -> object:
+    """Return what comes as ``reply`` to ``call``."""
     try:
-        return await connection.send(packed(call), call.blocking or 0.0)
+        return await reply
     except asyncio.CancelledError:
         if call.blocking:
             # The server would answer a call that nobody waits for, and take a token for it.

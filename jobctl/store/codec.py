@@ -23,7 +23,7 @@ from jobctl.store.compact import dump, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 
@@ -101,9 +101,16 @@ def _parent(body: Mapping[str, Any]) -> Parent:
 
 
 def decode_request(
-    *, run_id: str, job: str, queue: str, priority: str, max_attempts: str, envelope: object
+    *,
+    run_id: str,
+    job: str,
+    queue: str,
+    priority: str,
+    max_attempts: str,
+    envelope: object,
+    make: Callable[..., Request] = Request,
 ) -> Request:
-    """Rebuild the request of a claimed or inspected run.
+    """Rebuild the request of a claimed or inspected run; ``make`` makes it.
 
     Raises ``BadPayloadError`` when the envelope is not one of ours.
     """
@@ -114,23 +121,14 @@ def decode_request(
             )
     try:
         body = _load(envelope)
-        if body["v"] != ENVELOPE_VERSION:
-            raise BadPayloadError(
-                f"run {run_id}: its record has version {body['v']}, "
-                f"this jobctl reads {ENVELOPE_VERSION}: upgrade this host"
-            )
-        args, kwargs, tags = body.get("a", []), body.get("k", {}), body.get("g", {})
-        if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(tags, dict)):
-            raise BadPayloadError(
-                f"run {run_id}: its record has args, kwargs or tags of another type"
-            )
+        args, kwargs, tags = _collections(run_id, body)
         timeout, scheduled = body.get("to"), body.get("sa")
-        return Request(
+        return make(
             id=run_id,
             job=job,
             args=tuple(args),
             kwargs=kwargs,
-            tags={str(key): str(value) for key, value in tags.items()},
+            tags={str(key): str(value) for key, value in tags.items()} if tags else tags,
             queue=queue,
             priority=int(priority),
             max_attempts=int(max_attempts),
@@ -143,6 +141,19 @@ def decode_request(
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadPayloadError(f"run {run_id}: its record cannot be read ({error})") from error
+
+
+def _collections(run_id: str, body: Any) -> tuple[list[Any], dict[str, Any], dict[Any, Any]]:  # noqa: ANN401
+    """Return args, kwargs and tags; raises ``BadPayloadError`` when they are of another type."""
+    if body["v"] != ENVELOPE_VERSION:
+        raise BadPayloadError(
+            f"run {run_id}: its record has version {body['v']}, "
+            f"this jobctl reads {ENVELOPE_VERSION}: upgrade this host"
+        )
+    args, kwargs, tags = body.get("a", []), body.get("k", {}), body.get("g", {})
+    if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(tags, dict)):
+        raise BadPayloadError(f"run {run_id}: its record has args, kwargs or tags of another type")
+    return args, kwargs, tags
 
 
 def is_file_name(text: str) -> bool:
@@ -290,6 +301,10 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
         started = _seconds(f.get("st")) if letter != "c" else None
         # Until the next attempt has started, the record still has the process of the last one.
         pid = _number(f.get("pi")) if letter == "r" or letter in FINAL_LETTERS else None
+        if letter == "k" and attempt == 1 and attempts and attempts[0].number == 1:
+            # A run that succeeded at once is written down once: in the entry of its attempt.
+            started = attempts[0].started_at if started is None else started
+            pid = attempts[0].pid if pid is None else pid
         return Run(
             request=request,
             state=state,

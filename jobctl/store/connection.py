@@ -208,8 +208,9 @@ async def _connect(address: Address, patience: float) -> Connection:
         return connection
     context = None
     if address.tls:
-        from jobctl.store import tls  # noqa: PLC0415  # only where it is asked for
+        from jobctl.store import no_tls, tls  # noqa: PLC0415  # only where it is asked for
 
+        no_tls.give_back()
         context = tls.context(address)
     try:
         transport, connection = await loop.create_connection(

@@ -50,6 +50,13 @@ STEADY = 10.0
 
 LOG_CHECK = 3600.0
 
+ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=8000:glibc.malloc.tcache_max=256"}
+"""Each call of a script makes thousands of small texts and frees them; the C library keeps them for
+the next call instead of joining them again, a fifth of the server's time. It keeps 17 MB at most."""
+
+PASSED = ("PATH", "TZ", "GLIBC_TUNABLES")
+"""What the server gets of our environment."""
+
 
 class EmbeddedStore:
     """One server process on one directory; start, watch, stop."""
@@ -225,7 +232,10 @@ class EmbeddedStore:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env={name: os.environ[name] for name in ("PATH", "TZ") if name in os.environ},
+                    env={
+                        **ALLOCATOR,
+                        **{name: os.environ[name] for name in PASSED if name in os.environ},
+                    },
                     pass_fds=(lock,),
                     start_new_session=True,
                     umask=0o077,

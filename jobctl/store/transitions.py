@@ -5,9 +5,10 @@ Schedules are in :mod:`jobctl.store.decisions`, supervisors in :mod:`jobctl.stor
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import groupby
 
-from jobctl.model.records import record
+from jobctl.model.records import maker, record
 from jobctl.store.calls import Call
 from jobctl.store.codec import encode_envelope, items_of, text
 
@@ -108,6 +109,10 @@ def milliseconds(value: float) -> int:
     return round(value * 1000)
 
 
+def _seconds(value: bytes) -> float | None:
+    return float(value) / 1000 if value else None
+
+
 def _moment(value: float | None, delay: float | None) -> str:
     if delay is not None:
         return f"+{milliseconds(delay)}"
@@ -148,6 +153,12 @@ def run_moments(run: NewRun) -> tuple[str, str]:
     return _moment(run.start_at, run.start_in), _moment(None, run.expires_in)
 
 
+RUN_FIELDS = 5
+RUN_PLAIN = 2
+"""Fields of a run, and those that are sent when the others are :data:`NOTHING` in all of a group."""
+NOTHING = ("", "", "")
+
+
 def submit(
     keys: Keys, runs: Sequence[NewRun], *, seal: Seal | None = None
 ) -> Call[tuple[Answer, ...]]:
@@ -171,9 +182,10 @@ def submit_groups(
     parts: list[Part] = [keys.prefix]
     for header, bodies in groups:
         parts += header
-        parts.append(len(bodies))
+        size = RUN_PLAIN if all(body[RUN_PLAIN:] == NOTHING for body in bodies) else RUN_FIELDS
+        parts += (len(bodies), size)
         for body in bodies:
-            parts += body
+            parts += body[:size]
     return Call(
         tuple(parts),
         lambda reply: tuple(Answer.parse(item) for item in items_of(reply)),
@@ -181,39 +193,39 @@ def submit_groups(
     )
 
 
-CLAIM_FIELDS = 13
+@cache
+def _claims() -> Callable[..., Claim]:
+    return maker(Claim)
 
 
 def _claim_reply(reply: object) -> ClaimReply:
+    # What follows the three is per run: id, epoch, submitted, envelope. A zero and what
+    # the next runs have in common may come before it.
     status, now, next_due, *flat = items_of(reply)
     claims = []
-    words: dict[bytes, str] = {}
-
-    def word(value: bytes) -> str:
-        found = words.get(value)
-        if found is None:
-            found = words[value] = text(value)
-        return found
-
-    for i in range(0, len(flat), CLAIM_FIELDS):
-        claimed = flat[i : i + CLAIM_FIELDS]
-        run_id, epoch, attempt, lost, first, queue, priority, job = claimed[:8]
-        at, most, envelope, due, interrupted = claimed[8:]
+    made = _claims() if flat else Claim
+    items = iter(flat)
+    for run_id in items:
+        if run_id == 0:
+            attempt, lost, interrupted = int(next(items)), int(next(items)), int(next(items))
+            first, due = _seconds(next(items)), _seconds(next(items))
+            queue, priority, job, most = (text(next(items)) for _ in range(4))
+            continue
         claims.append(
-            Claim(
-                id=text(run_id),
-                epoch=int(epoch),
-                attempt=int(attempt),
-                lost=int(lost),
-                first_started_at=float(first) / 1000 if first else None,
-                queue=word(queue),
-                priority=word(priority),
-                job=word(job),
-                submitted_at=float(at) / 1000,
-                max_attempts=word(most),
-                envelope=envelope,
-                due_at=float(due) / 1000 if due else None,
-                interrupted=int(interrupted),
+            made(
+                text(run_id),
+                int(next(items)),
+                attempt,
+                lost,
+                first,
+                queue,
+                priority,
+                job,
+                float(next(items)) / 1000,
+                most,
+                next(items),
+                due,
+                interrupted,
             )
         )
     return ClaimReply(
@@ -263,13 +275,37 @@ def start(
     return Call(tuple(parts), _texts, script="start")
 
 
+FIRST = ("at", 1, "a1")
+"""How the fields of a run begin that ended with its first attempt."""
+IN_ENTRY = ("st", "fs", "pi")
+
+
+def _said_once(fields: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Leave out what the entry of the attempt says too, and what only another attempt would need."""
+    names = fields[::2]
+    begin = 2 * names.index("st") if "st" in names else 0
+    end = begin + 2 * len(IN_ENTRY)
+    return fields[:begin] + fields[end:] if fields[begin:end:2] == IN_ENTRY else fields
+
+
 def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple[str, ...]]:
     """Record how attempts ended; answers are the new letters, ``already`` or ``stale``."""
     parts: list[Part] = [keys.prefix, owner]
+    alike: tuple[object, ...] | None = None
+    place = 0
     for item in items:
-        parts += (item.id, item.epoch, item.letter, item.reason, milliseconds(item.delay))
-        parts.append(len(item.fields) // 2)
-        parts += item.fields
+        fields = item.fields
+        if item.letter == "k" and fields[:3] == FIRST:
+            fields = _said_once(fields)
+        names = fields[::2]
+        kind = (item.letter, item.reason, item.delay, names)
+        if kind != alike:
+            alike = kind
+            parts += (item.letter, item.reason, milliseconds(item.delay), len(names), *names, 0)
+            place = len(parts) - 1
+        parts[place] += 1  # type: ignore[operator]  # how many runs the group has
+        parts += (item.id, item.epoch)
+        parts += fields[1::2]
     return Call(tuple(parts), _texts, script="settle")
 
 

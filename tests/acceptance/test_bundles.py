@@ -6,15 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
+from jobctl.engine import tally
 from tests.acceptance.host import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.acceptance.host import Host
 
 JOBS = """
@@ -27,7 +29,7 @@ retry_on = ["OSError"]
 cwd = "{0}"
 """
 WORK = """
-import os, sys, time
+import os, signal, sys, time
 
 def note(name, text):
     fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -38,6 +40,11 @@ def act(n, what="", where="."):
     note(where + "/ran", str(n))
     if what == "exit":
         os._exit(3)
+    if what == "stop pool":
+        note(where + "/child", str(os.getpid()))
+        os.kill(int(open(where + "/pool").read()), signal.SIGSTOP)
+    if what == "linger":
+        time.sleep(0.1)
     if what == "wait":
         while not os.path.exists(f"{where}/go"):
             time.sleep(0.01)
@@ -124,6 +131,10 @@ def ended(host: Host, runs: list[str], *, but: tuple[int, ...] = ()) -> list[dic
         lambda: all(one["state"] in final for one in records(host, wanted)), what="all have ended"
     )
     return records(host, runs)
+
+
+def standing(path: Path) -> tally.Standing:
+    return tally.Standing(*tally.HEADER.unpack_from(path.read_bytes()))
 
 
 def pool_of(host: Host) -> psutil.Process:
@@ -230,8 +241,61 @@ def test_a_killed_pool_costs_nothing_that_has_ended(warm: Host, begun: tuple[int
 
     assert {one["state"] for one in found} == {"succeeded"}
     assert {found[n]["attempt"] for n in begun} == {1}
-    # The answer of a run that went alone may die with the pool; then it is told as lost.
-    ran = Counter(map(int, warm.lines("ran")))
-    assert all(1 <= ran[n] <= one["attempt"] for n, one in enumerate(found))
+    assert sorted(map(int, warm.lines("ran"))) == list(range(60))
     assert [one["result"]["run"] for one in found] == runs
     assert warm.run("logs", runs[2]) == "before\nfrom below\nno end of line"
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_lone_run_that_has_ended_outlives_its_pool_and_its_interpreter(
+    warm: Host, *, long: bool
+) -> None:
+    if long:
+        ended(warm, submit(warm, range(1), linger=[0]))
+        (warm.directory / "ran").unlink()
+    pool = pool_of(warm)
+    (warm.directory / "pool").write_text(str(pool.pid))
+    (run,) = submit(warm, range(100, 101), **{"stop pool": [100]})
+    (pid,) = wait_until(lambda: warm.lines("child"), what="it has begun")
+    (path,) = (warm.state / "spool").glob(f"*.{pid}.tally")
+    wait_until(lambda: standing(path).answered == 1, what="it has answered")
+    wait_until(lambda: pool.status() == psutil.STATUS_STOPPED, what="the pool stands still")
+    psutil.Process(int(pid)).kill()
+    pool.kill()
+    (found,) = ended(warm, [run])
+
+    assert (found["state"], found["attempt"], found["result"]["run"]) == ("succeeded", 1, run)
+    assert warm.lines("ran") == ["100"]
+
+
+def test_a_pool_whose_only_slot_had_a_bundle_claims_what_waits(host: Host) -> None:
+    """The claim that goes with the settlement of a bundle finds its slot still taken."""
+    (host.directory / "work.py").write_text(WORK)
+    host.write(JOBS.format(host.directory).replace("slots = 3", "slots = 1"))
+    host.start()
+    found = ended(host, submit(host, range(8)))
+
+    assert {one["state"] for one in found} == {"succeeded"}
+    assert [one["result"]["bundled"] for one in found] == [False] + 7 * [True]
+
+
+SHARED = """
+[pools.default]
+python = "{1}"
+[jobs.whose]
+python = "work:whose"
+cwd = "{0}"
+"""
+
+
+@pytest.mark.parametrize("mode", ["thread", "async", "inline"])
+def test_short_runs_stay_in_the_one_interpreter_of_a_pool(host: Host, mode: str) -> None:
+    (host.directory / "work.py").write_text("import os\ndef whose():\n    return os.getpid()\n")
+    host.write(SHARED.format(host.directory, mode))
+    host.start()
+    lines = '{"job": "whose"}\n' * 20
+    (first,) = ended(host, host.run("submit", "--from-ndjson", "-", input=lines[:17]).split())
+    found = ended(host, host.run("submit", "--from-ndjson", "-", input=lines).split())
+
+    assert {one["state"] for one in found} == {"succeeded"}
+    assert {one["result"] for one in found} == {first["result"]}

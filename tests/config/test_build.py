@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobctl.config.template import TEMPLATE
-from jobctl.model.config import config_from_plain, to_plain
+from jobctl.model.config import config_from_plain, pool_from_plain, to_plain
 from jobctl.model.job import Delivery, Missed, OnLost, Overlap, ParamSpec, PoolDef
 
 if TYPE_CHECKING:
@@ -280,6 +280,19 @@ def test_the_default_pool_exists_without_being_written(check: Callable[..., Chec
     }
 
 
+@pytest.mark.parametrize(
+    ("written", "kept"), [("", "auto"), ('"auto"', "auto"), ('"90s"', 90.0), ('"none"', None)]
+)
+def test_time_of_idle_children_reaches_the_pool(
+    check: Callable[..., Checked], written: str, kept: object
+) -> None:
+    line = f"idle_timeout = {written}" if written else ""
+    pool = check(f"[pools.big]\n{line}\n").require().pools["big"]
+
+    assert pool.idle_timeout == kept
+    assert pool_from_plain(json.loads(json.dumps(to_plain(pool)))) == pool
+
+
 def test_overlap_is_skip_only_with_a_schedule(job: Callable[..., JobDef]) -> None:
     assert job('command = "x"').overlap is Overlap.ALLOW
     assert job('command = "x"\nschedule = "@daily"').overlap is Overlap.SKIP
@@ -360,6 +373,7 @@ def test_the_whole_grammar_in_one_file_is_valid(check: Callable[..., Checked]) -
         python = "process"
         max_runs_per_child = 1000
         max_rss_per_child = "500M"
+        idle_timeout = "1m"
 
         [queues.reports]
         max_running = 2

@@ -61,6 +61,7 @@ BAD: list[tuple[str, int, int, str, str, str, str]] = [
     (JOB + 'cron = "* * * * *"', 3, 1, "unknown-key", "jobs.a.cron", "", "called schedule"),
     (JOB + "max_retries = 3", 3, 1, "unknown-key", "jobs.a.max_retries", "", "called retries"),
     (JOB + "timeout = 0", 3, 11, "duration", "jobs.a.timeout", "no time at all", '"none"'),
+    ("[pools.a]\nidle_timeout = 0", 2, 16, "duration", "pools.a.idle_timeout", "no time at all", '"auto"'),
     (JOB + "timeout = nan", 3, 11, "duration", "jobs.a.timeout", "", ""),
     (JOB + "timeout = -3", 3, 11, "duration", "jobs.a.timeout", "-3 is not", ""),
     (JOB + "timeout = true", 3, 11, "duration", "jobs.a.timeout", "true is not", ""),

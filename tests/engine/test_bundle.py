@@ -43,7 +43,31 @@ def ids(runs: list[Held] | deque[Held]) -> list[str]:
 def test_a_job_that_was_never_seen_goes_alone() -> None:
     backlog = deque(held(f"r{n}") for n in range(9))
 
-    assert ids(bundle.together(backlog, JOB, pace=Pace(), slots=1, room=99)) == ["r0"]
+    assert bundle.together(backlog, JOB, pace=Pace(), slots=1, room=99) == []
+    assert len(backlog) == 9
+
+
+def test_a_short_run_without_company_is_a_bundle_by_itself() -> None:
+    backlog = deque([held("a"), held("x", "other")])
+
+    assert ids(bundle.together(backlog, JOB, pace=short(), slots=1, room=99)) == ["a"]
+    assert ids(backlog) == ["x"]
+
+
+def test_runs_of_a_job_that_is_not_short_go_one_by_one() -> None:
+    pace = Pace()
+    pace.took("short", 60.0)
+    backlog = deque([held("a"), held("b")])
+
+    assert ids(bundle.together(backlog, JOB, pace=pace, slots=1, room=99)) == ["a"]
+    assert ids(backlog) == ["b"]
+
+
+def test_an_interpreter_without_room_gets_no_bundle_at_all() -> None:
+    backlog = deque([held("a"), held("b")])
+
+    assert bundle.together(backlog, JOB, pace=short(), slots=1, room=0) == []
+    assert ids(backlog) == ["a", "b"]
 
 
 def test_a_job_that_was_slow_lately_goes_alone_for_a_while() -> None:
@@ -173,3 +197,19 @@ def test_a_bundle_is_read_back_and_keeps_its_places_when_compacted(tmp_path: Pat
     assert content.deaths[77][0] == 9
     journal.compact((), ())
     assert journal_content.read(tmp_path / "j").bundles == {}
+
+
+def test_only_the_last_bundle_of_a_slot_is_kept_when_compacted(tmp_path: Path) -> None:
+    journal = HostJournal(tmp_path / "j")
+    journal.bundle([held("r1")], slot=2, pid=77, born=5.0, number=1)
+    journal.bundle([held("r2")], slot=12, pid=78, born=5.0, number=1)
+    journal.bundle([held("r3")], slot=2, pid=77, born=5.0, number=2)
+
+    # The first is over, or the slot would have no other one; a run of it may be running elsewhere.
+    journal.compact({"r1", "r2", "r3"}, set())
+
+    kept = (tmp_path / "j").read_bytes()
+    assert (b"r1" in kept, b"r2" in kept, b"r3" in kept) == (False, True, True)
+    assert {
+        slot: one.number for slot, one in journal_content.read(tmp_path / "j").bundles.items()
+    } == {2: 2, 12: 1}

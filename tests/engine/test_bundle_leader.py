@@ -50,6 +50,7 @@ class Recorder:
         self.slot = slot
         self.answers: list[str] = []
         self.results: list[str | None] = []
+        self.begun: list[str] = []
         self.returned: list[str] = []
         self.alone = False
         self.silent: list[str] = []
@@ -62,6 +63,10 @@ class Recorder:
         assert number > 0
         assert warm.child.pid > 0
         assert runs
+        assert not self.begun
+
+    def on_begun(self, runs: list[Held]) -> None:
+        self.begun += [held.claim.id for held in runs]
 
     def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
         assert pid > 0
@@ -151,6 +156,39 @@ def test_what_is_behind_a_run_that_waits_is_had_back(bench: Bench) -> None:
         await led
         assert [one.kind for one in owner.outcomes] == [OutcomeKind.SUCCEEDED]
         assert owner.answers == ["r0"]
+
+    bench.inside(scenario)
+
+
+def test_an_interpreter_that_waits_has_its_runs_at_once(bench: Bench) -> None:
+    async def scenario(slot: Slot) -> None:
+        first, owner = bench.leader(slot, "me", 1)
+        first.begin()
+        assert not owner.begun  # there is no interpreter yet
+        await first.lead()
+        assert owner.begun == names(0, 1)
+
+        again, owner = bench.leader(slot, "me", 2)
+        again.begin()
+        assert owner.begun == names(0, 2)
+        await again.lead()
+        assert owner.answers == names(0, 2)
+        assert owner.begun == names(0, 2)
+
+    bench.inside(scenario)
+
+
+def test_what_was_handed_over_at_once_to_a_child_that_died_begins_elsewhere(bench: Bench) -> None:
+    async def scenario(slot: Slot) -> None:
+        first, owner = bench.leader(slot, "me", 1)
+        await first.lead()
+        os.kill(int(owner.results[0] or 0), 9)
+        again, owner = bench.leader(slot, "me", 2)
+        again.begin()
+        await again.lead()
+
+        assert owner.returned == names(0, 2)
+        assert owner.alone
 
     bench.inside(scenario)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.ledger import Ledger
@@ -43,7 +43,16 @@ def submit(store: BlockingStore, keys: Keys) -> str:
     return run.request.id
 
 
-def a_pump(store: AsyncStore, keys: Keys, on_claims: Callable[[ClaimReply], None]) -> Pump:
+def a_pump(
+    store: AsyncStore,
+    keys: Keys,
+    on_claims: Callable[[ClaimReply], None],
+    **others: Any,
+) -> Pump:
+    seams: dict[str, Any] = {
+        "on_stale": lambda _id, _epoch: None,
+        "hush": lambda: asyncio.sleep(0),
+    }
     return Pump(
         store,
         keys,
@@ -54,10 +63,10 @@ def a_pump(store: AsyncStore, keys: Keys, on_claims: Callable[[ClaimReply], None
         journal=HostJournal(Path(os.devnull), os.open(os.devnull, os.O_RDWR)),
         idle=lambda: 2,
         on_claims=on_claims,
-        on_stale=lambda _id, _epoch: None,
         on_final=lambda *_: None,
         on_gone=lambda _item: None,
         on_fenced=lambda: None,
+        **(seams | others),
     )
 
 

@@ -14,6 +14,7 @@ from real_attempts import Attempts, alive, own_children, until
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.nursery import Nursery
+from jobctl.engine.repose import Repose
 from jobctl.engine.slot import Slot
 from jobctl.engine.tree import children_of, read_process
 from jobctl.engine.workplace import Workplace
@@ -282,5 +283,53 @@ def test_successor_starts_before_the_next_call(attempts: Attempts) -> None:
             what="the successor",
         )
         assert (await nest.result("born"))[1] != pid
+
+    Nest(attempts, max_runs_per_child=1).inside(story)
+
+
+async def rest_until(nest: Nest, repose: Repose, done: Callable[[], bool], what: str) -> None:
+    """Let the pool look after its idle children until something is so; slot 0 is used next."""
+    idle = [slot.python for slot in reversed(nest.slots)]
+
+    def looked() -> bool:
+        repose.look(idle, now=SYSTEM_CLOCK.monotonic())
+        return done()
+
+    await until(looked, what=what)
+
+
+def test_children_that_have_nothing_to_do_go_but_for_the_one_that_is_used_next(
+    attempts: Attempts,
+) -> None:
+    async def story(nest: Nest) -> None:
+        pids = [(await nest.result("born", slot))[1] for slot in range(3)]
+
+        await rest_until(
+            nest, Repose(0.05), lambda: not alive(pids[1]) and not alive(pids[2]), what="rest"
+        )
+
+        assert (await nest.result("born", 0))[1] == pids[0]
+        assert (await nest.result("born", 1))[1] not in pids
+        left = (attempts.directory / "exits").read_text().split()
+        assert {*map(int, left)} == {*pids[1:]}
+
+    Nest(attempts, slots=3, child_exit="jobs:stop").inside(story)
+
+
+def test_successor_that_waits_goes_as_well(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        first, second = (slot.python for slot in nest.slots)
+        await nest.result("born", 0)
+        await until(lambda: first.resting is not None, what="its successor")
+        await nest.result("born", 1)
+        await until(lambda: second.resting is not None, what="the other's successor")
+        waiting = nest.slots[1].python.resting
+        assert waiting is not None
+
+        await rest_until(nest, Repose(0.05), lambda: not alive(waiting.child.pid), what="rest")
+
+        assert nest.slots[1].python.resting is None
+        await nest.result("born", 1)
+        await until(lambda: nest.slots[1].python.resting is not None, what="the next successor")
 
     Nest(attempts, max_runs_per_child=1).inside(story)

@@ -82,7 +82,11 @@ class Oracle:
 
     def _owners_word(self, call: Call[Any]) -> Any:
         """Whatever an owner says counts only while it holds that very claim."""
-        _, owner, run_id, epoch = call.parts[:4]
+        if call.script == "settle":
+            _, owner, letter, _, _, names = call.parts[:6]
+            run_id, epoch = call.parts[int(names) + 7 : int(names) + 9]
+        else:
+            _, owner, run_id, epoch = call.parts[:4]
         before = self.world.record(run_id)
         holds = self._holds(owner, run_id, epoch, "c" if call.script == "release" else "cr")
         reply = self.world.run(call)
@@ -95,7 +99,7 @@ class Oracle:
             self.settled.add((run_id, int(epoch)))
             asked = "cx" in before
             assert not (asked and reply[0] in "dx"), "a revoked run was tried again"
-            assert reply[0] == call.parts[4] or (asked and reply[0] == "v"), (call, reply)
+            assert reply[0] == letter or (asked and reply[0] == "v"), (call, reply)
         if call.script == "start" and holds:
             assert reply[0] == ("cancelled" if "cx" in before else "ok")
         assert reply[0] != "already" or (run_id, int(epoch)) in self.settled, (call, before)

@@ -35,6 +35,7 @@ NOTICES = [
     Mutant("notices", "a run ends whatever the outbox is", "if not pcall(action, ...) then count('untold') end", "action(...)"),
     Mutant("notices", "what could not be told is counted", "pcall(action, ...) then count('untold') end", "pcall(action, ...) then end"),
     Mutant("notices", "the first start is told once", "if first and wanted(r, 'r')", "if wanted(r, 'r')"),
+    Mutant("notices", "a run that succeeded at once was started", "if letter == 'k' and fields[3] == 'a1' then fields = { 'fs' } end\n", ""),
     Mutant("notices", "a started run is not late", "if setting(r, 'l') then call('ZREM', P .. 'due', '?' .. r.id) end\nend\n\n-- The start of a short run", "end\n\n-- The start of a short run"),
     Mutant("notices", "another attempt is told", "if wanted(r, 'd') then post", "if false then post"),
     Mutant("notices", "nothing was held back", "if quiet == 0 or not v[2] then return end", ""),

@@ -104,7 +104,7 @@ class World:
         reason: str = "",
         delay: float = 0.0,
         sid: str = "h1~a",
-        fields: tuple[str, ...] = ("du", "0.1"),
+        fields: tuple[str | int, ...] = ("du", "0.1"),
     ) -> str:
         item = Settlement(run_id, epoch, letter, reason, delay, fields)
         return self.run(transitions.settle(self.keys, owner=f"{sid}/p.1", items=[item]))[0]

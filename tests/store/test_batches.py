@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from jobctl.store import queries, transitions
 from jobctl.store.transitions import Settlement
@@ -29,6 +31,125 @@ def test_a_batch_settles_every_run_whatever_the_others_become(world: World) -> N
     assert [(run.letter, run.exit_code) for run in runs if run] == list(
         zip(letters, range(6), strict=True)
     )
+
+
+def test_runs_that_ended_alike_keep_their_own_values(world: World) -> None:
+    ids = [world.submit() for _ in range(5)]
+    world.claim(5)
+    fields = [
+        ("at", 1, "rc", 0),
+        ("at", 1, "rc", 3),
+        ("at", 1, "re", "five"),
+        (),
+        ("at", 1, "rc", 0),
+    ]
+    items = [
+        Settlement(run_id, 1, "k", "", 0.0, values)
+        for run_id, values in zip(ids, fields, strict=True)
+    ]
+
+    answers = world.run(transitions.settle(world.keys, owner=OWNER, items=items))
+
+    assert answers == ("k",) * 5
+    found = [world.record(run_id) for run_id in ids]
+    assert [(one.get("at"), one.get("rc"), one.get("re")) for one in found] == [
+        ("1", "0", None), ("1", "3", None), ("1", None, "five"), (None, None, None), ("1", "0", None),
+    ]  # fmt: skip
+
+
+def test_runs_that_ended_in_one_call_are_kept_as_each_says(world: World) -> None:
+    kept = [
+        ("a", "1:60000:"),
+        ("a", "9:90000:5"),
+        ("b", "9:90000:5"),
+        ("a", "1:60000:"),
+        ("b", ""),
+        ("b", "9:90000:5"),
+    ]
+    ids = [world.submit(job=job, keep=keep) for job, keep in kept]
+    world.claim(6)
+    items = [
+        Settlement(run_id, 1, letter, "exit" if letter == "x" else "", 0.0, ())
+        for run_id, letter in zip(ids, "kxkkkx", strict=True)
+    ]
+
+    world.run(transitions.settle(world.keys, owner=OWNER, items=items))
+
+    assert world.raw("LRANGE", world.keys.history("a"), 0, -1) == [ids[3].encode()]
+    assert set(world.raw("LRANGE", world.keys.history("b"), 0, -1)) == {
+        ids[2].encode(), ids[4].encode(),
+    }  # fmt: skip
+    for job, run_id in (("a", ids[1]), ("b", ids[5])):
+        assert world.raw("LRANGE", world.keys.prefix + f"hf:{job}", 0, -1) == [run_id.encode()]
+    assert world.states(*ids) == "-xkkkx"
+    assert all("fn" in world.record(run_id) for run_id in ids[1:])
+    lasts = [world.raw("PTTL", world.keys.run(run_id)) for run_id in ids[1:]]
+    assert [round(ms / 10_000) for ms in lasts] == [9, 9, 6, 60_480, 9]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"queue": "b"}, {"priority": 4}, {"job": "other"}, {"max_attempts": 3}, {"attempt": 1},
+        {"lost": 2}, {"interrupted": 3}, {"first_started_at": 4.0}, {"due_at": 5.0},
+    ],
+    ids=lambda own: next(iter(own)),
+)  # fmt: skip
+def test_a_claim_tells_of_each_run_what_only_that_run_has(
+    world: World, own: dict[str, Any]
+) -> None:
+    plain = {"queue": "a", "priority": 5, "job": "j", "max_attempts": 2}
+    written = {
+        "attempt": "at", "lost": "ls", "interrupted": "dr", "first_started_at": "fs", "due_at": "nb",
+    }  # fmt: skip
+    submitted = {name: value for name, value in own.items() if name not in written}
+    runs = {world.submit(**plain): {}, world.submit(**{**plain, **submitted}): own}
+    for name, value in own.items():
+        if name in written:
+            ms = int(value * 1000) if name.endswith("_at") else value
+            world.raw("HSET", world.keys.run(list(runs)[1]), written[name], ms)
+
+    claims = world.take(9, queues=("a", "b")).claims
+
+    assert [claim.id for claim in claims] == list(runs)
+    for claim in claims:
+        expected = {
+            **plain, "attempt": 0, "lost": 0, "interrupted": 0, "first_started_at": None, "due_at": None,
+            **runs[claim.id],
+        }  # fmt: skip
+        expected |= {name: str(expected[name]) for name in ("priority", "max_attempts")}
+        assert {name: getattr(claim, name) for name in expected} == expected
+
+
+def attempt(number: int) -> tuple[str | int, ...]:
+    """What a pool writes of an attempt that was too short for a word in between."""
+    ms = 1_700_000_000_000 + number * 1000
+    entry = f'{{"n":{number},"o":"succeeded","v":"k","pi":{40 + number},"st":{ms / 1000:.3f}}}'
+    first = ("fs", ms) if number == 1 else ()
+    return (
+        "at", number, f"a{number}", entry, "du", "0.1", "st", ms, *first, "pi", 40 + number, "rc", 0,
+    )  # fmt: skip
+
+
+def test_a_run_that_succeeded_at_once_shows_when_and_as_which_process_it_ran(world: World) -> None:
+    run_id = world.submit()
+    world.claim_one(run_id)
+    world.settle(run_id, fields=attempt(1))
+    run = world.run(queries.run(world.keys, run_id))
+    assert run is not None
+    assert (run.started_at, run.pid, run.exit_code, run.duration) == (1_700_000_001.0, 41, 0, 0.1)
+
+
+def test_a_run_that_succeeded_later_shows_its_last_attempt(world: World) -> None:
+    run_id = world.submit(max_attempts=2)
+    world.claim_one(run_id)
+    world.settle(run_id, "d", fields=attempt(1))
+    claim = world.claim_one(run_id)
+    assert claim.first_started_at == 1_700_000_001.0
+    world.settle(run_id, epoch=claim.epoch, fields=attempt(2))
+    run = world.run(queries.run(world.keys, run_id))
+    assert run is not None
+    assert (run.started_at, run.pid, run.attempt) == (1_700_000_002.0, 42, 2)
 
 
 def test_what_an_earlier_attempt_left_is_gone_after_the_next(world: World) -> None:

@@ -108,6 +108,27 @@ def test_server_is_private_and_durable(short_dir: Path, server_binary: Path) -> 
     asyncio.run(story())
 
 
+def allocator_of(pid: int) -> list[str]:
+    words = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return [word for word in words if word.startswith("GLIBC_TUNABLES=")]
+
+
+def test_allocator_of_the_server_is_set_up_unless_its_user_did(
+    short_dir: Path, server_binary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def told() -> list[str]:
+        async with started(short_dir / "store", server_binary) as embedded:
+            return allocator_of(embedded.pid)
+
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    (ours,) = asyncio.run(told())
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=7")
+    (theirs,) = asyncio.run(told())
+
+    assert "tcache_count" in ours
+    assert theirs == "GLIBC_TUNABLES=glibc.malloc.tcache_count=7"
+
+
 def test_stopped_server_is_gone_and_its_data_is_kept(short_dir: Path, server_binary: Path) -> None:
     async def story() -> None:
         async with started(short_dir, server_binary) as embedded:

@@ -10,7 +10,7 @@ from store_world import new_run
 from jobctl.errors import JobctlError
 from jobctl.store import decisions, transitions
 from jobctl.store.calls import Call
-from jobctl.store.transitions import Settlement
+from jobctl.store.transitions import Answer, Settlement
 
 if TYPE_CHECKING:
     from store_world import World
@@ -29,11 +29,26 @@ def test_run_that_replaces_another_hands_on_its_proof(world: World) -> None:
     running = world.running(overlap="r")
     call = transitions.submit(world.keys, [new_run(overlap="r")])
     parts = list(call.parts)
-    parts[14] = b'{"v":1,"tr":"manual","y":"proof.of-it","z":"seal"}'
+    parts[15] = b'{"v":1,"tr":"manual","y":"proof.of-it","z":"seal"}'
     world.run(Call(tuple(parts), lambda reply: reply, script="submit"))
     (message,) = world.raw("LRANGE", world.keys.mailbox("h1~a"), 0, -1)
     assert message.decode() == f"revoke {running} 1 replaced - - 1 proof.of-it"
     assert world.record(running)["cx"] == "replaced - - 1"
+
+
+def test_id_that_is_taken_by_something_else_is_known_whenever_its_run_would_start(
+    world: World,
+) -> None:
+    world.raw("SET", world.keys.run("taken"), "?")
+    assert world.answer("taken", start_in=60) == Answer("dup", "x")
+    assert world.answer("taken") == Answer("dup", "x")
+    world.raw("DEL", world.keys.run("taken"))
+
+
+def test_run_with_moments_that_queues_behind_all_is_not_watched(world: World) -> None:
+    run_id = world.submit(overlap="a", expires_in=60)
+    assert "lv" not in world.record(run_id)
+    assert world.raw("EXISTS", world.keys.live("j")) == 0
 
 
 def test_retry_is_not_in_its_own_way(world: World) -> None:

@@ -46,6 +46,21 @@ def test_run_without_notices_writes_none(world: World) -> None:
     assert "notices" not in world.counters()
 
 
+def test_start_of_a_run_that_succeeded_at_once_is_told_with_its_end(world: World) -> None:
+    run_id = world.submit(notices="rk")
+    world.claim_one(run_id)
+    fields = ("at", 1, "a1", "{}", "du", "0.1", "st", 1000, "fs", 1000, "pi", 41, "rc", 0)
+    world.settle(run_id, fields=fields)
+    assert events(world) == "rk"
+
+
+def test_start_of_a_run_that_never_started_is_not_told(world: World) -> None:
+    run_id = world.submit(notices="rk")
+    world.claim_one(run_id)
+    world.settle(run_id)
+    assert events(world) == "k"
+
+
 def test_start_and_end_are_told_in_order_to_the_supervisor_that_had_the_run(world: World) -> None:
     world.supervisor(B)
     run_id = world.running(notices="rkx", sid=B)

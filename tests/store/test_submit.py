@@ -31,6 +31,51 @@ def test_same_id_within_one_batch_is_accepted_once(world: World) -> None:
     assert answers == (Answer("ok"), Answer("dup", "q"))
 
 
+def test_runs_that_are_known_are_told_apart_from_new_ones_around_them(world: World) -> None:
+    runs = [new_run(kwargs={"n": n}) for n in range(4)]
+    world.run(transitions.submit(world.keys, [runs[0], runs[2]]))
+    before = world.record(runs[2].request.id)
+
+    answers = world.run(transitions.submit(world.keys, [*runs, runs[3]]))
+
+    assert [answer.kind for answer in answers] == ["dup", "ok", "dup", "ok", "dup"]
+    assert world.record(runs[2].request.id) == before
+    assert world.counters() == {"submitted": 4}
+    assert world.run(queries.latest(world.keys, "j")) == runs[3].request.id
+    claims = world.take(9).claims
+    assert [claim.id for claim in claims] == [runs[n].request.id for n in (0, 2, 1, 3)]
+    assert {claim.id: claim.envelope[-7:-1] for claim in claims} == {
+        run.request.id: b'"n":%d}' % n for n, run in enumerate(runs)
+    }
+
+
+def test_more_runs_of_a_job_than_one_command_takes_are_accepted_in_order(world: World) -> None:
+    runs = [new_run() for _ in range(9000)]
+    call = transitions.submit(world.keys, runs)
+
+    assert set(world.run(call)) == {Answer("ok")}
+
+    order = [run.request.id for run in runs]
+    assert world.raw("LRANGE", world.keys.queue("default", 5), 0, -1) == [
+        run_id.encode() for run_id in order
+    ]
+    assert set(world.run(call)) == {Answer("dup", "q")}
+    assert world.run(queries.latest(world.keys, "j")) == order[-1]
+    assert world.counters() == {"submitted": 9000}
+
+
+def test_runs_of_one_job_with_moments_of_their_own_keep_them(world: World) -> None:
+    runs = [new_run(), new_run(start_in=60), new_run(expires_in=60), new_run(unique="k"), new_run()]
+    assert set(world.run(transitions.submit(world.keys, runs))) == {Answer("ok")}
+    found = [world.record(run.request.id) for run in runs]
+    assert ["".join(one[name] for name in ("s", "uq") if name in one) for one in found] == [
+        "q", "d", "q", "qk", "q",
+    ]  # fmt: skip
+    assert [("nb" in one, "xp" in one) for one in found] == [
+        (False, False), (True, False), (False, True), (False, False), (False, False),
+    ]  # fmt: skip
+
+
 def test_id_of_a_final_run_is_not_accepted_again(world: World) -> None:
     run_id = world.running()
     world.settle(run_id)

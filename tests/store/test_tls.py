@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +19,6 @@ from jobctl.store.calls import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 PING = Call(("PING",), lambda reply: reply)
 
@@ -35,7 +38,49 @@ def ping_async(address: Address) -> object:
     return asyncio.run(story())
 
 
-@pytest.fixture(params=[ping_blocking, ping_async], ids=["blocking", "async"])
+def ping_async_as_a_daemon(address: Address) -> object:
+    """Ping in a process that began without ``ssl``, and after a connection without TLS."""
+    return _in_process(
+        f"""
+from jobctl.store import no_tls
+no_tls.import_asyncio()
+assert "asyncio" in sys.modules and "ssl" not in sys.modules
+from test_tls import ping_async
+from jobctl.errors import UnreachableError
+try:
+    ping_async(Address(host="localhost", port=1))
+except UnreachableError:
+    pass
+assert "ssl" not in sys.modules
+answer = attempt(lambda: ping_async(Address.from_facts({address.facts()!r})))
+"""
+    )
+
+
+def _in_process(code: str) -> object:
+    """Run code in an interpreter of its own; return its ``answer``, or raise what it raised."""
+    begin = f"""
+import pickle, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from jobctl.store.address import Address
+def attempt(what):
+    try:
+        return what()
+    except Exception as error:
+        return error
+"""
+    end = "sys.stdout.buffer.write(pickle.dumps(answer))"
+    command = [sys.executable, "-c", begin + code + end]
+    answer = pickle.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+@pytest.fixture(
+    params=[ping_blocking, ping_async, ping_async_as_a_daemon],
+    ids=["blocking", "async", "as a daemon"],
+)
 def ping(request: pytest.FixtureRequest) -> Callable[[Address], object]:
     return request.param  # type: ignore[no-any-return]
 

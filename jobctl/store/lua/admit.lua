@@ -36,6 +36,22 @@ local function watch_for_lateness(g, n, due)
   if due + after > NOW then tell(due_at, '?' .. n.id, due + after) else tell(tell_late, r, due) end
 end
 
+local function put(set, name, value)
+  if value and value ~= '' then set[#set + 1] = name; set[#set + 1] = value end
+end
+
+-- Returns what the record of a new run has from its group, its envelope and its state.
+local ENVELOPE = 4
+local function record_of(g, envelope, letter)
+  local set = { 's', letter, 'e', envelope, 'q', g.queue, 'p', g.p, 'j', g.job, 't', NOW_TEXT }
+  if g.mx ~= '1' then put(set, 'mx', g.mx) end
+  put(set, 'lm', g.lm)
+  put(set, 'kp', g.kp)
+  put(set, 'ol', g.ol)
+  put(set, 'nt', g.nt)
+  return set
+end
+
 -- `held` is a run that is in the way besides those that the overlap policy finds.
 local function admit(g, n, scheduled, held)
   local key = record(n.id)
@@ -53,20 +69,12 @@ local function admit(g, n, scheduled, held)
     if not expires or deadline < expires then expires = deadline end
   end
   local later = due and due > NOW
-  local set = { 's', later and 'd' or 'q', 'q', g.queue, 'p', g.p, 'j', g.job, 't', NOW, 'e', n.e }
-  local function put(name, value)
-    if value and value ~= '' then set[#set + 1] = name; set[#set + 1] = value end
-  end
-  if g.mx ~= '1' then put('mx', g.mx) end
-  put('lm', g.lm)
-  put('kp', g.kp)
-  put('ol', g.ol)
-  put('nt', g.nt)
-  put('uq', n.uq)
-  put('xp', expires)
-  if later or scheduled then put('nb', due) end
+  local set = record_of(g, n.e, later and 'd' or 'q')
+  put(set, 'uq', n.uq)
+  put(set, 'xp', expires)
+  if later or scheduled then put(set, 'nb', due) end
   local watched = g.ov ~= '' and g.ov ~= 'a'
-  if watched then put('lv', scheduled and string.upper(g.ov) or g.ov) end
+  if watched then put(set, 'lv', scheduled and string.upper(g.ov) or g.ov) end
   fits(g, n, later, expires, watched)
   local blocker = not later and (held or overlap(g.job, g.ov, scheduled, n.e))
   call('HSET', key, unpack(set))
@@ -95,6 +103,8 @@ local function read_group(i)
   return g, i + #GROUP
 end
 
-local function read_new(i)
-  return { id = ARGV[i], e = ARGV[i + 1], nb = ARGV[i + 2], xp = ARGV[i + 3], uq = ARGV[i + 4] }, i + 5
+-- Reads a run of five fields, or of two when it has nothing in the others.
+local function read_new(i, size)
+  if size == 2 then return { id = ARGV[i], e = ARGV[i + 1], nb = '', xp = '', uq = '' } end
+  return { id = ARGV[i], e = ARGV[i + 1], nb = ARGV[i + 2], xp = ARGV[i + 3], uq = ARGV[i + 4] }
 end

@@ -5,8 +5,9 @@
 -- KEYS[1]  prefix
 -- ARGV     supervisor id, owner id, how many are wanted, low-first flag, queues in order …, or
 --          "=id" … for runs that are under way at this owner: no limit keeps those from being claimed
--- Returns  {status, now, next due or -1, then per run: id, epoch, attempt, lost, first start,
---          queue, priority, job, submitted, max attempts, envelope, due, interrupted}
+-- Returns  {status, now, next due or -1, then per run: id, epoch, submitted, envelope}; before each
+--          run that differs from the one before it in them: 0, attempt, lost, interrupted,
+--          first start, due, queue, priority, job, max attempts
 --          status 1 = fine, 0 = fine and more is ready, -1 = this owner is fenced or unknown.
 -- The one call whose lost answer matters: the owner reads its own set on the next beat.
 local supervisor, owner, want, low_first = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
@@ -24,6 +25,7 @@ local taken, budget = 0, 2 * want + 32
 
 -- Checks every limit of a run before it takes any: returns the first in the way and when to look again.
 local function in_the_way(r)
+  if not r.lm then return nil end
   for _, limit in ipairs(words(r.lm)) do
     local free, again = room(limit)
     if free < 1 and not is_rate(limit) then
@@ -46,9 +48,24 @@ local function park(r, limit, again)
   end
 end
 
-local function number(value) return value and string.match(value, '^%d+$') end
+local function number(value, otherwise) return value and is_number(value) and value or otherwise end
 
-local function take(r)
+local size = 3
+local at, ls, dr, fs, nb, q, p, j, mx
+local function answer(r, epoch)
+  if r.at ~= at or r.ls ~= ls or r.dr ~= dr or r.fs ~= fs or r.nb ~= nb
+    or r.q ~= q or r.p ~= p or r.j ~= j or r.mx ~= mx then
+    at, ls, dr, fs, nb, q, p, j, mx = r.at, r.ls, r.dr, r.fs, r.nb, r.q, r.p, r.j, r.mx
+    out[size + 1], out[size + 2], out[size + 3], out[size + 4] = 0, number(at, '0'), number(ls, '0'), number(dr, '0')
+    out[size + 5], out[size + 6], out[size + 7], out[size + 8] = number(fs, ''), number(nb, ''), q, p
+    out[size + 9], out[size + 10] = j, mx or '1'
+    size = size + 10
+  end
+  out[size + 1], out[size + 2], out[size + 3], out[size + 4] = r.id, epoch, number(r.t, '0'), r.e or ''
+  size = size + 4
+end
+
+local function take_limits(r)
   for _, limit in ipairs(words(r.lm)) do
     if is_rate(limit) then
       local _, _, arrival = tokens(limit)
@@ -60,14 +77,14 @@ local function take(r)
       redis.pcall('SADD', P .. 'c:' .. limit, r.id)
     end
   end
-  local epoch = tonumber(r.ep or '0') + 1
-  call('HSET', record(r.id), 's', 'c', 'o', owner, 'ep', epoch, 'ct', NOW)
+end
+
+local function take(r)
+  if r.lm then take_limits(r) end
+  local epoch = r.ep and string.format('%.0f', tonumber(r.ep) + 1) or '1'
+  call('HSET', r.key, 's', 'c', 'o', owner, 'ep', epoch, 'ct', NOW_TEXT)
   fresh[#fresh + 1] = r.id
-  local n = #out
-  out[n + 1], out[n + 2], out[n + 3], out[n + 4] = r.id, epoch, number(r.at) or '0', number(r.ls) or '0'
-  out[n + 5], out[n + 6], out[n + 7], out[n + 8] = number(r.fs) or '', r.q, r.p, r.j
-  out[n + 9], out[n + 10], out[n + 11], out[n + 12] = number(r.t) or '0', r.mx or '1', r.e or '', number(r.nb) or ''
-  out[n + 13] = number(r.dr) or '0'
+  answer(r, epoch)
   taken = taken + 1
 end
 

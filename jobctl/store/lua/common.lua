@@ -9,6 +9,8 @@ local LOOKAHEAD = 100
 
 local time = call('TIME')
 local NOW = time[1] * 1000 + math.floor(time[2] / 1000)
+-- What is written for every run: numbers take longer to hand over than texts.
+local NOW_TEXT = string.format('%.0f', NOW)
 
 -- How the keys are laid out. A namespace laid out by a newer program is left alone.
 local SCHEMA = 1
@@ -24,7 +26,8 @@ local function flush_counts()
   for name, by in pairs(counts) do redis.pcall('HINCRBY', P .. 'n', name, by) end
 end
 
-local function record(id) return P .. 'r:' .. id end
+local R = P .. 'r:'
+local function record(id) return R .. id end
 
 local FINAL = { k = true, x = true, v = true, e = true, s = true }
 
@@ -69,23 +72,27 @@ end
 -- Returns a run's record as a table, or nil when there is no such run or it is broken.
 -- One HGETALL costs a fifth less than naming the two dozen fields that moves decide on.
 local EPOCH_DIGITS = 15
+local DIGIT = {}
+for p = 0, 9 do DIGIT[tostring(p)] = true end
+local function is_number(text) return text ~= '' and not string.find(text, '%D') end
 local function load(id)
-  local v = redis.pcall('HGETALL', record(id))
+  local key = record(id)
+  local v = redis.pcall('HGETALL', key)
   if v.err then
     quarantine(id, v.err)
     return nil
   end
-  local r = {}
+  -- Made for as many fields as most have: one that grows costs more than all that is put into it.
+  local r = { s = nil, q = nil, p = nil, j = nil, t = nil, e = nil, kp = nil, o = nil, ep = nil, ct = nil, id = nil, key = nil }
   for i = 1, #v, 2 do r[v[i]] = v[i + 1] end
   if not r.s then return nil end
-  r.id = id
+  r.id, r.key = id, key
   -- An epoch beyond what a number holds exactly would fence nobody.
-  local epoch = string.match(r.ep or '0', '^%d+$')
-  if not (r.q and r.j and r.p and string.match(r.p, '^%d$') and epoch and #epoch <= EPOCH_DIGITS) then
+  if not (r.q and r.j and DIGIT[r.p] and is_number(r.ep or '0') and #(r.ep or '') <= EPOCH_DIGITS) then
     quarantine(id, 'its record lacks a job, a queue, a priority or an epoch')
     return nil
   end
-  r.xp = tonumber(r.xp or '')
+  r.xp = r.xp and tonumber(r.xp)
   return r
 end
 

@@ -60,9 +60,15 @@ local function in_order(list, id, number, letter)
   end
 end
 
+local rung = {} -- queues whose bell has rung in this call
+local function ring_once(queue)
+  if rung[queue] then return end
+  ring(queue)
+  rung[queue] = true
+end
+
 -- Puts a run into its queue, in front when it had its turn before, and rings. Raises when the key
 -- is no list. The record of a `fresh` run says queued already.
-local rung = {} -- queues whose bell has rung in this call
 local function push(id, queue, priority, front, fresh)
   local list = P .. 'q:' .. queue .. ':' .. priority
   if front then
@@ -72,10 +78,7 @@ local function push(id, queue, priority, front, fresh)
     call('RPUSH', list, id)
   end
   if not fresh then call('HSET', record(id), 's', 'q') end
-  if not rung[queue] then
-    ring(queue)
-    rung[queue] = true
-  end
+  ring_once(queue)
 end
 
 -- Adds a member to the timetable, or moves it to an earlier time; wakes a promoter when it became
@@ -103,4 +106,11 @@ local function ready(id, queue, priority, front, fresh)
   if pcall(push, id, queue, priority, front, fresh) then return end
   local v = call('HMGET', record(id), 'nr', 'ct')
   wait_aside(id, queue, turn(id, v[1], front and v[2]))
+end
+
+-- Makes up to MANY new runs ready, in order. Their records say so already; their queue is a list.
+local MANY = 500
+local function ready_all(ids, queue, priority)
+  call('RPUSH', P .. 'q:' .. queue .. ':' .. priority, unpack(ids))
+  ring_once(queue)
 end

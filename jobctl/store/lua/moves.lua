@@ -1,6 +1,7 @@
 -- The moves that several scripts make. A part of common.
 
 local function free_limits(r)
+  if not r.lm then return end
   for _, limit in ipairs(words(r.lm)) do
     if not is_rate(limit) then redis.pcall('SREM', P .. 'c:' .. limit, r.id) end
     try_wake(limit)
@@ -18,7 +19,6 @@ end
 -- flush_ends() when it is through: who leaves a claim and who enters a history is gathered until
 -- then, so that each set and list is changed once.
 local gathering = false
-local GATHER_MOST = 500
 local leaving, ended = {}, {}
 
 -- Puts a value into the list of its kind; returns that list when it is time to empty it.
@@ -26,7 +26,7 @@ local function gather(lists, kind, value)
   local list = lists[kind] or {}
   lists[kind] = list
   list[#list + 1] = value
-  if gathering and #list < GATHER_MOST then return nil end
+  if gathering and #list < MANY then return nil end
   lists[kind] = nil
   return list
 end
@@ -54,10 +54,7 @@ end
 
 local function flush_ends()
   for owner, ids in pairs(leaving) do redis.pcall('SREM', P .. 'own:' .. owner, unpack(ids)) end
-  for kind, ids in pairs(ended) do
-    local keep, history = string.match(kind, '^(%d+) (.*)$')
-    remember(history, keep, ids)
-  end
+  for kept, ids in pairs(ended) do remember(kept.history, kept.keep, ids) end
   leaving, ended = {}, {}
 end
 
@@ -86,26 +83,41 @@ local function unlist(r)
   if type(length) == 'number' and length <= SHORT then call('LREM', list, 1, r.id) end
 end
 
--- Ends a run: the only way to a final state. `more` are further fields to set.
-local function finish(r, letter, reason, more)
-  local key = record(r.id)
-  disown(r)
-  unlist(r)
-  if r.s == 'd' then redis.pcall('ZREM', P .. 'due', r.id) end
-  if r.xp then redis.pcall('ZREM', P .. 'due', '^' .. r.id) end
-  local set = { 's', letter, 'fn', NOW }
-  if reason and reason ~= '' then set[5], set[6] = 'rs', reason end
-  if more then for _, item in ipairs(more) do set[#set + 1] = item end end
-  call('HSET', key, unpack(set))
-  announce(r, letter, reason, more)
-  let_go(r)
+-- Returns where a run that ends now is remembered, how many are, and until when: one table for
+-- all of which that is the same.
+local places = {}
+local function retention(r, letter)
+  local kind = (r.kp or '') .. (letter == 'x' and ' x ' or ' ') .. r.j
+  local kept = places[kind]
+  if kept then return kept end
   local keep, ttl, failed = string.match(r.kp or '', '^(%d+):(%d+):(%d*)$')
   if not keep then keep, ttl, failed = '10000', '604800000', '' end
   local history = P .. 'h:' .. r.j
   if letter == 'x' and failed ~= '' then history, keep = P .. 'hf:' .. r.j, failed end
-  call('PEXPIRE', key, ttl)
-  local all = gather(ended, keep .. ' ' .. history, r.id)
-  if all then remember(history, keep, all) end
+  kept = { history = history, keep = keep, till = string.format('%.0f', NOW + ttl) }
+  places[kind] = kept
+  return kept
+end
+
+-- Ends a run: the only way to a final state. `more` are further fields to set.
+local NONE = {}
+local function finish(r, letter, reason, more)
+  local key = r.key or record(r.id)
+  disown(r)
+  unlist(r)
+  if r.s == 'd' then redis.pcall('ZREM', P .. 'due', r.id) end
+  if r.xp then redis.pcall('ZREM', P .. 'due', '^' .. r.id) end
+  if reason and reason ~= '' then
+    call('HSET', key, 's', letter, 'fn', NOW_TEXT, 'rs', reason, unpack(more or NONE))
+  else
+    call('HSET', key, 's', letter, 'fn', NOW_TEXT, unpack(more or NONE))
+  end
+  announce(r, letter, reason, more)
+  let_go(r)
+  local kept = retention(r, letter)
+  call('PEXPIREAT', key, kept.till)
+  local all = gather(ended, kept, r.id)
+  if all then remember(kept.history, kept.keep, all) end
   r.s = letter
   count(letter)
 end

@@ -107,8 +107,9 @@ local function tell_start(r, first)
   if setting(r, 'l') then call('ZREM', P .. 'due', '?' .. r.id) end
 end
 
--- The start of a short run is not recorded before its end.
-local function tell_short(r, fields)
+-- The start of a short run is not recorded before its end; of one that succeeded at once, not even then.
+local function tell_short(r, letter, fields)
+  if letter == 'k' and fields[3] == 'a1' then fields = { 'fs' } end
   for i = 1, #fields, 2 do
     if fields[i] == 'fs' and wanted(r, 'r') then post('r', r, said({ 'at', '1' })) end
   end

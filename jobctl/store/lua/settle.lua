@@ -3,8 +3,8 @@
 -- Records how attempts ended (c, r → k, x, v, s, or d for another attempt).
 --
 -- KEYS[1]  prefix
--- ARGV     owner id, then per run: id, epoch, letter, reason, delay ms (for d), number of fields,
---          then that many names and values to set
+-- ARGV     owner id, then groups of runs that ended alike: letter, reason, delay ms (for d), how many
+--          fields are set, their names, how many runs; then per run: id, epoch, the fields' values
 -- Returns  per run: the letter it now has; already (this epoch was settled before: a replay);
 --          stale (not ours any more: discard); gone (the store lost the run: keep what is known)
 local owner = ARGV[1]
@@ -13,12 +13,12 @@ local out = {}
 local function retry(r, delay, fields)
   disown(r)
   r.s = 'd'
-  call('HSET', record(r.id), unpack(fields))
+  call('HSET', r.key, unpack(fields))
   -- The next attempt queues up anew.
-  if r.nr then call('HDEL', record(r.id), 'nr') end
+  if r.nr then call('HDEL', r.key, 'nr') end
   free_limits(r)
   if delay > 0 then
-    call('HSET', record(r.id), 's', 'd', 'nb', NOW + delay)
+    call('HSET', r.key, 's', 'd', 'nb', NOW + delay)
     -- Without a timetable it cannot wait: better at once than never.
     if not pcall(due_at, r.id, NOW + delay) then ready(r.id, r.q, r.p, false) end
   else
@@ -38,11 +38,11 @@ local function settle(id, epoch, letter, reason, delay, fields)
   if r.cx and (letter == 'd' or letter == 'x') then
     letter, reason = 'v', string.match(r.cx, '^%S+')
   end
-  if r.nt and not r.fs then tell(tell_short, r, fields) end
+  if r.nt and not r.fs then tell(tell_short, r, letter, fields) end
   -- What an earlier attempt left must not be taken for this one's.
-  if r.at then call('HDEL', record(id), 'rs', 'rc', 'sg', 'er', 're', 'pg') end
+  if r.at then call('HDEL', r.key, 'rs', 'rc', 'sg', 'er', 're', 'pg') end
   if letter == 'd' then
-    fields[#fields + 1], fields[#fields + 2] = 'rs', reason
+    fields = { 'rs', reason, unpack(fields) }
     retry(r, delay, fields)
     if r.nt then tell(tell_retry, r, fields) end
   else
@@ -52,17 +52,30 @@ local function settle(id, epoch, letter, reason, delay, fields)
   return letter
 end
 
+-- Reads the header of a group; returns what it says and the index of its first run.
+local function read_group(i)
+  local size = tonumber(ARGV[i + 3])
+  -- Names and values in turn, as HSET takes them; each run puts its values into the same table.
+  local fields = {}
+  for k = 1, size do fields[2 * k - 1] = ARGV[i + 3 + k] end
+  local runs = tonumber(ARGV[i + 4 + size])
+  return ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), size, fields, runs, i + 5 + size
+end
+
 gathering = true
 local i = 2
 while i <= #ARGV do
-  local size = tonumber(ARGV[i + 5]) * 2
-  local fields = {}
-  for k = 1, size do fields[k] = ARGV[i + 5 + k] end
-  local answer = guarded(settle, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4]), fields)
-  -- What raised may have done so when the end was written already.
-  answer = answer or redis.pcall('HGET', record(ARGV[i]), 's')
-  out[#out + 1] = type(answer) == 'string' and answer or 'x'
-  i = i + 6 + size
+  local letter, reason, delay, size, fields, runs
+  letter, reason, delay, size, fields, runs, i = read_group(i)
+  for _ = 1, runs do
+    local id, epoch = ARGV[i], ARGV[i + 1]
+    for k = 1, size do fields[2 * k] = ARGV[i + 1 + k] end
+    local answer = guarded(settle, id, epoch, letter, reason, delay, fields)
+    -- What raised may have done so when the end was written already.
+    answer = answer or redis.pcall('HGET', record(id), 's')
+    out[#out + 1] = type(answer) == 'string' and answer or 'x'
+    i = i + 2 + size
+  end
 end
 flush_ends()
 flush_counts()

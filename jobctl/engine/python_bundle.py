@@ -1,0 +1,397 @@
+"""Runs that came to a Python child together: one after the other, each as if it were alone.
+
+A run begins only with a token, which the host may take back. What it answers is in a file that the
+host shares before the next one begins, so that no neighbour's crash loses it. See ``tally.py``.
+
+Loaded by :mod:`jobctl.engine.python_child` when its first bundle is announced; standard library of
+CPython 3.9 on only. A run that does nothing takes less than 20 microseconds here, so each step is
+as short as it can be: what runs of one shape share is prepared once, and what a job may have changed
+is looked at before it is put back.
+"""
+
+from __future__ import annotations
+
+import _socket
+import _thread
+import json
+import mmap
+import os
+import resource
+import struct
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from typing import Any
+
+    Row = tuple[int, str, int, int, "list[dict[str, Any]] | None", str]
+    """Number of the shape, run id, attempt, epoch, what is its own alone, arguments as JSON."""
+else:
+    import _signal
+
+NEWS_EVERY = 0.005
+"""Seconds after which the host is told of answers of a bundle that goes on."""
+LONELY = 0.02
+"""Seconds; after a run that took longer a bundle goes on only if there is still a host.
+
+The pool that follows a dead one relies on it, see ``tally.py``.
+"""
+RUN_ID, RESULT, PROGRESS = b"JOBCTL_RUN_ID", b"JOBCTL_RESULT_FILE", b"JOBCTL_PROGRESS_FILE"
+"""The variables that differ from run to run."""
+UTIME, STIME, MINFLT, INBLOCK, OUBLOCK = 0, 1, 6, 9, 10
+"""Places in what ``getrusage`` returns: three times as fast as its names."""
+ANSWER = b"[%d,%.6f,%.9f,%.6f,%.6f,%d,%d,%d,%d,%b,%b,%b]\n"
+ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Shape:
+    """What several runs have in common, prepared once."""
+
+    __slots__ = ("cwd", "environ", "exchange", "limits", "logs", "mark", "said", "target")
+
+    def __init__(self, said: dict[str, Any], home: str) -> None:
+        self.said = said
+        self.target: str = said["target"]
+        self.cwd: str = said["cwd"] or home
+        self.limits: dict[str, Any] | None = said["limits"]
+        self.logs: str = said["logs"]
+        self.environ = encoded(said["env"])
+        self.exchange = os.fsencode(said["exchange"]) + b"."
+        self.mark = os.fsencode(said["mark"]) + b"."
+
+
+class Environ:
+    """The environment of one run after the other; also that of C, which subprocesses get."""
+
+    def __init__(self, environ: Any) -> None:
+        self.environ = environ
+        """The one of ``os``, whatever a job puts in its place."""
+        self.known: dict[bytes, bytes] = {}
+        """What is in force as long as no job has changed it."""
+        self.base: tuple[Shape, int, int] | None = None
+        """Shape, attempt and epoch of the last run, when that is all it depends on."""
+
+    def enter(self, shape: Shape, row: Row, files: bytes) -> None:
+        """Make it that of a run whose own files begin with ``files``."""
+        _, run, attempt, epoch, more, _ = row
+        os.environ = environ = self.environ
+        data, known = environ._data, self.known
+        if data == known and self.base == (shape, attempt, epoch) and more is None:
+            data[RUN_ID] = known[RUN_ID] = value = run.encode()
+            os.putenv(RUN_ID, value)
+            data[RESULT] = known[RESULT] = value = files + b".result"
+            os.putenv(RESULT, value)
+            data[PROGRESS] = known[PROGRESS] = value = files + b".progress"
+            os.putenv(PROGRESS, value)
+            return
+        wanted = {
+            **shape.environ,
+            RUN_ID: run.encode(),
+            RESULT: files + b".result",
+            PROGRESS: files + b".progress",
+            b"JOBCTL_ATTEMPT": b"%d" % attempt,
+            b"JOBCTL_SUPERVISOR": shape.mark + b"%d" % epoch,
+        }
+        if more is not None:
+            wanted.update(encoded(more[0]))
+        replace(data, wanted)
+        self.known = wanted
+        self.base = (shape, attempt, epoch) if more is None else None
+
+
+def replace(data: dict[bytes, bytes], wanted: dict[bytes, bytes]) -> None:
+    """Make the environment that ``data`` of ``os.environ`` is about what is ``wanted``."""
+    if data == wanted:
+        return
+    zone = data.get(b"TZ")
+    for name in data.keys() - wanted.keys():
+        os.unsetenv(name)
+        del data[name]
+    for name, value in wanted.items():
+        if data.get(name) != value:
+            os.putenv(name, value)
+            data[name] = value
+    if zone != wanted.get(b"TZ"):
+        time.tzset()
+
+
+def encoded(env: dict[str, str]) -> dict[bytes, bytes]:
+    """Return an environment as the system has it."""
+    return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
+
+
+class Bundles:
+    """The bundles of one child."""
+
+    HEADER = struct.Struct("<IIdQ")
+    """Runs begun, runs answered, start of the last, end of the answers."""
+    HEADER_AT = 8
+    ANSWERS_AT = 4096
+
+    def __init__(self, child: Any, tokens: int, meta: dict[str, Any]) -> None:
+        self.module: Any = sys.modules["_jobctl_child"]
+        self.child = child
+        self.surroundings = child.surroundings
+        self.tokens = tokens
+        self.spool: str = meta["spool"]
+        self.answers = os.open(meta["tally"], os.O_RDWR | os.O_CLOEXEC)
+        self.room = os.fstat(self.answers).st_size
+        """Bytes of the file that the disk surely has; all of them are in ``page``."""
+        self.page = mmap.mmap(self.answers, self.room)
+        self.shapes: dict[int, Shape] = {}
+        self.environ = Environ(child.surroundings.environ)
+        self.handled: list[int] = self.module.HANDLED
+        self.children = self.module.open_meter(f"task/{child.pid}/children", os.O_RDONLY)
+        self.log = -1
+        self.shown: str | None = None
+        """Where the output of the last run belongs, if there is any."""
+        self.last: tuple[Any, ...] | None = None
+        """The last run of the bundle, its duration, usage, reply and result."""
+        self.begun = self.answered = 0
+        self.end = self.ANSWERS_AT
+
+    def run(self, meta: dict[str, Any]) -> None:
+        """Run what has come, as far as there are tokens, and tell the host of the end."""
+        child, module = self.child, self.module
+        for number, said in meta["shapes"]:
+            self.shapes[number] = Shape(said, self.surroundings.home)
+        self.begun = self.answered = 0
+        self.end = self.ANSWERS_AT
+        self.last = None
+        news: dict[str, Any] = {"bundle": meta["bundle"], "end": True}
+        stale = child.retired or child.modules.stale(self.shapes[meta["runs"][0][0]].said)
+        if stale is not None:
+            child.send(module.NEWS, {**news, "stale": stale})
+            return
+        try:
+            self._open_log()
+        except OSError as error:
+            child.send(
+                module.NEWS,
+                {**news, "stale": f"the log {error.filename} cannot be opened: {error.strerror}"},
+            )
+            return
+        try:
+            self._run_each(meta)
+        finally:
+            os.close(self.log)
+        child.retired = child.retired or self.surroundings.detach()
+        self.surroundings.env_raw = None  # it is not what a call that comes alone left behind
+        try:
+            child.send(module.NEWS, {**news, "retired": child.retired, "rss": child.resident()})
+        except OSError:
+            self._leave()
+            raise
+
+    def _run_each(self, meta: dict[str, Any]) -> None:
+        """Run what may begin."""
+        child, seq, rows = self.child, meta["seq"], meta["runs"]
+        self.before = resource.getrusage(resource.RUSAGE_SELF)
+        self.waited = resource.getrusage(resource.RUSAGE_CHILDREN)
+        told = time.monotonic()
+        self.shown = None
+        for index, row in enumerate(rows):
+            try:
+                if child.retired or not os.read(self.tokens, 8):
+                    return
+            except BlockingIOError:
+                return
+            if self.shown is not None and not self._put_away(self.shown):
+                return  # the host will find out, and charge nothing: nothing has begun
+            started = time.monotonic()
+            self._run_one(index, seq + index, row, started)
+            now = time.monotonic()
+            if now - started > LONELY and not self._has_host():
+                return
+            if now - told > NEWS_EVERY and index + 1 < len(rows):
+                told = now
+                child.send(self.module.NEWS, {"bundle": meta["bundle"], "end": False})
+
+    def _run_one(self, index: int, seq: int, row: Row, started: float) -> None:
+        """Run one call to the end of its function, and write what came of it."""
+        child, shape = self.child, self.shapes[row[0]]
+        _, name, attempt, epoch, more, arguments = row
+        self.begun = index + 1
+        self.HEADER.pack_into(self.page, self.HEADER_AT, index + 1, index, started, self.end)
+        files = shape.exchange + b"%b.%d" % (name.encode(), attempt)
+        run = self.module.Running(
+            child,
+            shape.said,
+            shape.limits if more is None else more[1],
+            (seq, name, attempt, epoch, more),
+        )
+        reply: dict[str, Any] = {}
+        result = b""
+        try:
+            self._enter(shape, row, files)
+        except (OSError, ValueError) as error:
+            reply.update(reason="spawn", error=f"{error}"[: self.module.MAX_ERROR])
+            self.module.say(f"not started: {error}")
+        else:
+            result = child.run_in_context(run, arguments, reply)
+        if os.getpid() != child.pid:
+            child.end_of_copy(reply)
+        left = self._restore()
+        if left:
+            child.retired = left
+        duration = time.monotonic() - started
+        log = os.lseek(self.log, 0, os.SEEK_END)
+        self.shown = f"{shape.logs}/{name}.{attempt}.log" if log else None
+        usage = self._measure(duration)
+        with_files = os.access(files + b".result", os.F_OK) or os.access(
+            files + b".progress", os.F_OK
+        )
+        self.last = run, duration, usage, reply, result
+        self._write(
+            ANSWER
+            % (
+                index, run.started_at, duration, *usage, log,
+                b"true" if with_files else b"false",
+                ENCODE(result.decode()).encode() if result else b"null",
+                ENCODE(reply).encode() if reply else b"null",
+            )
+        )  # fmt: skip
+        self.answered = index + 1
+        self.HEADER.pack_into(self.page, self.HEADER_AT, index + 1, index + 1, started, self.end)
+
+    def _enter(self, shape: Shape, row: Row, files: bytes) -> None:
+        """Make everything as a run wants it; raises OSError or ValueError where that fails."""
+        os.dup2(self.log, 1)
+        os.dup2(self.log, 2)
+        os.chdir(shape.cwd)
+        self.environ.enter(shape, row, files)
+        sys.argv[:] = (shape.target,)
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+    def _restore(self) -> str | None:
+        """Put back what a job may have changed; returns why no other must follow, or None."""
+        surroundings, getsignal = self.surroundings, _signal.getsignal
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+        _signal.alarm(0)
+        default = _signal.SIG_DFL
+        for number in self.handled:
+            if getsignal(number) is not default:
+                surroundings.quiet()
+        if getsignal(_signal.SIGPIPE) is not _signal.SIG_IGN:
+            surroundings.quiet()
+        problem = None
+        if not self._untouched():
+            problem = surroundings.restore()
+        os.umask(surroundings.umask)
+        if not os.get_blocking(self.log):
+            os.set_blocking(self.log, True)
+        if self.children is not None and os.pread(self.children, 64, 0):
+            return problem or "it left processes running"
+        if _thread._count():
+            problem = problem or self.module.leftover_threads()
+        return problem
+
+    def _untouched(self) -> bool:
+        """Write out what is buffered; returns whether the streams are as they shall be."""
+        source, out, err = self.surroundings.streams
+        if sys.stdout is not out or sys.stderr is not err or sys.stdin is not source:
+            return False
+        try:
+            logging = sys.modules.get("logging")
+            if logging is not None:
+                for handler in logging._handlerList:
+                    handler().flush()
+            out.flush()
+            err.flush()
+        except Exception:  # noqa: BLE001 - what it was shows when it happens again
+            return False
+        return not source.closed
+
+    def _measure(self, duration: float) -> tuple[float, ...]:
+        """Return what a run used: CPU of user and system, peak of memory, blocks read and written."""
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before, waited = self.before, self.waited
+        self.before, self.waited = after, reaped
+        peak: int = self.child.peak(duration, after)
+        if reaped == waited:
+            return (
+                after[UTIME] - before[UTIME], after[STIME] - before[STIME], peak,
+                after[INBLOCK] - before[INBLOCK], after[OUBLOCK] - before[OUBLOCK],
+            )  # fmt: skip
+        user, system, read, wrote = (
+            after[place] - before[place] + reaped[place] - waited[place]
+            for place in (UTIME, STIME, INBLOCK, OUBLOCK)
+        )
+        return user, system, peak, read, wrote
+
+    def _write(self, data: bytes) -> None:
+        end = self.end + len(data)
+        if end <= self.room:
+            self.page[self.end : end] = data
+            self.end = end
+            return
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self.answers, view, self.end)
+            self.end += done
+            view = view[done:]
+
+    def _has_host(self) -> bool:
+        try:
+            return bool(self.child.socket.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def _open_log(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self.log = os.open(self.spool, flags, 0o640)
+
+    def _put_away(self, target: str) -> bool:
+        """Give the output of a run its lasting name, and begin a new file for the next."""
+        try:
+            try:
+                os.rename(self.spool, target)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(target), 0o750, exist_ok=True)
+                os.rename(self.spool, target)
+            os.close(self.log)
+            self._open_log()
+        except OSError as error:
+            self.child.retired = f"the log {target} cannot be written: {error.strerror}"
+            return False
+        return True
+
+    def _leave(self) -> None:
+        """Leave the last answer where the next pool looks for it."""
+        if self.last is not None:
+            run, duration, usage, reply, result = self.last
+            module = self.module
+            meta = {
+                **reply, "seq": run.call["seq"], "started_at": run.started_at,
+                "duration": duration, "usage": usage,
+            }  # fmt: skip
+            module.leave(run.call["reply_file"], module.framed(module.DONE, meta, result))
+
+
+def call_of(
+    shape: dict[str, Any],
+    seq: int,
+    run: str,
+    attempt: int,
+    epoch: int,
+    more: list[dict[str, Any]] | None,
+) -> dict[str, Any]:
+    """Return a call as it would have come alone."""
+    files = f"{shape['exchange']}.{run}.{attempt}"
+    env = dict(shape["env"])
+    env["JOBCTL_RUN_ID"] = run
+    env["JOBCTL_ATTEMPT"] = str(attempt)
+    env["JOBCTL_RESULT_FILE"] = files + ".result"
+    env["JOBCTL_PROGRESS_FILE"] = files + ".progress"
+    env["JOBCTL_SUPERVISOR"] = f"{shape['mark']}.{epoch}"
+    call = dict(shape)
+    call.update(seq=seq, run=run, env=env, reply_file=files + ".reply")
+    if more:
+        env.update(more[0])
+        call["limits"] = more[1]
+    return call

@@ -1,0 +1,343 @@
+"""Runs of a bundle in real interpreters of every version: each as if it were alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from python_children import DEADLINE, VERSIONS, Bench, find_python, staged
+
+from jobctl.engine import tally
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jobctl.engine.python_host import PythonChild
+
+RESULT, MORE = 10, 11
+"""Places in an answer."""
+
+
+class Bundler(Bench):
+    """A child that takes bundles; also what becomes of them."""
+
+    def __init__(self, directory: Path, interpreter: str) -> None:
+        super().__init__(directory, interpreter)
+        (directory / "logs").mkdir()
+        self.tallies: list[tally.Tally] = []
+        self.end: asyncio.Future[dict[str, Any]] | None = None
+
+    def share(self) -> PythonChild:
+        child = self.start()
+        own = tally.Tally(str(self.directory / f"{child.pid}.tally"))
+        self.tallies.append(own)
+        child.share(own.path, spool=str(self.directory / "spool"), tokens=own.tokens)
+        return child
+
+    async def bundle(
+        self, *runs: tuple[str, list[Any]], more: dict[int, Any] | None = None, **shape: Any
+    ) -> list[list[Any]]:
+        """Run functions of ``jobs`` one after the other; return what is answered of each.
+
+        ``more``: what some of them have besides their shape: environment and limits.
+        """
+        child = self.child or self.share()
+        await asyncio.wait_for(child.ready(), DEADLINE)
+        own, known = self.tallies[-1], {}
+        for name, _ in runs:
+            known.setdefault(name, len(known) + 1)
+        rows = [
+            (known[name], f"r{n}", 1, 7, (more or {}).get(n), json.dumps([args, {}]))
+            for n, (name, args) in enumerate(runs)
+        ]
+        shapes = [(number, self._shape(name, shape)) for name, number in known.items()]
+        self.end = asyncio.get_running_loop().create_future()
+        number = own.begin(len(rows))
+        child.bundle(number, rows, shapes=shapes, listener=self)
+        await asyncio.wait_for(asyncio.shield(self.end), DEADLINE)
+        own.call_back()
+        return own.answers()
+
+    async def results(self, *runs: tuple[str, list[Any]], **fields: Any) -> list[Any]:
+        answers = await self.bundle(*runs, **fields)
+        assert [answer[MORE] for answer in answers] == [None] * len(answers)
+        return [answer[RESULT] and json.loads(answer[RESULT]) for answer in answers]
+
+    def _shape(self, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "target": f"jobs:{name}",
+            "env": self.env,
+            "cwd": str(self.cwd),
+            "stdin": None,
+            "max_result": 1 << 20,
+            "limits": {},
+            "exchange": str(self.directory / "0"),
+            "logs": str(self.directory / "logs"),
+            "mark": "host/1",
+            **changes,
+        }
+
+    def output_of(self, run: str) -> str:
+        """Return what a run printed whose successor has begun."""
+        return (self.directory / "logs" / f"{run}.1.log").read_text()
+
+    def on_news(self, meta: dict[str, Any]) -> None:
+        assert self.end is not None
+        if meta["end"]:
+            self.end.set_result(meta)
+
+    def on_death(self) -> None:
+        if self.end is not None and not self.end.done():
+            self.end.set_result({"died": True})
+
+    def on_progress(self, _seq: int, percent: float, message: str) -> None:
+        self.progress.append((percent, message))
+
+    def close(self) -> None:
+        super().close()
+        for one in self.tallies:
+            one.close()
+
+
+@pytest.fixture(params=VERSIONS)
+def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Bundler:
+    interpreter = find_python(request.param)
+    if interpreter is None:
+        pytest.skip(f"no Python {request.param} here")
+    return Bundler(tmp_path, interpreter)
+
+
+SEEN = """
+import os, signal, subprocess, sys, time
+def seen():
+    def said(name):
+        return subprocess.run(["/usr/bin/printenv", name], stdout=subprocess.PIPE).stdout.decode()
+    return {
+        "run": os.environ["JOBCTL_RUN_ID"], "below": said("JOBCTL_RUN_ID"),
+        "files": [os.environ["JOBCTL_RESULT_FILE"], said("JOBCTL_PROGRESS_FILE")],
+        "left": os.environ.get("LEFT"), "left below": said("LEFT"), "home": said("HOME"),
+        "owner": os.environ["JOBCTL_SUPERVISOR"], "attempt": os.environ["JOBCTL_ATTEMPT"],
+        "cwd": os.getcwd(), "argv": sys.argv, "umask": os.umask(0o22), "zone": time.tzname[0],
+        "handlers": [str(signal.getsignal(n)) for n in (signal.SIGTERM, signal.SIGALRM)],
+        "int": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+        "pipe": signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN,
+        "alarm": signal.alarm(0), "blocking": os.get_blocking(1),
+        "same": sys.stdout is sys.__stdout__ and not sys.stdin.closed,
+    }
+def wild():
+    os.environ["LEFT"] = "behind"
+    os.environ.pop("HOME")
+    os.environ["TZ"] = "Asia/Tokyo"
+    time.tzset()
+    os.chdir("/")
+    os.umask(0)
+    sys.argv.append("more")
+    for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGPIPE, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    signal.alarm(1000)
+    os.set_blocking(1, False)
+    print("kept back", end="")
+    sys.stdout = open("/dev/null", "w")
+    sys.stdin.close()
+    os.dup2(sys.stdout.fileno(), 2)
+def another():
+    os.environ = dict(os.environ)
+"""
+
+
+@staged
+async def test_what_a_run_changes_is_put_back_for_the_next(bench: Bundler) -> None:
+    bench.write(SEEN)
+    bench.env["TZ"] = "Europe/Berlin"
+    names = ("seen", "wild", "seen", "another", "seen", "seen")
+    found = await bench.results(*((name, []) for name in names))
+
+    for n in (0, 2, 4, 5):
+        files = f"{bench.directory}/0.r{n}.1"
+        assert found[n] == {
+            "run": f"r{n}",
+            "below": f"r{n}\n",
+            "files": [files + ".result", files + ".progress\n"],
+            "left": None,
+            "left below": "",
+            "home": f"{bench.directory}\n",
+            "owner": "host/1.7",
+            "attempt": "1",
+            "cwd": str(bench.cwd),
+            "argv": ["jobs:seen"],
+            "umask": 0o22,
+            "zone": "CET",
+            "handlers": ["Handlers.SIG_DFL", "Handlers.SIG_DFL"]
+            if found[n]["handlers"][0] != "0"
+            else ["0", "0"],
+            "int": True,
+            "pipe": True,
+            "alarm": 0,
+            "blocking": True,
+            "same": True,
+        }
+    assert bench.output_of("r1") == "kept back"
+
+
+@staged
+async def test_a_run_has_what_is_its_own_and_the_next_has_not(bench: Bundler) -> None:
+    bench.write("""
+import os, jobctl
+def tell():
+    run = jobctl.current()
+    return [run.id, run.attempt, dict(run.tags), os.environ.get("JOBCTL_ARG_X")]
+""")
+    more = {1: [{"JOBCTL_ARG_X": "1"}, {"tags": {"a": "b"}}], 2: [{"JOBCTL_ARG_X": "2"}, {}]}
+    found = await bench.results(*[("tell", [])] * 4, more=more)
+
+    assert found == [
+        ["r0", 1, {}, None],
+        ["r1", 1, {"a": "b"}, "1"],
+        ["r2", 1, {}, "2"],
+        ["r3", 1, {}, None],
+    ]
+
+
+@staged
+async def test_a_call_alone_after_a_bundle_finds_its_own_environment(bench: Bundler) -> None:
+    bench.write("import os\ndef env(): return dict(os.environ)")
+    await bench.results(("env", []), ("env", []))
+    reply = await bench.call("env", env={**bench.env, "OTHER": "1"})
+    assert json.loads(reply.result or "") == {**bench.env, "OTHER": "1"}
+    [found] = await bench.results(("env", []))
+    assert "OTHER" not in found
+    assert found["JOBCTL_RUN_ID"] == "r0"
+
+
+@staged
+async def test_answers_say_how_each_run_ended(bench: Bundler) -> None:
+    bench.write("""
+import os, sys
+def value(): return {"a": [1, None, "\\u20ac"]}
+def fails(): raise ValueError("no \\"good\\"")
+def leaves(): sys.exit(3)
+def files():
+    with open(os.environ["JOBCTL_RESULT_FILE"], "w") as file: file.write("1")
+def nothing(): pass
+""")
+    names = ("value", "fails", "leaves", "files", "nothing", "missing")
+    answers = await bench.bundle(*((name, []) for name in names))
+
+    assert [answer[0] for answer in answers] == list(range(6))
+    assert json.loads(answers[0][RESULT]) == {"a": [1, None, "€"]}
+    assert answers[1][MORE]["error"].endswith('no "good"')
+    assert answers[1][MORE]["exception"] == "ValueError"
+    assert answers[2][MORE] == {"exit_code": 3, "reason": "exit"}
+    assert [answer[9] for answer in answers] == [False, False, False, True, False, False]
+    assert answers[4][RESULT:] == [None, None]
+    assert answers[5][MORE]["reason"] == "spawn"
+    assert "ValueError" in bench.output_of("r1")
+    assert all(type(answer[1]) is type(answer[2]) is float for answer in answers)
+
+
+@staged
+async def test_answers_beyond_the_room_of_the_file_come_whole(bench: Bundler) -> None:
+    bench.write("def many(n): return 'x' * n")
+    sizes = [10, 5000, tally.ANSWERS_ROOM - 5500, 90, 300_000, 20, 7]
+    found = await bench.results(*(("many", [size]) for size in sizes))
+
+    assert [len(text) for text in found] == sizes
+    found = await bench.results(*(("many", [size]) for size in reversed(sizes)))
+    assert [len(text) for text in found] == sizes[::-1]
+
+
+@pytest.mark.parametrize(
+    ("left", "why"),
+    [
+        ("subprocess.Popen(['sleep', '60'])", "processes"),
+        ("threading.Thread(target=time.sleep, args=(60,), name='late').start()", "late"),
+    ],
+)
+@staged
+async def test_what_a_run_leaves_running_ends_the_bundle(
+    bench: Bundler, left: str, why: str
+) -> None:
+    bench.write(f"""
+import os, signal, subprocess, threading, time
+def does(): pass
+def leaves():
+    {left}
+""")
+    answers = await bench.bundle(("does", []), ("leaves", []), ("does", []))
+    assert bench.end is not None
+
+    assert len(answers) == 2
+    assert why in bench.end.result()["retired"]
+    os.killpg(bench.pids[-1], 9)
+
+
+@staged
+async def test_threads_that_do_not_keep_a_process_alive_do_not_end_a_bundle(bench: Bundler) -> None:
+    bench.write("""
+import threading
+def leaves():
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+""")
+    assert await bench.results(*[("leaves", [])] * 3) == [None] * 3
+
+
+@staged
+async def test_output_is_in_the_log_of_the_run_that_made_it(bench: Bundler) -> None:
+    bench.write("""
+import logging, logging.handlers, sys
+target = logging.StreamHandler(sys.stdout)
+kept = logging.handlers.MemoryHandler(100, target=target)
+logging.getLogger().addHandler(kept)
+def says(n):
+    target.stream = sys.stdout
+    logging.warning("logged %d", n)
+    sys.stderr.write("told %d\\n" % n)
+    sys.stdout.write("said %d " % n)
+def silent(): pass
+""")
+    await bench.results(("says", [0]), ("silent", []), ("says", [2]), ("silent", []))
+
+    for n in (0, 2):
+        wanted = f"logged {n} told {n} said {n}".split()
+        assert sorted(bench.output_of(f"r{n}").split()) == sorted(wanted)
+    assert not (bench.directory / "logs" / "r1.1.log").exists()
+
+
+@staged
+async def test_usage_of_a_run_is_its_own(bench: Bundler) -> None:
+    bench.write("""
+import subprocess, sys, time
+def burns(seconds):
+    until = time.process_time() + seconds
+    while time.process_time() < until: pass
+def below():
+    subprocess.run([sys.executable, "-c", "import time\\nwhile time.process_time() < 0.1: pass"])
+def holds():
+    whole = bytearray(40 << 20)
+    until = time.monotonic() + 0.003
+    while time.monotonic() < until: pass
+def nothing(): pass
+""")
+    names = [("nothing", []), ("burns", [0.05]), ("nothing", []), ("below", []), ("nothing", [])]
+    cpu = [answer[3] + answer[4] for answer in await bench.bundle(*names)]
+    assert 0.045 < cpu[1] < 0.2
+    assert 0.095 < cpu[3] < 1.0
+    assert max(cpu[0], cpu[2], cpu[4]) < 0.02
+    peaks = [
+        answer[5] for answer in await bench.bundle(("nothing", []), ("holds", []), ("nothing", []))
+    ]
+    assert peaks[1] - peaks[0] > 38 << 20
+    assert peaks[2] - peaks[0] < 20 << 20
+
+
+def test_the_room_for_answers_is_had_before_anything_runs(tmp_path: Path) -> None:
+    """A disk that is full must not show as a signal in the middle of a run."""
+    own = tally.Tally(str(tmp_path / "t"))
+    found = (tmp_path / "t").stat()
+    own.close()
+
+    assert found.st_size >= tally.ANSWERS_AT + tally.ANSWERS_ROOM
+    assert found.st_blocks * 512 >= found.st_size
