@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jobctl.client.migrate.draft import NOTE, Findings, JobDraft
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from jobctl.client.migrate.idioms import Native
 
@@ -32,44 +32,14 @@ def expand(
     found: Findings,
 ) -> bool:
     """Add a job per script; return False, with a warning, if the line has to be kept as it is."""
-    if not _PLAIN.fullmatch(native.command):
-        found.tell(
-            file,
-            line,
-            "run-parts",
-            f"cannot be expanded: {native.command!r} is more than run-parts",
-        )
-        return False
-    try:
-        names = sorted(os.listdir(directory))  # noqa: PTH208 (texts)
-    except OSError as error:
-        found.tell(file, line, "run-parts", f"cannot be expanded: {directory}: {error.strerror}")
+    scripts, why = _scripts(native, directory)
+    for path, reason in [] if scripts is None else _left_out(directory, scripts):
+        said = f"{path} is left out, as run-parts does: {reason}"
+        found.tell(file, line, "run-parts", said, severity=NOTE)
+    if not scripts:
+        found.tell(file, line, "run-parts", f"cannot be expanded: {why}")
         return False
     period = Path(directory).name.removeprefix("cron.")
-    scripts = [name for name in names if _runs(directory, name)]
-    for name in names:
-        path = Path(directory, name)
-        if name not in scripts and path.is_file() and name != ".placeholder":
-            why = (
-                "not executable"
-                if _DEBIAN_NAME.fullmatch(name)
-                else "its name has other characters than A-Z a-z 0-9 _ -"
-            )
-            found.tell(
-                file,
-                line,
-                "run-parts",
-                f"{path} is left out, as run-parts does: {why}",
-                severity=NOTE,
-            )
-    if not scripts:
-        found.tell(
-            file,
-            line,
-            "run-parts",
-            f"cannot be expanded: {directory} has no script that run-parts would run",
-        )
-        return False
     for name in scripts:
         made = {**keys, "description": f"From {directory}/{name}", **native.all_keys()}
         made["command"] = [f"{directory}/{name}"]
@@ -86,6 +56,29 @@ def expand(
         f"{len(scripts)} scripts of {directory}: one at a time by the limit {LIMIT!r}, in no fixed order", severity=NOTE,
     )  # fmt: skip
     return True
+
+
+def _scripts(native: Native, directory: str) -> tuple[list[str] | None, str]:
+    """Return what run-parts would run, sorted, and why nothing; ``None`` when that is not known."""
+    if not _PLAIN.fullmatch(native.command):
+        return None, f"{native.command!r} is more than run-parts"
+    try:
+        found = sorted(name for name in os.listdir(directory) if _runs(directory, name))  # noqa: PTH208 (texts)
+    except OSError as error:
+        return None, f"{directory}: {error.strerror}"
+    return found, f"{directory} has no script that run-parts would run"
+
+
+def _left_out(directory: str, scripts: list[str]) -> Iterator[tuple[Path, str]]:
+    """Yield the files that run-parts leaves out, and why."""
+    for path in sorted(Path(directory).iterdir()):
+        if path.name in scripts or not path.is_file() or path.name == ".placeholder":
+            continue
+        usual = _DEBIAN_NAME.fullmatch(path.name)
+        yield (
+            path,
+            "not executable" if usual else "its name has other characters than A-Z a-z 0-9 _ -",
+        )
 
 
 def _runs(directory: str, name: str) -> bool:
