@@ -7,33 +7,18 @@ import os
 from typing import TYPE_CHECKING
 
 import jobctl
-from jobctl.engine.keeper import start_time
 from jobctl.engine.pools import queues_of
 from jobctl.errors import UnreachableError
-from jobctl.model.ids import new_id
 
 if TYPE_CHECKING:
+    from jobctl.engine.identity import Identity
     from jobctl.model.config import Config
 
 FIXED = ("redis", "namespace", "state_dir")
 """Settings that need a restart."""
 
 
-def incarnation(host: str, boot_id: str) -> str:
-    """Return a new supervisor id: nothing that was said under an earlier one counts for it."""
-    return f"{host}~{boot_id[:8] or 'noboot'}.{new_id()[:8]}"
-
-
-def start_of_process(boot_id: str) -> str:
-    """Return what tells this start of the daemon from any other.
-
-    A process that was replaced in place is the same one; the number alone is not enough, for in a
-    container it is always 1.
-    """
-    return f"{boot_id[:8]}.{os.getpid()}.{start_time(os.getpid())[0]}"
-
-
-def facts(config: Config, *, host: str, timezone: str, started_at: float) -> dict[str, str]:
+def facts(config: Config, identity: Identity, *, started_at: float) -> dict[str, str]:
     """Return the fields of ``sup:<sid>``; ``started_at`` is epoch seconds."""
     pools = {
         pool.name: {
@@ -44,11 +29,11 @@ def facts(config: Config, *, host: str, timezone: str, started_at: float) -> dic
         for pool in config.pools.values()
     }
     return {
-        "host": host,
+        "host": identity.host,
         "pid": str(os.getpid()),
         "version": jobctl.__version__,
         "started": f"{started_at:.3f}",
-        "zone": config.settings.timezone or timezone,
+        "zone": config.settings.timezone or identity.timezone,
         "state_dir": config.settings.state_dir,
         "config": config.path,
         "pools": json.dumps(pools, separators=(",", ":")),

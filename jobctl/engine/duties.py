@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.engine.condition import Condition
     from jobctl.engine.fleet import Fleet
+    from jobctl.engine.identity import Identity
     from jobctl.engine.service import Service
     from jobctl.engine.watchdog import Watchdog
     from jobctl.model.config import Config
@@ -40,12 +41,8 @@ class Duties:
 
     def __init__(  # noqa: PLR0913 - assembled in one place, the supervisor
         self,
+        identity: Identity,
         *,
-        supervisor: str,
-        host: str,
-        timezone: str,
-        boot_id: str,
-        start_id: str,
         state_dir: Path,
         store: AsyncStore,
         ears: AsyncStore,
@@ -68,7 +65,7 @@ class Duties:
         self._heart = Heartbeat(
             store,
             keys,
-            supervisor=supervisor,
+            supervisor=identity.supervisor,
             load=self._load,
             owners=fleet.owners,
             on_message=on_message,
@@ -77,21 +74,21 @@ class Duties:
             clock=clock,
         )
         self._promoter = Promoter(store, keys)
-        rescuer = Rescuer(store, keys, supervisor=supervisor, clock=clock)
-        doorman = Doorman(ears, keys, supervisor=supervisor, on_bell=self._on_bell)
+        rescuer = Rescuer(store, keys, supervisor=identity.supervisor, clock=clock)
+        doorman = Doorman(ears, keys, supervisor=identity.supervisor, on_bell=self._on_bell)
         self._retention = Retention(state_dir, clock=clock)
         deliveries = Deliveries(
             store,
             keys,
-            host=host,
-            timezone=timezone,
+            host=identity.host,
+            timezone=identity.timezone,
             state_dir=state_dir,
             schedules=self._schedules_of,
             seal=signing.seal,
             clock=clock,
         )
         self._postman = Postman(
-            store, keys, supervisor=supervisor, deliveries=deliveries, clock=clock
+            store, keys, supervisor=identity.supervisor, deliveries=deliveries, clock=clock
         )
         self._scheduler: Scheduler | None = None
         # The heartbeat first, for without it everything else is refused.
@@ -108,12 +105,8 @@ class Duties:
             self._scheduler = Scheduler(
                 store,
                 keys,
-                supervisor=supervisor,
-                host=host,
-                timezone=timezone,
-                boot_id=boot_id,
-                start_id=start_id,
-                peers=lambda: (supervisor, *rescuer.deciding),
+                identity,
+                peers=lambda: (identity.supervisor, *rescuer.deciding),
                 clock=clock,
                 seal=signing.seal,
                 ring=lambda: signing.ring,

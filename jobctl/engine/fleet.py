@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine.cards import card, with_definition
 from jobctl.engine.crashes import QUICK, Crashes
-from jobctl.engine.pools import Identity, PoolHandle
+from jobctl.engine.pools import PoolHandle
 from jobctl.engine.roster import PoolFiles
 from jobctl.engine.takeover import abandon
 from jobctl.errors import JobctlError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from jobctl.clock import Clock
     from jobctl.engine.channel import Channel, Message
+    from jobctl.engine.identity import Identity
     from jobctl.model.config import Config
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
@@ -326,6 +327,7 @@ class Fleet:
     def _handle(self, files: PoolFiles) -> PoolHandle:
         return PoolHandle(
             files,
+            address=self._store.address,
             on_end=self._on_end,
             on_load=lambda _: self._balance(),
             on_fenced=self._on_fenced,

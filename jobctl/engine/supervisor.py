@@ -20,7 +20,6 @@ from jobctl.engine.lock import StateLock, prepare
 from jobctl.engine.loops import Tasks
 from jobctl.engine.mailbox import Mailbox
 from jobctl.engine.orphans import reap_orphans
-from jobctl.engine.pools import Identity
 from jobctl.engine.processes import become_subreaper
 from jobctl.engine.readiness import Patience
 from jobctl.engine.reloads import Reloads
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from jobctl.clock import Clock
+    from jobctl.engine.identity import Identity
     from jobctl.engine.notify import Notifier
     from jobctl.engine.roster import PoolFiles
     from jobctl.model.config import Config
@@ -59,33 +59,25 @@ class Supervisor:
 
     ``reload`` reads the configuration again (in a child, so that neither its cost nor its
     libraries stay here). ``embedded`` is the private store, when the configuration names none.
-    ``new_id`` makes the id it has unless it goes on for an earlier one of its state directory.
+    ``identity`` is what it has unless it goes on for an earlier one of its state directory.
     """
 
-    def __init__(  # noqa: PLR0913 - assembled in one place, the daemon command
+    def __init__(
         self,
         config: Config,
         *,
+        identity: Identity,
         reload: Callable[[], Awaitable[Config]],
         address: Address,
         embedded: EmbeddedStore | None,
-        host: str,
-        timezone: str,
-        boot_id: str,
         clock: Clock,
-        new_id: Callable[[], str],
         scheduling: bool = True,
         burst: bool = False,
     ) -> None:
         self._config = config
+        self._identity = identity
         self._address = address
         self._embedded = embedded
-        self._sid = new_id()
-        self._new_id = new_id
-        self._host = host
-        self._timezone = timezone
-        self._boot_id = boot_id
-        self._start_id = announce.start_of_process(boot_id)
         self._clock = clock
         self._scheduling = scheduling
         self._burst = burst
@@ -175,13 +167,14 @@ class Supervisor:
     async def _take_over(self, facts: dict[str, object]) -> tuple[list[PoolFiles], list[PoolFiles]]:
         """Go on for an earlier supervisor if that is possible, else end what it left."""
         earlier = await takeover.resume(
-            facts, boot_id=self._boot_id, store=self._store, keys=self._keys
+            facts, boot_id=self._identity.boot_id, store=self._store, keys=self._keys
         )
-        self._sid = earlier or self._sid
+        if earlier is not None:
+            self._identity = self._identity.known_as(earlier)
         return await takeover.inherit(
             facts,
             state_dir=self._state_dir,
-            supervisor=self._sid,
+            supervisor=self._identity.supervisor,
             store=self._store,
             keys=self._keys,
         )
@@ -194,14 +187,9 @@ class Supervisor:
             self._tasks.add(watch_group(self._store, self._ears))
         await self._patience.wait_ready(shared=self._embedded is None)
 
-    def _identity(self) -> Identity:
-        return Identity(
-            supervisor=self._sid, host=self._host, timezone=self._timezone, address=self._address
-        )
-
     def _new_fleet(self) -> Fleet:
         return Fleet(
-            self._identity(),
+            self._identity,
             state_dir=self._state_dir,
             code=code_version(),
             store=self._store,
@@ -227,7 +215,7 @@ class Supervisor:
         self._tasks.add(self._fleet.watch())
         log.info(
             "jobctl %s: supervisor %s is ready (%d jobs, %s)",
-            jobctl.__version__, self._sid, len(self._config.jobs),
+            jobctl.__version__, self._identity.supervisor, len(self._config.jobs),
             ", ".join(_slots(pool) for pool in self._config.pools.values()),
         )  # fmt: skip
         self._signs.tell("READY=1")
@@ -248,7 +236,11 @@ class Supervisor:
 
     def _write_facts(self, facts: dict[str, object] | None = None) -> None:
         """Write down what the next supervisor of this state directory must know of this one."""
-        mine = {"supervisor": self._sid, "pid": os.getpid(), "boot": self._boot_id}
+        mine = {
+            "supervisor": self._identity.supervisor,
+            "pid": os.getpid(),
+            "boot": self._identity.boot_id,
+        }
         try:
             self._lock.write_facts(mine if facts is None else facts)
         except OSError as error:
@@ -259,29 +251,25 @@ class Supervisor:
 
     async def _register(self, error: str | None = None) -> None:
         """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded."""
-        facts = announce.facts(
-            self._config, host=self._host, timezone=self._timezone, started_at=self._started_at
-        )
+        facts = announce.facts(self._config, self._identity, started_at=self._started_at)
         if error is not None:
             self._reload_count += 1
             facts |= {"reloads": str(self._reload_count), "reload_error": error}
-        await self._store.run(membership.register(self._keys, supervisor=self._sid, facts=facts))
+        await self._store.run(
+            membership.register(self._keys, supervisor=self._identity.supervisor, facts=facts)
+        )
         await self._store.run(transitions.set_limits(self._keys, limit_sizes(self._config)))
 
     def _start_duties(self) -> Duties:
         duties = Duties(
-            supervisor=self._sid,
-            host=self._host,
-            timezone=self._timezone,
-            boot_id=self._boot_id,
-            start_id=self._start_id,
+            self._identity,
             state_dir=self._state_dir,
             store=self._store,
             ears=self._ears,
             keys=self._keys,
             fleet=self._fleet,
             scheduling=self._scheduling,
-            on_message=lambda message: self._mailbox.deliver(message, to=self._sid),
+            on_message=lambda message: self._mailbox.deliver(message, to=self._identity.supervisor),
             on_lost=self._on_lost,
             on_well=self._on_well,
             condition=self._signs.condition,
@@ -377,12 +365,12 @@ class Supervisor:
         """Go on under a new id: the runs of the old one were given to others."""
         if self._duties is not None:
             await self._duties.stop()
-        self._sid = self._new_id()
+        self._identity = self._identity.renewed()
         self._write_facts()
         await self._patience.insist(self._register)
-        await self._patience.insist(lambda: self._fleet.renew(self._identity()))
+        await self._patience.insist(lambda: self._fleet.renew(self._identity))
         self._duties = self._start_duties()
-        log.info("going on as supervisor %s", self._sid)
+        log.info("going on as supervisor %s", self._identity.supervisor)
 
     def _on_bug(self, error: BaseException) -> None:
         """End as if killed: what runs is not to suffer, and the next supervisor goes on with it."""
@@ -432,7 +420,7 @@ class Supervisor:
         await self._fleet.drain(self._deadline)
         await duties.finish_notices()
         await duties.stop()
-        left = await takeover.leave(self._store, self._keys, supervisor=self._sid)
+        left = await takeover.leave(self._store, self._keys, supervisor=self._identity.supervisor)
         log.info("stopped")
         return left
 
