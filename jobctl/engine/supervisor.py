@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import jobctl
 from jobctl.engine import announce, signals, takeover
 from jobctl.engine.burst import wait_idle
-from jobctl.engine.duties import Duties
+from jobctl.engine.duties import Duties, Resources
 from jobctl.engine.first_seal import seal_what_waits
 from jobctl.engine.fleet import Fleet
 from jobctl.engine.intake import signing_of
@@ -261,21 +261,23 @@ class Supervisor:
         await self._store.run(transitions.set_limits(self._keys, limit_sizes(self._config)))
 
     def _start_duties(self) -> Duties:
-        duties = Duties(
-            self._identity,
+        resources = Resources(
+            identity=self._identity,
             state_dir=self._state_dir,
             store=self._store,
             ears=self._ears,
             keys=self._keys,
+            signing=self._signing,
+            clock=self._clock,
+        )
+        duties = Duties(
+            resources,
             fleet=self._fleet,
             scheduling=self._scheduling,
             on_message=lambda message: self._mailbox.deliver(message, to=self._identity.supervisor),
             on_lost=self._on_lost,
             on_well=self._on_well,
-            condition=self._signs.condition,
-            watchdog=self._signs.watchdog,
-            signing=self._signing,
-            clock=self._clock,
+            signs=self._signs,
         )
         duties.configure(self._config)
         duties.start(self._on_bug)
