@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
     from jobctl.clock import Clock
     from jobctl.engine.identity import Identity
+    from jobctl.model.catchup import Due
     from jobctl.model.config import Config
     from jobctl.model.rules import ScheduleEntry
-    from jobctl.model.schedule import Due
     from jobctl.model.sealing import Ring, Seal
     from jobctl.store.aio import AsyncStore
     from jobctl.store.decisions import TickReply

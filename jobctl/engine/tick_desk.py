@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from jobctl.engine.identity import Identity
     from jobctl.engine.timetable import Line
     from jobctl.model.admission import NewRun
+    from jobctl.model.catchup import Due
     from jobctl.model.job import JobDef, QueueDef
     from jobctl.model.rules import ScheduleEntry
-    from jobctl.model.schedule import Due
     from jobctl.model.sealing import Seal
     from jobctl.store.calls import Call
     from jobctl.store.decisions import TickReply
