@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from jobctl.engine.notify import Notifier
     from jobctl.engine.roster import PoolFiles
     from jobctl.model.config import Config
-    from jobctl.model.job import PoolDef
+    from jobctl.model.pool import PoolDef
     from jobctl.store.address import Address
     from jobctl.store.embedded import EmbeddedStore
 
