@@ -8,7 +8,8 @@ import pytest
 
 from jobctl.engine.python_desk import queue_names, served_queues
 from jobctl.model.config import Config, Settings
-from jobctl.model.job import JobDef, PoolDef, QueueDef, ScheduleDef
+from jobctl.model.job import JobDef, QueueDef, ScheduleDef
+from jobctl.model.pool import PoolDef
 
 
 def test_every_queue_of_the_file_is_one() -> None:
