@@ -57,7 +57,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jobctl.engine.survivors import Survivor
-    from jobctl.model.job import JobDef, PoolDef
+    from jobctl.model.job import JobDef
+    from jobctl.model.pool import PoolDef
 
 log = logging.getLogger(__name__)
 

@@ -205,20 +205,24 @@ class Processes:
         return read_children(self._children_fd)
 
     def leftovers(self, attempt: Attempt) -> list[Process]:
-        """Return the living processes that outlived ``attempt``; dead ones are reaped.
+        """Return the living processes that ``attempt`` left to us; dead ones are reaped.
 
-        Its leader is not among them: one that is warm lives on, and nor are those below a leader
-        that lives. Without any, which is the rule, this costs one read.
+        Its leader is none of them: a warm interpreter goes on. Without any, which is the rule,
+        this costs one read.
         """
         if self._known.issuperset(self._children()) and not self._suspects:
             return []
         for suspects in self._look().values():
             if suspects != {attempt}:
                 suspects.discard(attempt)
-        return self.family(attempt, leader=False)
+        return self._outlived(attempt, leader=False)
 
-    def family(self, attempt: Attempt, *, leader: bool = True) -> list[Process]:
-        """Return all living processes of ``attempt`` that may be signalled.
+    def family(self, attempt: Attempt) -> list[Process]:
+        """Return all living processes of ``attempt`` that may be signalled."""
+        return self._outlived(attempt, leader=True)
+
+    def _outlived(self, attempt: Attempt, *, leader: bool) -> list[Process]:
+        """Return the living processes of ``attempt``; with ``leader`` it and those below it too.
 
         Without ``leader``, only those that have lost touch with it.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobctl.model.job import IDLE_AUTO
+from jobctl.model.pool import IDLE_AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

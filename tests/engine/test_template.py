@@ -19,7 +19,8 @@ from jobctl.engine.repose import Repose
 from jobctl.engine.slot import Slot
 from jobctl.engine.tree import children_of, read_process
 from jobctl.engine.workplace import Workplace
-from jobctl.model.job import JobDef, PoolDef
+from jobctl.model.job import JobDef
+from jobctl.model.pool import PoolDef
 from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:
