@@ -289,14 +289,21 @@ class Fleet:
         return max((job.stop_timeout for job in self._config.jobs.values()), default=0.0)
 
     async def _start_one(self, name: str) -> None:
+        """Start a pool in the place of the one that serves; raises when it cannot, and changes nothing."""
         assert self._config is not None  # noqa: S101 - set by start
         self._serial += 1
         owner = f"{self._identity.supervisor}/{name}.{self._serial}"
         files = PoolFiles(self._state_dir, owner)
         await self._admit(files)
         files.describe(card(self._config, name, code=self._code))
+        before = self._crew.serving.get(name)
         self._crew.serving[name] = handle = self._handle(files)
-        await handle.start(self._config, self._identity, inherits=False)
+        try:
+            await handle.start(self._config, self._identity, inherits=False)
+        except (JobctlError, OSError):
+            self._crew.withdraw(handle, before)
+            files.remove()
+            raise
 
     async def _admit(self, files: PoolFiles) -> None:
         """Let a pool claim."""
@@ -337,6 +344,8 @@ class Fleet:
     async def _give_up(self, pool: PoolHandle) -> None:
         """End and take back what a pool left that crashes again and again; another one begins."""
         await abandon(pool.files, store=self._store, keys=self._keys)
-        self._repairs.forget(pool)
-        if self._crew.remove(pool) and not self._draining:
+        if self._crew.serving.get(pool.name) is pool and not self._draining:
+            # It keeps its place until that has worked, for else nobody would try again.
             await self._start_one(pool.name)
+        self._crew.remove(pool)
+        self._repairs.forget(pool)
