@@ -304,6 +304,13 @@ class Fleet:
             self._crew.withdraw(handle, before)
             files.remove()
             raise
+        self._catch_up(handle)
+
+    def _catch_up(self, pool: PoolHandle) -> None:
+        """Tell a pool that has just begun what the others were told meanwhile."""
+        if pool in self._crew.leaving or self._draining:
+            left = self._drain_by and max(0.0, self._drain_by - self._clock.monotonic())
+            pool.send({"do": "drain", "deadline": left})
 
     async def _admit(self, files: PoolFiles) -> None:
         """Let a pool claim."""
@@ -337,9 +344,7 @@ class Fleet:
             with_definition(self._config, pool.files), self._identity, inherits=True
         )
         self._crew.succeed(pool, successor)
-        if successor in self._crew.leaving or self._draining:
-            left = self._drain_by and max(0.0, self._drain_by - self._clock.monotonic())
-            successor.send({"do": "drain", "deadline": left})
+        self._catch_up(successor)
 
     async def _give_up(self, pool: PoolHandle) -> None:
         """End and take back what a pool left that crashes again and again; another one begins."""

@@ -101,3 +101,16 @@ def test_a_pool_that_is_given_up_has_a_successor_also_when_that_is_refused_at_fi
 
     assert len(asyncio.run(play())) == 1
     assert not starts.fates
+
+
+def test_a_pool_that_begins_when_all_are_drained_ends_with_them(
+    server: EmbeddedStore, tmp_path: Path
+) -> None:
+    async def play() -> list[str]:
+        async with Crewed(server, tmp_path / "state") as fleet:
+            await ready(fleet)
+            async with asyncio.timeout(20):
+                await asyncio.gather(fleet.order("restart", "p", 0), fleet.drain(None))
+            return fleet.owners()
+
+    assert asyncio.run(play()) == []
