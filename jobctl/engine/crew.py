@@ -49,6 +49,12 @@ class Crew:
         self.leaving.add(pool)
         return pool
 
+    def reinstate(self, pool: PoolHandle) -> None:
+        """Let a pool serve that was retired and has not been told yet."""
+        if pool in self.leaving:
+            self.leaving.discard(pool)
+            self.serving[pool.name] = pool
+
     def succeed(self, pool: PoolHandle, successor: PoolHandle) -> None:
         """Put a successor, with the same owner id, in the place of a pool that has ended."""
         if self.serving.get(pool.name) is pool:

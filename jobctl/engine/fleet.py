@@ -12,7 +12,7 @@ from jobctl.engine.pools import PoolHandle
 from jobctl.engine.repairs import Repairs
 from jobctl.engine.roster import PoolFiles
 from jobctl.engine.takeover import abandon
-from jobctl.errors import JobctlError
+from jobctl.errors import JobctlError, NotAcceptedError
 from jobctl.model.run import OutcomeKind
 from jobctl.store import membership
 
@@ -232,12 +232,21 @@ class Fleet:
         if pool is None or self._draining:
             log.warning("an order to %s pool %s was dropped: it does not run here", action, name)
         elif action == "restart":
-            log.info("pool %s is replaced; what runs in it goes on to its end", name)
-            self._crew.retire(name).send({"do": "drain", "deadline": None})
-            await self._start_one(name)
-            self._crew.balance()
+            await self._replace(pool)
         elif action in {"grow", "shrink"}:
             pool.send({"do": "resize", "by": slots if action == "grow" else -slots})
+
+    async def _replace(self, pool: PoolHandle) -> None:
+        self._crew.retire(pool.name)
+        try:
+            await self._start_one(pool.name)
+        except JobctlError as error:
+            log.error("pool %s is not replaced: %s", pool.name, error)  # noqa: TRY400 - said whole
+            self._crew.reinstate(pool)
+        else:
+            log.info("pool %s is replaced; what runs in it goes on to its end", pool.name)
+            pool.send({"do": "drain", "deadline": None})
+        self._crew.balance()
 
     def revoke(self, run_id: str, epoch: int, order: str) -> None:
         """Pass a stop order on; only the pool that holds the run acts on it."""
@@ -289,21 +298,27 @@ class Fleet:
         return max((job.stop_timeout for job in self._config.jobs.values()), default=0.0)
 
     async def _start_one(self, name: str) -> None:
-        """Start a pool in the place of the one that serves; raises when it cannot, and changes nothing."""
+        """Start a pool in the place of the one that serves.
+
+        Raises JobctlError when it cannot, also for want of memory, processes or room, and changes nothing.
+        """
         assert self._config is not None  # noqa: S101 - set by start
         self._serial += 1
         owner = f"{self._identity.supervisor}/{name}.{self._serial}"
         files = PoolFiles(self._state_dir, owner)
         await self._admit(files)
-        files.describe(card(self._config, name, code=self._code))
         before = self._crew.serving.get(name)
         self._crew.serving[name] = handle = self._handle(files)
         try:
+            files.describe(card(self._config, name, code=self._code))
             await handle.start(self._config, self._identity, inherits=False)
-        except (JobctlError, OSError):
+        except JobctlError:
+            self._crew.withdraw(handle, before)
+            raise
+        except OSError as error:
             self._crew.withdraw(handle, before)
             files.remove()
-            raise
+            raise NotAcceptedError(f"pool {name} cannot be started: {error.strerror}") from error
         self._catch_up(handle)
 
     def _catch_up(self, pool: PoolHandle) -> None:

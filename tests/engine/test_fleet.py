@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import subprocess
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine import crashes, pools
 from jobctl.engine.fleet import Fleet
 from jobctl.engine.lock import prepare
+from jobctl.errors import NotAcceptedError
 from jobctl.model.config import Config, Settings
 from jobctl.model.pool import PoolDef
 from jobctl.store import membership
@@ -61,7 +63,7 @@ class Crewed:
     def __init__(self, server: EmbeddedStore, state_dir: Path) -> None:
         prepare(state_dir)
         self._store = AsyncStore(server.address)
-        self._config = Config(
+        self.config = Config(
             settings=Settings(namespace=KEYS.namespace, state_dir=str(state_dir)),
             pools={"p": PoolDef(name="p", slots=1)},
         )
@@ -73,7 +75,7 @@ class Crewed:
     async def __aenter__(self) -> Fleet:
         facts = {"host": "here"}
         await self._store.run(membership.register(KEYS, supervisor=SUPERVISOR, facts=facts))
-        await self.fleet.start(self._config)
+        await self.fleet.start(self.config)
         return self.fleet
 
     async def __aexit__(self, *_: object) -> None:
@@ -114,3 +116,40 @@ def test_a_pool_that_begins_when_all_are_drained_ends_with_them(
             return fleet.owners()
 
     assert asyncio.run(play()) == []
+
+
+def test_a_pool_whose_replacement_is_refused_serves_on(
+    server: EmbeddedStore, tmp_path: Path, starts: Starts, caplog: pytest.LogCaptureFixture
+) -> None:
+    starts.fates = ["", "refused"]
+
+    async def play() -> tuple[list[str], list[str]]:
+        async with Crewed(server, tmp_path / "state") as fleet:
+            await ready(fleet)
+            before = fleet.owners()
+            await fleet.order("restart", "p", 0)
+            await ready(fleet)
+            return before, fleet.owners()
+
+    before, after = asyncio.run(play())
+    assert before == after
+    assert "pool p is not replaced" in caplog.text
+
+
+def test_a_reload_that_cannot_start_a_pool_at_once_is_told_and_may_be_tried_again(
+    server: EmbeddedStore, tmp_path: Path, starts: Starts
+) -> None:
+    starts.fates = ["", "refused"]
+
+    async def play() -> set[str]:
+        crewed = Crewed(server, tmp_path / "state")
+        async with crewed as fleet:
+            more = replace(
+                crewed.config, pools={**crewed.config.pools, "q": PoolDef(name="q", slots=1)}
+            )
+            with pytest.raises(NotAcceptedError, match="pool q cannot be started"):
+                await fleet.configure(more)
+            await fleet.configure(more)
+            return {owner.rpartition("/")[2][0] for owner in fleet.owners()}
+
+    assert asyncio.run(play()) == {"p", "q"}
