@@ -98,6 +98,7 @@ class Fleet:
                     "running": pool.running,
                     "slots": pool.slots or (pools[name].first_slots if name in pools else 0),
                     "most": pools[name].max if name in pools else None,
+                    "children": pool.children,
                     "pid": pool.pid,
                 }
                 for name, pool in self._crew.serving.items()

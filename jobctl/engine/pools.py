@@ -95,6 +95,8 @@ class PoolHandle:
         self.unrecorded = 0
         self.slots = 0
         """How many take new attempts; 0 until it has said so."""
+        self.children = 0
+        """Python interpreters it keeps."""
         self.finished = False
         """True once it said that everything is settled."""
         self.reserved = 0
@@ -274,6 +276,7 @@ class PoolHandle:
                 self.running = int(str(message["running"]))
                 self.unrecorded = int(str(message["unrecorded"]))
                 self.slots = int(str(message.get("slots", 0)))
+                self.children = int(str(message.get("children", 0)))
                 self._on_load(self)
             case "done":
                 self.finished = True

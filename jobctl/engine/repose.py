@@ -52,6 +52,9 @@ class Repose:
                 known = (warm, warm.child.calls, now)
             self._seen[python] = known
         gone = [one for one in kept[:-STAY] if self._is_over(one, now)]
+        for python in kept[-STAY:]:
+            if self._is_over(python, now) and python.children > 1:
+                python.forgo()
         for python in gone:
             del self._seen[python]
             python.rest()

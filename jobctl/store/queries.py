@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobctl.model.records import record
 from jobctl.model.run import FINAL_LETTERS
 from jobctl.store.calls import Call
-from jobctl.store.codec import BadPayloadError, decode_run, items_of, text
+from jobctl.store.codec import BadPayloadError, decode_attempt, decode_run, items_of, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -334,10 +334,15 @@ def duration(keys: Keys, run_id: str) -> Call[float | None]:
     """Read how long a succeeded run took, in seconds; ``None`` for any other run."""
 
     def decode(reply: object) -> float | None:
-        letter, seconds = items_of(reply)
-        return float(seconds) if letter == b"k" and seconds else None
+        letter, seconds, entry = items_of(reply)
+        if letter != b"k":
+            return None
+        try:
+            return float(seconds) if seconds else decode_attempt(text(entry)).duration
+        except (ValueError, TypeError, AttributeError):
+            return None
 
-    return Call(("HMGET", keys.run(run_id), "s", "du"), decode)
+    return Call(("HMGET", keys.run(run_id), "s", "du", "a1"), decode)
 
 
 def replicated(keys: Keys, *, replicas: int, timeout: float) -> tuple[Call[int], Call[int]]:
