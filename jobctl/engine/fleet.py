@@ -6,12 +6,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from jobctl.engine import takeover
 from jobctl.engine.cards import card, with_definition
 from jobctl.engine.crew import Crew
 from jobctl.engine.pools import PoolHandle
 from jobctl.engine.repairs import Repairs
 from jobctl.engine.roster import PoolFiles
-from jobctl.engine.takeover import abandon
 from jobctl.errors import JobctlError, NotAcceptedError
 from jobctl.model.run import OutcomeKind
 from jobctl.store import membership
@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 0.01
 ASK_EVERY = 10.0
 """Seconds between two questions to a pool whether it lives."""
-KILLED_WITHIN = 10.0
-"""Seconds a process may take to be gone after KILL; one that the kernel holds on to is not waited for."""
 HURRY_EXTRA = 30.0
 """Seconds beyond every grace after which a pool that does not end is killed."""
 
@@ -276,23 +274,10 @@ class Fleet:
             await self._break_off()
 
     async def _break_off(self) -> None:
-        """Kill the pools that do not end, and end what they run.
-
-        What cannot be recorded stays in their journals, for the next supervisor.
-        """
+        """Kill the pools that do not end, and end what they run."""
         self._repairs.close()
         for pool in self._crew.all():
-            log.error("pool %s does not end; killing it", pool.name)
-            pool.kill()
-            try:
-                async with asyncio.timeout(KILLED_WITHIN):
-                    while pool.files.alive():  # noqa: ASYNC110 - nobody tells of it
-                        await asyncio.sleep(LOOK_EVERY)
-                await abandon(pool.files, store=self._store, keys=self._keys)
-            except TimeoutError:
-                log.error("pool %s cannot be killed; it is left behind", pool.name)  # noqa: TRY400 - said whole
-            except (JobctlError, OSError) as error:
-                log.warning("pool %s: %s; its runs are left to the next daemon", pool.name, error)
+            await takeover.break_off(pool, store=self._store, keys=self._keys)
 
     def _longest_grace(self) -> float:
         assert self._config is not None  # noqa: S101 - set by start
@@ -364,7 +349,7 @@ class Fleet:
 
     async def _give_up(self, pool: PoolHandle) -> None:
         """End and take back what a pool left that crashes again and again; another one begins."""
-        await abandon(pool.files, store=self._store, keys=self._keys)
+        await takeover.abandon(pool.files, store=self._store, keys=self._keys)
         if self._crew.serving.get(pool.name) is pool and not self._draining:
             # It keeps its place until that has worked, for else nobody would try again.
             await self._start_one(pool.name)
