@@ -220,7 +220,8 @@ class Bundles:
             self._run_each(meta)
         finally:
             os.close(self.log)
-        child.retired = child.retired or self.surroundings.detach()
+        os.dup2(self.surroundings.null, 1)  # all else was put back after the last run
+        os.dup2(self.surroundings.null, 2)
         self.surroundings.env_raw = None  # it is not what a call that comes alone left behind
         try:
             child.send(module.NEWS, {**news, "retired": child.retired, "rss": child.resident()})
