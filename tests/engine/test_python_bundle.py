@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from python_children import DEADLINE, VERSIONS, Bench, find_python, staged
 
-from jobctl.engine import python_bundle, tally
+from jobctl.engine import python_environ, tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -373,18 +374,40 @@ def test_subprocesses_see_what_was_lent_to_the_environment(version: str, *, with
     interpreter = find_python(version)
     if interpreter is None:
         pytest.skip(f"no Python {version} here")
-    script = LENDING.format(without=without, path=python_bundle.__file__)
+    script = LENDING.format(without=without, path=python_environ.__file__)
     done = subprocess.run(
         [interpreter, "-W", "ignore", "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_the_room_for_answers_is_had_before_anything_runs(tmp_path: Path) -> None:
+def refuse(number: int) -> Any:
+    def allocate(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return allocate
+
+
+@pytest.mark.parametrize("refusal", [None, errno.EOPNOTSUPP, errno.EINVAL])
+def test_the_room_for_answers_is_had_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int | None
+) -> None:
     """A disk that is full must not show as a signal in the middle of a run."""
+    if refusal is not None:
+        monkeypatch.setattr(os, "posix_fallocate", refuse(refusal))
     own = tally.Tally(str(tmp_path / "t"))
     found = (tmp_path / "t").stat()
     own.close()
 
     assert found.st_size >= tally.ANSWERS_AT + tally.ANSWERS_ROOM
     assert found.st_blocks * 512 >= found.st_size
+
+
+def test_without_room_for_answers_there_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", refuse(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left"):
+        tally.Tally(str(tmp_path / "t"))
+
+    assert not list(tmp_path.iterdir())
