@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ class Bundler(Bench):
         (directory / "logs").mkdir()
         self.tallies: list[tally.Tally] = []
         self.end: asyncio.Future[dict[str, Any]] | None = None
+        self.left = 0
+        """Runs of the last bundle that have not begun."""
 
     def share(self) -> PythonChild:
         child = self.start()
@@ -60,7 +63,7 @@ class Bundler(Bench):
         number = own.begin(len(rows))
         child.bundle(number, rows, shapes=shapes, listener=self)
         await asyncio.wait_for(asyncio.shield(self.end), DEADLINE)
-        own.call_back()
+        self.left = own.call_back()
         return own.answers()
 
     async def results(self, *runs: tuple[str, list[Any]], **fields: Any) -> list[Any]:
@@ -282,6 +285,38 @@ def leaves():
     assert len(answers) == 2
     assert why in bench.end.result()["retired"]
     os.killpg(bench.pids[-1], 9)
+
+
+@staged
+async def test_a_forked_copy_ends_with_its_run_and_leaves_the_others_alone(bench: Bundler) -> None:
+    bench.write("""
+import os
+def forks():
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1]
+    return "the copy's"
+""")
+    assert await bench.results(*[("forks", [])] * 4) == [0] * 4
+    assert bench.left == 0
+
+
+@staged
+async def test_an_interrupted_run_ends_its_interpreter_by_the_signal(bench: Bundler) -> None:
+    bench.write("""
+import os, signal, time
+def does(): pass
+def stops():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+""")
+    answers = await bench.bundle(("does", []), ("stops", []), ("does", []))
+    assert bench.end is not None
+
+    assert [answer[0] for answer in answers] == [0]
+    assert bench.left == 1
+    assert bench.end.result() == {"died": True}
+    assert os.WTERMSIG(bench.reap()) == signal.SIGINT
 
 
 @staged
