@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RUN_ID, RESULT, PROGRESS = b"JOBCTL_RUN_ID", b"JOBCTL_RESULT_FILE", b"JOBCTL_PROGRESS_FILE"
 """The variables that differ from run to run."""
+NOTHING: Mapping[bytes, bytes] = {}
 
 
 def _putenv_of_c() -> Callable[[bytes], object] | None:
@@ -48,6 +49,8 @@ LENT: dict[bytes, bytes] = {}
 def lend(name: bytes, value: bytes) -> None:
     """Give C a variable until :func:`take_back`, or until somebody sets it."""
     text = b"%b=%b" % (name, value)
+    if b"\0" in text:
+        raise ValueError("embedded null byte")  # as os.putenv does; putenv(3) would cut it off
     if PUTENV is None or PUTENV(text):
         os.putenv(name, value)
     else:
@@ -73,34 +76,39 @@ class Environ:
         self.known: dict[bytes, bytes] = {}
         """What is in force as long as no job has changed it."""
         self.base: tuple[Shape, int, int] | None = None
-        """Shape, attempt and epoch of the last run, when that is all it depends on."""
+        """Shape, attempt and epoch of the last run."""
+        self.own: Mapping[bytes, bytes] = NOTHING
+        """What the last run had besides, such as its named arguments: which names, that is."""
 
     def enter(self, shape: Shape, row: Row, files: bytes) -> None:
         """Make it that of a run whose own files begin with ``files``."""
         _, run, attempt, epoch, more, _ = row
         os.environ = environ = self.environ
-        data, known = environ._data, self.known
-        if data == known and self.base == (shape, attempt, epoch) and more is None:
-            data[RUN_ID] = known[RUN_ID] = value = run.encode()
-            lend(RUN_ID, value)
-            data[RESULT] = known[RESULT] = value = files + b".result"
-            lend(RESULT, value)
-            data[PROGRESS] = known[PROGRESS] = value = files + b".progress"
-            lend(PROGRESS, value)
+        data, known, own = environ._data, self.known, encoded(more[0]) if more else NOTHING
+        base = shape, attempt, epoch
+        if data == known and base == self.base and own.keys() == self.own.keys():
+            lend(RUN_ID, value := run.encode())
+            data[RUN_ID] = known[RUN_ID] = value
+            lend(RESULT, value := files + b".result")
+            data[RESULT] = known[RESULT] = value
+            lend(PROGRESS, value := files + b".progress")
+            data[PROGRESS] = known[PROGRESS] = value
+            for name, value in own.items():
+                if known[name] != value:
+                    lend(name, value)
+                    data[name] = known[name] = value
             return
-        wanted = {
+        self.known = {
             **shape.environ,
             RUN_ID: run.encode(),
             RESULT: files + b".result",
             PROGRESS: files + b".progress",
             b"JOBCTL_ATTEMPT": b"%d" % attempt,
             b"JOBCTL_SUPERVISOR": shape.mark + b"%d" % epoch,
+            **own,
         }
-        if more is not None:
-            wanted.update(encoded(more[0]))
-        replace(data, wanted, put=lend)
-        self.known = wanted
-        self.base = (shape, attempt, epoch) if more is None else None
+        replace(data, self.known, put=lend)
+        self.base, self.own = base, own
 
     def close(self) -> None:
         """Leave nothing of ours to what the C library does at the end of the process."""

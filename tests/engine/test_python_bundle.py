@@ -190,20 +190,46 @@ async def test_what_a_run_changes_is_put_back_for_the_next(bench: Bundler) -> No
 @staged
 async def test_a_run_has_what_is_its_own_and_the_next_has_not(bench: Bundler) -> None:
     bench.write("""
-import os, jobctl
+import os, subprocess, jobctl
 def tell():
     run = jobctl.current()
-    return [run.id, run.attempt, dict(run.tags), os.environ.get("JOBCTL_ARG_X")]
+    said = subprocess.run("echo $JOBCTL_ARG_X $JOBCTL_ARG_Y", shell=True, stdout=subprocess.PIPE)
+    seen = {name[-1]: os.environ[name] for name in os.environ if name.startswith("JOBCTL_ARG")}
+    return [run.id, run.attempt, dict(run.tags), seen, said.stdout.decode().strip()]
 """)
-    more = {1: [{"JOBCTL_ARG_X": "1"}, {"tags": {"a": "b"}}], 2: [{"JOBCTL_ARG_X": "2"}, {}]}
-    found = await bench.results(*[("tell", [])] * 4, more=more)
+    more = {
+        1: [{"JOBCTL_ARG_X": "1"}, {"tags": {"a": "b"}}],
+        2: [{"JOBCTL_ARG_X": "2"}, {}],
+        3: [{"JOBCTL_ARG_Y": "3"}, {}],
+        5: [{"JOBCTL_ARG_X": "5", "JOBCTL_ARG_Y": "5"}, {}],
+        6: [{"JOBCTL_ARG_X": "5", "JOBCTL_ARG_Y": "€"}, {}],
+    }
+    found = await bench.results(*[("tell", [])] * 8, more=more)
 
     assert found == [
-        ["r0", 1, {}, None],
-        ["r1", 1, {"a": "b"}, "1"],
-        ["r2", 1, {}, "2"],
-        ["r3", 1, {}, None],
+        ["r0", 1, {}, {}, ""],
+        ["r1", 1, {"a": "b"}, {"X": "1"}, "1"],
+        ["r2", 1, {}, {"X": "2"}, "2"],
+        ["r3", 1, {}, {"Y": "3"}, "3"],
+        ["r4", 1, {}, {}, ""],
+        ["r5", 1, {}, {"X": "5", "Y": "5"}, "5 5"],
+        ["r6", 1, {}, {"X": "5", "Y": "€"}, "5 €"],
+        ["r7", 1, {}, {}, ""],
     ]
+
+
+@staged
+async def test_a_value_that_no_variable_can_have_keeps_only_its_own_run_from_starting(
+    bench: Bundler,
+) -> None:
+    bench.write("import os\ndef tell(): return os.environ.get('JOBCTL_ARG_X')")
+    more = {n: [{"JOBCTL_ARG_X": "a\0b" if n in {1, 3} else str(n)}, {}] for n in range(5)}
+    answers = await bench.bundle(*[("tell", [])] * 6, more=more)
+
+    assert [answer[RESULT] for answer in answers] == ['"0"', None, '"2"', None, '"4"', None]
+    for n in (1, 3):
+        assert answers[n][MORE] == {"reason": "spawn", "error": "embedded null byte"}
+    assert [answers[n][MORE] for n in (0, 2, 4, 5)] == [None] * 4
 
 
 @staged
