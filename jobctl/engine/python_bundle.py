@@ -24,7 +24,6 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Callable, Mapping
     from typing import Any
 
     Row = tuple[int, str, int, int, "list[dict[str, Any]] | None", str]
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 else:
     import _signal
 
+MODULE: Any = sys.modules.get("_jobctl_child")
+"""The module of the child that loads this."""
 NEWS_EVERY = 0.005
 """Seconds after which the host is told of answers of a bundle that goes on."""
 LONELY = 0.02
@@ -39,8 +40,6 @@ LONELY = 0.02
 
 The pool that follows a dead one relies on it, see ``tally.py``.
 """
-RUN_ID, RESULT, PROGRESS = b"JOBCTL_RUN_ID", b"JOBCTL_RESULT_FILE", b"JOBCTL_PROGRESS_FILE"
-"""The variables that differ from run to run."""
 UTIME, STIME, MINFLT, INBLOCK, OUBLOCK = 0, 1, 6, 9, 10
 """Places in what ``getrusage`` returns: three times as fast as its names."""
 ANSWER = b"[%d,%.6f,%.9f,%.6f,%.6f,%d,%d,%d,%d,%b,%b,%b]\n"
@@ -53,6 +52,7 @@ class Shape:
     __slots__ = ("cwd", "environ", "exchange", "limits", "logs", "mark", "said", "target")
 
     def __init__(self, said: dict[str, Any], home: str) -> None:
+        encoded = MODULE.beside("python_environ").encoded
         self.said = said
         self.target: str = said["target"]
         self.cwd: str = said["cwd"] or home
@@ -61,108 +61,6 @@ class Shape:
         self.environ = encoded(said["env"])
         self.exchange = os.fsencode(said["exchange"]) + b"."
         self.mark = os.fsencode(said["mark"]) + b"."
-
-
-def _putenv_of_c() -> Callable[[bytes], object] | None:
-    """Return ``putenv(3)``, where it can be had.
-
-    What ``os.putenv`` calls keeps each value it was ever given, in the C library of most systems,
-    and looks for every new one among them: 300 bytes a run that nobody gets back, and more time
-    than all else that a run needs of its environment.
-    """
-    try:
-        import _ctypes
-
-        program: Any = None  # all that is linked into this one
-        address = _ctypes.dlsym(_ctypes.dlopen(program, os.RTLD_NOW), "putenv")
-        call = _ctypes.call_cdeclfunction
-    except (ImportError, AttributeError, OSError):
-        return None
-    return lambda text: call(address, (text,))
-
-
-PUTENV = _putenv_of_c()
-LENT: dict[bytes, bytes] = {}
-"""By name: what the environment of C points at. It must stay where it is as long as it does."""
-
-
-def lend(name: bytes, value: bytes) -> None:
-    """Give C a variable until :func:`take_back`, or until somebody sets it."""
-    text = b"%b=%b" % (name, value)
-    if PUTENV is None or PUTENV(text):
-        os.putenv(name, value)
-    else:
-        LENT[name] = text
-
-
-def take_back(data: Mapping[bytes, bytes]) -> None:
-    """Let C have what it was lent as its own; ``data`` is what ``os.environ`` says."""
-    for name in LENT:
-        if name in data:
-            os.putenv(name, data[name])
-        else:
-            os.unsetenv(name)
-    LENT.clear()
-
-
-class Environ:
-    """The environment of one run after the other; also that of C, which subprocesses get."""
-
-    def __init__(self, environ: Any) -> None:
-        self.environ = environ
-        """The one of ``os``, whatever a job puts in its place."""
-        self.known: dict[bytes, bytes] = {}
-        """What is in force as long as no job has changed it."""
-        self.base: tuple[Shape, int, int] | None = None
-        """Shape, attempt and epoch of the last run, when that is all it depends on."""
-
-    def enter(self, shape: Shape, row: Row, files: bytes) -> None:
-        """Make it that of a run whose own files begin with ``files``."""
-        _, run, attempt, epoch, more, _ = row
-        os.environ = environ = self.environ
-        data, known = environ._data, self.known
-        if data == known and self.base == (shape, attempt, epoch) and more is None:
-            data[RUN_ID] = known[RUN_ID] = value = run.encode()
-            lend(RUN_ID, value)
-            data[RESULT] = known[RESULT] = value = files + b".result"
-            lend(RESULT, value)
-            data[PROGRESS] = known[PROGRESS] = value = files + b".progress"
-            lend(PROGRESS, value)
-            return
-        wanted = {
-            **shape.environ,
-            RUN_ID: run.encode(),
-            RESULT: files + b".result",
-            PROGRESS: files + b".progress",
-            b"JOBCTL_ATTEMPT": b"%d" % attempt,
-            b"JOBCTL_SUPERVISOR": shape.mark + b"%d" % epoch,
-        }
-        if more is not None:
-            wanted.update(encoded(more[0]))
-        replace(data, wanted)
-        self.known = wanted
-        self.base = (shape, attempt, epoch) if more is None else None
-
-
-def replace(data: dict[bytes, bytes], wanted: dict[bytes, bytes]) -> None:
-    """Make the environment that ``data`` of ``os.environ`` is about what is ``wanted``."""
-    if data == wanted:
-        return
-    zone = data.get(b"TZ")
-    for name in data.keys() - wanted.keys():
-        os.unsetenv(name)
-        del data[name]
-    for name, value in wanted.items():
-        if data.get(name) != value:
-            os.putenv(name, value)
-            data[name] = value
-    if zone != wanted.get(b"TZ"):
-        time.tzset()
-
-
-def encoded(env: dict[str, str]) -> dict[bytes, bytes]:
-    """Return an environment as the system has it."""
-    return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
 
 
 class Bundles:
@@ -174,7 +72,6 @@ class Bundles:
     ANSWERS_AT = 4096
 
     def __init__(self, child: Any, tokens: int, meta: dict[str, Any]) -> None:
-        self.module: Any = sys.modules["_jobctl_child"]
         self.child = child
         self.surroundings = child.surroundings
         self.tokens = tokens
@@ -184,9 +81,9 @@ class Bundles:
         """Bytes of the file that the disk surely has; all of them are in ``page``."""
         self.page = mmap.mmap(self.answers, self.room)
         self.shapes: dict[int, Shape] = {}
-        self.environ = Environ(child.surroundings.environ)
-        self.handled: list[int] = self.module.HANDLED
-        self.children = self.module.open_meter(f"task/{child.pid}/children", os.O_RDONLY)
+        self.environ = MODULE.beside("python_environ").Environ(child.surroundings.environ)
+        self.handled: list[int] = MODULE.HANDLED
+        self.children = MODULE.open_meter(f"task/{child.pid}/children", os.O_RDONLY)
         self.log = -1
         self.shown: str | None = None
         """Where the output of the last run belongs, if there is any."""
@@ -197,7 +94,7 @@ class Bundles:
 
     def run(self, meta: dict[str, Any]) -> None:
         """Run what has come, as far as there are tokens, and tell the host of the end."""
-        child, module = self.child, self.module
+        child = self.child
         for number, said in meta["shapes"]:
             self.shapes[number] = Shape(said, self.surroundings.home)
         self.begun = self.answered = 0
@@ -206,13 +103,13 @@ class Bundles:
         news: dict[str, Any] = {"bundle": meta["bundle"], "end": True}
         stale = child.retired or child.modules.stale(self.shapes[meta["runs"][0][0]].said)
         if stale is not None:
-            child.send(module.NEWS, {**news, "stale": stale})
+            child.send(MODULE.NEWS, {**news, "stale": stale})
             return
         try:
             self._open_log()
         except OSError as error:
             child.send(
-                module.NEWS,
+                MODULE.NEWS,
                 {**news, "stale": f"the log {error.filename} cannot be opened: {error.strerror}"},
             )
             return
@@ -220,17 +117,18 @@ class Bundles:
             self._run_each(meta)
         finally:
             os.close(self.log)
-        child.retired = child.retired or self.surroundings.detach()
+        os.dup2(self.surroundings.null, 1)  # all else was put back after the last run
+        os.dup2(self.surroundings.null, 2)
         self.surroundings.env_raw = None  # it is not what a call that comes alone left behind
         try:
-            child.send(module.NEWS, {**news, "retired": child.retired, "rss": child.resident()})
+            child.send(MODULE.NEWS, {**news, "retired": child.retired, "rss": child.resident()})
         except OSError:
             self._leave()
             raise
 
     def close(self) -> None:
         """Leave nothing of ours to what the C library does at the end of the process."""
-        take_back(self.environ.environ._data)
+        self.environ.close()
 
     def _run_each(self, meta: dict[str, Any]) -> None:
         """Run what may begin."""
@@ -254,7 +152,7 @@ class Bundles:
                 return
             if now - told > NEWS_EVERY and index + 1 < len(rows):
                 told = now
-                child.send(self.module.NEWS, {"bundle": meta["bundle"], "end": False})
+                child.send(MODULE.NEWS, {"bundle": meta["bundle"], "end": False})
 
     def _run_one(self, index: int, seq: int, row: Row, started: float) -> None:
         """Run one call to the end of its function, and write what came of it."""
@@ -263,7 +161,7 @@ class Bundles:
         self.begun = index + 1
         self.HEADER.pack_into(self.page, self.HEADER_AT, index + 1, index, started, self.end)
         files = shape.exchange + b"%b.%d" % (name.encode(), attempt)
-        run = self.module.Running(
+        run = MODULE.Running(
             child,
             shape.said,
             shape.limits if more is None else more[1],
@@ -274,8 +172,8 @@ class Bundles:
         try:
             self._enter(shape, row, files)
         except (OSError, ValueError) as error:
-            reply.update(reason="spawn", error=f"{error}"[: self.module.MAX_ERROR])
-            self.module.say(f"not started: {error}")
+            reply.update(reason="spawn", error=f"{error}"[: MODULE.MAX_ERROR])
+            MODULE.say(f"not started: {error}")
         else:
             result = child.run_in_context(run, arguments, reply)
         if os.getpid() != child.pid:
@@ -332,7 +230,7 @@ class Bundles:
         if self.children is not None and os.pread(self.children, 64, 0):
             return problem or "it left processes running"
         if _thread._count():
-            problem = problem or self.module.leftover_threads()
+            problem = problem or MODULE.leftover_threads()
         return problem
 
     def _untouched(self) -> bool:
@@ -412,12 +310,12 @@ class Bundles:
         """Leave the last answer where the next pool looks for it."""
         if self.last is not None:
             run, duration, usage, reply, result = self.last
-            module = self.module
+
             meta = {
                 **reply, "seq": run.call["seq"], "started_at": run.started_at,
                 "duration": duration, "usage": usage,
             }  # fmt: skip
-            module.leave(run.call["reply_file"], module.framed(module.DONE, meta, result))
+            MODULE.leave(run.call["reply_file"], MODULE.framed(MODULE.DONE, meta, result))
 
 
 def call_of(

@@ -48,6 +48,7 @@ def serve(child: Any, fd: int, options: dict[str, Any]) -> None:
         for name in options["preload"]:
             __import__(name)
         unsure = modules._scan()
+    child.beside("python_environ")
     child.beside("python_bundle")  # most children need it: once for all is cheaper than each
     child.PREPARED["seen"] = set(sys.modules)
     gc.collect()
@@ -72,7 +73,7 @@ def _serve_one(child: Any, control: _socket.socket, modules: Any, unsure: str | 
     sock, output = descriptors
     request = json.loads(data)
     # As bytes, and here: each page that a child touches is copied for it alone.
-    request["env"] = child.beside("python_bundle").encoded(request["env"])
+    request["env"] = child.beside("python_environ").encoded(request["env"])
     try:
         stale = unsure or (modules and modules._scan())
         if stale is not None:
@@ -136,7 +137,7 @@ def _become(
     if request["cwd"] is not None:
         os.chdir(request["cwd"])
     os.environ = environ = child.ENVIRON
-    child.beside("python_bundle").replace(environ._data, request["env"])
+    child.beside("python_environ").replace(environ._data, request["env"])
     child.main(sock, request["options"], modules)
     # The rest of an interpreter's orderly end: this one began as a copy, in the midst of a loop.
     threading = sys.modules.get("threading")

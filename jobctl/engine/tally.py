@@ -16,6 +16,7 @@ a disk that is full must not show.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import mmap
 import os
@@ -58,10 +59,12 @@ class Tally:
         self._fd = -1
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            os.posix_fallocate(self._fd, 0, ANSWERS_AT + ANSWERS_ROOM)
+            _allocate(self._fd, ANSWERS_AT + ANSWERS_ROOM)
             self._page = mmap.mmap(self._fd, ANSWERS_AT)
         except BaseException:
             self._close_files()
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
             raise
 
     def begin(self, runs: int) -> int:
@@ -107,6 +110,18 @@ class Tally:
         os.close(self.tokens)
         if self._fd >= 0:
             os.close(self._fd)
+
+
+def _allocate(fd: int, size: int) -> None:
+    """Have the disk keep room for an empty file; raises ``OSError``, as when there is none."""
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
+            raise
+        # Some file systems cannot, some C libraries do not help: then it is written.
+        if os.pwrite(fd, bytes(size), 0) < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
 
 
 def parse(data: bytes) -> list[list[Any]]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from python_children import DEADLINE, VERSIONS, Bench, find_python, staged
 
-from jobctl.engine import python_bundle, tally
+from jobctl.engine import python_environ, tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +32,8 @@ class Bundler(Bench):
         (directory / "logs").mkdir()
         self.tallies: list[tally.Tally] = []
         self.end: asyncio.Future[dict[str, Any]] | None = None
+        self.left = 0
+        """Runs of the last bundle that have not begun."""
 
     def share(self) -> PythonChild:
         child = self.start()
@@ -59,7 +63,7 @@ class Bundler(Bench):
         number = own.begin(len(rows))
         child.bundle(number, rows, shapes=shapes, listener=self)
         await asyncio.wait_for(asyncio.shield(self.end), DEADLINE)
-        own.call_back()
+        self.left = own.call_back()
         return own.answers()
 
     async def results(self, *runs: tuple[str, list[Any]], **fields: Any) -> list[Any]:
@@ -186,20 +190,46 @@ async def test_what_a_run_changes_is_put_back_for_the_next(bench: Bundler) -> No
 @staged
 async def test_a_run_has_what_is_its_own_and_the_next_has_not(bench: Bundler) -> None:
     bench.write("""
-import os, jobctl
+import os, subprocess, jobctl
 def tell():
     run = jobctl.current()
-    return [run.id, run.attempt, dict(run.tags), os.environ.get("JOBCTL_ARG_X")]
+    said = subprocess.run("echo $JOBCTL_ARG_X $JOBCTL_ARG_Y", shell=True, stdout=subprocess.PIPE)
+    seen = {name[-1]: os.environ[name] for name in os.environ if name.startswith("JOBCTL_ARG")}
+    return [run.id, run.attempt, dict(run.tags), seen, said.stdout.decode().strip()]
 """)
-    more = {1: [{"JOBCTL_ARG_X": "1"}, {"tags": {"a": "b"}}], 2: [{"JOBCTL_ARG_X": "2"}, {}]}
-    found = await bench.results(*[("tell", [])] * 4, more=more)
+    more = {
+        1: [{"JOBCTL_ARG_X": "1"}, {"tags": {"a": "b"}}],
+        2: [{"JOBCTL_ARG_X": "2"}, {}],
+        3: [{"JOBCTL_ARG_Y": "3"}, {}],
+        5: [{"JOBCTL_ARG_X": "5", "JOBCTL_ARG_Y": "5"}, {}],
+        6: [{"JOBCTL_ARG_X": "5", "JOBCTL_ARG_Y": "€"}, {}],
+    }
+    found = await bench.results(*[("tell", [])] * 8, more=more)
 
     assert found == [
-        ["r0", 1, {}, None],
-        ["r1", 1, {"a": "b"}, "1"],
-        ["r2", 1, {}, "2"],
-        ["r3", 1, {}, None],
+        ["r0", 1, {}, {}, ""],
+        ["r1", 1, {"a": "b"}, {"X": "1"}, "1"],
+        ["r2", 1, {}, {"X": "2"}, "2"],
+        ["r3", 1, {}, {"Y": "3"}, "3"],
+        ["r4", 1, {}, {}, ""],
+        ["r5", 1, {}, {"X": "5", "Y": "5"}, "5 5"],
+        ["r6", 1, {}, {"X": "5", "Y": "€"}, "5 €"],
+        ["r7", 1, {}, {}, ""],
     ]
+
+
+@staged
+async def test_a_value_that_no_variable_can_have_keeps_only_its_own_run_from_starting(
+    bench: Bundler,
+) -> None:
+    bench.write("import os\ndef tell(): return os.environ.get('JOBCTL_ARG_X')")
+    more = {n: [{"JOBCTL_ARG_X": "a\0b" if n in {1, 3} else str(n)}, {}] for n in range(5)}
+    answers = await bench.bundle(*[("tell", [])] * 6, more=more)
+
+    assert [answer[RESULT] for answer in answers] == ['"0"', None, '"2"', None, '"4"', None]
+    for n in (1, 3):
+        assert answers[n][MORE] == {"reason": "spawn", "error": "embedded null byte"}
+    assert [answers[n][MORE] for n in (0, 2, 4, 5)] == [None] * 4
 
 
 @staged
@@ -281,6 +311,38 @@ def leaves():
     assert len(answers) == 2
     assert why in bench.end.result()["retired"]
     os.killpg(bench.pids[-1], 9)
+
+
+@staged
+async def test_a_forked_copy_ends_with_its_run_and_leaves_the_others_alone(bench: Bundler) -> None:
+    bench.write("""
+import os
+def forks():
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1]
+    return "the copy's"
+""")
+    assert await bench.results(*[("forks", [])] * 4) == [0] * 4
+    assert bench.left == 0
+
+
+@staged
+async def test_an_interrupted_run_ends_its_interpreter_by_the_signal(bench: Bundler) -> None:
+    bench.write("""
+import os, signal, time
+def does(): pass
+def stops():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+""")
+    answers = await bench.bundle(("does", []), ("stops", []), ("does", []))
+    assert bench.end is not None
+
+    assert [answer[0] for answer in answers] == [0]
+    assert bench.left == 1
+    assert bench.end.result() == {"died": True}
+    assert os.WTERMSIG(bench.reap()) == signal.SIGINT
 
 
 @staged
@@ -373,18 +435,40 @@ def test_subprocesses_see_what_was_lent_to_the_environment(version: str, *, with
     interpreter = find_python(version)
     if interpreter is None:
         pytest.skip(f"no Python {version} here")
-    script = LENDING.format(without=without, path=python_bundle.__file__)
+    script = LENDING.format(without=without, path=python_environ.__file__)
     done = subprocess.run(
         [interpreter, "-W", "ignore", "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_the_room_for_answers_is_had_before_anything_runs(tmp_path: Path) -> None:
+def refuse(number: int) -> Any:
+    def allocate(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return allocate
+
+
+@pytest.mark.parametrize("refusal", [None, errno.EOPNOTSUPP, errno.EINVAL])
+def test_the_room_for_answers_is_had_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int | None
+) -> None:
     """A disk that is full must not show as a signal in the middle of a run."""
+    if refusal is not None:
+        monkeypatch.setattr(os, "posix_fallocate", refuse(refusal))
     own = tally.Tally(str(tmp_path / "t"))
     found = (tmp_path / "t").stat()
     own.close()
 
     assert found.st_size >= tally.ANSWERS_AT + tally.ANSWERS_ROOM
     assert found.st_blocks * 512 >= found.st_size
+
+
+def test_without_room_for_answers_there_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", refuse(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left"):
+        tally.Tally(str(tmp_path / "t"))
+
+    assert not list(tmp_path.iterdir())
