@@ -205,19 +205,26 @@ class Processes:
         return read_children(self._children_fd)
 
     def leftovers(self, attempt: Attempt) -> list[Process]:
-        """Return the living processes that outlived the leader of ``attempt``; dead ones are reaped.
+        """Return the living processes that ``attempt`` left to us; dead ones are reaped.
 
-        Without any, which is the rule, this costs one read.
+        Its leader is none of them: a warm interpreter goes on. Without any, which is the rule,
+        this costs one read.
         """
         if self._known.issuperset(self._children()) and not self._suspects:
             return []
         for suspects in self._look().values():
             if suspects != {attempt}:
                 suspects.discard(attempt)
-        return self.family(attempt)
+        return self._outlived(attempt, leader=False)
 
     def family(self, attempt: Attempt) -> list[Process]:
-        """Return all living processes of ``attempt`` that may be signalled.
+        """Return all living processes of ``attempt`` that may be signalled."""
+        return self._outlived(attempt, leader=True)
+
+    def _outlived(self, attempt: Attempt, *, leader: bool) -> list[Process]:
+        """Return the living processes of ``attempt``; with ``leader`` it and those below it too.
+
+        Without ``leader``, only those that have lost touch with it.
 
         What dies during the look may leave children that came to us after it began: nothing is
         called gone before a look at which nothing died.
@@ -225,7 +232,7 @@ class Processes:
         dead: set[tuple[int, int]] = set()
         while True:
             roots = [pid for pid, suspects in self._look().items() if suspects <= {attempt}]
-            if attempt.leader in self._known:
+            if leader and attempt.leader in self._known:
                 roots.append(attempt.leader)
             found = descendants(roots)
             living = self._living(found)

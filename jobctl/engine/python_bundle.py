@@ -24,6 +24,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     Row = tuple[int, str, int, int, "list[dict[str, Any]] | None", str]
@@ -62,6 +63,48 @@ class Shape:
         self.mark = os.fsencode(said["mark"]) + b"."
 
 
+def _putenv_of_c() -> Callable[[bytes], object] | None:
+    """Return ``putenv(3)``, where it can be had.
+
+    What ``os.putenv`` calls keeps each value it was ever given, in the C library of most systems,
+    and looks for every new one among them: 300 bytes a run that nobody gets back, and more time
+    than all else that a run needs of its environment.
+    """
+    try:
+        import _ctypes
+
+        program: Any = None  # all that is linked into this one
+        address = _ctypes.dlsym(_ctypes.dlopen(program, os.RTLD_NOW), "putenv")
+        call = _ctypes.call_cdeclfunction
+    except (ImportError, AttributeError, OSError):
+        return None
+    return lambda text: call(address, (text,))
+
+
+PUTENV = _putenv_of_c()
+LENT: dict[bytes, bytes] = {}
+"""By name: what the environment of C points at. It must stay where it is as long as it does."""
+
+
+def lend(name: bytes, value: bytes) -> None:
+    """Give C a variable until :func:`take_back`, or until somebody sets it."""
+    text = b"%b=%b" % (name, value)
+    if PUTENV is None or PUTENV(text):
+        os.putenv(name, value)
+    else:
+        LENT[name] = text
+
+
+def take_back(data: Mapping[bytes, bytes]) -> None:
+    """Let C have what it was lent as its own; ``data`` is what ``os.environ`` says."""
+    for name in LENT:
+        if name in data:
+            os.putenv(name, data[name])
+        else:
+            os.unsetenv(name)
+    LENT.clear()
+
+
 class Environ:
     """The environment of one run after the other; also that of C, which subprocesses get."""
 
@@ -80,11 +123,11 @@ class Environ:
         data, known = environ._data, self.known
         if data == known and self.base == (shape, attempt, epoch) and more is None:
             data[RUN_ID] = known[RUN_ID] = value = run.encode()
-            os.putenv(RUN_ID, value)
+            lend(RUN_ID, value)
             data[RESULT] = known[RESULT] = value = files + b".result"
-            os.putenv(RESULT, value)
+            lend(RESULT, value)
             data[PROGRESS] = known[PROGRESS] = value = files + b".progress"
-            os.putenv(PROGRESS, value)
+            lend(PROGRESS, value)
             return
         wanted = {
             **shape.environ,
@@ -184,6 +227,10 @@ class Bundles:
         except OSError:
             self._leave()
             raise
+
+    def close(self) -> None:
+        """Leave nothing of ours to what the C library does at the end of the process."""
+        take_back(self.environ.environ._data)
 
     def _run_each(self, meta: dict[str, Any]) -> None:
         """Run what may begin."""

@@ -579,33 +579,43 @@ class Child:
         version = ".".join(map(str, sys.version_info[:3]))
         self.send(HELLO, {"protocol": PROTOCOL, "python": version, "pid": self.pid})
         self.reset_peak()
-        while True:
-            frame = self._receive()
-            if frame is None:
-                return
-            kind, meta, body = frame
-            if kind == CALL:  # what a later host may say more is for a later child
-                log = self.descriptors.pop(0)
-                stale = self.retired or self.modules.stale(meta)
-                if stale is not None:
-                    os.close(log)
-                    self.send(DONE, {"seq": meta["seq"], "stale": stale})
-                    continue
-                answer = self._run(meta, body, log)
-                try:
-                    self.send(DONE, *answer)
-                except OSError:
-                    leave(meta.get("reply_file"), framed(DONE, *answer))
-                    raise
-                self.reset_peak()
-            elif kind == TALLY:
-                tokens = self.descriptors.pop(0)
-                self.bundles = beside("python_bundle").Bundles(self, tokens, meta)
-            elif kind == BUNDLE and self.bundles is not None:
-                self.bundles.run(meta)
-                self.reset_peak()
-            elif kind == LINE:
-                self.line = self.descriptors.pop(0)
+        try:
+            while True:
+                frame = self._receive()
+                if frame is None:
+                    return
+                self._take(*frame)
+        finally:
+            if self.bundles is not None:
+                self.bundles.close()
+
+    def _take(self, kind: int, meta: dict[str, Any], body: bytearray) -> None:
+        """Carry out one frame; what a later host may say more is for a later child."""
+        if kind == BUNDLE and self.bundles is not None:
+            self.bundles.run(meta)
+            self.reset_peak()
+        elif kind == CALL:
+            self._answer(meta, body, self.descriptors.pop(0))
+        elif kind == TALLY:
+            tokens = self.descriptors.pop(0)
+            self.bundles = beside("python_bundle").Bundles(self, tokens, meta)
+        elif kind == LINE:
+            self.line = self.descriptors.pop(0)
+
+    def _answer(self, call: dict[str, Any], body: bytearray, log: int) -> None:
+        """Run a call that came alone, unless it must not run here, and send what came of it."""
+        stale = self.retired or self.modules.stale(call)
+        if stale is not None:
+            os.close(log)
+            self.send(DONE, {"seq": call["seq"], "stale": stale})
+            return
+        answer = self._run(call, body, log)
+        try:
+            self.send(DONE, *answer)
+        except OSError:
+            leave(call.get("reply_file"), framed(DONE, *answer))
+            raise
+        self.reset_peak()
 
     def send(self, kind: int, meta: dict[str, Any], body: bytes = b"") -> None:
         """Send one frame."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -250,5 +251,25 @@ def test_a_successor_is_there_before_an_interpreter_has_had_its_runs(bench: Benc
             pids.update(owner.results)
         assert len(pids) == 2
         assert slot.python.room > most - 100
+
+    bench.inside(scenario)
+
+
+def test_an_interpreter_is_kept_while_another_is_born(bench: Bench) -> None:
+    async def scenario(slot: Slot) -> None:
+        # As between the forks of a template: it is ours, and nobody waits for it yet.
+        newborn = subprocess.Popen(["sleep", "60"])  # noqa: ASYNC220 - it returns at once
+        pids: list[str | None] = []
+        try:
+            for _ in range(3):
+                leader, owner = bench.leader(slot, "me", 3)
+                await leader.lead()
+                pids += owner.results
+        finally:
+            newborn.kill()
+            newborn.wait()
+
+        assert len(pids) == 9
+        assert len(set(pids)) == 1
 
     bench.inside(scenario)

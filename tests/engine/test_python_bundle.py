@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from python_children import DEADLINE, VERSIONS, Bench, find_python, staged
 
-from jobctl.engine import tally
+from jobctl.engine import python_bundle, tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,10 +204,18 @@ def tell():
 
 @staged
 async def test_a_call_alone_after_a_bundle_finds_its_own_environment(bench: Bundler) -> None:
-    bench.write("import os\ndef env(): return dict(os.environ)")
+    bench.write("""
+import os, subprocess
+def env(): return dict(os.environ)
+def below():
+    said = subprocess.run(["/usr/bin/printenv"], stdout=subprocess.PIPE).stdout.decode()
+    return dict(line.split("=", 1) for line in said.splitlines())
+""")
     await bench.results(("env", []), ("env", []))
     reply = await bench.call("env", env={**bench.env, "OTHER": "1"})
     assert json.loads(reply.result or "") == {**bench.env, "OTHER": "1"}
+    reply = await bench.call("below", env={**bench.env, "JOBCTL_RUN_ID": "r1"})
+    assert json.loads(reply.result or "") == {**bench.env, "JOBCTL_RUN_ID": "r1"}
     [found] = await bench.results(("env", []))
     assert "OTHER" not in found
     assert found["JOBCTL_RUN_ID"] == "r0"
@@ -331,6 +340,44 @@ def nothing(): pass
     ]
     assert peaks[1] - peaks[0] > 38 << 20
     assert peaks[2] - peaks[0] < 20 << 20
+
+
+LENDING = """
+import os, subprocess, sys
+if {without}:
+    sys.modules["_ctypes"] = None
+from importlib.machinery import SourceFileLoader
+module = SourceFileLoader("bundle", {path!r}).load_module()
+assert (module.PUTENV is None) == {without}
+def below(name):
+    return subprocess.run(["/usr/bin/printenv", name], stdout=subprocess.PIPE).stdout
+for n in range(50):
+    module.lend(b"ONE", b"%d" % n)
+    module.lend(b"TWO", b"2")
+    os.environ["OTHER"] = str(n)
+assert below("ONE") == b"49\\n", below("ONE")
+os.environ.update(ONE="mine", TWO="2")
+assert below("ONE") == b"mine\\n", below("ONE")
+module.take_back(os.environ._data)
+module.LENT.clear()
+assert (below("ONE"), below("TWO")) == (b"mine\\n", b"2\\n")
+module.lend(b"GONE", b"1")
+module.take_back(os.environ._data)
+assert below("GONE") == (b"1\\n" if {without} else b"")
+"""
+
+
+@pytest.mark.parametrize("without", [False, True])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_subprocesses_see_what_was_lent_to_the_environment(version: str, *, without: bool) -> None:
+    interpreter = find_python(version)
+    if interpreter is None:
+        pytest.skip(f"no Python {version} here")
+    script = LENDING.format(without=without, path=python_bundle.__file__)
+    done = subprocess.run(
+        [interpreter, "-W", "ignore", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_room_for_answers_is_had_before_anything_runs(tmp_path: Path) -> None:
