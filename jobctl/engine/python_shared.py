@@ -35,6 +35,8 @@ CANCEL, COMMON = 32, 33
 PARTIAL_MOST = 8192
 """Characters of an unfinished line that are kept back."""
 NO_ARGUMENTS = b"[[], {}]"
+AGAIN_AFTER = 0.05
+"""Seconds until a call is interrupted again whose interruption was lost."""
 
 
 class Stopped(BaseException):
@@ -214,6 +216,7 @@ class Shared:
         self.statm = child.open_meter("statm", os.O_RDONLY)
         self.put_back_streams()
         child._write = child.beside("python_failure")._write = self._write
+        sys.unraisablehook = self._on_unraisable
 
     def put_back_streams(self) -> None:
         """Make the streams ours again, whatever a job put there."""
@@ -289,6 +292,26 @@ class Shared:
         """Start a call; it must not keep the caller."""
         raise NotImplementedError
 
+    def ask_again(self, run: Run) -> None:
+        """Interrupt a call once more, from whatever thread, unless it is over."""
+        raise NotImplementedError
+
+    def _on_unraisable(self, lost: Any) -> None:
+        """Interrupt a call again when that came to nothing.
+
+        What is raised while Python calls back by itself, for a weak reference or in ``__del__``,
+        gets nowhere; at the end of each import there is such a moment.
+        """
+        run = self.running.get()
+        asked = run is not None and run.asked is not None
+        # By its name: this may be a moment in which nothing can be imported.
+        if asked and lost.exc_type.__name__ in {"Stopped", "SoftTimeout"}:
+            timer = threading.Timer(AGAIN_AFTER, self.ask_again, (run,))
+            timer.daemon = True
+            timer.start()
+        else:
+            sys.__unraisablehook__(lost)
+
     def _finish(self, run: Run, value: object, error: BaseException | None, cpu: float) -> None:
         try:
             self.finish(run, value, error, cpu)
@@ -353,6 +376,11 @@ class Threads(Shared):
         self.waiting.put(run)
         if fresh:
             threading.Thread(target=self._work, name="jobctl run", daemon=True).start()
+
+    def ask_again(self, run: Run) -> None:
+        """Interrupt a call once more, from whatever thread, unless it is over."""
+        if run.cancel is not None:
+            run.cancel()
 
     def _work(self) -> None:
         while True:
@@ -432,6 +460,10 @@ class Loop(Shared):
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         run.cancel = task.cancel
+
+    def ask_again(self, run: Run) -> None:
+        """Interrupt a call once more, from whatever thread, unless it is over."""
+        self.loop.call_soon_threadsafe(lambda: run.cancel and run.cancel())
 
     async def _execute(self, run: Run) -> None:
         value: object = None

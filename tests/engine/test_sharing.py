@@ -73,6 +73,16 @@ def spin():
         print("got", type(error).__name__)
         raise
 
+class Dear:
+    def __del__(self):
+        end = time.monotonic() + 0.4
+        while time.monotonic() < end:
+            time.sleep(0.005)
+
+def mourns():
+    Dear()
+    spin()
+
 def deaf():
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -230,7 +240,10 @@ def test_timeout_stops_one_run_and_leaves_the_others(
     Common(attempts, mode).inside(story)
 
 
-@pytest.mark.parametrize(("mode", "function"), [("thread", "spin"), ("async", "nap")])
+@pytest.mark.parametrize(
+    ("mode", "function"),
+    [("thread", "spin"), ("async", "nap"), ("thread", "mourns"), ("async", "mourns")],
+)
 def test_soft_timeout_is_raised_in_one_run(attempts: Attempts, mode: str, function: str) -> None:
     async def story(common: Common) -> None:
         outcome = await common.run(function, soft_timeout=0.05)
