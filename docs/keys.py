@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from docs.sources import attribute_docs, default_of, type_word
 from jobctl.config import build, schema
-from jobctl.model import config, job
+from jobctl.model import config, job, pool
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -19,7 +19,7 @@ TABLES: dict[str, tuple[type[BaseModel], ModuleType, type]] = {
     "security": (schema.SecurityTable, config, config.Security),
     "mail": (schema.MailTable, job, job.MailDef),
     "python": (schema.PythonTable, job, job.PythonDef),
-    "pool": (schema.PoolTable, job, job.PoolDef),
+    "pool": (schema.PoolTable, pool, pool.PoolDef),
     "queue": (schema.QueueTable, job, job.QueueDef),
     "limit": (schema.LimitTable, job, job.LimitDef),
     "schedule": (schema.ScheduleTable, job, job.ScheduleDef),

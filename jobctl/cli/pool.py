@@ -78,7 +78,8 @@ def _list(call: Invocation, host: str | None) -> int:
                 "pools": [
                     {
                         "pool": one.name, "host": one.host, "running": one.running,
-                        "slots": one.slots, "max": one.most, "pid": one.pid, "queues": one.queues,
+                        "slots": one.slots, "max": one.most, "children": one.children, "pid": one.pid,
+                        "queues": one.queues,
                     }
                     for one in found
                 ]
@@ -90,11 +91,12 @@ def _list(call: Invocation, host: str | None) -> int:
             one.host,
             one.name,
             f"{one.running}/{one.slots}" + ("" if one.most is None else f" (max {one.most})"),
+            str(one.children),
             ", ".join(one.queues),
         )
         for one in found
     ]
-    for line in columns(("HOST", "POOL", "SLOTS", "QUEUES"), rows) if rows else ():
+    for line in columns(("HOST", "POOL", "SLOTS", "PYTHON", "QUEUES"), rows) if rows else ():
         call.console.data(line)
     if not rows:
         call.console.talk("no supervisor is up; start one with `jobctl daemon`")

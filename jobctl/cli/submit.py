@@ -16,7 +16,6 @@ from jobctl.errors import (
     UsageError,
 )
 from jobctl.model.job import EXEC_JOB
-from jobctl.model.positional import ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,6 +146,8 @@ def execute(call: Invocation, *, words: list[str], **options: object) -> int:
 def warn_of_ignored(call: Invocation, request: Request) -> None:
     """Say so when the command of the job does nothing with the arguments in order."""
     if request.args:
+        from jobctl.model.positional import ignored
+
         said = ignored(call.session.job(request.job))
         if said:
             call.console.note(said)

@@ -11,7 +11,7 @@ import os
 from jobctl.client.steps import outlast
 from jobctl.errors import NotFoundError, NotPermittedError
 from jobctl.model.run import FINAL_LETTERS
-from jobctl.store import queries
+from jobctl.store import queries, shipping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Follower:
         found: list[bytes] = []
         if self.session.settings.redis is None:
             return found
-        call = queries.shipped(self.session.keys, self.id, after=self._entry)
+        call = shipping.shipped(self.session.keys, self.id, after=self._entry)
         (pieces,) = yield from outlast(self.session, [call], until=self._until)
         for piece in pieces:
             if piece.attempt > self._attempt:
@@ -260,7 +260,7 @@ def _shipped_of(session: Session, run: Run, attempt: int) -> bytes | None:
         return None
     pieces = [
         piece
-        for piece in session.run(queries.shipped(session.keys, run.id))
+        for piece in session.run(shipping.shipped(session.keys, run.id))
         if piece.attempt == attempt
     ]
     return b"".join(piece.data for piece in pieces) if pieces else None

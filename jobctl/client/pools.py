@@ -19,7 +19,7 @@ MOST_SLOTS = 10_000
 class PoolSeen:
     """One pool of one supervisor, as of its last heartbeat."""
 
-    __slots__ = ("host", "most", "name", "pid", "queues", "running", "slots")
+    __slots__ = ("children", "host", "most", "name", "pid", "queues", "running", "slots")
 
     def __init__(self, item: Supervisor, name: str) -> None:
         told = item.pools.get(name, {})
@@ -34,6 +34,8 @@ class PoolSeen:
         most = load.get("most")
         self.most = None if most is None else int(str(most))
         """Most slots of a pool that changes their number by itself; ``None``: it does not."""
+        self.children = int(str(load.get("children") or 0))
+        """Python interpreters it keeps, at work or waiting."""
         self.pid = int(str(load.get("pid") or 0))
         queues = told.get("queues")
         self.queues = [str(one) for one in queues] if isinstance(queues, list) else []

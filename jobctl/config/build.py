@@ -17,13 +17,13 @@ from jobctl.model.job import (
     OnLost,
     Overlap,
     ParamSpec,
-    PoolDef,
     PythonDef,
     QueueDef,
     RetryPolicy,
     ScheduleDef,
 )
 from jobctl.model.params import bind
+from jobctl.model.pool import PoolDef
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

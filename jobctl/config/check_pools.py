@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jobctl.config.build import layered
-from jobctl.model.job import DEFAULT_QUEUE, SHARED_PYTHON
+from jobctl.model.job import DEFAULT_QUEUE
+from jobctl.model.pool import SHARED_PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, PlainValidator
 
 from jobctl.config import job_values, tables, values
 from jobctl.model.config import Durability
-from jobctl.model.job import IDLE_AUTO, PARAM_TYPES, Delivery, Missed, OnLost, Overlap
+from jobctl.model.job import PARAM_TYPES, Delivery, Missed, OnLost, Overlap
+from jobctl.model.pool import IDLE_AUTO
 
 Text = Annotated[str, PlainValidator(values.text, json_schema_input_type=str)]
 Filled = Annotated[str, PlainValidator(values.filled, json_schema_input_type=str)]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from jobctl.config.problem import Problem
     from jobctl.model.config import Config
-    from jobctl.model.job import PoolDef
+    from jobctl.model.pool import PoolDef
 
 MOST = 20
 """Processes that are started: one for each interpreter, directory, environment and user."""

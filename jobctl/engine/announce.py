@@ -7,33 +7,43 @@ import os
 from typing import TYPE_CHECKING
 
 import jobctl
-from jobctl.engine.keeper import start_time
 from jobctl.engine.pools import queues_of
 from jobctl.errors import UnreachableError
-from jobctl.model.ids import new_id
+from jobctl.model.admission import limit_sizes
+from jobctl.store import membership, transitions
 
 if TYPE_CHECKING:
+    from jobctl.engine.identity import Identity
     from jobctl.model.config import Config
+    from jobctl.store.aio import AsyncStore
+    from jobctl.store.keys import Keys
 
 FIXED = ("redis", "namespace", "state_dir")
 """Settings that need a restart."""
 
 
-def incarnation(host: str, boot_id: str) -> str:
-    """Return a new supervisor id: nothing that was said under an earlier one counts for it."""
-    return f"{host}~{boot_id[:8] or 'noboot'}.{new_id()[:8]}"
+class Registration:
+    """A supervisor's entry in the store; ``started_at`` is epoch seconds."""
+
+    def __init__(self, store: AsyncStore, keys: Keys, *, started_at: float) -> None:
+        self._store = store
+        self._keys = keys
+        self._started_at = started_at
+        self._reloads = 0
+
+    async def write(self, config: Config, identity: Identity, *, error: str | None = None) -> None:
+        """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded."""
+        facts = _facts(config, identity, started_at=self._started_at)
+        if error is not None:
+            self._reloads += 1
+            facts |= {"reloads": str(self._reloads), "reload_error": error}
+        await self._store.run(
+            membership.register(self._keys, supervisor=identity.supervisor, facts=facts)
+        )
+        await self._store.run(transitions.set_limits(self._keys, limit_sizes(config)))
 
 
-def start_of_process(boot_id: str) -> str:
-    """Return what tells this start of the daemon from any other.
-
-    A process that was replaced in place is the same one; the number alone is not enough, for in a
-    container it is always 1.
-    """
-    return f"{boot_id[:8]}.{os.getpid()}.{start_time(os.getpid())[0]}"
-
-
-def facts(config: Config, *, host: str, timezone: str, started_at: float) -> dict[str, str]:
+def _facts(config: Config, identity: Identity, *, started_at: float) -> dict[str, str]:
     """Return the fields of ``sup:<sid>``; ``started_at`` is epoch seconds."""
     pools = {
         pool.name: {
@@ -44,11 +54,11 @@ def facts(config: Config, *, host: str, timezone: str, started_at: float) -> dic
         for pool in config.pools.values()
     }
     return {
-        "host": host,
+        "host": identity.host,
         "pid": str(os.getpid()),
         "version": jobctl.__version__,
         "started": f"{started_at:.3f}",
-        "zone": config.settings.timezone or timezone,
+        "zone": config.settings.timezone or identity.timezone,
         "state_dir": config.settings.state_dir,
         "config": config.path,
         "pools": json.dumps(pools, separators=(",", ":")),

@@ -115,8 +115,8 @@ class Owner(Protocol):
     def on_silence(self, held: Held) -> None:
         """Know that a run has begun and that its answer makes no sense."""
 
-    def on_progress(self, held: Held, percent: float, message: str) -> None:
-        """Take how far a run is."""
+    def on_progress(self, held: Held, percent: float, message: str, *, gone: float) -> None:
+        """Take how far a run is that began ``gone`` seconds ago."""
 
     async def go_on(self, held: Held, call: Begun) -> None:
         """See a run to its end that takes long, or whose child has died."""
@@ -272,9 +272,10 @@ class BundleLeader:
 
     def on_progress(self, seq: int, percent: float, message: str) -> None:
         """Take how far a run is."""
-        place = seq - self._seq
-        if 0 <= place < len(self._runs):
-            self._owner.on_progress(self._runs[place], percent, message)
+        place, warm = seq - self._seq, self._warm
+        if 0 <= place < len(self._runs) and warm is not None and warm.tally is not None:
+            gone = self._clock.monotonic() - warm.tally.standing.began
+            self._owner.on_progress(self._runs[place], percent, message, gone=gone)
 
     def _begin(self, warm: Warm) -> None:
         self._warm = warm

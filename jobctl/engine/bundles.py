@@ -156,11 +156,13 @@ class _Runs:
         self._plain = 0 not in job.skip_codes
         self._alone = False
         self._ended: list[tuple[Held, Outcome]] = []
+        self._pid = 0
 
     def spec(self, held: Held) -> AttemptSpec:
         return self._executor.spec(held, self.slot, self.job)
 
     def on_begin(self, runs: list[Held], warm: Warm, number: int) -> None:
+        self._pid = warm.child.pid
         self._executor.bundle_begins(runs, self.slot, warm, number=number)
 
     def on_begun(self, runs: list[Held]) -> None:
@@ -211,10 +213,12 @@ class _Runs:
         self._end(held, outcome)
         self.on_answers_taken()
 
-    def on_progress(self, held: Held, percent: float, message: str) -> None:
+    def on_progress(self, held: Held, percent: float, message: str, *, gone: float) -> None:
         if self._alone:
             self.slot.on_progress(percent, message)
         else:
+            # Whoever sees how far it is sees of which attempt: one that runs.
+            self._executor.bundled_run_shows(held, pid=self._pid, gone=gone)
             self._account.on_bundled_progress(held, progress_json(percent, message))
 
     async def go_on(self, held: Held, call: Begun) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobctl.model.config import pool_from_plain, to_plain
-from jobctl.model.job import PoolDef
+from jobctl.model.pool import PoolDef
 
 if TYPE_CHECKING:
     from jobctl.engine.roster import PoolFiles

@@ -15,7 +15,7 @@ from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.child import load_in_child
 from jobctl.config.hosts import host_problems
 from jobctl.config.problem import ERROR, ConfigProblems
-from jobctl.engine.announce import incarnation
+from jobctl.engine.identity import Identity
 from jobctl.engine.journal import configure_logging
 from jobctl.engine.lock import prepare
 from jobctl.engine.notify import Notifier
@@ -64,8 +64,6 @@ async def _run(path: str, *, burst: bool, scheduling: bool) -> int | Notifier:
         latest = await _load(path, known=latest)
         return latest
 
-    host = host_name(config.settings.name)
-    boot = boot_id()
     state_dir = Path(config.settings.state_dir)
     prepare(state_dir)
     supervisor = Supervisor(
@@ -73,10 +71,11 @@ async def _run(path: str, *, burst: bool, scheduling: bool) -> int | Notifier:
         reload=reload,
         address=_address(config),
         embedded=_embedded(config),
-        new_id=lambda: incarnation(host, boot),
-        host=host,
-        timezone=config.settings.timezone or host_zone(),
-        boot_id=boot,
+        identity=Identity.of_this_process(
+            host=host_name(config.settings.name),
+            timezone=config.settings.timezone or host_zone(),
+            boot_id=boot_id(),
+        ),
         clock=SYSTEM_CLOCK,
         scheduling=scheduling,
         burst=burst,

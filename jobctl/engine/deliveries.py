@@ -14,7 +14,7 @@ from jobctl.engine.delivery import Delivery, DownError, RefusedError, Undelivere
 from jobctl.engine.hooks import hook_run
 from jobctl.errors import UsageError
 from jobctl.model.notices import PAUSED, hooks_of, may_mail, ping_word
-from jobctl.store import decisions, queries, transitions
+from jobctl.store import decisions, queries, shipping, transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,7 +181,7 @@ class Deliveries:
             return b"", 0
         pieces = [
             piece
-            for piece in await self._store.run(queries.shipped(self._keys, notice.run))
+            for piece in await self._store.run(shipping.shipped(self._keys, notice.run))
             if piece.attempt == notice.attempt
         ]
         whole = b"".join(piece.data for piece in pieces)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobctl.engine.deliveries import Deliveries
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobctl.clock import Clock
-    from jobctl.engine.condition import Condition
     from jobctl.engine.fleet import Fleet
+    from jobctl.engine.identity import Identity
     from jobctl.engine.service import Service
-    from jobctl.engine.watchdog import Watchdog
+    from jobctl.engine.signs import Signs
     from jobctl.model.config import Config
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keyring import Signing
@@ -35,36 +36,41 @@ INTRODUCED_WITHIN = 5.0
 """Seconds; many schedules take longer, and nobody is to wait for a store that is away."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What the duties of a supervisor work with."""
+
+    identity: Identity
+    state_dir: Path
+    store: AsyncStore
+    ears: AsyncStore
+    """A connection to the store that waits for bells."""
+    keys: Keys
+    signing: Signing
+    clock: Clock
+
+
 class Duties:
     """What one incarnation of a supervisor does besides its pools."""
 
-    def __init__(  # noqa: PLR0913 - assembled in one place, the supervisor
+    def __init__(
         self,
+        resources: Resources,
         *,
-        supervisor: str,
-        host: str,
-        timezone: str,
-        boot_id: str,
-        start_id: str,
-        state_dir: Path,
-        store: AsyncStore,
-        ears: AsyncStore,
-        keys: Keys,
         fleet: Fleet,
         scheduling: bool,
         on_message: Callable[[str], None],
         on_lost: Callable[[bool], None],
         on_well: Callable[[], None],
-        condition: Condition,
-        watchdog: Watchdog,
-        signing: Signing,
-        clock: Clock,
+        signs: Signs,
     ) -> None:
         """``on_lost`` is told why a beat was refused, see :class:`Heartbeat`; ``on_well`` is called for one that was not."""
         self._on_well = on_well
         self._fleet = fleet
-        self._condition = condition
-        self._watchdog = watchdog
+        self._condition = signs.condition
+        self._watchdog = signs.watchdog
+        store, keys, clock = resources.store, resources.keys, resources.clock
+        supervisor = resources.identity.supervisor
         self._heart = Heartbeat(
             store,
             keys,
@@ -78,46 +84,20 @@ class Duties:
         )
         self._promoter = Promoter(store, keys)
         rescuer = Rescuer(store, keys, supervisor=supervisor, clock=clock)
-        doorman = Doorman(ears, keys, supervisor=supervisor, on_bell=self._on_bell)
-        self._retention = Retention(state_dir, clock=clock)
-        deliveries = Deliveries(
-            store,
-            keys,
-            host=host,
-            timezone=timezone,
-            state_dir=state_dir,
-            schedules=self._schedules_of,
-            seal=signing.seal,
-            clock=clock,
-        )
-        self._postman = Postman(
-            store, keys, supervisor=supervisor, deliveries=deliveries, clock=clock
-        )
-        self._scheduler: Scheduler | None = None
+        self._retention = Retention(resources.state_dir, clock=clock)
+        self._postman = _postman(resources, schedules=self._schedules_of)
+        self._scheduler = _scheduler(resources, rescuer) if scheduling else None
         # The heartbeat first, for without it everything else is refused.
         self._services: list[Service] = [
             self._heart,
             self._promoter,
             rescuer,
-            doorman,
-            Forwarder(store, keys, state_dir=str(state_dir), seal=signing.seal, clock=clock),
+            Doorman(resources.ears, keys, supervisor=supervisor, on_bell=self._on_bell),
+            _forwarder(resources),
             self._retention,
             self._postman,
         ]
-        if scheduling:
-            self._scheduler = Scheduler(
-                store,
-                keys,
-                supervisor=supervisor,
-                host=host,
-                timezone=timezone,
-                boot_id=boot_id,
-                start_id=start_id,
-                peers=lambda: (supervisor, *rescuer.deciding),
-                clock=clock,
-                seal=signing.seal,
-                ring=lambda: signing.ring,
-            )
+        if self._scheduler is not None:
             self._services.append(self._scheduler)
 
     def _load(self) -> dict[str, object]:
@@ -198,3 +178,48 @@ class Duties:
             self._postman.wake()
         else:
             self._promoter.wake()
+
+
+def _postman(resources: Resources, *, schedules: Callable[[str], list[str]]) -> Postman:
+    identity = resources.identity
+    deliveries = Deliveries(
+        resources.store,
+        resources.keys,
+        host=identity.host,
+        timezone=identity.timezone,
+        state_dir=resources.state_dir,
+        schedules=schedules,
+        seal=resources.signing.seal,
+        clock=resources.clock,
+    )
+    return Postman(
+        resources.store,
+        resources.keys,
+        supervisor=identity.supervisor,
+        deliveries=deliveries,
+        clock=resources.clock,
+    )
+
+
+def _forwarder(resources: Resources) -> Forwarder:
+    return Forwarder(
+        resources.store,
+        resources.keys,
+        state_dir=str(resources.state_dir),
+        seal=resources.signing.seal,
+        clock=resources.clock,
+    )
+
+
+def _scheduler(resources: Resources, rescuer: Rescuer) -> Scheduler:
+    """Make the scheduler; the rescuer knows which other supervisors live and decide instants too."""
+    identity, signing = resources.identity, resources.signing
+    return Scheduler(
+        resources.store,
+        resources.keys,
+        identity,
+        peers=lambda: (identity.supervisor, *rescuer.deciding),
+        clock=resources.clock,
+        seal=signing.seal,
+        ring=lambda: signing.ring,
+    )

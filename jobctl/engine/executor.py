@@ -132,6 +132,11 @@ class Executor:
             )
         )
 
+    def bundled_run_shows(self, held: Held, *, pid: int, gone: float) -> None:
+        """Have the store know that a run of a bundle began ``gone`` seconds ago."""
+        started_at = self._clock.epoch() - gone
+        self._mark((held.claim.id, held.claim.epoch, held.attempt, started_at, pid))
+
     def bundle_returns(self, runs: list[Held]) -> None:
         """Note that runs of a bundle have not begun, and will not."""
         self._starts.excuse(*(held.claim.id for held in runs if held.signed is not None))

@@ -7,8 +7,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from jobctl.engine.cards import card, with_definition
-from jobctl.engine.crashes import QUICK, Crashes
-from jobctl.engine.pools import Identity, PoolHandle
+from jobctl.engine.crew import Crew
+from jobctl.engine.pools import PoolHandle
+from jobctl.engine.repairs import Repairs
 from jobctl.engine.roster import PoolFiles
 from jobctl.engine.takeover import abandon
 from jobctl.errors import JobctlError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from jobctl.clock import Clock
     from jobctl.engine.channel import Channel, Message
+    from jobctl.engine.identity import Identity
     from jobctl.model.config import Config
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
@@ -62,28 +64,27 @@ class Fleet:
         self._on_fenced = on_fenced
         self._clock = clock
         self._config: Config | None = None
-        self._pools: dict[str, PoolHandle] = {}
-        self._leaving: set[PoolHandle] = set()
-        self._expected: dict[str, PoolHandle] = {}
-        """By owner id: living pools of an earlier supervisor that have not called yet."""
-        self._crashes: dict[str, Crashes] = {}
+        self._crew = Crew()
+        self._repairs = Repairs(
+            again=self._again,
+            give_up=self._give_up,
+            ours=lambda pool: pool.files.supervisor == self._identity.supervisor,
+            clock=clock,
+        )
         self._serial = 0
         self._draining = False
         self._drain_by: float | None = None
         """When what runs is stopped, by the monotonic clock; ``None``: never."""
-        self._over = False
-        """True once nothing is to be started any more, not even in the place of what has died."""
-        self._repairs: set[asyncio.Task[None]] = set()
 
     @property
     def running(self) -> int:
         """Attempts that run now, as last reported."""
-        return sum(pool.running for pool in self._all())
+        return self._crew.running
 
     @property
     def unrecorded(self) -> int:
         """Outcomes that the store has not taken yet, as last reported."""
-        return sum(pool.unrecorded for pool in self._all())
+        return self._crew.unrecorded
 
     def load(self) -> dict[str, object]:
         """Return what each pool does, for the heartbeat."""
@@ -97,19 +98,16 @@ class Fleet:
                     "running": pool.running,
                     "slots": pool.slots or (pools[name].first_slots if name in pools else 0),
                     "most": pools[name].max if name in pools else None,
+                    "children": pool.children,
                     "pid": pool.pid,
                 }
-                for name, pool in self._pools.items()
+                for name, pool in self._crew.serving.items()
             },
         }
 
     def owners(self) -> list[str]:
         """Owner ids of all pools, those that are being drained included."""
-        return [pool.owner for pool in self._all()]
-
-    def pids(self) -> list[int]:
-        """Process ids of all pools."""
-        return [pool.pid for pool in self._all() if pool.pid]
+        return [pool.owner for pool in self._crew.all()]
 
     async def start(self, config: Config, inheritance: Iterable[PoolFiles] = ()) -> None:
         """Start a pool process for each ``[pools.*]``.
@@ -122,22 +120,21 @@ class Fleet:
             self._serial = max(self._serial, files.number)
             await self._inherit(files, config)
         for name in config.pools:
-            if name not in self._pools:
+            if name not in self._crew.serving:
                 await self._start_one(name)
 
     async def _inherit(self, files: PoolFiles, config: Config) -> None:
         await self._admit(files)
         handle = self._handle(files)
-        keep = files.name not in self._pools and files.description() == card(
+        keep = files.name not in self._crew.serving and files.description() == card(
             config, files.name, code=self._code
         )
         if keep:
-            self._pools[files.name] = handle
+            self._crew.serving[files.name] = handle
         else:
-            self._leaving.add(handle)
+            self._crew.leaving.add(handle)
         if files.alive():
-            self._expected[files.owner] = handle
-            handle.expect()
+            self._crew.expect(handle)
             return
         await handle.start(with_definition(config, files), self._identity, inherits=True)
         if not keep:
@@ -147,24 +144,24 @@ class Fleet:
         """Take the line of a pool that calls."""
         assert self._config is not None  # noqa: S101 - nobody can call before the start
         owner = str(hello.get("owner"))
-        handle = self._expected.pop(owner, None) or self._known(owner)
+        handle = self._crew.caller(owner)
         if handle is None:
             # Born in the moment in which its supervisor died.
             handle = self._handle(PoolFiles(self._state_dir, owner))
-            self._leaving.add(handle)
-        if handle in self._leaving:
+            self._crew.leaving.add(handle)
+        if handle in self._crew.leaving:
             handle.take(channel, hello)
             self._dismiss(handle)
         else:
             handle.attach(channel, hello, self._config, self._identity)
         log.info("pool %s is back, with %d attempts that went on", owner, handle.running)
-        self._balance()
+        self._crew.balance()
 
     def banish(self, files: PoolFiles) -> None:
         """Expect a pool whose supervisor was taken for dead: what it runs is not its own any more."""
-        self._leaving.add(handle := self._handle(files))
-        self._expected[files.owner] = handle
-        handle.expect()
+        handle = self._handle(files)
+        self._crew.leaving.add(handle)
+        self._crew.expect(handle)
 
     def _dismiss(self, handle: PoolHandle) -> None:
         """Let a pool finish what it runs, or stop it when others have taken that over."""
@@ -173,37 +170,31 @@ class Fleet:
         else:
             handle.send({"do": "hurry", "kind": OutcomeKind.LOST.value})
 
-    def _known(self, owner: str) -> PoolHandle | None:
-        return next((pool for pool in self._all() if pool.owner == owner), None)
-
     async def readmit(self) -> None:
         """Let all pools claim again, after the store forgot them."""
-        for pool in self._all():
+        for pool in self._crew.all():
             await self._admit(pool.files)
-            if pool not in self._leaving:
+            if pool not in self._crew.leaving:
                 pool.send({"do": "resume"})
 
     async def renew(self, identity: Identity) -> None:
         """Go on under another id: what ran under the old one has been taken over by others."""
         assert self._config is not None  # noqa: S101 - set by start
         self._identity = identity
-        for pool in self._pools.values():
-            self._leaving.add(pool)
-            self._dismiss(pool)
-        self._pools.clear()
+        for name in list(self._crew.serving):
+            self._dismiss(self._crew.retire(name))
         await self.start(self._config)
 
     def let_go(self) -> None:
         """Leave the pools to the next supervisor; they go on without any until then."""
         self._draining = True
-        for repair in self._repairs:
-            repair.cancel()
-        for pool in self._all():
+        self._repairs.cancel()
+        for pool in self._crew.all():
             pool.let_go()
 
     def keep_lease(self, sent: float) -> None:
         """Tell the pools that a beat sent at ``sent`` (seconds since boot) was answered."""
-        for pool in self._all():
+        for pool in self._crew.all():
             pool.send({"do": "lease", "sent": sent})
 
     async def watch(self) -> None:
@@ -211,12 +202,12 @@ class Fleet:
         while True:
             # By rounds, not by the clock: a supervisor that was itself stopped blames nobody.
             await asyncio.sleep(ASK_EVERY)
-            for pool in self._all():
+            for pool in self._crew.all():
                 pool.ask()
 
     def check(self, owned: Sequence[int]) -> None:
         """Let idle pools look after claims the store says they have; as :meth:`owners` in order."""
-        for pool, count in zip(self._all(), owned, strict=False):
+        for pool, count in zip(self._crew.all(), owned, strict=False):
             if count > 0 and pool.running == 0:
                 pool.send({"do": "check"})
 
@@ -224,57 +215,53 @@ class Fleet:
         """Apply a new configuration: pools whose own definition changed are replaced gently."""
         old, self._config = self._config, config
         assert old is not None  # noqa: S101 - set by start
-        for name, pool in list(self._pools.items()):
+        for name, pool in list(self._crew.serving.items()):
             if name not in config.pools or card(config, name, code=self._code) != card(
                 old, name, code=self._code
             ):
-                del self._pools[name]
-                self._leaving.add(pool)
-                pool.send({"do": "drain", "deadline": None})
+                self._crew.retire(name).send({"do": "drain", "deadline": None})
             else:
                 await pool.configure(config)
         for name in config.pools:
-            if name not in self._pools:
+            if name not in self._crew.serving:
                 await self._start_one(name)
-        self._balance()
+        self._crew.balance()
 
     async def order(self, action: str, name: str, slots: int) -> None:
         """Carry out an order about a pool: ``grow`` or ``shrink`` by ``slots``, or ``restart``."""
-        pool = self._pools.get(name)
+        pool = self._crew.serving.get(name)
         if pool is None or self._draining:
             log.warning("an order to %s pool %s was dropped: it does not run here", action, name)
         elif action == "restart":
             log.info("pool %s is replaced; what runs in it goes on to its end", name)
-            del self._pools[name]
-            self._leaving.add(pool)
-            pool.send({"do": "drain", "deadline": None})
+            self._crew.retire(name).send({"do": "drain", "deadline": None})
             await self._start_one(name)
-            self._balance()
+            self._crew.balance()
         elif action in {"grow", "shrink"}:
             pool.send({"do": "resize", "by": slots if action == "grow" else -slots})
 
     def revoke(self, run_id: str, epoch: int, order: str) -> None:
         """Pass a stop order on; only the pool that holds the run acts on it."""
-        for pool in self._all():
+        for pool in self._crew.all():
             pool.send({"do": "revoke", "id": run_id, "epoch": epoch, "order": order})
 
     def hurry(self) -> None:
         """Stop everything that runs."""
         self._draining = True
         self._drain_by = self._clock.monotonic()
-        for pool in self._all():
+        for pool in self._crew.all():
             pool.send({"do": "hurry"})
 
     async def drain(self, deadline: float | None) -> None:
         """Let what runs finish for ``deadline`` seconds (``None``: for ever), then stop it; wait for the end."""
         self._draining = True
         self._drain_by = None if deadline is None else self._clock.monotonic() + deadline
-        for pool in self._all():
+        for pool in self._crew.all():
             pool.send({"do": "drain", "deadline": deadline})
         limit = None if deadline is None else deadline + self._longest_grace() + HURRY_EXTRA
         try:
             async with asyncio.timeout(limit):
-                while self._all():  # noqa: ASYNC110 - pools are replaced meanwhile
+                while self._crew.all():  # noqa: ASYNC110 - pools are replaced meanwhile
                     await asyncio.sleep(LOOK_EVERY)
         except TimeoutError:
             await self._break_off()
@@ -284,10 +271,8 @@ class Fleet:
 
         What cannot be recorded stays in their journals, for the next supervisor.
         """
-        self._over = True
-        for repair in list(self._repairs):
-            repair.cancel()
-        for pool in self._all():
+        self._repairs.close()
+        for pool in self._crew.all():
             log.error("pool %s does not end; killing it", pool.name)
             pool.kill()
             try:
@@ -304,9 +289,6 @@ class Fleet:
         assert self._config is not None  # noqa: S101 - set by start
         return max((job.stop_timeout for job in self._config.jobs.values()), default=0.0)
 
-    def _all(self) -> list[PoolHandle]:
-        return [*self._pools.values(), *self._leaving]
-
     async def _start_one(self, name: str) -> None:
         assert self._config is not None  # noqa: S101 - set by start
         self._serial += 1
@@ -314,7 +296,7 @@ class Fleet:
         files = PoolFiles(self._state_dir, owner)
         await self._admit(files)
         files.describe(card(self._config, name, code=self._code))
-        self._pools[name] = handle = self._handle(files)
+        self._crew.serving[name] = handle = self._handle(files)
         await handle.start(self._config, self._identity, inherits=False)
 
     async def _admit(self, files: PoolFiles) -> None:
@@ -326,81 +308,36 @@ class Fleet:
     def _handle(self, files: PoolFiles) -> PoolHandle:
         return PoolHandle(
             files,
+            address=self._store.address,
             on_end=self._on_end,
-            on_load=lambda _: self._balance(),
+            on_load=lambda _: self._crew.balance(),
             on_fenced=self._on_fenced,
         )
 
-    def _balance(self) -> None:
-        """Keep as many slots idle in a new pool as older ones of its name still use."""
-        for name, pool in self._pools.items():
-            busy = sum(old.running for old in self._leaving if old.name == name)
-            if busy != pool.reserved:
-                pool.reserved = busy
-                pool.send({"do": "reserve", "slots": busy})
-
     def _on_end(self, pool: PoolHandle) -> None:
-        self._expected.pop(pool.owner, None)
-        left = pool in self._leaving
-        self._balance()
-        if pool.finished and (left or self._draining):
-            self._leaving.discard(pool)
-            self._crashes.pop(pool.owner, None)
-            if self._pools.get(pool.name) is pool:
-                del self._pools[pool.name]
-            self._balance()
-            return
-        if self._over:
-            return
-        log.error("pool %s (pid %d) ended unexpectedly: %s", pool.name, pool.pid, pool.how())
-        repair = asyncio.create_task(self._repair(pool))
-        self._repairs.add(repair)
-        repair.add_done_callback(self._repairs.discard)
-
-    async def _repair(self, pool: PoolHandle) -> None:
-        """Start a crashed pool again under the same owner id, to go on with its journal.
-
-        When it crashes again and again, what it left is ended and taken back, and another begins.
-        """
-        crashes = self._crashes.setdefault(pool.owner, Crashes())
-        now = self._clock.monotonic()
-        # One that was killed is not to blame for that.
-        lived = QUICK if pool.killed else now - pool.born
-        await asyncio.sleep(crashes.another(now, lived=lived))
-        while True:
-            try:
-                if crashes.hopeless or pool.files.supervisor != self._identity.supervisor:
-                    await self._give_up(pool)
-                    return
-                await self._again(pool)
-            except (JobctlError, OSError) as error:
-                log.warning("pool %s: %s; trying again", pool.name, error)
-                await asyncio.sleep(crashes.backoff.next())
-            else:
-                return
+        self._crew.ended(pool)
+        if pool.finished and (pool in self._crew.leaving or self._draining):
+            self._crew.remove(pool)
+            self._repairs.forget(pool)
+        else:
+            self._repairs.begin(pool)
 
     async def _again(self, pool: PoolHandle) -> None:
+        """Start a crashed pool again under the same owner id, to go on with its journal."""
         assert self._config is not None  # noqa: S101 - set by start
         await self._admit(pool.files)
         successor = self._handle(pool.files)
         await successor.start(
             with_definition(self._config, pool.files), self._identity, inherits=True
         )
-        if self._pools.get(pool.name) is pool:
-            self._pools[pool.name] = successor
-        else:
-            self._leaving.discard(pool)
-            self._leaving.add(successor)
-        if successor in self._leaving or self._draining:
+        self._crew.succeed(pool, successor)
+        if successor in self._crew.leaving or self._draining:
             left = self._drain_by and max(0.0, self._drain_by - self._clock.monotonic())
             successor.send({"do": "drain", "deadline": left})
 
     async def _give_up(self, pool: PoolHandle) -> None:
-        log.error("pool %s does not come back; ending what it left", pool.owner)
+        """End and take back what a pool left that crashes again and again; another one begins."""
         await abandon(pool.files, store=self._store, keys=self._keys)
-        self._leaving.discard(pool)
-        self._crashes.pop(pool.owner, None)
-        if self._pools.get(pool.name) is pool:
-            del self._pools[pool.name]
-            if not self._draining:
-                await self._start_one(pool.name)
+        self._repairs.forget(pool)
+        if self._crew.remove(pool) and not self._draining:
+            await self._start_one(pool.name)

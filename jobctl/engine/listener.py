@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from jobctl.engine.loops import Turn
 from jobctl.errors import JobctlError
 from jobctl.store import queries
+from jobctl.store.transitions import ClaimReply
 
 if TYPE_CHECKING:
     from jobctl.engine.pump import Pump
@@ -79,11 +80,15 @@ class Listener:
             rung, *claimed = await self._ears.try_many(calls)
         except JobctlError as error:
             rung, claimed = error, []
-        for reply in claimed:
-            if not isinstance(reply, JobctlError):
+        except BaseException:
+            self._pump.heard(None)  # who listens from now on knows nothing of it
+            raise
+        if claim is not None:
+            reply = claimed[0] if claimed else None
+            if isinstance(reply, ClaimReply):
                 self._pump.heard(reply)
                 return True
-            self._pump.check()  # nobody knows whether it was carried out
+            self._pump.heard(None)
         if isinstance(rung, JobctlError):
             _log.debug("doorbell: %s", rung)
             return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import time
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ from jobctl.errors import ConfigError, NotAcceptedError, NotPermittedError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from jobctl.engine.identity import Identity
+
+log = logging.getLogger(__name__)
 
 TRIES = 5
 PAUSE = 0.04
@@ -89,11 +94,27 @@ class StateLock:
             return {}
         return facts if isinstance(facts, dict) else {}
 
-    def write_facts(self, facts: dict[str, object]) -> None:
+    def describe(self, identity: Identity) -> None:
+        """Write down what the next supervisor of this state directory must know of this one."""
+        self._write(
+            {"supervisor": identity.supervisor, "pid": os.getpid(), "boot": identity.boot_id}
+        )
+
+    def forget(self) -> None:
+        """Write down that there is nothing to go on with."""
+        self._write({})
+
+    def _write(self, facts: dict[str, object]) -> None:
         """Replace the facts in one step."""
         draft = self._facts_path.with_suffix(".tmp")
-        draft.write_text(json.dumps(facts))
-        draft.replace(self._facts_path)
+        try:
+            draft.write_text(json.dumps(facts))
+            draft.replace(self._facts_path)
+        except OSError as error:
+            log.error(  # noqa: TRY400 - what happened is said, where it was plays no part
+                "supervisor.json in %s cannot be written (%s); should this daemon be killed, the "
+                "next one does not go on with what runs", self._state_dir, error.strerror,
+            )  # fmt: skip
 
     def release(self) -> None:
         """Give the lock back."""

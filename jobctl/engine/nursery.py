@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine.sharing import SharedPython
 from jobctl.engine.template_host import Templates
-from jobctl.model.job import SHARED_PYTHON
+from jobctl.model.pool import SHARED_PYTHON
 
 if TYPE_CHECKING:
     from jobctl.engine.workplace import Workplace
-    from jobctl.model.job import PoolDef
+    from jobctl.model.pool import PoolDef
 
 
 class Nursery:

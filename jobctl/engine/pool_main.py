@@ -57,7 +57,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jobctl.engine.survivors import Survivor
-    from jobctl.model.job import JobDef, PoolDef
+    from jobctl.model.job import JobDef
+    from jobctl.model.pool import PoolDef
 
 log = logging.getLogger(__name__)
 
@@ -249,6 +250,7 @@ class PoolProcess:
                 "running": len(self._pool.busy),
                 "unrecorded": self._pool.unrecorded,
                 "slots": self._pool.size,
+                "children": self._children(self._pool),
             }
             if load != self._reported:
                 self._reported = load
@@ -257,6 +259,11 @@ class PoolProcess:
                 self._say({"say": "fenced"})
                 self._pool.fenced.clear()
             await asyncio.sleep(REPORT_EVERY if self._drain is None else QUICK_REPORT)
+
+    def _children(self, pool: Pool) -> int:
+        """Count the Python interpreters, those that slots share included."""
+        shared = None if self._nursery is None else self._nursery.shared
+        return pool.children if shared is None else shared.children
 
     def _say(self, message: Message) -> None:
         assert self._channel is not None  # noqa: S101 - opened first of all

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from jobctl.model.config import to_plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from jobctl.engine.identity import Identity
     from jobctl.engine.roster import PoolFiles
     from jobctl.model.config import Config
     from jobctl.store.address import Address
@@ -44,16 +44,6 @@ LOOK_EVERY = 0.01
 
 class PoolAliveError(JobctlError):
     """Raised when a pool that is to be started has a living process."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who a supervisor is, as its pools must know it."""
-
-    supervisor: str
-    host: str
-    timezone: str
-    address: Address
 
 
 _batches = itertools.count(int(SYSTEM_CLOCK.monotonic() * 1e6))
@@ -83,7 +73,7 @@ def queues_of(config: Config, pool: str) -> list[str]:
 class PoolHandle:
     """One pool process as its supervisor sees it.
 
-    ``on_end`` is called once with the handle when the process is gone, ``on_load`` whenever it
+    ``address`` is that of the store. ``on_end`` is called once with the handle when the process is gone, ``on_load`` whenever it
     says how much it runs, ``on_fenced`` when the store refuses it.
     """
 
@@ -91,6 +81,7 @@ class PoolHandle:
         self,
         files: PoolFiles,
         *,
+        address: Address,
         on_end: Callable[[PoolHandle], None],
         on_load: Callable[[PoolHandle], None],
         on_fenced: Callable[[], None],
@@ -104,11 +95,14 @@ class PoolHandle:
         self.unrecorded = 0
         self.slots = 0
         """How many take new attempts; 0 until it has said so."""
+        self.children = 0
+        """Python interpreters it keeps."""
         self.finished = False
         """True once it said that everything is settled."""
         self.reserved = 0
         """Slots it was told to keep idle."""
         self._unanswered = 0
+        self._address = address
         self.ended = asyncio.Event()
         self._on_end = on_end
         self._on_load = on_load
@@ -218,7 +212,7 @@ class PoolHandle:
             "supervisor": identity.supervisor,
             "host": identity.host,
             "timezone": identity.timezone,
-            "address": identity.address.facts(),
+            "address": self._address.facts(),
             "config": to_plain(config.without_jobs()),
             "queues": queues_of(config, self.name),
         }
@@ -282,6 +276,7 @@ class PoolHandle:
                 self.running = int(str(message["running"]))
                 self.unrecorded = int(str(message["unrecorded"]))
                 self.slots = int(str(message.get("slots", 0)))
+                self.children = int(str(message.get("children", 0)))
                 self._on_load(self)
             case "done":
                 self.finished = True

@@ -224,6 +224,8 @@ class Processes:
     def _outlived(self, attempt: Attempt, *, leader: bool) -> list[Process]:
         """Return the living processes of ``attempt``; with ``leader`` it and those below it too.
 
+        Without ``leader``, only those that have lost touch with it.
+
         What dies during the look may leave children that came to us after it began: nothing is
         called gone before a look at which nothing died.
         """

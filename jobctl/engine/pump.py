@@ -118,6 +118,8 @@ class Pump:
         """A claim is worth trying: a bell rang, or the last claim left something."""
         self._rung = False
         self._claims = 0
+        self._beside = False
+        """Whether a claim waits with the bells."""
         self._reconcile = False
         self._hungry = asyncio.Event()
         self._acknowledged = asyncio.Event()
@@ -152,10 +154,15 @@ class Pump:
         if not self.claiming or self._ledger.wanted(idle=self._idle()) < 1:
             return None
         self._claims += 1
+        self._beside = True
         return self._claim(1)
 
-    def heard(self, reply: ClaimReply) -> None:
-        """Take what :meth:`claim_beside` brought."""
+    def heard(self, reply: ClaimReply | None) -> None:
+        """Take what :meth:`claim_beside` brought; ``None`` when nobody knows whether it did."""
+        self._beside = False
+        if reply is None:
+            self.check()
+            return
         self._hungry.clear()
         self._took(0, reply)
 
@@ -176,7 +183,8 @@ class Pump:
             self._ledger.unsettled[item.id] = item
             self._marks.pop(item.id, None)
             self._notes.pop(item.id, None)
-        self._look = True
+        # To an idle pool what comes next will be brought by the claim that waits for a bell.
+        self._look |= not self._beside or bool(self._ledger.running or self._ledger.backlog)
         self._wake.set()
 
     def inherit(self, outcomes: dict[str, Settlement]) -> None:

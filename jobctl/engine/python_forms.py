@@ -56,7 +56,15 @@ class Form:
 
     def _packer_of_msgpack(self) -> Callable[[object], bytes]:
         packb, plain = self._need("msgpack", "result_format").packb, self._child.plain
-        return lambda value: packb(value, default=plain)
+
+        def other(value: object) -> object:
+            if isinstance(value, int):
+                raise OverflowError(
+                    "it holds a whole number beyond 64 bits, which can be returned as text"
+                )
+            return plain(value)
+
+        return lambda value: packb(value, default=other)
 
     @staticmethod
     def _packer_of_pickle() -> Callable[[object], bytes]:

@@ -226,6 +226,11 @@ class WarmPython:
             self._let_go(warm)
 
     @property
+    def children(self) -> int:
+        """How many live: the one it keeps, and the one that is to follow it."""
+        return sum(one is not None and not one.exit.done() for one in (self._warm, self._next))
+
+    @property
     def resting(self) -> Warm | None:
         """The child that takes the next call, unless one is just being started."""
         if self._renewal is not None and not self._renewal.done():
@@ -235,6 +240,10 @@ class WarmPython:
     def rest(self) -> None:
         """Let go of the child and of the one that was to follow it; nothing may run in them."""
         self.retire()
+        self.forgo()
+
+    def forgo(self) -> None:
+        """Let go of the child that was to follow; the next call has another started."""
         self._renewal = None
         after, self._next = self._next, None
         if after is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobctl.model.job import IDLE_AUTO
+from jobctl.model.pool import IDLE_AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,6 +52,9 @@ class Repose:
                 known = (warm, warm.child.calls, now)
             self._seen[python] = known
         gone = [one for one in kept[:-STAY] if self._is_over(one, now)]
+        for python in kept[-STAY:]:
+            if self._is_over(python, now) and python.children > 1:
+                python.forgo()
         for python in gone:
             del self._seen[python]
             python.rest()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jobctl.clock import Clock
     from jobctl.engine.pool import Pool
     from jobctl.engine.slot import Slot
-    from jobctl.model.job import PoolDef
+    from jobctl.model.pool import PoolDef
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
 

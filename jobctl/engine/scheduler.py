@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from jobctl.clock import Clock
+    from jobctl.engine.identity import Identity
+    from jobctl.model.catchup import Due
     from jobctl.model.config import Config
     from jobctl.model.rules import ScheduleEntry
-    from jobctl.model.schedule import Due
     from jobctl.model.sealing import Ring, Seal
     from jobctl.store.aio import AsyncStore
     from jobctl.store.decisions import TickReply
@@ -63,43 +64,31 @@ class Scheduler(Service):
     """Decides the instants of all schedules of a configuration, and of those kept in the store.
 
     ``peers`` returns the ids of the live supervisors, this one included. ``ring`` returns the keys
-    that live schedules are signed with. ``start_id`` tells this start of the daemon from others.
+    that live schedules are signed with.
     """
 
     name = "scheduler"
     longest_wait = LOOK_AGAIN
 
-    def __init__(  # noqa: PLR0913 - the seams of the supervisor
+    def __init__(
         self,
         store: AsyncStore,
         keys: Keys,
+        identity: Identity,
         *,
-        supervisor: str,
-        host: str,
-        timezone: str,
-        boot_id: str,
         peers: Callable[[], Iterable[str]],
         clock: Clock,
         seal: Seal | None = None,
         ring: Callable[[], Ring | None] = lambda: None,
-        start_id: str = "",
     ) -> None:
         super().__init__(store)
         self._store = store
         self._keys = keys
-        self._host = host
-        self._timezone = timezone
+        self._identity = identity
         self._peers = peers
         self._clock = clock
-        self._desk = TickDesk(
-            keys,
-            host=host,
-            boot_id=boot_id,
-            start_id=start_id or supervisor,
-            clock=clock,
-            seal=seal,
-        )
-        self._overlay = Overlay(store, keys, ring=ring, timezone=timezone)
+        self._desk = TickDesk(keys, identity, clock=clock, seal=seal)
+        self._overlay = Overlay(store, keys, ring=ring, timezone=identity.timezone)
         self._stale = False
         """True when all schedules are to be introduced anew."""
         self._touched: set[str] = set()
@@ -107,7 +96,7 @@ class Scheduler(Service):
         self._aside = Aside(clock)
         self._gone: set[str] = set()
         """Schedules that the store does not know any more."""
-        self._timetable = Timetable(supervisor=supervisor)
+        self._timetable = Timetable(supervisor=identity.supervisor)
         self._lags = Lags()
         self.introduced = asyncio.Event()
         """Set once the store knows all schedules of the first configuration."""
@@ -213,9 +202,10 @@ class Scheduler(Service):
 
     async def _entries(self, config: Config, jobs: Iterable[str | None]) -> list[ScheduleEntry]:
         """Return the schedules of some jobs, or of all of them (None)."""
+        host, timezone = self._identity.host, self._identity.timezone
         entries: list[ScheduleEntry] = []
         for job in jobs:
-            for entry in each_entry(config, host=self._host, timezone=self._timezone, job=job):
+            for entry in each_entry(config, host=host, timezone=timezone, job=job):
                 entries.append(entry)
                 if len(entries) % TURN == 0:
                     await self._give_turn()

@@ -127,6 +127,11 @@ class SharedPython:
             self._specs[setting.spec.run_id] = setting.spec
             return shared
 
+    @property
+    def children(self) -> int:
+        """How many live."""
+        return len(self._all)
+
     def leave(self, shared: SharedChild, run_id: str) -> None:
         """Note the end of an attempt in a child."""
         self._specs.pop(run_id, None)

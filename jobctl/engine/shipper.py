@@ -9,27 +9,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobctl.store.calls import Call
+from jobctl.store import shipping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobctl.engine.slot import Slot
     from jobctl.model.run import Outcome
+    from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
 
 CHUNK = 65536
 STREAM_MOST = 64
 """Entries kept in the stream of a running attempt, so at most 4 MiB of output."""
-TTL_MS = 7 * 86_400_000
 
 
 class Shipper:
-    """Sends new output of running attempts, and tails of finished ones, through ``send``.
-
-    Every entry of the stream ``l:<run>`` has the attempt ``a``, data ``d`` and the offset ``o`` of
-    its first byte in all that the attempt wrote, so a reader can tell what it has seen already.
-    """
+    """Sends new output of running attempts, and tails of finished ones, through ``send``."""
 
     def __init__(self, keys: Keys, *, send: Callable[[Call[object]], None], tail: int) -> None:
         self._keys = keys
@@ -60,15 +56,7 @@ class Shipper:
         self._add(run_id, attempt, offset, data, most=1)
 
     def _add(self, run_id: str, attempt: int, offset: int, data: bytes, *, most: int) -> None:
-        key = self._keys.log(run_id)
-        self._send(
-            Call(
-                ("XADD", key, "MAXLEN", "=", most, "*", "a", attempt, "o", offset, "d", data),
-                _ignore,
-            )
-        )
-        self._send(Call(("PEXPIRE", key, TTL_MS), _ignore))
-
-
-def _ignore(reply: object) -> object:
-    return reply
+        for call in shipping.ship(
+            self._keys, run_id, attempt=attempt, offset=offset, data=data, most=most
+        ):
+            self._send(call)

@@ -25,10 +25,10 @@ AGAIN = 5.0
 
 
 class Standing:
-    """Acts on what a heartbeat learned; one thing at a time.
+    """Acts on what a heartbeat learned; one thing at a time, and nothing once ``stopping`` is set.
 
     ``readmit`` registers again under the old id; ``renew`` stops what runs and takes a new one.
-    An exception of either is a bug and goes to ``on_bug``.
+    An exception of either is a bug and goes to ``on_bug``. ``beat`` beats at once.
     """
 
     def __init__(
@@ -36,16 +36,35 @@ class Standing:
         *,
         readmit: Callable[[], Awaitable[None]],
         renew: Callable[[], Awaitable[None]],
+        beat: Callable[[], None],
         on_bug: Callable[[BaseException], None],
+        stopping: asyncio.Event,
     ) -> None:
         self._readmit = readmit
         self._renew = renew
+        self._beat = beat
         self._on_bug = on_bug
+        self._stopping = stopping
+        self._doubted = False
+        """True from when a pool was refused until a beat has told whether we are."""
         self._task: asyncio.Task[None] | None = None
+
+    def ask(self) -> None:
+        """Beat at once: a pool's claim was refused, and the beat tells why."""
+        self._doubted = True
+        self._beat()
+
+    def well(self) -> None:
+        """Note that the store counts us among the living; all our pools should be."""
+        doubted, self._doubted = self._doubted, False
+        if doubted and self._free:
+            log.error("the store does not know a pool of ours any more; registering again")
+            self._begin(unknown=True)
 
     def lost(self, *, unknown: bool) -> None:
         """Note that a beat was refused: the supervisor is ``unknown``, or was taken for dead."""
-        if self._task is not None and not self._task.done():
+        self._doubted = False  # Now we know why.
+        if not self._free:
             return
         if unknown:
             log.critical(
@@ -58,7 +77,7 @@ class Standing:
                 "this supervisor was taken for dead while it could not reach the store, and its "
                 "runs were given to others; stopping them here and going on under a new id"
             )
-        self._task = asyncio.create_task(self._act(unknown=unknown), name="standing")
+        self._begin(unknown=unknown)
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -66,18 +85,22 @@ class Standing:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def doubted(self) -> None:
-        """Note that the store refuses a pool of ours, though it counts us among the living."""
-        if self._task is not None and not self._task.done():
-            return
-        log.error("the store does not know a pool of ours any more; registering again")
-        self._task = asyncio.create_task(self._act(unknown=True), name="standing")
+    @property
+    def _free(self) -> bool:
+        return not self._stopping.is_set() and (self._task is None or self._task.done())
+
+    def _begin(self, *, unknown: bool) -> None:
+        self._task = asyncio.create_task(self._act(unknown=unknown), name="standing")
 
     async def _act(self, *, unknown: bool) -> None:
         complaints = Complaints()
         while True:
             try:
-                await (self._readmit() if unknown else self._renew())
+                if unknown:
+                    await self._readmit()
+                    self._doubted = False
+                else:
+                    await self._renew()
             except JobctlError as error:
                 log.log(complaints.failed(error), "%s; trying again every %g s", error, AGAIN)
                 await asyncio.sleep(AGAIN)

@@ -6,7 +6,7 @@ that have ended. So whoever claims a run asks here first, and says here what it 
 The file is a table of buckets with a fixed number of places; a run has its place until nobody may
 start it any more, which its signature says, so nothing has to be tidied. It is not synced: after a
 power failure the newest entries may be missing. When a bucket is full the entry that ends first
-gives way. It is read through a map, at the price of memory. A write is one ``pwrite`` of a place, so a
+gives way. It is read through a map, at the price of memory until :meth:`Starts.rest`. A write is one ``pwrite`` of a place, so a
 process that is killed leaves whole ones, and on a full disk it fails where a write to the map would
 kill.
 """
@@ -141,6 +141,11 @@ class Starts:
                     os.pwrite(self._fd, letter.encode(), offset + _LETTER_AT)
 
         self._locked(change)
+
+    def rest(self) -> None:
+        """Let go of what was read: the kernel has it still, and it is no memory of ours."""
+        if self._table is not None:
+            self._table.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:
         """Close the file."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jobctl
-from jobctl.engine import announce, signals, takeover
+from jobctl.engine import signals, takeover
+from jobctl.engine.announce import Registration, check_unchanged
 from jobctl.engine.burst import wait_idle
-from jobctl.engine.duties import Duties
+from jobctl.engine.connections import Connections
+from jobctl.engine.duties import Duties, Resources
 from jobctl.engine.first_seal import seal_what_waits
 from jobctl.engine.fleet import Fleet
 from jobctl.engine.intake import signing_of
@@ -20,7 +21,6 @@ from jobctl.engine.lock import StateLock, prepare
 from jobctl.engine.loops import Tasks
 from jobctl.engine.mailbox import Mailbox
 from jobctl.engine.orphans import reap_orphans
-from jobctl.engine.pools import Identity
 from jobctl.engine.processes import become_subreaper
 from jobctl.engine.readiness import Patience
 from jobctl.engine.reloads import Reloads
@@ -28,23 +28,22 @@ from jobctl.engine.rendezvous import Rendezvous
 from jobctl.engine.roster import stray_exits
 from jobctl.engine.signs import Signs
 from jobctl.engine.standing import Standing
+from jobctl.engine.stopping import Stopping
 from jobctl.engine.succession import code_version
 from jobctl.errors import ExitCode, JobctlError
 from jobctl.model.admission import limit_sizes
-from jobctl.store import membership, transitions
-from jobctl.store.aio import AsyncStore
+from jobctl.store import transitions
 from jobctl.store.keys import Keys
-from jobctl.store.watch import watch_group
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Awaitable, Callable
 
     from jobctl.clock import Clock
+    from jobctl.engine.identity import Identity
     from jobctl.engine.notify import Notifier
     from jobctl.engine.roster import PoolFiles
     from jobctl.model.config import Config
-    from jobctl.model.job import PoolDef
+    from jobctl.model.pool import PoolDef
     from jobctl.store.address import Address
     from jobctl.store.embedded import EmbeddedStore
 
@@ -59,73 +58,50 @@ class Supervisor:
 
     ``reload`` reads the configuration again (in a child, so that neither its cost nor its
     libraries stay here). ``embedded`` is the private store, when the configuration names none.
-    ``new_id`` makes the id it has unless it goes on for an earlier one of its state directory.
+    ``identity`` is what it has unless it goes on for an earlier one of its state directory.
     """
 
-    def __init__(  # noqa: PLR0913 - assembled in one place, the daemon command
+    def __init__(
         self,
         config: Config,
         *,
+        identity: Identity,
         reload: Callable[[], Awaitable[Config]],
         address: Address,
         embedded: EmbeddedStore | None,
-        host: str,
-        timezone: str,
-        boot_id: str,
         clock: Clock,
-        new_id: Callable[[], str],
         scheduling: bool = True,
         burst: bool = False,
     ) -> None:
         self._config = config
-        self._address = address
-        self._embedded = embedded
-        self._sid = new_id()
-        self._new_id = new_id
-        self._host = host
-        self._timezone = timezone
-        self._boot_id = boot_id
-        self._start_id = announce.start_of_process(boot_id)
+        self._identity = identity
         self._clock = clock
         self._scheduling = scheduling
         self._burst = burst
         self._keys = Keys(config.settings.namespace)
         self._signing = signing_of(config, clock=clock)
-        self._store = AsyncStore(address, name="jobctl-supervisor")
-        self._ears = AsyncStore(address, name="jobctl-supervisor-ears")
+        self._connections = Connections(address, embedded)
+        self._store = self._connections.store
         self._state_dir = Path(config.settings.state_dir)
+        self._stopping = Stopping(drain_timeout=config.settings.drain_timeout, hurry=self._hurry)
+        self._tasks = Tasks(self._stopping.on_bug)
         self._signs = Signs(
-            doing=self._doing, unrecorded=self._unrecorded, on_stuck=self._on_bug, clock=clock
-        )
-        self._mailbox = Mailbox(
-            self._signing,
-            state_dir=self._state_dir,
-            orders={
-                "reload": self._on_reload,
-                "replace": self._on_replace,
-                "drain": self._on_drain,
-                "stop": self._on_stop,
-            },
-            revoke=lambda *order: self._fleet.revoke(*order),  # noqa: PLW0108 - there is none yet
-            pool=lambda *order: self._tasks.add(self._fleet.order(*order)),
-            count_forged=lambda: self._tasks.add(self._count_forged()),
+            doing=self._doing,
+            unrecorded=self._unrecorded,
+            on_stuck=self._stopping.on_bug,
             clock=clock,
         )
-        self._standing = Standing(readmit=self._readmit, renew=self._renew, on_bug=self._on_bug)
-        self._started_at = clock.epoch()
-        self._stop = asyncio.Event()
         self._patience = Patience(
-            self._store, self._keys, condition=self._signs.condition, stop=self._stop
+            self._store, self._keys, condition=self._signs.condition, stop=self._stopping.asked
         )
-        self._serving = False
-        self._doubted = False
-        """True from when a pool was refused until a beat has told whether we are."""
-        self.replaced = False
-        """True after :meth:`run` when this process is to be replaced by a new one of itself."""
-        self._bug: BaseException | None = None
-        self._deadline: float | None = config.settings.drain_timeout
-        self._signals = 0
-        self._reload_count = 0
+        self._registration = Registration(self._store, self._keys, started_at=clock.epoch())
+        self._standing = Standing(
+            readmit=self._readmit,
+            renew=self._renew,
+            beat=self._beat,
+            on_bug=self._stopping.on_bug,
+            stopping=self._stopping.asked,
+        )
         self._reloads = Reloads(
             reload,
             apply=self._apply,
@@ -134,14 +110,20 @@ class Supervisor:
             status=self._signs.status,
             clock=clock,
         )
+        self._mailbox = self._new_mailbox()
+        self._serving = False
         self._duties: Duties | None = None
         self._rendezvous: Rendezvous | None = None
-        self._tasks = Tasks(self._on_bug)
 
     @property
     def notifier(self) -> Notifier:
         """What tells the service manager."""
         return self._signs.notifier
+
+    @property
+    def replaced(self) -> bool:
+        """True after :meth:`run` when this process is to be replaced by a new one of itself."""
+        return self._stopping.replaced
 
     async def run(self) -> int:
         """Run until stopped; return the exit code."""
@@ -152,12 +134,14 @@ class Supervisor:
         try:
             become_subreaper()
             signals.obey(
-                on_stop=self._on_stop_signal, on_reload=self._on_reload, on_replace=self._on_replace
+                on_stop=self._stopping.on_signal,
+                on_reload=self._on_reload,
+                on_replace=self._on_replace,
             )
-            await self._open_store()
+            await self._connections.open(self._patience, self._tasks)
             facts = self._lock.facts()
             inheritance = await self._patience.insist(lambda: self._take_over(facts))
-            self._write_facts()
+            self._lock.describe(self._identity)
             self._fleet = self._new_fleet()
             self._rendezvous = Rendezvous(self._state_dir, self._fleet.greet)
             await self._serve(*inheritance)
@@ -168,52 +152,40 @@ class Supervisor:
             self._lock.release()
             signals.leave(replaced=self.replaced)
         # What a bug was is in the log.
-        return ExitCode.OK if self._bug is None else ExitCode.JOB_FAILED
+        return ExitCode.OK if self._stopping.bug is None else ExitCode.JOB_FAILED
 
     # Start
 
     async def _take_over(self, facts: dict[str, object]) -> tuple[list[PoolFiles], list[PoolFiles]]:
         """Go on for an earlier supervisor if that is possible, else end what it left."""
         earlier = await takeover.resume(
-            facts, boot_id=self._boot_id, store=self._store, keys=self._keys
+            facts, boot_id=self._identity.boot_id, store=self._store, keys=self._keys
         )
-        self._sid = earlier or self._sid
+        if earlier is not None:
+            self._identity = self._identity.known_as(earlier)
         return await takeover.inherit(
             facts,
             state_dir=self._state_dir,
-            supervisor=self._sid,
+            supervisor=self._identity.supervisor,
             store=self._store,
             keys=self._keys,
-        )
-
-    async def _open_store(self) -> None:
-        if self._embedded is not None:
-            await self._embedded.start()
-            self._tasks.add(self._embedded.watch())
-        if self._address.group:
-            self._tasks.add(watch_group(self._store, self._ears))
-        await self._patience.wait_ready(shared=self._embedded is None)
-
-    def _identity(self) -> Identity:
-        return Identity(
-            supervisor=self._sid, host=self._host, timezone=self._timezone, address=self._address
         )
 
     def _new_fleet(self) -> Fleet:
         return Fleet(
-            self._identity(),
+            self._identity,
             state_dir=self._state_dir,
             code=code_version(),
             store=self._store,
             keys=self._keys,
-            on_fenced=self._ask_how_we_stand,
+            on_fenced=self._standing.ask,
             clock=self._clock,
         )
 
     async def _serve(self, own: list[PoolFiles], living: list[PoolFiles]) -> None:
         await self._patience.insist(self._register)
         self._serving = True
-        if self._embedded is not None:
+        if self._connections.private:
             await self._patience.insist(self._seal_what_waits)
         for files in living:
             self._fleet.banish(files)
@@ -227,114 +199,92 @@ class Supervisor:
         self._tasks.add(self._fleet.watch())
         log.info(
             "jobctl %s: supervisor %s is ready (%d jobs, %s)",
-            jobctl.__version__, self._sid, len(self._config.jobs),
+            jobctl.__version__, self._identity.supervisor, len(self._config.jobs),
             ", ".join(_slots(pool) for pool in self._config.pools.values()),
         )  # fmt: skip
         self._signs.tell("READY=1")
         if self._burst:
             self._tasks.add(self._stop_when_idle())
-        await self._stop.wait()
-        if self._leaves:
+        await self._stopping.asked.wait()
+        if self._stopping.leaves:
             await self._duties.hand_over()
             self._fleet.let_go()
         elif await self._wind_down(self._duties):
             # Nothing is left to take over, and what a job left on purpose is not to be touched.
-            self._write_facts({})
+            self._lock.forget()
 
     async def _seal_what_waits(self) -> None:
         await seal_what_waits(
             self._store, self._keys, self._signing, state_dir=self._state_dir, clock=self._clock
         )
 
-    def _write_facts(self, facts: dict[str, object] | None = None) -> None:
-        """Write down what the next supervisor of this state directory must know of this one."""
-        mine = {"supervisor": self._sid, "pid": os.getpid(), "boot": self._boot_id}
-        try:
-            self._lock.write_facts(mine if facts is None else facts)
-        except OSError as error:
-            log.error(  # noqa: TRY400 - what happened is said, where it was plays no part
-                "supervisor.json in %s cannot be written (%s); should this daemon be killed, the "
-                "next one does not go on with what runs", self._state_dir, error.strerror,
-            )  # fmt: skip
-
     async def _register(self, error: str | None = None) -> None:
-        """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded."""
-        facts = announce.facts(
-            self._config, host=self._host, timezone=self._timezone, started_at=self._started_at
-        )
-        if error is not None:
-            self._reload_count += 1
-            facts |= {"reloads": str(self._reload_count), "reload_error": error}
-        await self._store.run(membership.register(self._keys, supervisor=self._sid, facts=facts))
-        await self._store.run(transitions.set_limits(self._keys, limit_sizes(self._config)))
+        await self._registration.write(self._config, self._identity, error=error)
 
     def _start_duties(self) -> Duties:
-        duties = Duties(
-            supervisor=self._sid,
-            host=self._host,
-            timezone=self._timezone,
-            boot_id=self._boot_id,
-            start_id=self._start_id,
+        resources = Resources(
+            identity=self._identity,
             state_dir=self._state_dir,
             store=self._store,
-            ears=self._ears,
+            ears=self._connections.ears,
             keys=self._keys,
-            fleet=self._fleet,
-            scheduling=self._scheduling,
-            on_message=lambda message: self._mailbox.deliver(message, to=self._sid),
-            on_lost=self._on_lost,
-            on_well=self._on_well,
-            condition=self._signs.condition,
-            watchdog=self._signs.watchdog,
             signing=self._signing,
             clock=self._clock,
         )
+        duties = Duties(
+            resources,
+            fleet=self._fleet,
+            scheduling=self._scheduling,
+            on_message=lambda message: self._mailbox.deliver(message, to=self._identity.supervisor),
+            on_lost=lambda unknown: self._standing.lost(unknown=unknown),
+            on_well=self._standing.well,
+            signs=self._signs,
+        )
         duties.configure(self._config)
-        duties.start(self._on_bug)
+        duties.start(self._stopping.on_bug)
         return duties
 
     # Events
 
-    def _on_stop_signal(self, number: signal.Signals) -> None:
-        self._signals += 1
-        if self._signals == 1:
-            log.info("%s: finishing what runs (again: stop it now)", number.name)
-            self._stop.set()
-        else:
-            log.info("%s: stopping what runs", number.name)
-            with contextlib.suppress(AttributeError):
-                self._fleet.hurry()
+    def _new_mailbox(self) -> Mailbox:
+        return Mailbox(
+            self._signing,
+            state_dir=self._state_dir,
+            orders={
+                "reload": self._on_reload,
+                "replace": self._on_replace,
+                "drain": self._stopping.drain,
+                "stop": self._stopping.stop,
+            },
+            revoke=lambda *order: self._fleet.revoke(*order),  # noqa: PLW0108 - there is none yet
+            pool=lambda *order: self._tasks.add(self._fleet.order(*order)),
+            count_forged=lambda: self._tasks.add(self._count_forged()),
+            clock=self._clock,
+        )
 
-    def _on_drain(self) -> None:
-        log.info("asked to drain: finishing what runs, however long it takes")
-        self._deadline = None
-        self._stop.set()
-
-    def _on_stop(self) -> None:
-        log.info("asked to stop: finishing what runs")
-        self._stop.set()
+    def _hurry(self) -> None:
+        with contextlib.suppress(AttributeError):  # There may be none yet.
+            self._fleet.hurry()
 
     async def _count_forged(self) -> None:
         with contextlib.suppress(JobctlError):
             await self._store.run(transitions.count(self._keys, "forged"))
 
     def _on_reload(self) -> None:
-        if not self._stop.is_set():
+        if not self._stopping.asked.is_set():
             self._reloads.ask()
 
     def _on_replace(self) -> None:
         """Begin to replace this process by a new one, which may be of another version."""
-        if not self._stop.is_set():
+        if not self._stopping.asked.is_set():
             self._tasks.add(self._replace())
 
     async def _replace(self) -> None:
         if await self._reloads.readable():
-            log.info("replacing this process; what runs goes on")
-            self.replaced = True
-            self._stop.set()
+            self._stopping.replace()
 
     async def _apply(self, config: Config) -> None:
-        announce.check_unchanged(self._config, config)
+        check_unchanged(self._config, config)
         # From here on the new one is in force; a store that is away only delays that.
         old, self._config = self._config, config
         self._signing.configure(config.security, config.settings)
@@ -348,22 +298,9 @@ class Supervisor:
             self._duties.configure(config)
         await self._patience.insist(lambda: self._register(error=""))
 
-    def _ask_how_we_stand(self) -> None:
-        """Beat at once: a pool's claim was refused, and the beat tells why."""
-        self._doubted = True
+    def _beat(self) -> None:
         if self._duties is not None:
             self._duties.beat()
-
-    def _on_well(self) -> None:
-        """Note that the store counts this supervisor among the living; all its pools should be."""
-        if self._doubted and not self._stop.is_set():
-            self._standing.doubted()
-        self._doubted = False
-
-    def _on_lost(self, unknown: bool) -> None:  # noqa: FBT001 - the heartbeat's word
-        self._doubted = False  # Now we know why.
-        if not self._stop.is_set():
-            self._standing.lost(unknown=unknown)
 
     async def _readmit(self) -> None:
         """Register again with a store that has lost its data."""
@@ -371,29 +308,17 @@ class Supervisor:
         await self._patience.insist(self._fleet.readmit)
         if self._duties is not None:
             self._duties.configure(self._config)
-        self._doubted = False
 
     async def _renew(self) -> None:
         """Go on under a new id: the runs of the old one were given to others."""
         if self._duties is not None:
             await self._duties.stop()
-        self._sid = self._new_id()
-        self._write_facts()
+        self._identity = self._identity.renewed()
+        self._lock.describe(self._identity)
         await self._patience.insist(self._register)
-        await self._patience.insist(lambda: self._fleet.renew(self._identity()))
+        await self._patience.insist(lambda: self._fleet.renew(self._identity))
         self._duties = self._start_duties()
-        log.info("going on as supervisor %s", self._sid)
-
-    def _on_bug(self, error: BaseException) -> None:
-        """End as if killed: what runs is not to suffer, and the next supervisor goes on with it."""
-        log.critical("unexpected error; this supervisor ends, what runs goes on", exc_info=error)
-        self._bug = error
-        self._stop.set()
-
-    @property
-    def _leaves(self) -> bool:
-        """Whether pools, what they run, and the store are left to the next supervisor."""
-        return self.replaced or self._bug is not None
+        log.info("going on as supervisor %s", self._identity.supervisor)
 
     async def _reap(self) -> None:
         """Collect orphans: attempts among them whose pool and keeper are dead."""
@@ -402,13 +327,13 @@ class Supervisor:
             reap_orphans(self._known_children(), stray_exits(self._state_dir))
 
     def _known_children(self) -> set[int]:
-        known = {self._embedded.pid} if self._embedded is not None else set()
+        known = self._connections.children
         return known if self._duties is None else known | self._duties.children
 
     def _doing(self) -> list[str]:
         if not self._serving:
             return ["starting"]
-        parts = ["finishing what runs"] if self._stop.is_set() else []
+        parts = ["finishing what runs"] if self._stopping.asked.is_set() else []
         return [*parts, f"{self._fleet.running} running, {len(self._config.jobs)} jobs"]
 
     def _unrecorded(self) -> int:
@@ -416,7 +341,7 @@ class Supervisor:
 
     async def _stop_when_idle(self) -> None:
         await wait_idle(self._store, self._keys, self._fleet, self._config)
-        self._stop.set()
+        self._stopping.asked.set()
 
     # Stop
 
@@ -429,19 +354,16 @@ class Supervisor:
         self._signs.tell("STOPPING=1")
         await duties.stop_scheduling()
         await self._standing.close()
-        await self._fleet.drain(self._deadline)
+        await self._fleet.drain(self._stopping.drain_timeout)
         await duties.finish_notices()
         await duties.stop()
-        left = await takeover.leave(self._store, self._keys, supervisor=self._sid)
+        left = await takeover.leave(self._store, self._keys, supervisor=self._identity.supervisor)
         log.info("stopped")
         return left
 
     async def _close(self) -> None:
         await self._tasks.close()
-        await self._store.close()
-        await self._ears.close()
-        if self._embedded is not None and not self._leaves:
-            await self._embedded.stop()
+        await self._connections.close(leaves=self._stopping.leaves)
 
 
 def _slots(pool: PoolDef) -> str:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from jobctl.clock import Clock
+    from jobctl.engine.identity import Identity
     from jobctl.engine.timetable import Line
     from jobctl.model.admission import NewRun
+    from jobctl.model.catchup import Due
     from jobctl.model.job import JobDef, QueueDef
     from jobctl.model.rules import ScheduleEntry
-    from jobctl.model.schedule import Due
     from jobctl.model.sealing import Seal
     from jobctl.store.calls import Call
     from jobctl.store.decisions import TickReply
@@ -80,17 +81,13 @@ class TickDesk:
     def __init__(
         self,
         keys: Keys,
+        identity: Identity,
         *,
-        host: str,
-        boot_id: str,
-        start_id: str,
         clock: Clock,
         seal: Seal | None,
     ) -> None:
         self._keys = keys
-        self._host = host
-        self._boot_id = boot_id
-        self._start_id = start_id
+        self._identity = identity
         self._clock = clock
         self._seal = seal
         self.queues: dict[str, QueueDef] = {}
@@ -121,7 +118,7 @@ class TickDesk:
             instant=instant,
             following=None if following is None else following.timestamp(),
             kind=item.kind,
-            who=self._host,
+            who=self._identity.host,
             run=None if item.kind == "missed" else self._run(entry, instant, item.kind, now),
             max_runs=entry.definition.max_runs,
             unlisted=unlisted,
@@ -138,19 +135,19 @@ class TickDesk:
 
     def boot(self, entry: ScheduleEntry, *, late: bool) -> Call[Answer]:
         """Return what fires an ``@reboot`` or ``@start`` schedule, see :func:`decisions.boot`."""
-        token = self._boot_id if entry.rule.kind == "@reboot" else self._start_id
+        token = self._identity.boot_id if entry.rule.kind == "@reboot" else self._identity.start_id
         now = self._clock.epoch()
         run = self._run(entry, now, "fire", now)
-        run_id = derived_id(self._keys.namespace, entry.name, self._host, token)
+        run_id = derived_id(self._keys.namespace, entry.name, self._identity.host, token)
         run = replace(run, request=replace(run.request, id=run_id, scheduled_at=None))
         if entry.per_host:
             run = replace(run, admission=replace(run.admission, overlap=PER_HOST))
         return decisions.boot(
             self._keys,
             schedule=entry.name,
-            host=self._host,
+            host=self._identity.host,
             boot_id=token,
-            who=self._host,
+            who=self._identity.host,
             run=run,
             late=late,
             max_runs=entry.definition.max_runs,
@@ -164,7 +161,7 @@ class TickDesk:
             instant=instant,
             kind=kind,
             now=now,
-            host=self._host,
+            host=self._identity.host,
             queue=self.queues.get(queue_of(entry)),
         )
 

@@ -17,12 +17,12 @@ from jobctl.model.job import (
     OnLost,
     Overlap,
     ParamSpec,
-    PoolDef,
     PythonDef,
     QueueDef,
     RetryPolicy,
     ScheduleDef,
 )
+from jobctl.model.pool import PoolDef
 from jobctl.model.records import differing, field, is_record, record
 
 TYPE_CHECKING = False

@@ -1,14 +1,13 @@
 """Schedules: from the text in jobs.toml to rules, and from rules to instants.
 
 A rule names instants; whether one is run, made up for or let go is decided in
-:mod:`jobctl.model.catchup`, whose names are offered here too.
+:mod:`jobctl.model.catchup`.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from jobctl.model.catchup import Due, Plan, plan_due
 from jobctl.model.cron import NICKNAMES, CronError, CronExpression
 from jobctl.model.cron_fields import drawn, number_of
 from jobctl.model.frozen import Frozen
@@ -17,23 +16,6 @@ from jobctl.model.units import format_duration, parse_duration
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
-
-__all__ = [
-    "AtRule",
-    "BootRule",
-    "CronRule",
-    "Due",
-    "EveryRule",
-    "Plan",
-    "Rule",
-    "ScheduleError",
-    "forget_zones",
-    "jitter_offset",
-    "load_zone",
-    "parse_rule",
-    "plan_due",
-    "smallest_gap",
-]
 
 SHORTEST_INTERVAL = 1.0
 """Seconds; ``@every`` refuses less, a loop in the job is the right tool there."""

@@ -305,6 +305,7 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             # A run that succeeded at once is written down once: in the entry of its attempt.
             started = attempts[0].started_at if started is None else started
             pid = attempts[0].pid if pid is None else pid
+            f.setdefault("du", str(attempts[0].duration))
         return Run(
             request=request,
             state=state,

@@ -67,6 +67,8 @@ save ""
 maxmemory-policy noeviction
 # Keeps a run's record in its compact form: two thirds of the memory.
 hash-max-listpack-value 1024
+# Nobody looks at a histogram of each command within a script.
+latency-tracking no
 
 enable-debug-command no
 enable-module-command no

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobctl.model.records import record
 from jobctl.model.run import FINAL_LETTERS
 from jobctl.store.calls import Call
-from jobctl.store.codec import BadPayloadError, decode_run, items_of, text
+from jobctl.store.codec import BadPayloadError, decode_attempt, decode_run, items_of, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -322,35 +322,6 @@ def log_state(keys: Keys, run_id: str) -> Call[tuple[str | None, str, int]]:
     return Call(("HMGET", keys.run(run_id), "s", "j", "at"), decode)
 
 
-@record(frozen=True, slots=True)
-class Shipped:
-    """A piece of output that was shipped; ``offset`` is that of its first byte in the whole."""
-
-    entry: str
-    attempt: int
-    offset: int
-    data: bytes
-
-    @property
-    def end(self) -> int:
-        """Return the offset behind its last byte."""
-        return self.offset + len(self.data)
-
-
-def shipped(keys: Keys, run_id: str, *, after: str = "0-0") -> Call[list[Shipped]]:
-    """Read what was shipped of a run's output since entry ``after``."""
-
-    def decode(reply: object) -> list[Shipped]:
-        out = []
-        for entry, flat in items_of(reply):
-            fields = dict(zip(flat[::2], flat[1::2], strict=True))
-            attempt, offset = int(fields.get(b"a", 0)), int(fields.get(b"o", 0))
-            out.append(Shipped(text(entry), attempt, offset, fields.get(b"d", b"")))
-        return out
-
-    return Call(("XRANGE", keys.log(run_id), f"({after}", "+"), decode)
-
-
 def ready_position(keys: Keys, queue: str, priority: int, run_id: str) -> Call[int | None]:
     """Count the ready runs before this one in its priority; ``None`` when it is not there."""
     return Call(
@@ -363,10 +334,15 @@ def duration(keys: Keys, run_id: str) -> Call[float | None]:
     """Read how long a succeeded run took, in seconds; ``None`` for any other run."""
 
     def decode(reply: object) -> float | None:
-        letter, seconds = items_of(reply)
-        return float(seconds) if letter == b"k" and seconds else None
+        letter, seconds, entry = items_of(reply)
+        if letter != b"k":
+            return None
+        try:
+            return float(seconds) if seconds else decode_attempt(text(entry)).duration
+        except (ValueError, TypeError, AttributeError):
+            return None
 
-    return Call(("HMGET", keys.run(run_id), "s", "du"), decode)
+    return Call(("HMGET", keys.run(run_id), "s", "du", "a1"), decode)
 
 
 def replicated(keys: Keys, *, replicas: int, timeout: float) -> tuple[Call[int], Call[int]]:

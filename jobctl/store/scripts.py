@@ -2,7 +2,9 @@
 
 The first line of a file is its shebang (``#!lua`` or ``#!lua flags=allow-oom``); a line
 ``--#include common`` is replaced by the text of ``common.lua``, a part without a shebang, which may
-include other parts.
+include other parts. A script that seldom needs some of those says so in a line ``--#later slots moves``:
+then it includes them itself, inside of a function that it calls when it needs them. To make the
+functions of all parts takes the server longer than most calls take to do their work.
 A script's SHA-1 is its version: programs of different versions can share a server.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 SHEBANG = b"#!lua"
 INCLUDE = b"--#include "
+LATER = b"--#later "
 _FOLDER = __file__.rpartition("/")[0] + "/lua/"
 _loaded: dict[str, Script] = {}
 
@@ -58,16 +61,19 @@ def _assemble(name: str) -> bytes:
     text = _read(name)
     if not text.startswith(SHEBANG):
         raise ValueError(f"{name}.lua does not begin with the line #!lua")
-    return _with_parts(text)
+    lines = text.splitlines(keepends=True)
+    later = {word for line in lines if line.startswith(LATER) for word in line.split()[1:]}
+    return b"".join(_whole(line, later) for line in lines)
 
 
-def _with_parts(text: bytes) -> bytes:
-    return b"".join(
-        _with_parts(_read(line.removeprefix(INCLUDE).strip().decode())).rstrip() + b"\n"
-        if line.startswith(INCLUDE)
-        else line
-        for line in text.splitlines(keepends=True)
-    )
+def _whole(line: bytes, later: set[bytes]) -> bytes:
+    """Return what stands for a line of a script; parts of its parts are left out if ``later``."""
+    if not line.startswith(INCLUDE):
+        return line
+    part = _read(line.removeprefix(INCLUDE).strip().decode())
+    inner = part.splitlines(keepends=True)
+    kept = [one for one in inner if one.removeprefix(INCLUDE).strip() not in later]
+    return b"".join(_whole(one, later) for one in kept).rstrip() + b"\n"
 
 
 def _read(name: str) -> bytes:

@@ -275,37 +275,41 @@ def start(
     return Call(tuple(parts), _texts, script="start")
 
 
-FIRST = ("at", 1, "a1")
-"""How the fields of a run begin that ended with its first attempt."""
-IN_ENTRY = ("st", "fs", "pi")
+FIRST = ("at", "a1")
+"""How the names begin of what is set for a run that ended with its first attempt."""
+IN_ENTRY = ("du", "st", "fs", "pi")
 
 
-def _said_once(fields: tuple[Part, ...]) -> tuple[Part, ...]:
-    """Leave out what the entry of the attempt says too, and what only another attempt would need."""
-    names = fields[::2]
-    begin = 2 * names.index("st") if "st" in names else 0
-    end = begin + 2 * len(IN_ENTRY)
-    return fields[:begin] + fields[end:] if fields[begin:end:2] == IN_ENTRY else fields
+def _said_twice(letter: str, names: tuple[Part, ...]) -> slice:
+    """Return which fields the entry of an attempt says too, or only another attempt would need."""
+    if letter == "k" and names[:2] == FIRST and IN_ENTRY[0] in names:
+        begin = names.index(IN_ENTRY[0])
+        end = begin + len(IN_ENTRY)
+        if names[begin:end] == IN_ENTRY:
+            return slice(begin, end)
+    return slice(0, 0)
 
 
 def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple[str, ...]]:
     """Record how attempts ended; answers are the new letters, ``already`` or ``stale``."""
     parts: list[Part] = [keys.prefix, owner]
     alike: tuple[object, ...] | None = None
-    place = 0
+    twice, place = slice(0, 0), 0
     for item in items:
-        fields = item.fields
-        if item.letter == "k" and fields[:3] == FIRST:
-            fields = _said_once(fields)
-        names = fields[::2]
+        names, values = item.fields[::2], [*item.fields[1::2]]
         kind = (item.letter, item.reason, item.delay, names)
         if kind != alike:
             alike = kind
-            parts += (item.letter, item.reason, milliseconds(item.delay), len(names), *names, 0)
+            twice = _said_twice(item.letter, names)
+            set_names = [*names]
+            del set_names[twice]
+            delay = milliseconds(item.delay)
+            parts += (item.letter, item.reason, delay, len(set_names), *set_names, 0)
             place = len(parts) - 1
         parts[place] += 1  # type: ignore[operator]  # how many runs the group has
+        del values[twice]
         parts += (item.id, item.epoch)
-        parts += fields[1::2]
+        parts += values
     return Call(tuple(parts), _texts, script="settle")
 
 

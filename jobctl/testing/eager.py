@@ -70,8 +70,9 @@ def eager(
     queued until ``run_pending()``. With ``raise_errors`` a run that failed raises what its function
     raised from ``submit`` itself.
 
-    Commands are refused with ``EagerError``; ``interpreter``, users and time limits are not
-    looked at, ``overlap`` and limits have no effect, hooks and mails are left out.
+    Commands are refused with ``EagerError``, and left out where they are hooks; ``interpreter`` and
+    users are not looked at, ``overlap`` and limits have no effect, mails and pings are left out.
+    ``timeout`` and ``soft_timeout`` are kept where the main thread submits and no event loop runs.
     """
     if _active:
         raise EagerError("eager mode is on already; it cannot be nested")

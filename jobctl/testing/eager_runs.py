@@ -12,7 +12,7 @@ from jobctl.client.references import LAST
 from jobctl.engine.runner import request_spec
 from jobctl.errors import JobctlError, NoSuchRun, UsageError
 from jobctl.host import host_zone
-from jobctl.model.ids import PREFIX_LEAST, derived_id
+from jobctl.model.ids import PREFIX_LEAST
 from jobctl.model.run import AttemptRecord, Request, Run, RunState
 from jobctl.model.settle import settle
 from jobctl.model.units import format_duration
@@ -20,6 +20,7 @@ from jobctl.store.codec import decode_request
 from jobctl.store.transitions import Answer
 from jobctl.testing.clock import session_starts
 from jobctl.testing.eager_link import EagerLink, Once, with_parent
+from jobctl.testing.eager_requests import hook_runs, scheduled
 from jobctl.testing.function_call import call
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Held:
         self.job = job
         self.session = session
         self.unique = unique
+        self.depth = 0
+        """How many runs are above that of a hook."""
         self.due: float | None = run.not_before
         """Epoch seconds of its next attempt; ``None``: at once."""
         self.outputs: list[str] = []
@@ -186,6 +189,7 @@ class EagerRuns:
         now = self.clock.epoch()
         if run.expires_at is not None and run.attempt == 0 and now > run.expires_at:
             self._finish(held, "e", reason="deadline")
+            self._call_hooks(held)
             return
         number = run.attempt + 1
         first = run.attempts[0].started_at if run.attempts else None
@@ -239,6 +243,7 @@ class EagerRuns:
         if again and self._moved is not None and verdict.delay > 0:
             held.due = self.clock.epoch() + verdict.delay
             held.run = dataclasses.replace(held.run, not_before=held.due)
+        self._call_hooks(held)
 
     def _finish(self, held: Held, letter: str, *, reason: str) -> None:
         held.run = dataclasses.replace(
@@ -248,6 +253,34 @@ class EagerRuns:
             reason=reason or None,
             finished_at=None if letter == "d" else self.clock.epoch(),
         )
+
+    def _call_hooks(self, held: Held) -> None:
+        """Make the runs that the end of a run, or of an attempt, asks for."""
+        found = hook_runs(
+            held.run,
+            held.job,
+            session=held.session,
+            depth=held.depth,
+            number=len(held.run.attempts),
+            now=self.clock.epoch(),
+        )
+        for new in found:
+            job = held.session.job(new.request.job)
+            made = self._queued(new.request, job, held.session)
+            made.depth = held.depth + 1
+            self._make_attempts(made)
+
+    def _queued(self, request: Request, job: JobDef, session: Session) -> Held:
+        """Accept a run that nobody submitted."""
+        run = Run(
+            request=request,
+            state=RunState.QUEUED,
+            letter="q",
+            submitted_at=self.clock.epoch(),
+            not_before=None,
+        )
+        held = self.held[request.id] = Held(run, job, session, unique="")
+        return held
 
     # What a scheduler would do.
 
@@ -282,30 +315,8 @@ class EagerRuns:
         job = session.job(start.job)
         if job.python is None:
             return
-        definition = next(one for one in job.schedules if one.name == start.schedule)
-        instant = start.instant.timestamp()
-        request = Request(
-            id=derived_id(session.keys.namespace, start.schedule, str(round(instant * 1000))),
-            job=job.name,
-            args=definition.args,
-            kwargs=dict(definition.kwargs),
-            tags=dict(job.tags),
-            queue=definition.queue or job.queue,
-            priority=job.priority if definition.priority is None else definition.priority,
-            max_attempts=job.retry.retries + 1 if job.retry.retries >= 0 else -1,
-            trigger="schedule",
-            scheduled_at=instant,
-            submitter="schedule",
-        )
-        run = Run(
-            request=request,
-            state=RunState.QUEUED,
-            letter="q",
-            submitted_at=self.clock.epoch(),
-            not_before=None,
-        )
-        held = self.held[request.id] = Held(run, job, session, unique="")
-        self._make_attempts(held)
+        request = scheduled(job, start, namespace=session.keys.namespace)
+        self._make_attempts(self._queued(request, job, session))
 
     def stuck(self, held: Held) -> str:
         """Return why a run has not ended, and what would have it end."""

@@ -2,8 +2,8 @@
 
 What goes in and what comes out is written as JSON and read again by the very code that does it
 for pools, so that what cannot travel fails here too. What differs: the interpreter, its working
-directory and its environment (but for the job's own and ``JOBCTL_*``) are those of the test, and
-time limits are not kept.
+directory and its environment (but for the job's own and ``JOBCTL_*``) are those of the test; see
+:mod:`jobctl.testing.time_limits` for how far time limits are kept.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jobctl.context import PROVIDER, RunContext, bound
-from jobctl.engine import python_child, python_failure
-from jobctl.engine.ending import judge_reply
+from jobctl.engine import python_child, python_failure, python_stop
+from jobctl.engine.ending import Finding, judge_reply
 from jobctl.engine.environment import attempt_environment, read_env_file
 from jobctl.engine.exchange import last_progress
 from jobctl.engine.python_call import PythonReply, call_limits
 from jobctl.engine.python_child import Modules, ResultError, TargetError, encode_result
 from jobctl.engine.python_forms import Form
 from jobctl.errors import JobctlError
-from jobctl.model.run import Outcome, Reason
+from jobctl.model.run import Outcome, OutcomeKind, Reason
+from jobctl.testing import time_limits
+from jobctl.testing.time_limits import Stopped, softly, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from jobctl.engine.attempt import AttemptSpec
 
     Answer = tuple[dict[str, Any], bytes, BaseException | None]
+
+CALLERS = (__file__, python_stop.__file__, time_limits.__file__)
+"""Files of what calls a function of a job."""
 
 
 class Called:
@@ -63,7 +68,7 @@ def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
     """
     output = io.StringIO()
     started, begun = clock.epoch(), clock.monotonic()
-    progress = None
+    progress, stopped = None, None
     with tempfile.TemporaryDirectory(prefix="jobctl-eager-") as folder:
         report = os.path.join(folder, "progress")  # noqa: PTH118 (texts)
         try:
@@ -83,10 +88,18 @@ def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
                 _copied_output(output),
                 bound(_context(spec, link, started)),
             ):
-                reply, result, raised = _in_thread_of_its_own(lambda: _invoke(spec))
+                try:
+                    reply, result, raised = _in_thread_of_its_own(
+                        lambda: within(spec.timeout, lambda: _invoke(spec))
+                    )
+                except Stopped as error:
+                    said = f"did not end within its timeout of {spec.timeout:g} s"
+                    stopped = Finding(OutcomeKind.FAILED, Reason.TIMEOUT, said)
+                    reply, result = {"reason": Reason.TIMEOUT.value}, b""
+                    raised = TimeoutError(said).with_traceback(_users_part(error.__traceback__))
         with contextlib.suppress(OSError), open(report, encoding="utf-8") as file:  # noqa: PTH123 (same)
             progress = last_progress(file.read())
-    ending = judge_reply(spec.job, _reply(reply, result), stopped=None)
+    ending = judge_reply(spec.job, _reply(reply, result), stopped=stopped)
     outcome = Outcome(
         kind=ending.finding.kind,
         reason=ending.finding.reason,
@@ -128,7 +141,7 @@ def _invoke(spec: AttemptSpec) -> Answer:
     try:
         form = _form(spec)
         function = Modules.target(spec.job.python or "")
-        value = function(*spec.args, **spec.kwargs)
+        value = softly(spec.job.soft_timeout, function, spec.args, spec.kwargs)
         if hasattr(type(value), "__await__"):
             value = asyncio.run(_awaited(value))
         return reply, b"" if value is None else encode_result(value, spec.max_result, form), None
@@ -169,8 +182,8 @@ def _say(text: str) -> None:
 
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:
-    """Return ``trace`` from below this module, as if the job had been called by nobody."""
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    """Return ``trace`` from below our own modules, as if the job had been called by nobody."""
+    while trace is not None and trace.tb_frame.f_code.co_filename in CALLERS:
         trace = trace.tb_next
     return trace
 

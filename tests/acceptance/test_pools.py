@@ -78,3 +78,39 @@ def test_slots_follow_orders_and_load_and_a_restart_loses_nothing(host: Host) ->
     assert host.call("pool", "grow", "nosuch").returncode == 66
     assert host.call("pool", "grow", "default", "none").returncode == 2
     assert host.stop() == 0
+
+
+RESTING = """
+[pools.default]
+slots = 3
+idle_timeout = "1s"
+[jobs.meet]
+python = "work:meet"
+cwd = "{0}"
+"""
+MEETING = """
+import os, time
+def meet(n):
+    while not os.path.exists("go"):
+        time.sleep(0.02)
+    return os.getpid()
+"""
+
+
+def test_interpreters_that_have_nothing_to_do_end_but_for_one(host: Host) -> None:
+    (host.directory / "work.py").write_text(MEETING)
+    host.write(RESTING.format(host.directory))
+    host.start()
+    runs = [host.submit("meet", str(n)) for n in range(3)]
+    wait_until(lambda: pool(host, "default")["children"] == 3, what="three at once")
+
+    (host.directory / "go").touch()
+    pids = {host.wait_state(run)["result"] for run in runs}
+    assert len(pids) == 3
+    wait_until(lambda: pool(host, "default")["children"] == 1, what="two have gone")
+    assert "PYTHON" in host.run("pool", "list")
+
+    later = host.wait_state(host.submit("meet", "9"))
+    assert later["state"] == "succeeded"
+    assert later["result"] in pids
+    assert host.stop() == 0

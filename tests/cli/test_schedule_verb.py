@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobctl.clock import Clock
+from jobctl.engine.identity import Identity
 from jobctl.engine.scheduler import Scheduler
 from jobctl.host import host_name, host_zone
 from jobctl.store import queries, transitions
@@ -97,8 +98,8 @@ def decide(project: Project, *, at: float | None = None) -> None:
     async def once() -> None:
         store = AsyncStore(project.session.address)
         scheduler = Scheduler(
-            store, project.keys, supervisor="s", host=host_name(None), timezone=host_zone(),
-            boot_id="b", peers=list, clock=Clock() if at is None else SetClock(at),  # type: ignore[abstract]
+            store, project.keys,
+            Identity.of_this_process(host=host_name(None), timezone=host_zone(), boot_id="b"), peers=list, clock=Clock() if at is None else SetClock(at),  # type: ignore[abstract]
             seal=project.session.signing.seal, ring=lambda: project.session.signing.ring,
         )  # fmt: skip
         scheduler.configure(project.session.config)

@@ -22,7 +22,8 @@ from jobctl.client.doctor import (
 )
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.model.config import Config, Settings
-from jobctl.model.job import JobDef, PoolDef
+from jobctl.model.job import JobDef
+from jobctl.model.pool import PoolDef
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,8 @@ import pytest
 
 from jobctl.config.template import TEMPLATE
 from jobctl.model.config import config_from_plain, pool_from_plain, to_plain
-from jobctl.model.job import Delivery, Missed, OnLost, Overlap, ParamSpec, PoolDef
+from jobctl.model.job import Delivery, Missed, OnLost, Overlap, ParamSpec
+from jobctl.model.pool import PoolDef
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -21,12 +22,14 @@ def project(example):
     """The example project, set up in this process, its tables made."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DJANGO_SETTINGS_MODULE", "shop_site.settings")
+        patch.setenv("TZ", "UTC")  # Django sets it, for the whole process: it goes with the patch
         django.setup()
         importlib.import_module("django.core.management").call_command("migrate", verbosity=0)
         yield example
         importlib.import_module("django.db").connections.close_all()
         for one in importlib.import_module("jobctl.contrib.django.submitting")._clients:
             one.close()
+    time.tzset()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from jobctl.clock import Clock
+from jobctl.engine.identity import Identity
 from jobctl.engine.scheduler import Scheduler
 from jobctl.model.config import Config, Settings
 from jobctl.model.job import JobDef, ScheduleDef
@@ -61,6 +62,14 @@ def a_job(rule: str = "*/10 * * * *", name: str = "j", **keys: Any) -> JobDef:
     return JobDef(name=name, command="true", timezone=keys.pop("timezone", "UTC"), schedules=(schedule,), **keys)  # fmt: skip
 
 
+def an_identity(
+    supervisor: str, *, host: str = "h", timezone: str = "UTC", boot_id: str = "boot"
+) -> Identity:
+    return Identity(
+        supervisor=supervisor, host=host, timezone=timezone, boot_id=boot_id, start_id=supervisor
+    )
+
+
 class Clockwork:
     """One namespace; supervisors are made when they are first asked to tick."""
 
@@ -101,8 +110,8 @@ class Clockwork:
             store = AsyncStore(self.server.address)
             self._stores.append(store)
             made = Scheduler(
-                store, self.keys, supervisor=name, host="h", timezone="UTC",
-                boot_id=self.boot_id, peers=list, clock=self.clock, ring=lambda: self.ring,
+                store, self.keys, an_identity(name, boot_id=self.boot_id),
+                peers=list, clock=self.clock, ring=lambda: self.ring,
             )  # fmt: skip
             made.configure(self.config)
             self._schedulers[name] = made

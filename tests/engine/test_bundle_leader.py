@@ -84,7 +84,7 @@ class Recorder:
     def on_silence(self, held: Held) -> None:
         self.silent.append(held.claim.id)
 
-    def on_progress(self, held: Held, percent: float, message: str) -> None:
+    def on_progress(self, held: Held, percent: float, message: str, *, gone: float) -> None:
         """Nobody asks."""
 
     async def go_on(self, held: Held, call: Begun) -> None:

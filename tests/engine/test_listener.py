@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+import pytest
 from test_pump import a_pump, register, submit
 
 from jobctl.engine.ledger import Held
@@ -16,6 +17,7 @@ from jobctl.store import queries
 from jobctl.store.aio import AsyncStore
 from jobctl.store.calls import Call
 from jobctl.store.keys import Keys
+from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -77,7 +79,10 @@ class Pool:
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(work) for work in (self.pump.run(), self.listener.run())]
+        tasks = [
+            asyncio.create_task(self.pump.run()),
+            asyncio.create_task(self.listener.run(), name="listener"),
+        ]
         self.pump.look()
         try:
             async with asyncio.timeout(10):
@@ -218,6 +223,55 @@ def test_a_run_that_begins_during_a_look_is_not_taken_for_lost(
             return pool.stale
 
     assert asyncio.run(story()) == []
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_only_a_pool_with_more_to_do_claims_with_a_settlement(
+    store: BlockingStore, server: EmbeddedStore, *, others: bool
+) -> None:
+    keys = Keys(f"listener-settles-{others}")
+    register(store, keys)
+
+    async def story() -> list[str | None]:
+        async with CountingStore(server.address) as link, AsyncStore(server.address) as ears:
+            pool = Pool(link, ears, keys)
+            async with pool.at_work():
+                await waiting(link)
+                run_id = submit(store, keys)
+                await until(lambda: pool.claimed == [run_id])
+                await waiting(link)
+                link.scripts.clear()
+                held = pool.pump._ledger.running.pop(run_id)
+                if others:
+                    pool.pump._ledger.running["another"] = held
+                pool.pump.settle(Settlement(run_id, 1, "k", "", 0.0, ()))
+                await pool.pump.wait_clear()
+                scripts = [*link.scripts]
+                again = submit(store, keys)
+                await until(lambda: pool.claimed == [run_id, again])
+            return scripts
+
+    assert asyncio.run(story()) == (["settle", "claim"] if others else ["settle"])
+
+
+def test_a_listener_that_is_begun_anew_leaves_no_claim_to_wait_for(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    keys = Keys("listener-anew")
+    register(store, keys)
+
+    async def story() -> None:
+        async with AsyncStore(server.address) as link, AsyncStore(server.address) as ears:
+            pool = Pool(link, ears, keys)
+            async with pool.at_work():
+                await waiting(link)
+                assert pool.pump._beside
+                for task in asyncio.all_tasks():
+                    if task.get_name() == "listener":
+                        task.cancel()
+                await until(lambda: not pool.pump._beside)
+
+    asyncio.run(story())
 
 
 def test_a_pool_that_may_claim_nothing_only_listens(

@@ -72,6 +72,17 @@ async def test_json_says_rich_values_and_zlib_brings_them_back(bench: Bench) -> 
 
 
 @staged
+async def test_number_that_msgpack_cannot_hold_is_told_with_the_way_out(bench: Bench) -> None:
+    pytest.importorskip("msgpack")
+    bench.write("def go(): return {'big': [2**64]}\n", name="big.py")
+    reply = await bench.call("big:go", limits=form("msgpack"))
+    assert reply.error.startswith(
+        "the result cannot be stored as msgpack: it holds a whole number beyond 64 bits, "
+        "which can be returned as text; "
+    )
+
+
+@staged
 async def test_msgpack_keeps_bytes_and_reads_as_json(bench: Bench) -> None:
     pytest.importorskip("msgpack")
     reply = await bench.call("rich", limits=form("msgpack"))

@@ -18,6 +18,10 @@ class Interpreter:
             child=SimpleNamespace(calls=1, start_cpu=start_cpu), dearest=dearest
         )
 
+    @property
+    def children(self) -> int:
+        return 0 if self.resting is None else 1
+
     def rest(self) -> None:
         self.resting = None
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from clockwork import an_identity
 
 from jobctl.clock import Clock
 from jobctl.engine.scheduler import Scheduler
@@ -76,10 +77,7 @@ class World:
             Scheduler(
                 store,
                 self.keys,
-                supervisor=f"s{number}",
-                host="h",
-                timezone="UTC",
-                boot_id="boot",
+                an_identity(f"s{number}"),
                 peers=list,
                 clock=clock,
             )

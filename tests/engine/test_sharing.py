@@ -19,7 +19,8 @@ from jobctl.engine.attempt import log_file
 from jobctl.engine.nursery import Nursery
 from jobctl.engine.slot import Slot
 from jobctl.engine.workplace import Workplace
-from jobctl.model.job import JobDef, PoolDef
+from jobctl.model.job import JobDef
+from jobctl.model.pool import PoolDef
 from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:

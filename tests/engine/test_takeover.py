@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from clockwork import an_identity
 from test_scheduler import SetClock, a_config
 
 from jobctl.engine.scheduler import Scheduler
@@ -49,10 +50,7 @@ class Crew:
         return Scheduler(
             self.stores[sid],
             self.keys,
-            supervisor=sid,
-            host=sid,
-            timezone="UTC",
-            boot_id="boot",
+            an_identity(sid, host=sid),
             peers=lambda: PEERS,
             clock=clock,
         )

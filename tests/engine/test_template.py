@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from jobctl.engine.repose import Repose
 from jobctl.engine.slot import Slot
 from jobctl.engine.tree import children_of, read_process
 from jobctl.engine.workplace import Workplace
-from jobctl.model.job import JobDef, PoolDef
+from jobctl.model.job import JobDef
+from jobctl.model.pool import PoolDef
 from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:
@@ -333,3 +335,59 @@ def test_successor_that_waits_goes_as_well(attempts: Attempts) -> None:
         await until(lambda: nest.slots[1].python.resting is not None, what="the next successor")
 
     Nest(attempts, max_runs_per_child=1).inside(story)
+
+
+def test_one_that_stays_does_not_keep_its_successor(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        python = nest.slots[0].python
+        pid = (await nest.result("born"))[1]
+        await until(lambda: python.children == 2, what="its successor")
+
+        await rest_until(nest, Repose(0.05), lambda: python.children == 1, what="rest")
+
+        assert (await nest.result("born"))[1] == pid
+        await until(lambda: python.children == 2, what="another successor")
+
+    Nest(attempts, max_runs_per_child=100).inside(story)
+
+
+def gone(pid: int, nest: Nest) -> bool:
+    nest.slots[0].processes.tidy()
+    return pid not in own_children()
+
+
+async def same_child_twice(nest: Nest, slot: int) -> bool:
+    first, second = [(await nest.result("born", slot))[1] for _ in range(2)]
+    return bool(first == second)
+
+
+def test_child_that_is_just_being_forked_is_nothing_that_another_left(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        # As long as nobody watches over it, it looks like this one.
+        newborn = subprocess.Popen(["sleep", "60"])  # noqa: ASYNC220
+        try:
+            assert await same_child_twice(nest, 0)
+        finally:
+            newborn.kill()
+            newborn.wait()
+
+    Nest(attempts).inside(story)
+
+
+def test_what_a_command_may_leave_is_nothing_that_a_function_left(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        job = JobDef(
+            name="sh", command="sleep 60 & echo $! > left", leftovers="keep",
+            cwd=str(attempts.directory),
+        )  # fmt: skip
+        outcome = await nest.slots[1].execute(attempts.specify(job))
+        assert outcome.kind is OutcomeKind.SUCCEEDED
+        left = int((attempts.directory / "left").read_text())
+        try:
+            assert await same_child_twice(nest, 0)
+            assert alive(left)
+        finally:
+            os.kill(left, signal.SIGKILL)
+            await until(lambda: gone(left, nest), what="the end of what was left")
+
+    Nest(attempts).inside(story)

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
+from clockwork import an_identity
 from test_scheduler import SetClock
 
 from jobctl.client.zone_data import zone_data
@@ -75,8 +76,7 @@ def test_reload_takes_new_zone_data(store: BlockingStore, server: EmbeddedStore,
     async def play() -> None:
         connection = AsyncStore(server.address)
         scheduler = Scheduler(
-            connection, keys, supervisor="s", host="h", timezone="UTC", boot_id="b",
-            peers=list, clock=clock,
+            connection, keys, an_identity("s", boot_id="b"), peers=list, clock=clock
         )  # fmt: skip
         scheduler.configure(config)
         for wait in (timedelta(hours=12, minutes=29, seconds=59), timedelta(seconds=1)):

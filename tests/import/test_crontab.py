@@ -310,6 +310,17 @@ def test_run_parts_are_expanded_on_demand(name: str, jobctl: Callable, tmp_path:
     assert "with.dot is left out" in expanded.err
 
 
+def test_run_parts_without_a_script_stay_and_say_what_is_left_out(jobctl: Callable, tmp_path: Path):
+    parts = tmp_path / "cron.daily"
+    parts.mkdir()
+    (parts / "off").write_text("#!/bin/sh\n", encoding="utf-8")
+    line = f"25 6 * * * root run-parts {parts}\n"
+    kept = jobctl("import", "crontab", "-", "--system", "--expand-run-parts", stdin=line)
+    assert list(kept.jobs) == ["run-parts"]
+    assert "off is left out, as run-parts does: not executable" in kept.err
+    assert f"cannot be expanded: {parts} has no script that run-parts would run" in kept.err
+
+
 def test_a_directory_of_scripts_is_no_table(jobctl: Callable, tmp_path: Path):
     (tmp_path / "cron.daily").mkdir()
     done = jobctl("import", "crontab", "cron.daily", "--system")

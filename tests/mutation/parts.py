@@ -204,7 +204,7 @@ MOVES = [
     Mutant("moves", "promote: stale holders are dropped", "        heal(rest, LOOKAHEAD)\n", ""),
     Mutant("moves", "promote: lines are woken", "        try_wake(rest)\n", ""),
     Mutant("moves", "promote: one broken run does not stop the others", "guarded(promote_one, kind", "promote_one(kind"),
-    Mutant("moves", "when something is due next", "return first[2] and tonumber(first[2]) or -1", "return -1"),
+    Mutant("lines", "when something is due next", "return first[2] and tonumber(first[2]) or -1", "return -1"),
 ]  # fmt: skip
 
 MUTANTS = [*COMMON, *LINES, *SLOTS, *MOVES]

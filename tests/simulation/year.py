@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jobctl.clock import Clock
+from jobctl.engine.identity import Identity
 from jobctl.engine.scheduler import Scheduler
 from jobctl.errors import JobctlError
 from jobctl.model.rules import schedule_entries
@@ -184,10 +185,9 @@ class World:
         host.scheduler = Scheduler(
             host.store,
             self._keys,
-            supervisor=host.id,
-            host=host.id,
-            timezone="UTC",
-            boot_id="boot",
+            Identity(
+                supervisor=host.id, host=host.id, timezone="UTC", boot_id="boot", start_id=host.id
+            ),
             peers=self._peers,
             clock=host.clock,
         )

@@ -124,7 +124,9 @@ def test_a_claim_tells_of_each_run_what_only_that_run_has(
 def attempt(number: int) -> tuple[str | int, ...]:
     """What a pool writes of an attempt that was too short for a word in between."""
     ms = 1_700_000_000_000 + number * 1000
-    entry = f'{{"n":{number},"o":"succeeded","v":"k","pi":{40 + number},"st":{ms / 1000:.3f}}}'
+    entry = (
+        f'{{"n":{number},"o":"succeeded","v":"k","pi":{40 + number},"st":{ms / 1000:.3f},"du":0.1}}'
+    )
     first = ("fs", ms) if number == 1 else ()
     return (
         "at", number, f"a{number}", entry, "du", "0.1", "st", ms, *first, "pi", 40 + number, "rc", 0,
@@ -138,6 +140,7 @@ def test_a_run_that_succeeded_at_once_shows_when_and_as_which_process_it_ran(wor
     run = world.run(queries.run(world.keys, run_id))
     assert run is not None
     assert (run.started_at, run.pid, run.exit_code, run.duration) == (1_700_000_001.0, 41, 0, 0.1)
+    assert world.run(queries.duration(world.keys, run_id)) == 0.1
 
 
 def test_a_run_that_succeeded_later_shows_its_last_attempt(world: World) -> None:
@@ -150,6 +153,17 @@ def test_a_run_that_succeeded_later_shows_its_last_attempt(world: World) -> None
     run = world.run(queries.run(world.keys, run_id))
     assert run is not None
     assert (run.started_at, run.pid, run.attempt) == (1_700_000_002.0, 42, 2)
+
+
+def test_how_long_a_run_took_is_unknown_when_its_attempt_cannot_be_read(world: World) -> None:
+    run_id = world.running()
+    assert world.run(queries.duration(world.keys, run_id)) is None
+    world.settle(run_id, fields=())
+    for entry in ("{", "[]", '{"du":-1}'):
+        world.raw("HSET", world.keys.run(run_id), "a1", entry)
+        assert world.run(queries.duration(world.keys, run_id)) is None
+    world.raw("HDEL", world.keys.run(run_id), "a1")
+    assert world.run(queries.duration(world.keys, run_id)) is None
 
 
 def test_what_an_earlier_attempt_left_is_gone_after_the_next(world: World) -> None:

@@ -237,6 +237,8 @@ def test_run_under_way_is_claimed_again_only_while_it_waits(world: World) -> Non
     assert again(first, "h2~a") == []
     # It runs, whatever its limit says.
     assert again(second, "h2~a") == [second]
+    holders = f"{world.keys.prefix}c:l:db"
+    assert world.raw("SISMEMBER", holders, second) == 1
     assert world.states(first, second) == "cc"
     assert world.record(second)["o"] == "h2~a/p.1"
     assert world.claim() == []

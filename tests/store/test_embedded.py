@@ -98,6 +98,7 @@ def test_server_is_private_and_durable(short_dir: Path, server_binary: Path) -> 
                 "port": "0",
                 "maxmemory-policy": "noeviction",
                 "hash-max-listpack-value": "1024",
+                "latency-tracking": "no",
                 "enable-debug-command": "no",
                 "enable-module-command": "no",
             }

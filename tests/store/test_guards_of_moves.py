@@ -45,6 +45,15 @@ def test_id_that_is_taken_by_something_else_is_known_whenever_its_run_would_star
     world.raw("DEL", world.keys.run("taken"))
 
 
+def test_start_deadline_of_a_run_that_is_ready_at_once_is_its_expiry(world: World) -> None:
+    run_id = world.submit(start_deadline="60000")
+    found = world.record(run_id)
+    assert int(found["xp"]) == int(found["t"]) + 60_000
+    world.raw("HSET", world.keys.run(run_id), "xp", 1)
+    assert world.claim() == []
+    assert world.state(run_id) == "e"
+
+
 def test_run_with_moments_that_queues_behind_all_is_not_watched(world: World) -> None:
     run_id = world.submit(overlap="a", expires_in=60)
     assert "lv" not in world.record(run_id)
@@ -85,6 +94,17 @@ def test_submit_leaves_nothing_behind_when_its_siblings_cannot_be_known(world: W
         world.answer("a" * 16, overlap="f")
     assert world.record("a" * 16) == {}
     world.raw("DEL", world.keys.live("j"))
+
+
+def test_plain_runs_leave_nothing_behind_when_their_queue_is_none(world: World) -> None:
+    runs = [new_run(), new_run()]
+    world.raw("SET", world.keys.queue("default", 5), "?")
+    with pytest.raises(JobctlError):
+        world.run(transitions.submit(world.keys, runs))
+    assert [world.record(run.request.id) for run in runs] == [{}, {}]
+    world.raw("DEL", world.keys.queue("default", 5))
+    answers = world.run(transitions.submit(world.keys, runs))
+    assert {answer.kind for answer in answers} == {"ok"}
 
 
 def test_run_whose_time_has_come_already_is_ready_at_once(world: World) -> None:

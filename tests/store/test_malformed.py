@@ -83,6 +83,18 @@ def test_damaged_run_does_not_stop_its_queue(broken_world: World, what: str) -> 
         assert world.counters()["bad"] == 1
 
 
+@pytest.mark.parametrize("state", ["q", "x"])
+def test_damaged_run_that_a_claim_meets_gives_back_its_lock(
+    broken_world: World, state: str
+) -> None:
+    world = broken_world
+    broken, fine = world.submit(unique="k"), world.submit()
+    DAMAGE["no priority"](world, broken)
+    world.raw("HSET", world.keys.run(broken), "s", state)
+    assert world.claim(5) == [fine]
+    assert world.raw("EXISTS", f"{world.keys.prefix}u:k") == 0
+
+
 @pytest.mark.parametrize("what", DAMAGE)
 def test_damaged_run_does_not_stop_the_timetable(broken_world: World, what: str) -> None:
     world = broken_world

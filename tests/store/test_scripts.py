@@ -72,3 +72,20 @@ def test_script_without_shebang_is_a_mistake(lua: Path) -> None:
 def test_unknown_script_is_a_mistake() -> None:
     with pytest.raises(FileNotFoundError):
         scripts.script("nothing")
+
+
+def test_part_that_comes_later_is_where_the_script_wants_it(lua: Path) -> None:
+    (lua / "common.lua").write_text("-- first\n--#include slots\n-- last\n")
+    (lua / "slots.lua").write_text("-- slots\n")
+    (lua / "claim.lua").write_text(
+        "#!lua\n--#later slots\n--#include common\n-- own\n--#include slots\n"
+    )
+    wanted = b"#!lua\n--#later slots\n-- first\n-- last\n-- own\n-- slots\n"
+    assert scripts.script("claim").source == wanted
+
+
+@pytest.mark.parametrize("name", ["claim", "submit", "settle"])
+def test_each_part_of_all_scripts_is_in_a_script_once(name: str) -> None:
+    source = scripts.script(name).source
+    for first in (b"local P = KEYS[1]", b"local function is_rate(", b"local function tell_end("):
+        assert source.count(first) == 1

@@ -64,6 +64,13 @@ def test_more_runs_of_a_job_than_one_command_takes_are_accepted_in_order(world: 
     assert world.counters() == {"submitted": 9000}
 
 
+def test_latest_run_of_many_is_the_last_that_was_new(world: World) -> None:
+    runs = [new_run() for _ in range(501)]
+    world.run(transitions.submit(world.keys, [runs[500]]))
+    world.run(transitions.submit(world.keys, runs))
+    assert world.run(queries.latest(world.keys, "j")) == runs[499].request.id
+
+
 def test_runs_of_one_job_with_moments_of_their_own_keep_them(world: World) -> None:
     runs = [new_run(), new_run(start_in=60), new_run(expires_in=60), new_run(unique="k"), new_run()]
     assert set(world.run(transitions.submit(world.keys, runs))) == {Answer("ok")}

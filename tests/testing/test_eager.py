@@ -70,6 +70,36 @@ timeout = "1m"
 tags = { team = "ops" }
 retries = 1
 
+[jobs.slow]
+python = "eager_shop:slow"
+timeout = "0.2s"
+retries = 1
+
+[jobs.warned]
+python = "eager_shop:warned"
+soft_timeout = "0.1s"
+timeout = "1m"
+
+[jobs.warned_later]
+python = "eager_shop:warned_later"
+soft_timeout = "0.1s"
+
+[jobs.hooked]
+python = "eager_shop:flaky"
+retries = 1
+on_failure = ["told", "command"]
+on_success = ["told"]
+on_retry = ["told"]
+
+[jobs.told]
+python = "eager_shop:told"
+kwargs = { by = "hook" }
+on_success = ["told_again"]
+
+[jobs.told_again]
+python = "eager_shop:told"
+kwargs = { by = "hook of the hook" }
+
 [jobs.command]
 command = "true"
 """
@@ -126,6 +156,38 @@ def asks(fail=False):
 
 def leaves(code):
     sys.exit(code)
+
+def slow(swallow=False):
+    import time
+    calls.append("slow")
+    try:
+        time.sleep(60)
+    except BaseException:
+        if not swallow:
+            raise
+    finally:
+        calls.append("cleaned")
+
+def warned():
+    import time
+    from jobctl import SoftTimeout
+    try:
+        time.sleep(60)
+    except SoftTimeout as error:
+        return str(error)
+
+async def warned_later():
+    import asyncio
+    from jobctl import SoftTimeout
+    try:
+        await asyncio.sleep(60)
+    except SoftTimeout as error:
+        return str(error)
+
+def told(by):
+    names = ("RUN_ID", "JOB", "STATE", "ATTEMPT", "REASON", "ERROR")
+    calls.append((by, *(os.environ["JOBCTL_PARENT_" + name] for name in names[1:5])))
+    return os.environ["JOBCTL_PARENT_ERROR"]
 """
 
 
@@ -278,6 +340,61 @@ def test_commands_are_refused(client) -> None:
         pass
     with pytest.raises(EagerError, match="need a clock"), eager(schedules=True):
         pass
+
+
+@pytest.mark.parametrize("swallow", [False, True])
+def test_function_that_takes_too_long_is_stopped_and_tried_again(client, swallow) -> None:
+    with eager():
+        run = client.submit("slow", swallow=swallow)
+        assert (run.state, run.record.reason, run.attempt) == ("failed", "timeout", 2)
+        with pytest.raises(JobFailed, match=r"did not end within its timeout of 0\.2 s"):
+            run.wait()
+    assert shop().calls == ["slow", "cleaned"] * 2
+
+
+@pytest.mark.parametrize("job", ["warned", "warned_later"])
+def test_soft_timeout_is_raised_in_the_function(client, job) -> None:
+    with eager():
+        assert client.submit(job).result == "soft_timeout of 0.1 s has passed"
+
+
+def test_time_limits_are_left_out_where_nothing_can_be_interrupted(client) -> None:
+    async def main() -> object:
+        return client.submit("warned_later").result
+
+    with eager(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asyncio.sleep", _at_once)
+        assert asyncio.run(main()) is None
+
+
+async def _at_once(_seconds: float) -> None:
+    pass
+
+
+def test_hooks_are_called_with_what_they_are_told(client) -> None:
+    with eager() as seen:
+        client.submit("hooked", fail=1)
+        assert [run.job for run in seen.runs] == [
+            "hooked", "told", "told_again", "told", "told_again",
+        ]  # fmt: skip
+        (first, second) = seen.of("told")
+        assert (first.request.trigger, first.request.parent.run) == ("hook", seen.runs[0].id)
+        assert "ConnectionError: call 1" in first.result
+        assert second.result == '""'
+    assert [call for call in shop().calls if isinstance(call, tuple)] == [
+        ("hook", "hooked", "retrying", "1", "exception"),
+        ("hook of the hook", "told", "succeeded", "1", ""),
+        ("hook", "hooked", "succeeded", "2", ""),
+        ("hook of the hook", "told", "succeeded", "1", ""),
+    ]
+
+
+def test_hook_of_a_failure_leaves_commands_out_and_hides_no_error(client) -> None:
+    with eager(raise_errors=True) as seen:
+        with pytest.raises(ConnectionError, match="call"):
+            client.submit("hooked", fail=5)
+        assert [run.request.parent.state for run in seen.of("told")] == ["retrying", "failed"]
+        assert seen.of("command") == []
 
 
 def test_held_runs_wait_until_they_are_let_go(client) -> None:

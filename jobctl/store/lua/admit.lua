@@ -1,7 +1,5 @@
--- Accepts one new run; shared by submit and tick.
+-- Accepts one new run; shared by submit and tick. What is said of a group and a run is in group.lua.
 --
--- g: the group's job, queue, priority p, mx, lm, ov, kp, ol, ml, nt; n: id, e, nb, xp, uq.
--- nb and xp are "", "+ms" from now, or absolute ms; g.dl is "" or ms after the due time.
 -- Answers: ok, dup <state>, unique <holder>, full, skip <holder>.
 
 local function at_time(text, base)
@@ -20,13 +18,6 @@ local function queue_length(g)
   return total
 end
 
--- Raises, before anything is written, when a key of another type is where the run must go.
-local function fits(g, n, later, expires, watched)
-  if later or expires then call('ZCARD', P .. 'due') end
-  if not later then call('LLEN', P .. 'q:' .. g.queue .. ':' .. g.p) end
-  if watched then call('SCARD', P .. 'live:' .. g.job) end
-end
-
 -- Has somebody look whether the run has started in time. An instant that was decided too late for
 -- that is told of at once.
 local function watch_for_lateness(g, n, due)
@@ -34,22 +25,6 @@ local function watch_for_lateness(g, n, due)
   local after = setting(r, 'l')
   if not after then return end
   if due + after > NOW then tell(due_at, '?' .. n.id, due + after) else tell(tell_late, r, due) end
-end
-
-local function put(set, name, value)
-  if value and value ~= '' then set[#set + 1] = name; set[#set + 1] = value end
-end
-
--- Returns what the record of a new run has from its group, its envelope and its state.
-local ENVELOPE = 4
-local function record_of(g, envelope, letter)
-  local set = { 's', letter, 'e', envelope, 'q', g.queue, 'p', g.p, 'j', g.job, 't', NOW_TEXT }
-  if g.mx ~= '1' then put(set, 'mx', g.mx) end
-  put(set, 'lm', g.lm)
-  put(set, 'kp', g.kp)
-  put(set, 'ol', g.ol)
-  put(set, 'nt', g.nt)
-  return set
 end
 
 -- `held` is a run that is in the way besides those that the overlap policy finds.
@@ -94,14 +69,6 @@ end
 
 -- True when the run has a record of its own, so that it may stand for its job's name.
 local function recorded(answer) return answer == 'ok' or string.sub(answer, 1, 4) == 'skip' end
-
--- Reads a group header that starts at ARGV[i]; returns it and the index of what follows.
-local GROUP = { 'job', 'queue', 'p', 'mx', 'lm', 'ov', 'kp', 'ol', 'ml', 'dl', 'nt' }
-local function read_group(i)
-  local g = {}
-  for k, name in ipairs(GROUP) do g[name] = ARGV[i + k - 1] end
-  return g, i + #GROUP
-end
 
 -- Reads a run of five fields, or of two when it has nothing in the others.
 local function read_new(i, size)

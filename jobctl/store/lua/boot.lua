@@ -1,5 +1,6 @@
 #!lua
 --#include common
+--#include group
 --#include admit
 --#include decided
 -- Fires @reboot and @start schedules once per host and boot id (or start).

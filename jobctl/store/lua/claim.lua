@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+--#later slots notices moves
 --#include common
 -- Claims ready runs for one pool (q → c; q → p when a limit is full; q → e when too late).
 --
@@ -17,36 +18,10 @@ if call('HGET', P .. 'sup:' .. supervisor, 'st') ~= 'up'
 end
 -- Raises before anything is changed when no claim could be recorded.
 call('SCARD', P .. 'own:' .. owner)
-promote(LOOKAHEAD)
 
 local out = { 1, NOW, -1 }
 local fresh = {} -- taken, and not yet in the owner's set
 local taken, budget = 0, 2 * want + 32
-
--- Checks every limit of a run before it takes any: returns the first in the way and when to look again.
-local function in_the_way(r)
-  if not r.lm then return nil end
-  for _, limit in ipairs(words(r.lm)) do
-    local free, again = room(limit)
-    if free < 1 and not is_rate(limit) then
-      heal(limit, 1)
-      free, again = room(limit)
-    end
-    if free < 1 and (is_rate(limit) or redis.pcall('SISMEMBER', P .. 'c:' .. limit, r.id) ~= 1) then
-      return limit, again
-    end
-  end
-  return nil
-end
-
-local function park(r, limit, again)
-  local number = turn(r.id, r.nr)
-  if not pcall(wait_for, limit, r.id, number, again) then wait_aside(r.id, r.q, number) end
-  -- The slot of another limit that let this run through must not wait for it.
-  for _, other in ipairs(words(r.lm)) do
-    if other ~= limit then try_wake(other) end
-  end
-end
 
 local function number(value, otherwise) return value and is_number(value) and value or otherwise end
 
@@ -65,22 +40,7 @@ local function answer(r, epoch)
   size = size + 4
 end
 
-local function take_limits(r)
-  for _, limit in ipairs(words(r.lm)) do
-    if is_rate(limit) then
-      local _, _, arrival = tokens(limit)
-      if arrival then
-        call('SET', P .. 'rl:' .. limit, string.format('%.3f', arrival), 'PX', math.ceil(arrival - NOW) + 1000)
-      end
-    else
-      -- What is under way goes on, whatever is in the place of the holders.
-      redis.pcall('SADD', P .. 'c:' .. limit, r.id)
-    end
-  end
-end
-
 local function take(r)
-  if r.lm then take_limits(r) end
   local epoch = r.ep and string.format('%.0f', tonumber(r.ep) + 1) or '1'
   call('HSET', r.key, 's', 'c', 'o', owner, 'ep', epoch, 'ct', NOW_TEXT)
   fresh[#fresh + 1] = r.id
@@ -88,15 +48,95 @@ local function take(r)
   taken = taken + 1
 end
 
+-- What few claims need: limits, deadlines, what is due.
+local weigh, promote_due, take_again
+local function more()
+--#include slots
+--#include notices
+--#include moves
+  -- Checks every limit of a run before it takes any: returns the first in the way and when to look again.
+  local function in_the_way(r)
+    for _, limit in ipairs(words(r.lm)) do
+      local free, again = room(limit)
+      if free < 1 and not is_rate(limit) then
+        heal(limit, 1)
+        free, again = room(limit)
+      end
+      if free < 1 and (is_rate(limit) or redis.pcall('SISMEMBER', P .. 'c:' .. limit, r.id) ~= 1) then
+        return limit, again
+      end
+    end
+    return nil
+  end
+
+  local function park(r, limit, again)
+    local number = turn(r.id, r.nr)
+    if not pcall(wait_for, limit, r.id, number, again) then wait_aside(r.id, r.q, number) end
+    -- The slot of another limit that let this run through must not wait for it.
+    for _, other in ipairs(words(r.lm)) do
+      if other ~= limit then try_wake(other) end
+    end
+  end
+
+  local function take_limits(r)
+    for _, limit in ipairs(words(r.lm)) do
+      if is_rate(limit) then
+        local _, _, arrival = tokens(limit)
+        if arrival then
+          call('SET', P .. 'rl:' .. limit, string.format('%.3f', arrival), 'PX', math.ceil(arrival - NOW) + 1000)
+        end
+      else
+        -- What is under way goes on, whatever is in the place of the holders.
+        redis.pcall('SADD', P .. 'c:' .. limit, r.id)
+      end
+    end
+  end
+
+  function weigh(r)
+    if too_late(r) then
+      finish(r, 'e', 'deadline')
+      return
+    end
+    local limit, again = in_the_way(r)
+    if limit then
+      park(r, limit, again)
+    else
+      take_limits(r)
+      take(r)
+    end
+  end
+
+  promote_due = promote
+
+  -- A failover lost the claim of a run that goes on. When somebody else has it now, it is left alone.
+  function take_again(id)
+    local r = load(id)
+    if not r or r.s ~= 'q' then return end
+    unlist(r)
+    take_limits(r)
+    take(r)
+  end
+end
+
+-- A broken run, met by whoever needs nothing else of it.
+function let_go(...)
+  more()
+  return let_go(...)
+end
+function announce(...)
+  more()
+  return announce(...)
+end
+
 local function consider(id, queue)
   local r = load(id)
   if not r or r.s ~= 'q' or r.q ~= queue then return end
-  if too_late(r) then
-    finish(r, 'e', 'deadline')
-    return
+  if r.xp or r.lm then
+    if not weigh then more() end
+    weigh(r)
+  else
+    take(r)
   end
-  local limit, again = in_the_way(r)
-  if limit then park(r, limit, again) else take(r) end
 end
 
 local function levels(queue)
@@ -129,15 +169,13 @@ local function pop(keys, most)
   return redis.pcall(unpack(words))
 end
 
--- A failover lost the claim of a run that goes on. When somebody else has it now, it is left alone.
-local function take_again(id)
-  local r = load(id)
-  if not r or r.s ~= 'q' then return end
-  unlist(r)
-  take(r)
+if #call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT', 0, 1) > 0 then
+  more()
+  promote_due(LOOKAHEAD)
 end
 
 if string.sub(ARGV[5] or '', 1, 1) == '=' then
+  if not take_again then more() end
   for i = 5, #ARGV do guarded(take_again, string.sub(ARGV[i], 2)) end
   own_fresh()
   out[3] = next_due()

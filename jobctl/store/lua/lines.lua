@@ -89,6 +89,11 @@ local function due_at(member, ms)
   if first[1] == member then ring('@due') end
 end
 
+local function next_due()
+  local first = call('ZRANGE', P .. 'due', 0, 0, 'WITHSCORES')
+  return first[2] and tonumber(first[2]) or -1
+end
+
 -- Parks a run for a limit (→ p), and has the limit looked at then.
 local function wait_for(limit, id, number, again)
   in_order(P .. 'pk:' .. limit, id, number, 'p')

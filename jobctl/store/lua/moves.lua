@@ -228,8 +228,3 @@ local function promote(most)
   end
   return #members
 end
-
-local function next_due()
-  local first = call('ZRANGE', P .. 'due', 0, 0, 'WITHSCORES')
-  return first[2] and tonumber(first[2]) or -1
-end

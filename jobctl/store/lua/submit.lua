@@ -1,6 +1,7 @@
 #!lua
+--#later slots notices moves
 --#include common
---#include admit
+--#include group
 -- Accepts new runs (- → q, d or s), in groups that share their job's settings.
 --
 -- KEYS[1]  prefix
@@ -44,6 +45,21 @@ local function admit_plain(g, first, last)
   return accepted[#accepted]
 end
 
+-- What plain runs do not need.
+local admit_one
+local function more()
+--#include slots
+--#include notices
+--#include moves
+--#include admit
+  -- Returns the answer to a run, and its id if it may stand for its job's name.
+  function admit_one(g, i, size)
+    local n = read_new(i, size)
+    local answer = admit(g, n, false)
+    return answer, recorded(answer) and n.id
+  end
+end
+
 local i = 1
 while i <= #ARGV do
   local g
@@ -57,10 +73,10 @@ while i <= #ARGV do
       latest = admit_plain(g, first, math.min(first + 2 * MANY, past) - 1) or latest
     end
   else
+    if not admit_one then more() end
     for first = i, past - 1, size do
-      local n = read_new(first, size)
-      local answer = admit(g, n, false)
-      if recorded(answer) then latest = n.id end
+      local answer, id = admit_one(g, first, size)
+      latest = id or latest
       answers[#answers + 1] = answer
     end
   end

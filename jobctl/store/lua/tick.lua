@@ -1,5 +1,6 @@
 #!lua
 --#include common
+--#include group
 --#include admit
 --#include decided
 -- Decides one scheduled instant, once however many supervisors try (- → q, d or s).
