@@ -209,7 +209,7 @@ _jobctl() {
                 --config|-c) _jobctl_files; return ;;
             esac
             if [[ $cur == -* ]]; then
-                _jobctl_words '--strict --config -c --json --quiet -q --help -h'
+                _jobctl_words '--strict --no-import --config -c --json --quiet -q --help -h'
             else
                 :
             fi ;;

@@ -117,9 +117,7 @@ class Operations:
         self, job: object, args: Sequence[object], kwargs: Mapping[str, object]
     ) -> Steps[tuple[str, str]]:
         """Submit one run; returns its id and job. Raises ``NotAcceptedError`` when it was refused."""
-        run = self._ready(name_of(job), args, kwargs)
-        if run.plan.queue is not None:
-            yield from queues.require(self.session, run.plan.queue)
+        run = yield from self.checked(name_of(job), args, kwargs)
         answers = yield from plan.send(self.session, [run])
         return _accepted(run, answers[0]), run.job
 
@@ -131,10 +129,7 @@ class Operations:
         runs = []
         for number, (job, args, kwargs) in enumerate(requests):
             try:
-                run = self._ready(job, args, kwargs, shared=shared)
-                if run.plan.queue is not None:
-                    yield from queues.require(self.session, run.plan.queue)
-                runs.append(run)
+                runs.append((yield from self.checked(job, args, kwargs, shared=shared)))
             except JobctlError as error:
                 error.args = (f"item {number}: {error}; nothing was submitted",)
                 raise
@@ -154,6 +149,20 @@ class Operations:
         return [
             (_accepted(run, answer), run.job) for run, answer in zip(runs, answers, strict=True)
         ]
+
+    def checked(
+        self,
+        job: str,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        *,
+        shared: dict[object, plan.Plan] | None = None,
+    ) -> Steps[plan.Ready]:
+        """Check everything that is asked for; returns what is to be sent. ``shared`` keeps plans."""
+        run = self._ready(job, args, kwargs, shared=shared)
+        if run.plan.queue is not None:
+            yield from queues.require(self.session, run.plan.queue)
+        return run
 
     def _ready(
         self,

@@ -101,7 +101,10 @@ _JOBS = (
         "check", "check:check", panel="Jobs",
         help="Check jobs.toml: all its problems at once, or what will run.",
         examples=("jobctl check", "jobctl check -c /etc/jobctl/jobs.toml --strict"),
-        options=(Option("--strict", help="Treat warnings as errors."),),
+        options=(
+            Option("--strict", help="Treat warnings as errors."),
+            Option("--no-import", help='Do not import the modules of python = "module:function" to look at their functions.'),
+        ),
     ),
     Verb(
         "init", "check:init", panel="Jobs", help="Write a first jobs.toml into this directory.",

@@ -12,6 +12,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.asking import NoAnswerError, Surroundings
 from jobctl.config.build import param
 from jobctl.config.env_file import EnvFileError, read_env_file
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 MOST = 20
 """Processes that are started: one for each interpreter, directory, environment and user."""
+LONGEST = 60.0
+"""Seconds after which no further one is started."""
 
 Call = tuple[tuple[object, ...], dict[str, object], str]
 """Arguments in order, others by name, and what passes them."""
@@ -55,9 +58,10 @@ def target_problems(config: Config) -> list[Problem]:
         if pool.child_init
         for queue in _served(pool, config)
     }
+    begun = SYSTEM_CLOCK.monotonic()
     for number, (place, jobs) in enumerate(groups.values()):
-        if number == MOST:
-            found.append(_too_many(jobs[0], len(groups)))
+        if number == MOST or SYSTEM_CLOCK.monotonic() - begun > LONGEST:
+            found.append(_too_many(jobs[0], len(groups) - number))
             break
         found += _ask(place, jobs, prepared)
     return found
@@ -163,6 +167,7 @@ def _problem(job: JobDef, message: str, *, remedy: str) -> Problem:
 
 def _too_many(job: JobDef, count: int) -> Problem:
     return _problem(
-        job, f"the functions of {count - MOST} more environments were not looked at",
-        remedy=f"give Python jobs the same interpreter, cwd, env and user: {MOST} are tried",
+        job, f"the functions of {count} more environments were not looked at",
+        remedy=f"give Python jobs the same interpreter, cwd, env and user: {MOST} are tried, "
+        f"for {LONGEST:g} s",
     )  # fmt: skip

@@ -46,8 +46,8 @@ class Jobctl:
     """The extension; one may serve several applications.
 
     Reads from ``app.config``: ``JOBCTL_CONFIG`` (a jobs.toml; default: the one that ``jobctl`` would
-    use), ``JOBCTL_REDIS`` and ``JOBCTL_NAMESPACE`` in place of what it says, ``JOBCTL_PREFIX``
-    (``"/runs"``), ``JOBCTL_REVOKE`` (False), and ``JOBCTL_MAX_WAIT`` (0 seconds: whoever waits holds
+    use), ``JOBCTL_REDIS``, ``JOBCTL_NAMESPACE`` and ``JOBCTL_KEY_FILE`` in place of what it says,
+    ``JOBCTL_PREFIX`` (``"/runs"``), ``JOBCTL_REVOKE`` (False), and ``JOBCTL_MAX_WAIT`` (0 seconds: whoever waits holds
     one of the server's threads).
     """
 
@@ -67,6 +67,7 @@ class Jobctl:
         app.config.setdefault("JOBCTL_CONFIG", None)
         app.config.setdefault("JOBCTL_REDIS", None)
         app.config.setdefault("JOBCTL_NAMESPACE", None)
+        app.config.setdefault("JOBCTL_KEY_FILE", None)
         app.config.setdefault("JOBCTL_PREFIX", "/runs")
         app.config.setdefault("JOBCTL_REVOKE", False)
         app.config.setdefault("JOBCTL_MAX_WAIT", 0)
@@ -92,6 +93,7 @@ class Jobctl:
                 config["JOBCTL_CONFIG"],
                 redis=config["JOBCTL_REDIS"],
                 namespace=config["JOBCTL_NAMESPACE"],
+                key_file=config["JOBCTL_KEY_FILE"],
             )
         client: Client = state["client"]
         return client

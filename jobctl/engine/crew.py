@@ -49,6 +49,12 @@ class Crew:
         self.leaving.add(pool)
         return pool
 
+    def reinstate(self, pool: PoolHandle) -> None:
+        """Let a pool serve that was retired and has not been told yet."""
+        if pool in self.leaving:
+            self.leaving.discard(pool)
+            self.serving[pool.name] = pool
+
     def succeed(self, pool: PoolHandle, successor: PoolHandle) -> None:
         """Put a successor, with the same owner id, in the place of a pool that has ended."""
         if self.serving.get(pool.name) is pool:
@@ -57,19 +63,26 @@ class Crew:
             self.leaving.discard(pool)
             self.leaving.add(successor)
 
+    def withdraw(self, pool: PoolHandle, before: PoolHandle | None) -> None:
+        """Give its place back to the one ``before``, for the process of a pool could not be started."""
+        if self.serving.get(pool.name) is not pool:
+            return
+        if before is None:
+            del self.serving[pool.name]
+        else:
+            self.serving[pool.name] = before
+
     def ended(self, pool: PoolHandle) -> None:
         """Note that the process of a pool is gone: it will not call."""
         self._expected.pop(pool.owner, None)
         self.balance()
 
-    def remove(self, pool: PoolHandle) -> bool:
-        """Count a pool no more; return whether its name has none that serves now."""
+    def remove(self, pool: PoolHandle) -> None:
+        """Count a pool no more."""
         self.leaving.discard(pool)
-        served = self.serving.get(pool.name) is pool
-        if served:
+        if self.serving.get(pool.name) is pool:
             del self.serving[pool.name]
         self.balance()
-        return served
 
     def balance(self) -> None:
         """Keep as many slots idle in a new pool as older ones of its name still use."""

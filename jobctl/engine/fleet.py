@@ -6,13 +6,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from jobctl.engine import takeover
 from jobctl.engine.cards import card, with_definition
 from jobctl.engine.crew import Crew
 from jobctl.engine.pools import PoolHandle
 from jobctl.engine.repairs import Repairs
 from jobctl.engine.roster import PoolFiles
-from jobctl.engine.takeover import abandon
-from jobctl.errors import JobctlError
+from jobctl.errors import JobctlError, NotAcceptedError
 from jobctl.model.run import OutcomeKind
 from jobctl.store import membership
 
@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 0.01
 ASK_EVERY = 10.0
 """Seconds between two questions to a pool whether it lives."""
-KILLED_WITHIN = 10.0
-"""Seconds a process may take to be gone after KILL; one that the kernel holds on to is not waited for."""
 HURRY_EXTRA = 30.0
 """Seconds beyond every grace after which a pool that does not end is killed."""
 
@@ -233,12 +231,21 @@ class Fleet:
         if pool is None or self._draining:
             log.warning("an order to %s pool %s was dropped: it does not run here", action, name)
         elif action == "restart":
-            log.info("pool %s is replaced; what runs in it goes on to its end", name)
-            self._crew.retire(name).send({"do": "drain", "deadline": None})
-            await self._start_one(name)
-            self._crew.balance()
+            await self._replace(pool)
         elif action in {"grow", "shrink"}:
             pool.send({"do": "resize", "by": slots if action == "grow" else -slots})
+
+    async def _replace(self, pool: PoolHandle) -> None:
+        self._crew.retire(pool.name)
+        try:
+            await self._start_one(pool.name)
+        except JobctlError as error:
+            log.error("pool %s is not replaced: %s", pool.name, error)  # noqa: TRY400 - said whole
+            self._crew.reinstate(pool)
+        else:
+            log.info("pool %s is replaced; what runs in it goes on to its end", pool.name)
+            pool.send({"do": "drain", "deadline": None})
+        self._crew.balance()
 
     def revoke(self, run_id: str, epoch: int, order: str) -> None:
         """Pass a stop order on; only the pool that holds the run acts on it."""
@@ -267,37 +274,44 @@ class Fleet:
             await self._break_off()
 
     async def _break_off(self) -> None:
-        """Kill the pools that do not end, and end what they run.
-
-        What cannot be recorded stays in their journals, for the next supervisor.
-        """
+        """Kill the pools that do not end, and end what they run."""
         self._repairs.close()
         for pool in self._crew.all():
-            log.error("pool %s does not end; killing it", pool.name)
-            pool.kill()
-            try:
-                async with asyncio.timeout(KILLED_WITHIN):
-                    while pool.files.alive():  # noqa: ASYNC110 - nobody tells of it
-                        await asyncio.sleep(LOOK_EVERY)
-                await abandon(pool.files, store=self._store, keys=self._keys)
-            except TimeoutError:
-                log.error("pool %s cannot be killed; it is left behind", pool.name)  # noqa: TRY400 - said whole
-            except (JobctlError, OSError) as error:
-                log.warning("pool %s: %s; its runs are left to the next daemon", pool.name, error)
+            await takeover.break_off(pool, store=self._store, keys=self._keys)
 
     def _longest_grace(self) -> float:
         assert self._config is not None  # noqa: S101 - set by start
         return max((job.stop_timeout for job in self._config.jobs.values()), default=0.0)
 
     async def _start_one(self, name: str) -> None:
+        """Start a pool in the place of the one that serves.
+
+        Raises JobctlError when it cannot, also for want of memory, processes or room, and changes nothing.
+        """
         assert self._config is not None  # noqa: S101 - set by start
         self._serial += 1
         owner = f"{self._identity.supervisor}/{name}.{self._serial}"
         files = PoolFiles(self._state_dir, owner)
         await self._admit(files)
-        files.describe(card(self._config, name, code=self._code))
+        before = self._crew.serving.get(name)
         self._crew.serving[name] = handle = self._handle(files)
-        await handle.start(self._config, self._identity, inherits=False)
+        try:
+            files.describe(card(self._config, name, code=self._code))
+            await handle.start(self._config, self._identity, inherits=False)
+        except JobctlError:
+            self._crew.withdraw(handle, before)
+            raise
+        except OSError as error:
+            self._crew.withdraw(handle, before)
+            files.remove()
+            raise NotAcceptedError(f"pool {name} cannot be started: {error.strerror}") from error
+        self._catch_up(handle)
+
+    def _catch_up(self, pool: PoolHandle) -> None:
+        """Tell a pool that has just begun what the others were told meanwhile."""
+        if pool in self._crew.leaving or self._draining:
+            left = self._drain_by and max(0.0, self._drain_by - self._clock.monotonic())
+            pool.send({"do": "drain", "deadline": left})
 
     async def _admit(self, files: PoolFiles) -> None:
         """Let a pool claim."""
@@ -331,13 +345,13 @@ class Fleet:
             with_definition(self._config, pool.files), self._identity, inherits=True
         )
         self._crew.succeed(pool, successor)
-        if successor in self._crew.leaving or self._draining:
-            left = self._drain_by and max(0.0, self._drain_by - self._clock.monotonic())
-            successor.send({"do": "drain", "deadline": left})
+        self._catch_up(successor)
 
     async def _give_up(self, pool: PoolHandle) -> None:
         """End and take back what a pool left that crashes again and again; another one begins."""
-        await abandon(pool.files, store=self._store, keys=self._keys)
-        self._repairs.forget(pool)
-        if self._crew.remove(pool) and not self._draining:
+        await takeover.abandon(pool.files, store=self._store, keys=self._keys)
+        if self._crew.serving.get(pool.name) is pool and not self._draining:
+            # It keeps its place until that has worked, for else nobody would try again.
             await self._start_one(pool.name)
+        self._crew.remove(pool)
+        self._repairs.forget(pool)

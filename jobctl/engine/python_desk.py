@@ -19,7 +19,7 @@ from jobctl.model.admission import NewRun, admission_for, unique_digest
 from jobctl.model.ids import derived_id, is_id, new_id
 from jobctl.model.params import bind
 from jobctl.model.run import Parent, Request, RunState
-from jobctl.store import transitions
+from jobctl.store import queries, transitions
 from jobctl.store.codec import check_depth, encode_envelope
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ class Desk:
             raise RefusedError(f"there is no job {question['job']!r} in jobs.toml of {self._host}")
         _check_rights(spec.job, job)
         run = self._new_run(spec, job, question, config)
+        await self._require_queue(run.request.queue, job, config)
         (answer,) = await self._store.run(
             transitions.submit(self._keys, [run], seal=self._signing.seal)
         )
@@ -122,6 +123,19 @@ class Desk:
                 " policy skips another"
             )
         return answer.detail if answer.kind == "unique" else run.request.id
+
+    async def _require_queue(self, queue: str, job: JobDef, config: Config) -> None:
+        """Refuse a queue that jobs.toml does not have, and from which no pool takes."""
+        if queue == job.queue or queue in queue_names(config):
+            return
+        ids = await self._store.run(queries.supervisors(self._keys))
+        calls = [queries.supervisor(self._keys, one) for one in ids]
+        for facts in await self._store.run_many(calls) if calls else ():
+            if queue in served_queues(facts):
+                return
+        raise RefusedError(
+            f"there is no queue {queue!r:.60} in jobs.toml of {self._host}, and no pool takes from it"
+        )
 
     def _new_run(
         self, spec: AttemptSpec, job: JobDef, question: Mapping[str, Any], config: Config
@@ -167,6 +181,23 @@ class Desk:
             expires_in=options.get("expires", job.expires),
             unique=unique_digest(job, args, kwargs) if job.unique else "",
         )
+
+
+def queue_names(config: Config) -> set[str]:
+    """Return the queues that jobs.toml has: by themselves, of pools, of jobs and of schedules."""
+    jobs = config.jobs.values()
+    named = {queue for pool in config.pools.values() for queue in pool.queues} - {"*"}
+    named |= {item.queue for job in jobs for item in job.schedules if item.queue}
+    return {"default", *config.queues, *(job.queue for job in jobs)} | named
+
+
+def served_queues(facts: Mapping[str, str]) -> set[str]:
+    """Return the queues from which the pools of a supervisor take, as it says itself."""
+    try:
+        pools = json.loads(facts.get("pools", "{}"))
+        return {queue for pool in pools.values() for queue in pool["queues"]}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return set()
 
 
 def _check_rights(asking: JobDef, job: JobDef) -> None:

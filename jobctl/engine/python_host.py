@@ -115,13 +115,14 @@ class PythonChild:
         """Calls sent so far."""
         self.python: str | None = None
         """Its version, once it has said hello."""
-        self.start_cpu = 0.0
-        """Seconds of CPU it had used by then."""
+        self.start_cost = 0.0
+        """Seconds of CPU it had used by then; by the clock with ``child_init``, which may wait."""
         self._interpreter = interpreter
         self._options = options
         self._output = output
         self._socket = sock
         self._loop = asyncio.get_running_loop()
+        self._made = self._loop.time()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._late = self._loop.call_later(START_TIMEOUT, self._break, "it did not start in time")
         self._waiting: dict[int, _Waiting] = {}
@@ -325,7 +326,8 @@ class PythonChild:
     def _handle(self, kind: int, meta: dict[str, Any], body: str) -> None:
         if kind == HELLO and not self._ready.done():
             self.python = str(meta["python"])
-            self.start_cpu = cpu_of(self.pid)
+            waited = bool(json.loads(self._options).get("init"))
+            self.start_cost = self._loop.time() - self._made if waited else cpu_of(self.pid)
             self._late.cancel()
             self._ready.set_result(None)
         elif kind == DONE:

@@ -1,8 +1,9 @@
 """Which of a pool's Python children are let go because they have long had nothing to do. No I/O.
 
 A child in reserve costs memory, and one that is missed costs its start: the interpreter, what
-``child_init`` does, the imports of its first call. So each is kept a thousand times as long as it
-took to make, by the CPU it took; that makes the price of letting go a thousandth of a CPU at most.
+``child_init`` does, the imports of its first call. So each is kept a thousand times as long as that
+took, of CPU, which makes the price of letting go a thousandth of a CPU at most; ``child_init`` may
+wait for others, and counts by the clock.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from jobctl.engine.python_leader import Warm, WarmPython
 
 WORTH = 1000.0
-"""Seconds for each second of CPU that a child took to make."""
+"""Seconds for each second that a child took to make."""
 SHORTEST = 5.0
 LONGEST = 600.0
 """Nor more seconds than these: a call that computes for long looks like one that imports."""
@@ -68,4 +69,4 @@ class Repose:
         if self._timeout != IDLE_AUTO:
             assert isinstance(self._timeout, float | int)  # noqa: S101 - the words were dealt with
             return self._timeout
-        return min(max(SHORTEST, WORTH * (warm.child.start_cpu + warm.dearest)), LONGEST)
+        return min(max(SHORTEST, WORTH * (warm.child.start_cost + warm.dearest)), LONGEST)

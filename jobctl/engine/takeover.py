@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from jobctl.engine.pools import PoolHandle
     from jobctl.engine.roster import PoolFiles
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 REPLAY_MOST = 64
 """Outcomes that one call settles."""
+KILLED_WITHIN = 10.0
+"""Seconds a process may take to be gone after KILL; one that the kernel holds on to is not waited for."""
+LOOK_EVERY = 0.01
 LEAVE_TRIES = 20
 LEAVE_PAUSE = 0.1
 
@@ -89,6 +93,24 @@ async def abandon(files: PoolFiles, *, store: AsyncStore, keys: Keys) -> None:
     if ended or moved:
         log.warning("pool %s: took back %s runs, ended %d processes", files.owner, moved, ended)
     files.remove()
+
+
+async def break_off(pool: PoolHandle, *, store: AsyncStore, keys: Keys) -> None:
+    """Kill a pool that does not end, and end what it runs.
+
+    What cannot be recorded stays in its journal, for the next supervisor.
+    """
+    log.error("pool %s does not end; killing it", pool.name)
+    pool.kill()
+    try:
+        async with asyncio.timeout(KILLED_WITHIN):
+            while pool.files.alive():  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(LOOK_EVERY)
+        await abandon(pool.files, store=store, keys=keys)
+    except TimeoutError:
+        log.error("pool %s cannot be killed; it is left behind", pool.name)  # noqa: TRY400 - said whole
+    except (JobctlError, OSError) as error:
+        log.warning("pool %s: %s; its runs are left to the next daemon", pool.name, error)
 
 
 def _clear(spool: Path, *, kept: list[PoolFiles]) -> None:

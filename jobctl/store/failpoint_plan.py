@@ -32,7 +32,7 @@ from jobctl.model.units import parse_duration
 from jobctl.store import scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from jobctl.store.calls import Call
 
@@ -142,16 +142,18 @@ class Plan:
         if path is not None:
             self._read(path)
 
-    def before(self, calls: Iterable[Call[object]]) -> Harm:
+    def before(self, calls: Sequence[Call[object]]) -> Harm:
         """Crash or stop where a rule says so, and return what else to suffer before sending."""
         return self._meet("before", calls)
 
-    def after(self, calls: Iterable[Call[object]]) -> Harm:
+    def after(self, calls: Sequence[Call[object]]) -> Harm:
         """Like :meth:`before`, once the replies were read."""
         return self._meet("after", calls)
 
-    def _meet(self, when: str, calls: Iterable[Call[object]]) -> Harm:
-        if self._path is not None and when == "before":
+    def _meet(self, when: str, calls: Sequence[Call[object]]) -> Harm:
+        # The rules of a round trip are those at its beginning, unless it waited on purpose.
+        fresh = when == "before" or any(call.blocking for call in calls)
+        if self._path is not None and fresh:
             self._look_again(self._path)
         harm = NONE
         for call in calls:

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from jobctl.client.plan import Plan
+from jobctl.client.queues import require
 from jobctl.client.submit import Wish
 from jobctl.engine.exchange import progress_json
 from jobctl.engine.python_child import plain
@@ -101,6 +102,8 @@ class EagerLink:
             tags=options.get("tags"),
             trigger="job",
         )
+        if wish.queue is not None:
+            self._session.carry_out(require(self._session, wish.queue))
         plan = Plan(self._session, wish, submitter=f"{self._request.job}@eager")
         ready = plan.ready(asked["args"], asked["kwargs"], run_id=options.get("id"))
         parent = Parent(

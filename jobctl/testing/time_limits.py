@@ -7,6 +7,7 @@ in C without returning is not interrupted.
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 NUMBER = signal.SIGRTMIN + 10
 """The signal that interrupts: one that no job uses, and not that of ``soft_timeout``."""
+
+
+AGAIN_AFTER = 5.0
+"""Seconds that a function has for ending after it was stopped, until it is stopped again."""
 
 
 class Stopped(BaseException):
@@ -41,29 +46,55 @@ def within(seconds: float | None, work: Callable[[], T]) -> T:
     """Do ``work``; raises :class:`Stopped` in it when it takes longer than ``seconds``."""
     if seconds is None or not _interruptible():
         return work()
-    armed = [True]
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if armed:
-            armed.clear()
-            raise Stopped
-
+    limit = _Limit(seconds)
     # The handler stays: a signal that is on its way must find one that ignores it.
-    signal.signal(NUMBER, on_signal)
-    main = threading.get_ident()
-    most = min(seconds, threading.TIMEOUT_MAX)
-    timer = threading.Timer(most, signal.pthread_kill, (main, NUMBER))
-    timer.daemon = True
-    timer.start()
+    signal.signal(NUMBER, limit.on_signal)
+    limit.start()
     try:
         found = work()
     finally:
-        in_time = bool(armed)
-        armed.clear()
-        timer.cancel()
+        in_time = limit.end()
     if not in_time:
         raise Stopped  # It was caught, which no process could.
     return found
+
+
+class _Limit:
+    """A thread that interrupts the main one, and does so again when that was lost on the way.
+
+    What is raised while Python calls back by itself, for a weak reference or in ``__del__``, gets
+    nowhere.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = min(seconds, _thread.TIMEOUT_MAX)
+        self._main = _thread.get_ident()
+        self._over = _thread.allocate_lock()
+        self._armed = True
+        self._late = False
+
+    def start(self) -> None:
+        """Begin to count; until :meth:`end`."""
+        self._over.acquire()
+        _thread.start_new_thread(self._watch, ())
+
+    def end(self) -> bool:
+        """Count no more; returns whether the time was kept."""
+        self._armed = False
+        self._over.release()
+        return not self._late
+
+    def _watch(self) -> None:
+        wait = self._seconds
+        while not self._over.acquire(timeout=wait):
+            signal.pthread_kill(self._main, NUMBER)
+            wait = AGAIN_AFTER
+
+    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """Raise :class:`Stopped` in the main thread."""
+        if self._armed:
+            self._late = True
+            raise Stopped
 
 
 def softly(

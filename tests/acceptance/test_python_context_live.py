@@ -167,3 +167,23 @@ def test_without_a_daemon_functions_know_their_run_but_no_store(host: Host) -> N
     )
     host.write(f'[jobs.go]\npython = "shop:go"\ncwd = "{host.directory}"\n')
     assert "go this run has no store behind it" in host.run("run", "go")
+
+
+def test_functions_name_queues_that_exist(host: Host) -> None:
+    (host.directory / "shop.py").write_text(
+        "from jobctl import current\n"
+        "def parcel(): pass\n"
+        "def lines():\n"
+        "    taken = [current().submit('parcel', _queue=name) for name in ('spare', 'far')]\n"
+        "    try: current().submit('parcel', _queue='nowhere')\n"
+        "    except RuntimeError as error: return [str(error), len(taken)]\n"
+    )
+    host.write(
+        f'[defaults]\ncwd = "{host.directory}"\n[jobs.parcel]\npython = "shop:parcel"\n'
+        '[jobs.lines]\npython = "shop:lines"\n'
+        '[queues.spare]\nmax_length = 9\n[pools.other]\nqueues = ["far"]\n'
+    )
+    host.start()
+    said, taken = host.wait_state(host.submit("lines"))["result"]
+    assert "there is no queue 'nowhere' in jobs.toml of host-a, and no pool takes from it" in said
+    assert taken == 2

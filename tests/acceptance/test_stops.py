@@ -232,7 +232,7 @@ def test_an_ordered_stop_ends_what_a_pool_ran_that_does_not_take_part(
     host: Host, number: signal.Signals
 ) -> None:
     host.write(
-        "[jobs.j]\nstop_timeout = '1s'\ncommand = 'sleep 303'\n", settings="drain_timeout = '2s'"
+        "[jobs.j]\nstop_timeout = '1s'\ncommand = 'sleep 304'\n", settings="drain_timeout = '2s'"
     )
     host.extra["PYTHONPATH"] = str(host.directory / "site")
     (host.directory / "site").mkdir()

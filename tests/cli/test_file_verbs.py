@@ -28,6 +28,21 @@ def test_jobs_have_schedule_next_last_and_average(project: Project, worker: Work
     assert rows["other"]["kind"] == "exec"
 
 
+def test_functions_are_looked_at_unless_that_is_not_wanted(
+    make_project: Callable[..., Project], tmp_path: Path
+):
+    project = make_project(more=f'[jobs.far]\npython = "far:run"\ncwd = "{tmp_path}"')
+    (tmp_path / "far.py").write_text("print('imported')\ndef walk(): pass\n")
+    result = project.jobctl("check")
+    assert result.code == 0
+    assert "jobs.far.python: there is no function run in far" in result.err
+    assert "imported" not in result.out
+    said = [project.jobctl("check", "--json", *more).json for more in ((), ("--no-import",))]
+    assert [
+        [one["severity"] for one in found["problems"] if one["code"] == "target"] for found in said
+    ] == [["warning"], []]
+
+
 def test_jobs_are_listed_without_a_store(make_project: Callable[..., Project]):
     result = make_project("/nowhere").jobctl("jobs")
     assert result.code == 0

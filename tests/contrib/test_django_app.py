@@ -118,13 +118,15 @@ def test_arguments_are_checked_before_the_commit(project) -> None:
     transaction = importlib.import_module("django.db").transaction
     contrib = importlib.import_module("jobctl.contrib.django")
 
-    def order_a_shelf() -> None:
+    def order_a_shelf(**asked: object) -> None:
         with transaction.atomic():
             orders().create(item="shelf")
-            contrib.submit_on_commit("pack", order_id="seven")
+            contrib.submit_on_commit("pack", **asked)
 
     with pytest.raises(InvalidArguments, match="order_id: 'seven' is not a whole number"):
-        order_a_shelf()
+        order_a_shelf(order_id="seven")
+    with pytest.raises(InvalidArguments, match="no queue 'defualt'"):
+        order_a_shelf(order_id=7, _queue="defualt")
 
     assert not orders().filter(item="shelf").exists()
 

@@ -93,3 +93,12 @@ def test_store_that_is_away_is_the_servers_fault(web, tmp_path) -> None:
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert "127.0.0.1" not in answer.text
+
+
+def test_key_file_is_the_one_of_the_configuration(web, tmp_path) -> None:
+    app = flask.Flask("elsewhere")
+    app.config["JOBCTL_KEY_FILE"] = tmp_path / "none.keys"
+    jobs = extension.Jobctl(app)
+    with app.app_context(), pytest.raises(ConfigError, match=r"no key file .*none\.keys"):
+        jobs.submit("letter", to="Ann")
+    jobs.close(app)

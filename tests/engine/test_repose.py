@@ -13,9 +13,9 @@ from jobctl.engine.repose import LONGEST, SHORTEST, Repose
 class Interpreter:
     """What a slot tells of its child."""
 
-    def __init__(self, *, start_cpu: float = 0.0, dearest: float = 0.0) -> None:
+    def __init__(self, *, start_cost: float = 0.0, dearest: float = 0.0) -> None:
         self.resting: Any = SimpleNamespace(
-            child=SimpleNamespace(calls=1, start_cpu=start_cpu), dearest=dearest
+            child=SimpleNamespace(calls=1, start_cost=start_cost), dearest=dearest
         )
 
     @property
@@ -71,7 +71,7 @@ def test_time_in_which_a_slot_was_busy_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start_cpu", "dearest", "seconds"),
+    ("start_cost", "dearest", "seconds"),
     [
         (0.003, 0.001, SHORTEST),
         (0.02, 0.0, 20.0),
@@ -80,9 +80,9 @@ def test_time_in_which_a_slot_was_busy_does_not_count() -> None:
     ],
 )
 def test_child_is_kept_by_what_a_new_one_would_cost(
-    start_cpu: float, dearest: float, seconds: float
+    start_cost: float, dearest: float, seconds: float
 ) -> None:
-    idle = [Interpreter(start_cpu=start_cpu, dearest=dearest), Interpreter()]
+    idle = [Interpreter(start_cost=start_cost, dearest=dearest), Interpreter()]
 
     assert gone_after(Repose("auto"), idle) == pytest.approx(seconds, abs=0.3)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jobctl.model.run import Outcome
 
 MODULE = """
-import os
+import os, time
 LOADED_BY = os.getpid()
 BORN = []
 
@@ -44,6 +44,9 @@ def sees():
 
 def start():
     BORN.append(os.getpid())
+
+def linger():
+    time.sleep(0.2)
 
 def leave(): os._exit(3)
 def fail():
@@ -335,6 +338,16 @@ def test_successor_that_waits_goes_as_well(attempts: Attempts) -> None:
         await until(lambda: nest.slots[1].python.resting is not None, what="the next successor")
 
     Nest(attempts, max_runs_per_child=1).inside(story)
+
+
+def test_start_that_waits_counts_by_the_clock(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        await nest.result("value")
+        warm = nest.slots[0].python.resting
+        assert warm is not None
+        assert warm.child.start_cost > 0.2
+
+    Nest(attempts, child_init="jobs:linger").inside(story)
 
 
 def test_one_that_stays_does_not_keep_its_successor(attempts: Attempts) -> None:

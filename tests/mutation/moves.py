@@ -78,6 +78,7 @@ CLAIM = [
     Mutant("claim", "only its pools", "call('SISMEMBER', P .. 'pools:' .. supervisor, owner) == 0", "false"),
     Mutant("claim", "a claim set of another type fails no run", "call('SCARD', P .. 'own:' .. owner)\n", ""),
     Mutant("claim", "what is due comes first", "  promote_due(LOOKAHEAD)\n", ""),
+    Mutant("claim", "what is not due does not come", " and soonest <= NOW then", " then", same="It saves time: nothing that is not due is promoted."),
     Mutant("claim", "no room, no claim", "if free < 1 and (is_rate", "if false and (is_rate"),
     Mutant("claim", "one slot is enough", "if free < 1 and (is_rate(limit) or", "if free < 2 and (is_rate(limit) or"),
     Mutant("claim", "stale holders are dropped", "      heal(limit, 1)\n", ""),
@@ -140,7 +141,8 @@ CLAIM = [
     Mutant("claim", "an empty queue has no token", "call('DEL', P .. 'b:' .. queue)", "local _"),
     Mutant("claim", "a bell that was taken away can ring again", "    rung[queue] = nil\n", ""),
     Mutant("claim", "again: the claim itself", "  own_fresh()\n  out[3]", "  out[3]"),
-    Mutant("claim", "what is due next", "end\nout[3] = next_due()\nflush_counts()\nreturn out", "end\nflush_counts()\nreturn out"),
+    Mutant("claim", "what is due next", "out[3] = weigh and next_due() or soonest\n", ""),
+    Mutant("claim", "what is due next after what was due", "weigh and next_due() or soonest", "soonest"),
     Mutant("claim", "again: what is due next", "  out[3] = next_due()\n  flush", "  flush"),
     Mutant("claim", "counts are flushed", "\nflush_counts()\nreturn out", "\nreturn out"),
 ]  # fmt: skip

@@ -170,6 +170,16 @@ def test_file_is_read_anew_when_it_changed(tmp_path: Path) -> None:
     assert plan.before((call("settle"),)).delay == 0.0
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_rule_that_came_while_a_call_waited_is_met_after_it(tmp_path: Path, *, waits: bool) -> None:
+    path = tmp_path / "rules"
+    plan = Plan("pool", "", path=str(path))
+    wait = Call(("BLPOP", "bell", 1), bool, blocking=1.0 if waits else None)
+    plan.before([wait])
+    path.write_text("after:blpop=drop")
+    assert plan.after([wait]).drop == waits
+
+
 def test_bad_file_leaves_the_rules_and_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

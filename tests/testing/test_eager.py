@@ -72,7 +72,7 @@ retries = 1
 
 [jobs.slow]
 python = "eager_shop:slow"
-timeout = "0.2s"
+timeout = "0.5s"
 retries = 1
 
 [jobs.warned]
@@ -347,7 +347,7 @@ def test_function_that_takes_too_long_is_stopped_and_tried_again(client, swallow
     with eager():
         run = client.submit("slow", swallow=swallow)
         assert (run.state, run.record.reason, run.attempt) == ("failed", "timeout", 2)
-        with pytest.raises(JobFailed, match=r"did not end within its timeout of 0\.2 s"):
+        with pytest.raises(JobFailed, match=r"did not end within its timeout of 0\.5 s"):
             run.wait()
     assert shop().calls == ["slow", "cleaned"] * 2
 

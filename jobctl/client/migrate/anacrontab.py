@@ -92,28 +92,7 @@ def _schedule(line: _Line, env: dict[str, str]) -> tuple[str, str, str]:
 
 
 def _job(line: _Line, env: dict[str, str], *, file: str, wishes: Wishes, found: Findings) -> None:
-    schedule, window, remark = _schedule(line, env)
-    if remark:
-        found.tell(file, line.number, "period", remark)
-    keys: dict[str, object] = {
-        "description": f"From {file}:{line.number}",
-        "schedule": schedule,
-        "missed": "once",
-        "catchup_window": window,
-    }
-    delay = env.get("RANDOM_DELAY", "").strip()
-    if delay.isdigit() and int(delay):
-        keys["jitter"], _ = fitting_jitter(schedule, int(delay) * 60.0)
-    keys["user"] = "root"
-    if "SHELL" in env:
-        keys["shell"] = env["SHELL"]
-    if "HOME" in env:
-        keys["cwd"] = env["HOME"]
-    keys["env"] = {"PATH": CRON_PATH} | {k: v for k, v in env.items() if k not in _HANDLED}
-    keys["command"] = line.command
-    mail_to = [one.strip() for one in env.get("MAILTO", "root").split(",") if one.strip()]
-    keys |= {"mail_to": mail_to, "mail_on": "output"} if mail_to else {"mail_on": "never"}
-    keys |= {"overlap": "skip", "leftovers": "keep"}
+    keys = _keys(line, env, file=file, found=found)
     found.tell(
         file, line.number, "window",
         "runs at its time, and once after it was missed, at whatever hour: START_HOURS_RANGE, battery and the"
@@ -151,3 +130,29 @@ def _job(line: _Line, env: dict[str, str], *, file: str, wishes: Wishes, found: 
             offers=offers,
         )
     )
+
+
+def _keys(line: _Line, env: dict[str, str], *, file: str, found: Findings) -> dict[str, object]:
+    schedule, window, remark = _schedule(line, env)
+    if remark:
+        found.tell(file, line.number, "period", remark)
+    keys: dict[str, object] = {
+        "description": f"From {file}:{line.number}",
+        "schedule": schedule,
+        "missed": "once",
+        "catchup_window": window,
+    }
+    delay = env.get("RANDOM_DELAY", "").strip()
+    if delay.isdigit() and int(delay):
+        keys["jitter"], _ = fitting_jitter(schedule, int(delay) * 60.0)
+    keys["user"] = "root"
+    if "SHELL" in env:
+        keys["shell"] = env["SHELL"]
+    if "HOME" in env:
+        keys["cwd"] = env["HOME"]
+    keys["env"] = {"PATH": CRON_PATH} | {k: v for k, v in env.items() if k not in _HANDLED}
+    keys["command"] = line.command
+    mail_to = [one.strip() for one in env.get("MAILTO", "root").split(",") if one.strip()]
+    keys |= {"mail_to": mail_to, "mail_on": "output"} if mail_to else {"mail_on": "never"}
+    keys |= {"overlap": "skip", "leftovers": "keep"}
+    return keys

@@ -26,6 +26,8 @@ class Settings:
     """In place of what the file says."""
     NAMESPACE: str | None = None
     """Same."""
+    KEY_FILE: str | os.PathLike[str] | None = None
+    """The file with the signing keys, same."""
     ALLOW: str | Callable[..., bool] | None = None
     """Who may see or revoke a run: a function, or its dotted name, of the request, the run's record,
     and ``"read"`` or ``"revoke"``. ``None``: whoever knows the id (80 random bits) may see it."""

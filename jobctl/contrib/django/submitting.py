@@ -25,7 +25,14 @@ def client() -> Client:
     """
     if not _clients:
         chosen = Settings.read()
-        _clients.append(Client(chosen.CONFIG, redis=chosen.REDIS, namespace=chosen.NAMESPACE))
+        _clients.append(
+            Client(
+                chosen.CONFIG,
+                redis=chosen.REDIS,
+                namespace=chosen.NAMESPACE,
+                key_file=chosen.KEY_FILE,
+            )
+        )
     return _clients[0]
 
 
@@ -43,7 +50,7 @@ def submit_on_commit(
 ) -> Run:
     """Submit a run when the transaction is committed, and never when it is rolled back.
 
-    The arguments are checked now. Returns the handle now, with the id that the run will have: it is
+    Arguments and options are checked now. Returns the handle now, with the id that the run will have: it is
     not known to the store before the commit. Outside of a transaction it is submitted at once.
     ``_using`` is the database whose transaction counts.
 
@@ -52,7 +59,8 @@ def submit_on_commit(
     """
     sender = client()
     kwargs.setdefault("_id", new_id())
-    checked = sender._operations._ready(name_of(job), args, kwargs)  # noqa: SLF001 - a submit without the sending
+    operations = sender._operations  # noqa: SLF001 - a submit without the sending
+    checked = operations.session.carry_out(operations.checked(name_of(job), args, kwargs))
     transaction.on_commit(lambda: sender.submit(job, *args, **kwargs), using=_using)
     return Run(sender, checked.id, checked.job)
 

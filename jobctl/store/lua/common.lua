@@ -2,7 +2,7 @@
 -- only hash tag, so all of them are in one slot. Field and key names: store/keys.py.
 --
 -- Rules: every check before the first write; TIME is the only clock; values arrive flat in ARGV;
--- ready() is the only push, finish() the only way to a final state, loops are bounded.
+-- ready() and ready_all() are the only pushes, finish() the only way to a final state, loops are bounded.
 local P = KEYS[1]
 local call = redis.call
 local LOOKAHEAD = 100
