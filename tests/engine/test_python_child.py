@@ -97,6 +97,65 @@ async def test_coroutine_function_is_awaited(bench: Bench) -> None:
     assert "asyncio" not in bench.output.replace("import asyncio", "")
 
 
+HOSTILE = (
+    "def bad(self, *_): raise SystemExit(0)\n"
+    "class Notes(Exception): __notes__ = property(bad)\n"
+    "class Cause(Exception): __cause__ = property(bad)\n"
+    "class Context(Exception): __context__ = property(bad)\n"
+    "class Trace(Exception): __traceback__ = property(bad)\n"
+    "class Class(Exception): __class__ = property(bad)\n"
+    "class Text(Exception): __str__ = bad\n"
+    "class With(Exception): with_traceback = bad\n"
+    "class Code(SystemExit): code = property(bad)\n"
+    "class Obj:\n    __str__ = __repr__ = __format__ = bad\n"
+    "class Names(type): __getattribute__ = bad\n"
+    "class Module(Exception): __module__ = property(bad)\n"
+    "class Meta(Exception, metaclass=Names): pass\n"
+    "class Value: __class__ = property(bad)\n"
+    "def go(name):\n"
+    "    if name == 'Obj': raise SystemExit(Obj())\n"
+    "    if name == 'Key': raise KeyError(Obj())\n"
+    "    raise globals()[name]()\n"
+)
+"""Exceptions that do harm when they are looked at."""
+
+
+@pytest.mark.parametrize(
+    ("name", "exception"),
+    [
+        *((name, f"jobs.{name}") for name in ("Notes", "Cause", "Context", "Trace", "Class")),
+        *((name, f"jobs.{name}") for name in ("Text", "With", "Code", "Meta")),
+        ("Module", "Module"),
+        ("Obj", "SystemExit"),
+        ("Key", "KeyError"),
+    ],
+)
+@every_python
+@staged
+async def test_exception_that_cannot_be_looked_at_is_one_all_the_same(
+    bench: Bench, name: str, exception: str
+) -> None:
+    bench.write(HOSTILE)
+    reply = await bench.call("go", name)
+    assert (reply.reason, reply.exception) == (Reason.EXCEPTION, exception)
+    assert (reply.exit_code, reply.bases[0]) == (None, exception)
+    assert exception in reply.error
+    assert exception in bench.output
+    again = await bench.call("go", name)
+    assert again.reason is Reason.EXCEPTION
+    assert len(bench.children) == 1
+
+
+@every_python
+@staged
+async def test_result_that_ends_the_program_when_looked_at_cannot_be_kept(bench: Bench) -> None:
+    bench.write(HOSTILE + "def give(): return Value()\n")
+    reply = await bench.call("give")
+    assert (reply.reason, reply.exit_code) == (Reason.RESULT, None)
+    assert "cannot be stored" in reply.error
+    assert "cannot be stored" in bench.output
+
+
 @every_python
 @pytest.mark.parametrize(
     ("code", "reason", "exit_code", "output"),
@@ -105,6 +164,10 @@ async def test_coroutine_function_is_awaited(bench: Bench) -> None:
         ("0", None, 0, ""),
         ("3", Reason.EXIT, 3, ""),
         ("257", Reason.EXIT, 1, ""),
+        ("True", Reason.EXIT, 1, ""),
+        ("-1", Reason.EXIT, 255, ""),
+        ("2**80", Reason.EXIT, 255, ""),
+        ("-(2**63) - 1", Reason.EXIT, 255, ""),
         ("'bad input'", Reason.EXIT, 1, "bad input\n"),
     ],
 )

@@ -92,6 +92,18 @@ def deaf():
         except BaseException:
             pass
 
+def bad(*_): raise SystemExit(0)
+class Notes(Exception): __notes__ = property(bad)
+class Trace(Exception): __traceback__ = property(bad)
+class Class(Exception): __class__ = property(bad)
+class Code(SystemExit): code = property(bad)
+class Text: __str__ = bad
+class Value: __class__ = property(bad)
+def hostile(name):
+    if name == "Value": return Value()
+    if name == "Text": raise SystemExit(Text())
+    raise globals()[name]
+async def ahostile(name): return hostile(name)
 def fails(): raise LookupError("nothing there")
 async def afails(): raise LookupError("nothing there")
 def dies(): os._exit(3)
@@ -303,6 +315,23 @@ def test_exception_is_reported_with_the_part_of_the_traceback_that_is_the_jobs(
         assert "LookupError: nothing there" in common.log(1)
         assert "python_shared" not in common.log(1)
         assert (await common.run("out")).exit_code == 5
+
+    Common(attempts, mode).inside(story)
+
+
+@pytest.mark.parametrize("name", ["Notes", "Trace", "Class", "Code", "Text", "Value"])
+@pytest.mark.parametrize(
+    ("mode", "function"), [("thread", "hostile"), ("async", "ahostile"), ("async", "hostile")]
+)
+def test_exception_that_cannot_be_looked_at_leaves_the_others_alone(
+    attempts: Attempts, mode: str, function: str, name: str
+) -> None:
+    async def story(common: Common) -> None:
+        before = await common.result("pid", slot=0)
+        outcome = await common.run(function, name, slot=1)
+        expected = Reason.RESULT if name == "Value" else Reason.EXCEPTION
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, expected)
+        assert await common.result("pid", slot=0) == before
 
     Common(attempts, mode).inside(story)
 
