@@ -22,6 +22,8 @@ MAX_TRACE = 8192
 """Characters of a traceback that are kept with the attempt; the log has all of it."""
 HEAD = 2048
 """Characters of a longer traceback that are kept from its beginning."""
+MAX_PLACE = 500
+"""Characters that are kept of where it was raised: lines of generated code have no end."""
 HERE = os.path.dirname(__file__)
 OURS = (
     os.path.join(HERE, "python_"),
@@ -72,10 +74,9 @@ def _tell_wish(error: BaseException, reply: dict[str, Any], special: str) -> Non
 def _tell(error: BaseException, reply: dict[str, Any]) -> None:
     trace = _user_part(TRACE.__get__(error))
     error = BaseException.with_traceback(error, trace)
-    last = traceback.extract_tb(trace)[-1:]
-    lines = traceback.format_list(last) + traceback.format_exception_only(type(error), error)
+    said = "".join(traceback.format_exception_only(type(error), error)).rstrip()
     text = "".join(traceback.format_exception(type(error), error, trace))
-    reply["error"] = "".join(lines)[-MAX_ERROR:].rstrip()
+    reply["error"] = shortened_error(_place(trace) + said, MAX_ERROR)
     reply["traceback"] = shortened(text.rstrip())
     _print(error, trace, text)
 
@@ -88,7 +89,7 @@ def _tell_less(error: BaseException, reply: dict[str, Any], name: str) -> None:
         said = f"{name}: <its message cannot be shown>"
     try:
         trace = _user_part(TRACE.__get__(error))
-        last = "".join(traceback.format_list(traceback.extract_tb(trace)[-1:]))
+        last = _place(trace)
         where = "".join(traceback.format_tb(trace))
     except BaseException:  # noqa: BLE001 - source lines are read by loaders, which may be the job's
         last = where = ""
@@ -107,12 +108,26 @@ def dotted(cls: type) -> str:
     return f"{module}.{name}"[:MAX_NAME]
 
 
-def shortened(text: str) -> str:
-    """Return ``text`` without its middle when it is longer than :data:`MAX_TRACE`."""
-    if len(text) <= MAX_TRACE:
+def shortened(text: str, most: int = MAX_TRACE, head: int = HEAD) -> str:
+    """Return ``text`` without its middle when it is longer than ``most`` characters.
+
+    ``head`` of them are kept from its beginning.
+    """
+    if len(text) <= most:
         return text
-    tail = text[HEAD - MAX_TRACE :]
-    return f"{text[:HEAD]}\n… {len(text) - MAX_TRACE} characters left out …\n{tail}"
+    tail = text[head - most :]
+    return f"{text[:head]}\n  … {len(text) - most} characters left out …\n{tail}"
+
+
+def shortened_error(text: str, most: int) -> str:
+    """Return what was raised where without its middle: the class comes first, notes come last."""
+    return shortened(text, most, most * 3 // 4)
+
+
+def _place(trace: TracebackType | None) -> str:
+    """Return where it was raised, as a traceback says it."""
+    text = "".join(traceback.format_list(traceback.extract_tb(trace)[-1:]))
+    return text if len(text) <= MAX_PLACE else text[:MAX_PLACE] + "…\n"
 
 
 def _seconds(value: Any) -> float | None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jobctl.engine.attempt import AttemptSpec
+from jobctl.engine.python_failure import shortened_error
 from jobctl.model.job import EXEC_JOB, JobDef
 from jobctl.model.records import maker
 from jobctl.model.run import Outcome, OutcomeKind, Reason
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
 POISON_ERROR = "whoever ran it died three times while it ran; it is not run again"
 ERROR_MOST = 2000
+"""Characters of an error text kept on a run."""
 MANY = 1000
 """Runs whose records a job keeps at least, to count as one that does not forget soon."""
 LONG = 3600.0
 DAY = 86_400.0
-"""Characters of an error text kept on a run."""
 
 
 _settlement = maker(Settlement)
@@ -181,7 +182,7 @@ def _fields(
     started = int(outcome.started_at * 1000) if outcome.started_at else None
     again = verdict.letter == "d"
     poison = verdict.reason == Reason.POISON.value
-    error = POISON_ERROR if poison else (outcome.error or "")[-ERROR_MOST:]
+    error = POISON_ERROR if poison else _error(outcome)
     fields: list[str | bytes | int] = [
         "at", number, f"a{number}", entry, "du", f"{outcome.duration:.4f}"
     ]  # fmt: skip
@@ -204,6 +205,12 @@ def _fields(
     if outcome.result is not None and _keeps_result(job, verdict.letter):
         fields += "re", outcome.result
     return tuple(fields)
+
+
+def _error(outcome: Outcome) -> str:
+    """Return what is kept of an error: of an exception not only its end, which may be any text."""
+    error = outcome.error or ""
+    return shortened_error(error, ERROR_MOST) if outcome.exception else error[-ERROR_MOST:]
 
 
 def _keeps_result(job: JobDef, letter: str) -> bool:

@@ -50,6 +50,19 @@ def test_failure_says_what_was_raised_where(client: jobctl.Client) -> None:
         _ = run.result
 
 
+@pytest.mark.parametrize("size", [2_500, 10_000, 50_000])
+@pytest.mark.parametrize("more", ["xxxxxxxx", "\n  words"], ids=["one line", "lines"])
+def test_failure_with_a_long_message_keeps_its_class_and_beginning(
+    client: jobctl.Client, size: int, more: str
+) -> None:
+    run = client.submit("broken", text="begins here" + more * (size // 8))
+    with pytest.raises(jobctl.JobFailed, match=r"LookupError: begins here") as caught:
+        run.wait(30)
+    assert caught.value.error_type == "LookupError"
+    assert "work.py" in str(run.record.error)
+    assert len(str(run.record.error)) <= 2_100
+
+
 def test_exit_code_and_output_of_a_shell_job_come_back(client: jobctl.Client) -> None:
     run = client.submit("says", "3")
     with pytest.raises(jobctl.JobFailed, match="exit") as caught:

@@ -148,6 +148,22 @@ async def test_exception_that_cannot_be_looked_at_is_one_all_the_same(
 
 @every_python
 @staged
+async def test_long_error_keeps_place_class_and_beginning_of_the_message(bench: Bench) -> None:
+    bench.write(
+        "def go(): raise LookupError('begins ' + 'x' * 9000 + ' ends')\n"
+        f"def wide(): raise LookupError('begins') {' ' * 9000} # far\n"
+    )
+    error = (await bench.call("go")).error
+    assert len(error) < 4200
+    assert "jobs.py" in error.splitlines()[0]
+    assert "\nLookupError: begins xxx" in error
+    assert error.endswith("xxx ends")
+    error = (await bench.call("wide")).error
+    assert error.splitlines()[-1] == "LookupError: begins"
+
+
+@every_python
+@staged
 async def test_result_that_ends_the_program_when_looked_at_cannot_be_kept(bench: Bench) -> None:
     bench.write(HOSTILE + "def give(): return Value()\n")
     reply = await bench.call("give")
