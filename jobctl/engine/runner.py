@@ -181,8 +181,7 @@ def _fields(
     )
     started = int(outcome.started_at * 1000) if outcome.started_at else None
     again = verdict.letter == "d"
-    poison = verdict.reason == Reason.POISON.value
-    error = POISON_ERROR if poison else _error(outcome)
+    error = _error(outcome, verdict)
     fields: list[str | bytes | int] = [
         "at", number, f"a{number}", entry, "du", f"{outcome.duration:.4f}"
     ]  # fmt: skip
@@ -202,13 +201,17 @@ def _fields(
         fields += "sg", outcome.signal
     if error:
         fields += "er", error
+    if held.progress is not None and not again:
+        fields += "pg", held.progress  # what was noted last may not have been sent
     if outcome.result is not None and _keeps_result(job, verdict.letter):
         fields += "re", outcome.result
     return tuple(fields)
 
 
-def _error(outcome: Outcome) -> str:
+def _error(outcome: Outcome, verdict: Verdict) -> str:
     """Return what is kept of an error: of an exception not only its end, which may be any text."""
+    if verdict.reason == Reason.POISON.value:
+        return POISON_ERROR
     error = outcome.error or ""
     return shortened_error(error, ERROR_MOST) if outcome.exception else error[-ERROR_MOST:]
 

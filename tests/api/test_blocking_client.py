@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import functools
 import os
@@ -86,6 +87,24 @@ def test_events_tell_progress_and_the_end(client: jobctl.Client, tmp_path: Path)
     assert [item for item in seen if item[0] == "progress"][:1] == [("progress", "running", 1)]
     assert seen[-1] == ("state", "succeeded", 1)
     assert run.wait() == "done"
+
+
+@pytest.mark.parametrize(
+    ("job", "args", "progress"),
+    [
+        ("tells", (), {"percent": 91, "message": "ends"}),
+        ("tells", (True,), {"percent": 92, "message": "ends"}),
+        ("tells", (False, 2), None),
+        ("counts", ("aloud",), {"percent": 2, "message": "counted"}),
+        ("counts", ("silent",), None),
+    ],
+)
+def test_ended_run_keeps_what_its_last_attempt_reported(client: jobctl.Client, job, args, progress):
+    for run in client.submit_many(job, [args, args, args]):
+        with contextlib.suppress(jobctl.JobFailed):
+            run.wait(30)
+        assert run.progress() == progress
+        assert run.inspect()["progress"] == progress
 
 
 def test_wait_that_runs_out_names_the_run_and_leaves_it(
