@@ -193,12 +193,9 @@ def _fields(
         fields += "st", started
         if held.claim.first_started_at is None:
             fields += "fs", started
-    if outcome.pid is not None:
-        fields += "pi", outcome.pid
-    if outcome.exit_code is not None:
-        fields += "rc", outcome.exit_code
-    if outcome.signal is not None:
-        fields += "sg", outcome.signal
+    for name, value in (("pi", outcome.pid), ("rc", outcome.exit_code), ("sg", outcome.signal)):
+        if value is not None:
+            fields += name, value
     if error:
         fields += "er", error
     if held.progress is not None and not again:
