@@ -582,6 +582,7 @@ class Child:
         self.held = b"", 0
         """What that said last, and the bytes of memory it meant."""
         self.clear_refs = open_meter("clear_refs", os.O_WRONLY)
+        self.limits = beside("python_limits").Limits(sys.modules[__name__])
 
     def serve(self) -> None:
         """Run until the socket ends."""
@@ -671,7 +672,9 @@ class Child:
             result = self.run_in_context(Running(self, call, call.get("limits")), body, reply)
         if os.getpid() != self.pid:
             self.end_of_copy(reply)
-        self.retired = reply["recycle"] = self.surroundings.detach() or leftover_threads()
+        self.retired = reply["recycle"] = (
+            self.surroundings.detach() or leftover_threads() or self.limits.changed()
+        )
         reply["duration"] = time.monotonic() - started
         self._measure(reply, before, children)
         return reply, result

@@ -604,6 +604,49 @@ async def test_progress_arrives_while_the_call_runs(bench: Bench) -> None:
     assert (await running).ok
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("resource.setrlimit(resource.RLIMIT_CPU, (1000, 2000))", "resource limits"),
+        ("resource.setrlimit(resource.RLIMIT_NOFILE, (200, 300))", "resource limits"),
+        ("resource.prlimit(0, resource.RLIMIT_FSIZE, (1 << 40, 1 << 40))", "resource limits"),
+        ("resource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))", "resource limits"),
+        ("os.nice(1)", "priority"),
+        ("os.setpriority(os.PRIO_PROCESS, 0, os.nice(0) + 1)", "priority"),
+        ("os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))", "priority"),
+        ("os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])", "CPUs"),
+    ],
+)
+@staged
+async def test_limits_a_function_sets_on_its_process_end_with_it(
+    bench: Bench, change: str, why: str
+) -> None:
+    if why == "CPUs" and len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("there is one CPU, and so nothing to leave out")
+    bench.write(f"import os, resource\ndef look(): pass\ndef go(): {change}\n")
+    assert (await bench.call("look")).recycle is None
+    reply = await bench.call("go")
+    assert reply.ok
+    assert why in (reply.recycle or "")
+    with pytest.raises(StaleChildError, match=why):
+        await bench.call("look")
+
+
+@staged
+async def test_limits_of_processes_that_a_function_starts_are_theirs_alone(bench: Bench) -> None:
+    bench.write(
+        "import os, resource, subprocess\n"
+        "def lower(): os.nice(1); resource.setrlimit(resource.RLIMIT_CPU, (1000, 2000))\n"
+        "def go():\n"
+        "    with subprocess.Popen('read line', shell=True, stdin=-1, preexec_fn=lower) as more:\n"
+        "        resource.prlimit(more.pid, resource.RLIMIT_NOFILE, (200, 300))\n"
+        "        more.communicate(b'\\n')\n"
+        "    return more.returncode\n"
+    )
+    reply = await bench.call("go")
+    assert (reply.result, reply.recycle) == ("0", None)
+
+
 @staged
 async def test_disk_without_room_spoils_the_child(bench: Bench) -> None:
     bench.write("def go(): print('x' * 10, end='')\n\n")
