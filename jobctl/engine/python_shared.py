@@ -412,7 +412,8 @@ class Threads(Shared):
                     raise Stopped
                 value = self.call(run)
                 if hasattr(type(value), "__await__"):
-                    value = self.child._run_awaitable(value)
+                    stop = self.child.beside("python_stop")
+                    value = stop.ThreadWait(run, interrupt, soft_timeout).call(value)
             finally:
                 with run.lock:
                     over.set()

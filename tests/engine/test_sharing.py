@@ -65,6 +65,18 @@ async def nap():
         print("cancelled")
         raise
 
+async def dozes():
+    try:
+        await asyncio.sleep(60)
+    except BaseException as error:
+        print("got", type(error).__name__)
+        await asyncio.sleep(0.01)
+        print("tidied up")
+        raise
+
+async def aspin():
+    spin()
+
 def spin():
     try:
         while True:
@@ -234,6 +246,9 @@ def test_hundreds_of_coroutines_run_beside_each_other_in_one_child(attempts: Att
     ("mode", "function", "said"),
     [
         ("thread", "spin", "got Stopped\n"),
+        ("thread", "aspin", "got Stopped\n"),
+        ("thread", "nap", "cancelled\n"),
+        ("thread", "dozes", "got CancelledError\ntidied up"),
         ("async", "nap", "cancelled\n"),
         ("async", "spin", "got Stopped\n"),
     ],
@@ -264,6 +279,25 @@ def test_soft_timeout_is_raised_in_one_run(attempts: Attempts, mode: str, functi
         assert "SoftTimeout" in (outcome.exception or "")
 
     Common(attempts, mode).inside(story)
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [("dozes", "got SoftTimeout\ntidied up"), ("aspin", "got SoftTimeout\n")],
+)
+def test_coroutine_in_a_thread_gets_its_soft_timeout_at_once(
+    attempts: Attempts, function: str, said: str
+) -> None:
+    async def story(common: Common) -> None:
+        await common.result("apid")
+        outcome = await common.run(function, soft_timeout=0.05, timeout=25)
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.TIMEOUT)
+        assert common.log(2).startswith(said)
+        assert "SoftTimeout" in (outcome.exception or "")
+        assert outcome.duration < 20
+
+    Common(attempts, "thread").inside(story)
 
 
 @both
