@@ -178,7 +178,7 @@ class AsyncRun(Handle):
         return (await self._carry_out(steps))[self.id]
 
     async def progress(self) -> Any:  # noqa: ANN401 - JSON
-        """Return what it last reported, ``{"percent": …, "message": …}``, or ``None``."""
+        """Return what its attempt last reported, ``{"percent": …, "message": …}``, or ``None``."""
         return await self._carry_out(self._operations.progress(self.id))
 
     async def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:

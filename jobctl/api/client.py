@@ -194,7 +194,7 @@ class Run(Handle):
         return self._carry_out(steps)[self.id]
 
     def progress(self) -> Any:  # noqa: ANN401 - JSON
-        """Return what it last reported, ``{"percent": …, "message": …}``, or ``None``."""
+        """Return what its attempt last reported, ``{"percent": …, "message": …}``, or ``None``."""
         return self._carry_out(self._operations.progress(self.id))
 
     def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:

@@ -146,11 +146,12 @@ def encode_result(value: object, limit: int, form: Any = None) -> bytes:
                 data = json.dumps(json.loads(text)).encode()
             if data[:10] == MARK:
                 data = beside("python_forms").wrap("json", data)  # nobody shall take it for one
-    except Exception as error:
+    except KeyboardInterrupt:  # from outside: the job is stopped
+        raise
+    except BaseException as error:  # SystemExit too: it is not the function's any more
         raise ResultError(
-            f"the result cannot be stored as {form.name if form else 'JSON'}: "
-            + (str(error)[:MAX_NAME] or _dotted(type(error)))
-            + "; return numbers, text, lists, dicts, dates or dataclasses, or store it elsewhere"
+            f"the result cannot be stored as {form.name if form else 'JSON'}: {_words(error)}"
+            "; return numbers, text, lists, dicts, dates or dataclasses, or store it elsewhere"
             " and return its name"
         ) from error
     if len(data) > limit:
@@ -162,8 +163,16 @@ def encode_result(value: object, limit: int, form: Any = None) -> bytes:
 
 
 def _dotted(cls: type) -> str:
-    name = cls.__qualname__
-    return (name if cls.__module__ == "builtins" else f"{cls.__module__}.{name}")[:MAX_NAME]
+    return beside("python_failure").dotted(cls)  # type: ignore[no-any-return]
+
+
+def _words(error: BaseException) -> str:
+    """Return what an exception says, or its name where that is nothing or raises in turn."""
+    try:
+        said = f"{error}\n"[:MAX_NAME].rstrip()
+    except BaseException:  # noqa: BLE001 - it may be any object of the job
+        said = ""
+    return said or _dotted(type(error))
 
 
 def say(text: str) -> None:
@@ -545,8 +554,8 @@ def _flush_stream(stream: Any) -> str | None:
     try:
         if _usable(stream):
             stream.flush()
-    except Exception as error:  # noqa: BLE001 - it may be any object of the job
-        return f"output could not be written: {error}"[:MAX_ERROR]
+    except BaseException as error:  # noqa: BLE001 - it may be any object of the job
+        return f"output could not be written: {_words(error)}"
     return None
 
 
@@ -573,6 +582,7 @@ class Child:
         self.held = b"", 0
         """What that said last, and the bytes of memory it meant."""
         self.clear_refs = open_meter("clear_refs", os.O_WRONLY)
+        self.limits = beside("python_limits").Limits(sys.modules[__name__])
 
     def serve(self) -> None:
         """Run until the socket ends."""
@@ -662,7 +672,9 @@ class Child:
             result = self.run_in_context(Running(self, call, call.get("limits")), body, reply)
         if os.getpid() != self.pid:
             self.end_of_copy(reply)
-        self.retired = reply["recycle"] = self.surroundings.detach() or leftover_threads()
+        self.retired = reply["recycle"] = (
+            self.surroundings.detach() or leftover_threads() or self.limits.changed()
+        )
         reply["duration"] = time.monotonic() - started
         self._measure(reply, before, children)
         return reply, result
@@ -702,7 +714,7 @@ class Child:
             reply.update(reason="spawn", error=str(error))
             say(str(error))
         except SystemExit as error:
-            _exit_as_script(error.code, reply)
+            _exit_as_script(error, reply)
         except KeyboardInterrupt as error:
             beside("python_failure").describe(error, reply)
             self.interrupt()
@@ -796,13 +808,21 @@ def _run_awaitable(value: Any) -> object:
     return asyncio.run(wait())
 
 
-def _exit_as_script(code: object, reply: dict[str, Any]) -> None:
+def _exit_as_script(error: SystemExit, reply: dict[str, Any]) -> None:
     """Fill ``reply`` with what ``sys.exit(code)`` means at the end of a script."""
-    if code is not None and not isinstance(code, int):
-        _write(f"{code}\n")
-        reply["error"] = f"{code}"[:MAX_ERROR]
-        code = 1
-    reply["exit_code"] = (code or 0) & 0xFF
+    try:
+        code = error.code
+        if code is not None and not isinstance(code, int):
+            said = f"{code}\n"
+            _write(said)
+            reply["error"] = said[:-1][:MAX_ERROR]
+            code = 1
+        number = 0 if code is None else int.__int__(code)
+    except BaseException:  # noqa: BLE001 - class and code may be any object of the job
+        beside("python_failure").describe(error, reply)
+        return
+    # The same as the interpreter, which has a C long for it.
+    reply["exit_code"] = number & 0xFF if -(2**63) <= number < 2**63 else 0xFF
     if reply["exit_code"]:
         reply["reason"] = "exit"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import functools
 import os
@@ -50,6 +51,19 @@ def test_failure_says_what_was_raised_where(client: jobctl.Client) -> None:
         _ = run.result
 
 
+@pytest.mark.parametrize("size", [2_500, 10_000, 50_000])
+@pytest.mark.parametrize("more", ["xxxxxxxx", "\n  words"], ids=["one line", "lines"])
+def test_failure_with_a_long_message_keeps_its_class_and_beginning(
+    client: jobctl.Client, size: int, more: str
+) -> None:
+    run = client.submit("broken", text="begins here" + more * (size // 8))
+    with pytest.raises(jobctl.JobFailed, match=r"LookupError: begins here") as caught:
+        run.wait(30)
+    assert caught.value.error_type == "LookupError"
+    assert "work.py" in str(run.record.error)
+    assert len(str(run.record.error)) <= 2_100
+
+
 def test_exit_code_and_output_of_a_shell_job_come_back(client: jobctl.Client) -> None:
     run = client.submit("says", "3")
     with pytest.raises(jobctl.JobFailed, match="exit") as caught:
@@ -73,6 +87,24 @@ def test_events_tell_progress_and_the_end(client: jobctl.Client, tmp_path: Path)
     assert [item for item in seen if item[0] == "progress"][:1] == [("progress", "running", 1)]
     assert seen[-1] == ("state", "succeeded", 1)
     assert run.wait() == "done"
+
+
+@pytest.mark.parametrize(
+    ("job", "args", "progress"),
+    [
+        ("tells", (), {"percent": 91, "message": "ends"}),
+        ("tells", (True,), {"percent": 92, "message": "ends"}),
+        ("tells", (False, 2), None),
+        ("counts", ("aloud",), {"percent": 2, "message": "counted"}),
+        ("counts", ("silent",), None),
+    ],
+)
+def test_ended_run_keeps_what_its_last_attempt_reported(client: jobctl.Client, job, args, progress):
+    for run in client.submit_many(job, [args, args, args]):
+        with contextlib.suppress(jobctl.JobFailed):
+            run.wait(30)
+        assert run.progress() == progress
+        assert run.inspect()["progress"] == progress
 
 
 def test_wait_that_runs_out_names_the_run_and_leaves_it(
