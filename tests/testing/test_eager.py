@@ -506,3 +506,15 @@ def test_block_that_must_be_finished_is_given_to_the_next_attempt(client) -> Non
         found = client.submit("asks", fail=True).result
 
     assert (found["attempt"], found["mine"]) == (2, True)
+
+
+@pytest.mark.parametrize("by_client", [False, True])
+def test_run_that_was_revoked_stays_so_when_the_clock_moves(jobs, by_client) -> None:
+    clock = FakeClock("2030-01-01T00:00:00+00:00")
+    with eager(clock=clock):
+        client = Client(jobs)
+        run = client.submit("tells", _in="1d")
+        assert client.revoke([run.id]) == {run.id: True} if by_client else run.revoke()
+        clock.advance("2d")
+
+        assert (run.state, run.attempt, run.logs()) == ("revoked", 0, "")
