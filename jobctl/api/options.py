@@ -38,7 +38,9 @@ def split(kwargs: Mapping[str, object]) -> tuple[dict[str, object], dict[str, ob
     given: dict[str, object] = {}
     options: dict[str, object] = {}
     for name, value in kwargs.items():
-        (options if name[:1] == "_" else given)[name] = value
+        # Items of submit_many may hold anything; such names are refused with the arguments.
+        own = isinstance(name, str) and name[:1] == "_"
+        (options if own else given)[name] = value
     for name in options:
         if name not in OPTIONS:
             raise InvalidArguments(
@@ -49,9 +51,11 @@ def split(kwargs: Mapping[str, object]) -> tuple[dict[str, object], dict[str, ob
     if more is not None:
         if not isinstance(more, dict):
             raise InvalidArguments("_kwargs must be a dict of the job's named arguments")
-        twice = sorted(given.keys() & more.keys())
+        twice = given.keys() & more.keys()
         if twice:
-            raise InvalidArguments(f"{twice[0]}: is given twice, once in _kwargs; give it once")
+            raise InvalidArguments(
+                f"{min(map(str, twice))}: is given twice, once in _kwargs; give it once"
+            )
         given |= more
     return given, options
 
@@ -140,4 +144,7 @@ def _tags(options: Mapping[str, object]) -> dict[str, str]:
         return {}
     if not isinstance(value, dict):
         raise InvalidArguments(f"_tags: {value!r} is no dict of names and texts")
-    return {str(name): str(item) for name, item in value.items()}
+    found = {str(name): str(item) for name, item in value.items()}
+    if len(found) < len(value):
+        raise InvalidArguments(f"_tags: two names of {value!r} are the same as texts")
+    return found
