@@ -147,7 +147,7 @@ def asks(fail=False):
     with run.finish_once("paid") as mine:
         if fail and run.attempt == 1:
             raise ConnectionError("in the block")
-    child = run.submit("tells", day=datetime.date(2026, 1, 2), _id="child", _tags={"a": "b"})
+    child = run.submit("tells", day="2026-01-02", _id="child", _tags={"a": "b"})
     return {
         "first": run.once("mail"), "mine": mine, "child": child, "id": run.id,
         "attempt": run.attempt, "tags": run.tags, "left": run.remaining() > 0,
