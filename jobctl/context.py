@@ -244,6 +244,8 @@ def seconds_of(value: Any) -> float:
 
 _bound: Any = None
 """A ContextVar, made when first used: of runs that :func:`bound` is told of."""
+_alone: list[RunContext] = []
+"""Those that threads which know of none belong to; the last one counts."""
 
 
 def current(default: Any = ...) -> RunContext:
@@ -260,6 +262,8 @@ def current(default: Any = ...) -> RunContext:
             if running.context is None:
                 running.context = _context_of(running)
             found = running.context
+    if found is None and _alone:
+        found = _alone[-1]
     if found is None:
         if default is not ...:
             return default  # type: ignore[no-any-return]
@@ -267,11 +271,14 @@ def current(default: Any = ...) -> RunContext:
             "there is no run here: current() works inside a function that jobctl runs;"
             " elsewhere, current(None) returns None"
         )
-    return found  # type: ignore[no-any-return]
+    return found
 
 
-def bound(run: RunContext) -> AbstractContextManager[RunContext]:
-    """Return a block in which :func:`current` returns ``run``: for tests and other runners."""
+def bound(run: RunContext, *, threads: bool = False) -> AbstractContextManager[RunContext]:
+    """Return a block in which :func:`current` returns ``run``: for tests and other runners.
+
+    With ``threads`` also in every thread that knows of no other run, as where one runs alone.
+    """
     from contextlib import contextmanager
     from contextvars import ContextVar
 
@@ -283,9 +290,13 @@ def bound(run: RunContext) -> AbstractContextManager[RunContext]:
     @contextmanager
     def block() -> Iterator[RunContext]:
         token = variable.set(run)
+        if threads:
+            _alone.append(run)
         try:
             yield run
         finally:
+            if threads:
+                _alone.remove(run)
             variable.reset(token)
 
     return block()

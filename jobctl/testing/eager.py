@@ -72,6 +72,8 @@ def eager(
 
     Commands are refused with ``EagerError``, and left out where they are hooks; ``interpreter`` and
     users are not looked at, ``overlap`` and limits have no effect, mails and pings are left out.
+    Whatever a function raises is the end of its attempt, as in a daemon, but for KeyboardInterrupt,
+    which may be yours, and ``pytest.fail`` and ``skip``: they leave ``submit``.
     ``timeout`` and ``soft_timeout`` are kept where the main thread submits and no event loop runs.
     """
     if _active:

@@ -15,6 +15,7 @@ from jobctl import (
     NoSuchJob,
     NoSuchRun,
     WaitTimeout,
+    current,
 )
 from jobctl.testing import EagerError, FakeClock, eager
 
@@ -138,7 +139,11 @@ def says(word, reason="", in_=None):
     calls.append(word)
     if word == "Retry":
         raise Retry(reason, in_=in_)
-    raise {"Skip": Skip, "Fatal": Fatal, "KeyError": KeyError, "ValueError": ValueError}[word](reason)
+    if word == "fail":
+        import pytest
+        pytest.fail("not this")
+    raise {"Skip": Skip, "Fatal": Fatal, "KeyError": KeyError, "ValueError": ValueError,
+           "KeyboardInterrupt": KeyboardInterrupt}[word](reason)
 
 def asks(fail=False):
     from jobctl import current
@@ -518,3 +523,12 @@ def test_run_that_was_revoked_stays_so_when_the_clock_moves(jobs, by_client) -> 
         clock.advance("2d")
 
         assert (run.state, run.attempt, run.logs()) == ("revoked", 0, "")
+
+
+def test_what_ends_a_test_leaves_submit_and_nothing_is_left_behind(client) -> None:
+    with eager():
+        with pytest.raises(KeyboardInterrupt):
+            client.submit("says", "KeyboardInterrupt")
+        with pytest.raises(pytest.fail.Exception, match="not this"):
+            client.submit("says", "fail")
+    assert current(None) is None
