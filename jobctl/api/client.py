@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobctl.api.handle import Handle
 from jobctl.api.operations import Operations, requests_of
-from jobctl.api.options import seconds
+from jobctl.api.options import reference_of, run_ids, seconds, whole
 from jobctl.client import logs
 from jobctl.client.changes import Changes
 from jobctl.client.references import resolve
@@ -96,14 +96,14 @@ class Client:
         Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
         """
         session = self._operations.session
-        found = Run(self, resolve(session, reference), "")
+        found = Run(self, resolve(session, reference_of(reference)), "")
         found.refresh()
         return found
 
     def revoke(self, ids: Iterable[str]) -> dict[str, bool]:
         """Revoke runs by their ids; tells of each whether there was anything left to revoke."""
         return self._operations.session.carry_out(
-            self._operations.revoke(list(ids), signal=None, grace=None, kill=True)
+            self._operations.revoke(run_ids(ids), signal=None, grace=None, kill=True)
         )
 
     @property
@@ -202,6 +202,7 @@ class Run(Handle):
 
         Raises ``NoSuchRun``, and ``NotFound`` when its output is not to be had here.
         """
+        attempt, lines = whole("attempt", attempt, least=1), whole("lines", lines, least=0)
         session = self._operations.session
         data = b"".join(logs.read(session, self._now(), attempt=attempt, lines=lines))
         return data.decode("utf-8", "backslashreplace")

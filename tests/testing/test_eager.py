@@ -341,6 +341,8 @@ def test_event_loop_of_the_caller_does_not_matter(client, jobs) -> None:
 def test_commands_are_refused(client) -> None:
     with eager(), pytest.raises(EagerError, match="use PrivateDaemon"):
         client.submit("command")
+    with pytest.raises(EagerError, match="clock: 5 is none that can be moved"), eager(clock=5):
+        pass
     with eager(), pytest.raises(EagerError, match="cannot be nested"), eager():
         pass
     with pytest.raises(EagerError, match="need a clock"), eager(schedules=True):
