@@ -58,7 +58,9 @@ class Client:
     def submit(self, job: object, /, *args: object, **kwargs: object) -> Run:
         """Submit a run of ``job``, a name or a function decorated with ``@job``.
 
-        Arguments are the job's; options begin with an underscore: ``_in`` and ``_expires`` and
+        Arguments are what JSON has: texts, numbers, booleans, ``None``, lists and dicts whose keys
+        are texts; anything else in them, at any depth, is ``InvalidArguments`` that says where.
+        Options begin with an underscore: ``_in`` and ``_expires`` and
         ``_timeout`` (seconds, ``"10m"`` or a timedelta), ``_at`` (a datetime or ISO 8601 text; without an offset, in the file's zone),
         ``_queue`` (one that the file has, or that a pool takes from now), ``_priority`` (0 to 9, 9 first), ``_retries``, ``_id`` (a run id, or any key that
         makes a repetition harmless), ``_tags`` (a dict), ``_force`` (overlap with other runs) and
@@ -101,7 +103,10 @@ class Client:
         return found
 
     def revoke(self, ids: Iterable[str]) -> dict[str, bool]:
-        """Revoke runs by their ids; tells of each whether there was anything left to revoke."""
+        """Revoke runs by their ids; tells of each whether there was anything left to revoke.
+
+        Raises ``NoSuchRun``, and ``InvalidArguments`` for what is no list of ids.
+        """
         return self._operations.session.carry_out(
             self._operations.revoke(run_ids(ids), signal=None, grace=None, kill=True)
         )
