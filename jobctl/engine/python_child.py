@@ -114,9 +114,60 @@ def plain(value: Any) -> object:
     raise TypeError("it holds a value of type " + _dotted(cls))
 
 
-ENCODE = json.JSONEncoder(
-    default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+def _plain_part(value: Any) -> object:
+    found = plain(value)
+    _check_keys(found)
+    return found
+
+
+_encode = json.JSONEncoder(
+    default=_plain_part, ensure_ascii=False, allow_nan=False, separators=(",", ":")
 ).encode
+NESTED = frozenset({dict, list, tuple})
+TEXT_KEYS = frozenset({str})
+
+
+def encode(value: object) -> str:
+    """Return ``value`` as JSON, numbers that are keys as texts; raises what its parts raise.
+
+    Raises ValueError for two keys of a dict that would be one then.
+    """
+    if type(value) in NESTED:
+        _check_keys(value)
+    return _encode(value)
+
+
+def _check_keys(value: Any) -> None:
+    waiting, seen = [value], set()
+    for part in waiting:
+        if isinstance(part, dict):
+            if not TEXT_KEYS.issuperset(map(type, part)):
+                _check_texts(part)
+            parts: Any = part.values()
+        elif isinstance(part, (list, tuple)):
+            parts = part
+        else:
+            continue
+        # Found without Python code for each value: most hold nothing nested.
+        if not NESTED.isdisjoint(map(type, parts)) and id(part) not in seen:
+            seen.add(id(part))  # the encoder tells of what holds itself
+            waiting += [inner for inner in parts if type(inner) in NESTED]
+
+
+def _check_texts(value: dict[Any, Any]) -> None:
+    seen: dict[str, object] = {}
+    for key in value:
+        if isinstance(key, str):
+            text = str.__str__(key)
+        elif key is None or isinstance(key, (int, float)):
+            text = json.dumps(key)
+        else:
+            continue  # refused by the encoder
+        if text in seen:
+            raise ValueError(
+                f"the keys {seen[text]!r} and {key!r} of a dict are both {text!r} in it"
+            )
+        seen[text] = key
 
 
 NO_ARGUMENTS = "[[],{}]"
@@ -139,7 +190,7 @@ def encode_result(value: object, limit: int, form: Any = None) -> bytes:
         if form is not None:
             data: bytes = form.encode(value)
         else:
-            text = ENCODE(value)
+            text = encode(value)
             try:
                 data = text.encode()
             except UnicodeEncodeError:  # half of a surrogate pair: only the escaped form can say it

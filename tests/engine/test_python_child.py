@@ -292,6 +292,9 @@ async def test_output_of_logging_and_of_subprocesses_is_in_the_log(bench: Bench)
         ("{(1, 2): 3}", "keys must be str"),
         ("(n for n in ())", "it holds a value of type generator"),
         ("loop", "Circular reference"),
+        ("{1: 'a', '1': 'b'}", "the keys 1 and '1' of a dict are both '1' in it"),
+        ("[{'a': ({None: 1, 'null': 2},)}]", "the keys None and 'null'"),
+        ("__import__('collections').deque([{True: 1, 'true': 2}])", "the keys True and 'true'"),
         ("'x' * 2000", "the result is 2002 bytes of JSON, the limit is 1000"),
     ],
 )
@@ -305,6 +308,12 @@ async def test_result_that_cannot_be_kept_is_explained(
     assert message in reply.error
     assert message in bench.output
     assert (reply.result, (await bench.call("fine")).result) == (None, "1")
+
+
+@staged
+async def test_numbers_that_are_keys_of_a_result_become_texts(bench: Bench) -> None:
+    bench.write("def go(): return [{7: {2.5: 'a', 'b': 1}, None: [{}]}, {False: 0}]\n")
+    assert (await bench.call("go")).result == '[{"7":{"2.5":"a","b":1},"null":[{}]},{"false":0}]'
 
 
 @staged
