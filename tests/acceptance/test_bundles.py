@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -137,8 +138,17 @@ def standing(path: Path) -> tally.Standing:
     return tally.Standing(*tally.HEADER.unpack_from(path.read_bytes()))
 
 
+def pools_of(host: Host) -> list[psutil.Process]:
+    found = []
+    for one in host.processes():
+        with contextlib.suppress(psutil.Error):
+            if "jobctl.engine.pool_main" in one.cmdline():
+                found.append(one)
+    return found
+
+
 def pool_of(host: Host) -> psutil.Process:
-    return next(one for one in host.processes() if "jobctl.engine.pool_main" in one.cmdline())
+    return pools_of(host)[0]
 
 
 def test_each_run_of_a_bundle_is_as_if_it_were_alone(warm: Host) -> None:
@@ -277,6 +287,34 @@ def test_a_pool_whose_only_slot_had_a_bundle_claims_what_waits(host: Host) -> No
 
     assert {one["state"] for one in found} == {"succeeded"}
     assert [one["result"]["bundled"] for one in found] == [False] + 7 * [True]
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_interpreters_of_killed_pools_leave_no_files(warm: Host, deaths: int) -> None:
+    runs = submit(warm, range(60), wait=[3, 25], loud=[2])
+    wait_until(lambda: {"3", "25"} <= set(warm.lines("ran")), what="they have begun")
+    for _ in range(deaths):
+        pool = pool_of(warm)
+        pool.kill()
+        pool.wait(30)
+        wait_until(lambda: pools_of(warm), what="another pool is there")
+        ended(warm, runs, but=(3, 25))
+    (warm.directory / "go").touch()
+    ended(warm, runs)
+    ended(warm, submit(warm, range(100, 110)))
+    alive = {str(one.pid) for one in warm.processes()}
+
+    wait_until(lambda: not left_in_spool(warm, alive), what="nothing is left of the dead")
+    assert list((warm.state / "spool").glob("*.tally"))
+
+
+def left_in_spool(host: Host, alive: set[str]) -> list[str]:
+    """Return what is in the spool that belongs to no living interpreter."""
+    return [
+        path.name
+        for path in (host.state / "spool").iterdir()
+        if path.suffix != ".log" and path.name.split(".")[-2] not in alive
+    ]
 
 
 SHARED = """
