@@ -86,16 +86,22 @@ def act(n, what="", where="."):
 
 
 @pytest.fixture
-def warm(host: Host) -> Host:
-    """A daemon that knows that the job is short."""
+def cold(host: Host) -> Host:
+    """A daemon that has run nothing yet."""
     (host.directory / "work.py").write_text(WORK)
     then = (host.directory / "work.py").stat().st_mtime - 60
     os.utime(host.directory / "work.py", (then, then))
     host.write(JOBS.format(host.directory))
     host.start()
-    ended(host, submit(host, range(4)))
-    (host.directory / "ran").unlink()
     return host
+
+
+@pytest.fixture
+def warm(cold: Host) -> Host:
+    """A daemon that knows that the job is short."""
+    ended(cold, submit(cold, range(4)))
+    (cold.directory / "ran").unlink()
+    return cold
 
 
 def submit(host: Host, numbers: range, **acts: list[int]) -> list[str]:
@@ -263,19 +269,31 @@ def test_a_lone_run_that_has_ended_outlives_its_pool_and_its_interpreter(
     if long:
         ended(warm, submit(warm, range(1), linger=[0]))
         (warm.directory / "ran").unlink()
-    pool = pool_of(warm)
-    (warm.directory / "pool").write_text(str(pool.pid))
-    (run,) = submit(warm, range(100, 101), **{"stop pool": [100]})
-    (pid,) = wait_until(lambda: warm.lines("child"), what="it has begun")
-    (path,) = (warm.state / "spool").glob(f"*.{pid}.tally")
+    one_run_outlives_all(warm)
+
+
+def test_the_first_run_of_a_job_outlives_its_pool_and_its_interpreter(cold: Host) -> None:
+    wait_until(lambda: pools_of(cold), what="the pool is there")
+    one_run_outlives_all(cold)
+
+
+def one_run_outlives_all(host: Host) -> None:
+    """Kill pool and interpreter between the end of a run and the pool's learning of it."""
+    pool = pool_of(host)
+    (host.directory / "pool").write_text(str(pool.pid))
+    (run,) = submit(host, range(100, 101), **{"stop pool": [100]})
+    (pid,) = wait_until(lambda: host.lines("child"), what="it has begun")
+    (path,) = wait_until(
+        lambda: list((host.state / "spool").glob(f"*.{pid}.tally")), what="it came in a bundle"
+    )
     wait_until(lambda: standing(path).answered == 1, what="it has answered")
     wait_until(lambda: pool.status() == psutil.STATUS_STOPPED, what="the pool stands still")
     psutil.Process(int(pid)).kill()
     pool.kill()
-    (found,) = ended(warm, [run])
+    (found,) = ended(host, [run])
 
     assert (found["state"], found["attempt"], found["result"]["run"]) == ("succeeded", 1, run)
-    assert warm.lines("ran") == ["100"]
+    assert host.lines("ran") == ["100"]
 
 
 def test_a_pool_whose_only_slot_had_a_bundle_claims_what_waits(host: Host) -> None:
@@ -286,7 +304,7 @@ def test_a_pool_whose_only_slot_had_a_bundle_claims_what_waits(host: Host) -> No
     found = ended(host, submit(host, range(8)))
 
     assert {one["state"] for one in found} == {"succeeded"}
-    assert [one["result"]["bundled"] for one in found] == [False] + 7 * [True]
+    assert [one["result"]["bundled"] for one in found] == 8 * [True]
 
 
 @pytest.mark.parametrize("deaths", [1, 2])
