@@ -296,6 +296,27 @@ def one_run_outlives_all(host: Host) -> None:
     assert host.lines("ran") == ["100"]
 
 
+def test_an_answer_that_a_dead_pool_had_not_read_is_not_lost_with_it(warm: Host) -> None:
+    """The run goes into no bundle, so that its answer comes by the socket."""
+    warm.write(JOBS.format(warm.directory) + 'stdin = "something"\n')
+    warm.run("reload")
+    pool = pool_of(warm)
+    (warm.directory / "pool").write_text(str(pool.pid))
+    (run,) = submit(warm, range(100, 101), **{"stop pool": [100]})
+    (pid,) = wait_until(lambda: warm.lines("child"), what="it has begun")
+    child = psutil.Process(int(pid))
+    wait_until(lambda: pool.status() == psutil.STATUS_STOPPED, what="the pool stands still")
+    wait_until(lambda: child.status() == psutil.STATUS_SLEEPING, what="it waits for more to do")
+    pool.kill()
+    (found,) = ended(warm, [run])
+
+    assert (found["state"], found["attempt"], found["result"]["run"]) == ("succeeded", 1, run)
+    assert not found["result"]["bundled"]
+    assert warm.lines("ran") == ["100"]
+    alive = {str(one.pid) for one in warm.processes()}
+    wait_until(lambda: not left_in_spool(warm, alive), what="nothing is left of the dead")
+
+
 def test_a_pool_whose_only_slot_had_a_bundle_claims_what_waits(host: Host) -> None:
     """The claim that goes with the settlement of a bundle finds its slot still taken."""
     (host.directory / "work.py").write_text(WORK)
