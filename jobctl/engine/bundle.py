@@ -86,11 +86,13 @@ def together(
     """Take out of the backlog its first run, which is one of ``job``, and what may go with it.
 
     ``room`` is how many runs the interpreter may still take. Runs of a job that is not short go one
-    by one. Nothing is taken out when the first must be called without a bundle: it needs a start of
-    its own, or nobody knows its job.
+    by one, as those of a job that nobody knows yet. Nothing is taken out when the first must be
+    called without a bundle: it needs a start of its own, or the last bundle of its job came to nothing.
     """
     head = backlog[0]
-    if job is None or room < 1 or not (pace.knows(job.name) and may_travel(job) and fits(head)):
+    if job is None or room < 1 or pace.given_up(job.name):
+        return []
+    if not (may_travel(job) and fits(head)):
         return []
     expected = pace.expected(job.name)
     most = 1 if expected is None else size(len(backlog), slots=slots, expected=expected)

@@ -22,6 +22,8 @@ from jobctl.model.records import maker
 from jobctl.model.run import OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from jobctl.clock import Clock
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.leader import Setting
@@ -149,6 +151,7 @@ class BundleLeader:
         self._over: asyncio.Future[dict[str, Any] | None] = (
             asyncio.get_running_loop().create_future()
         )
+        self._unwanted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._solo: asyncio.Future[PythonReply] | None = None
         self._wanted_alone = False
         self._stopped = False
@@ -189,8 +192,8 @@ class BundleLeader:
         try:
             await self._python.prepare(self._setting)
             warm = self._python.take(self._setting)
-            await warm.child.ready()
-            self._python.share(warm)
+            if await self._wanted_until(warm.child.ready()):
+                self._python.share(warm)
         except (spawn.SpawnError, python_call.SpawnError):
             # Alone, the next one fails with what there is to say about it.
             self._give_back(len(self._runs), alone=True)
@@ -200,10 +203,27 @@ class BundleLeader:
             return None
         return warm
 
+    async def _wanted_until(self, ready: Coroutine[object, object, None]) -> bool:
+        """Wait for an interpreter; return whether it was still wanted, as it may never be ready."""
+        start = asyncio.ensure_future(ready)
+        try:
+            await asyncio.wait([start, self._unwanted], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            start.cancel()
+        if self._unwanted.done():
+            await asyncio.gather(start, return_exceptions=True)
+            return False
+        await start
+        return True
+
     @property
     def alone(self) -> bool:
         """Whether nothing is left of it but a run that goes on as an attempt of its own."""
         return self._solo is not None
+
+    def _want_no_more(self) -> None:
+        if not self._unwanted.done():
+            self._unwanted.set_result(None)
 
     def _spec_of(self, run_id: str) -> AttemptSpec | None:
         held = next((held for held in self._runs if held.claim.id == run_id), None)
@@ -219,6 +239,8 @@ class BundleLeader:
         if self._warm is None:
             self._runs.remove(held)
             self._owner.on_return([held], alone=False)
+            if not self._runs:
+                self._want_no_more()
             return True
         self._call_back()
         if held not in self._runs:
@@ -229,6 +251,7 @@ class BundleLeader:
     def stop(self) -> None:
         """Begin nothing more; what is under way goes on alone."""
         self._stopped = True
+        self._want_no_more()
         self._call_back()
         self._alone()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine import survivors, tally
 from jobctl.engine.host_journal import since_boot
+from jobctl.engine.spool import tally_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,8 @@ def answered(files: PoolFiles, content: Content) -> list[Answered]:
     for bundle in content.bundles.values():
         if all(one is None or _settled(content, one) for one in bundle.runs):
             continue
-        path = files.state_dir / "spool" / f"{files.serial}-{bundle.slot}.{bundle.pid}.tally"
+        slot = f"{files.serial}-{bundle.slot}"
+        path = tally_file(files.state_dir / "spool", slot=slot, pid=bundle.pid)
         state = _at_rest(path, bundle)
         if state is not None:
             found += _sorted_out(content, bundle, *state)

@@ -16,6 +16,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobctl.engine.spool import remove
 from jobctl.errors import JobctlError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Exchange:
         self._owner = None
         if owner is not None:
             self._check_way()
-            _remove(base)
+            remove(base)
             os.mkdir(base, mode=0o700)
             os.chown(base, *owner)
             self._directory = base
@@ -91,7 +92,7 @@ class Exchange:
     def _clean(dirs: AttemptDirs, prefix: str) -> None:
         for entry in os.scandir(dirs.spool):
             if entry.name.startswith(prefix):
-                _remove(entry.path)
+                remove(entry.path)
 
     def _check_way(self) -> None:
         """Warn, once, if another user cannot get to files in the spool."""
@@ -107,12 +108,12 @@ class Exchange:
     def end(self) -> None:
         """Remove the files."""
         if self._directory is not None:
-            _remove(self._directory)
+            remove(self._directory)
             self._directory = None
             return
         for name in (self.result_file, self.progress_file, self.reply_file):
             if os.access(name, os.F_OK, follow_symlinks=False):
-                _remove(name)
+                remove(name)
 
     def result(self, limit: int) -> str | None:
         """Return the result as JSON text, ``None`` without one; raise :class:`ResultError`.
@@ -216,13 +217,3 @@ def progress_json(percent: float, message: str) -> str:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
-
-
-def _remove(name: str) -> None:
-    with contextlib.suppress(OSError):
-        if os.path.isdir(name) and not os.path.islink(name):
-            import shutil  # noqa: PLC0415 - 0.3 MB that only a job that made a directory costs
-
-            shutil.rmtree(name, ignore_errors=True)
-        else:
-            os.unlink(name)

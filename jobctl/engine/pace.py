@@ -26,9 +26,11 @@ class Pace:
 
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
+        self._given_up: set[str] = set()
 
     def took(self, job: str, seconds: float) -> None:
         """Take note of a run that has ended."""
+        self._given_up.discard(job)
         known = self._known.get(job)
         if known is None:
             if len(self._known) >= KNOWN_MOST:
@@ -38,13 +40,16 @@ class Pace:
         known.average += _WEIGHT * (seconds - known.average)
         known.worst = max(known.worst * _FADING, seconds)
 
-    def forget(self, job: str) -> None:
-        """Know nothing of a job any more: its next run goes alone."""
+    def give_up(self, job: str) -> None:
+        """Know nothing of a job any more, but that a bundle of it came to nothing."""
         self._known.pop(job, None)
+        if len(self._given_up) >= KNOWN_MOST:
+            self._given_up.clear()
+        self._given_up.add(job)
 
-    def knows(self, job: str) -> bool:
-        """Return whether a run of a job has ended here lately, however long it took."""
-        return job in self._known
+    def given_up(self, job: str) -> bool:
+        """Return whether no run of a job has ended here since a bundle of it came to nothing."""
+        return job in self._given_up
 
     def expected(self, job: str) -> float | None:
         """Return how many seconds the next run of a short job takes; ``None`` when it is not short."""

@@ -383,7 +383,7 @@ class Pool:
     def on_bundled_return(self, runs: list[Held], job: JobDef, *, alone: bool) -> None:
         """Let runs of a bundle that have not begun wait again."""
         if alone:
-            self._pace.forget(job.name)
+            self._pace.give_up(job.name)
         for held in reversed(runs):
             del self.ledger.running[held.claim.id]
             if held.taken_over:

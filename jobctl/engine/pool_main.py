@@ -25,6 +25,7 @@ from jobctl.engine import (
     journal_content,
     recovery,
     rendezvous,
+    spool,
 )
 from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.channel import Channel, Message
@@ -228,6 +229,7 @@ class PoolProcess:
         )  # fmt: skip
         if message.get("inherits"):
             pool.adopt(content, survivors, answered)
+            spool.clear(files, under_way=[one.started for one in survivors], logs=occupied)
         pool.start()
         observer = Observer(
             pool, journal=journal, tidy=place.processes.tidy,

@@ -634,6 +634,9 @@ class Child:
         """What that said last, and the bytes of memory it meant."""
         self.clear_refs = open_meter("clear_refs", os.O_WRONLY)
         self.limits = beside("python_limits").Limits(sys.modules[__name__])
+        self.sent: tuple[str | None, tuple[dict[str, Any], bytes]] | None = None
+        """The last answer to a call that came alone, until the host shows that it has read it: the
+        file it belongs to when the host is gone, meta and body."""
 
     def serve(self) -> None:
         """Run until the socket ends."""
@@ -646,12 +649,20 @@ class Child:
                 if frame is None:
                     return
                 self._take(*frame)
+        except ConnectionResetError:
+            # So the kernel tells that the host is gone and had not read all that came from here.
+            if self.sent is not None:
+                path, (meta, body) = self.sent
+                leave(path, framed(DONE, meta, body))
+            raise
         finally:
             if self.bundles is not None:
                 self.bundles.close()
 
     def _take(self, kind: int, meta: dict[str, Any], body: bytearray) -> None:
         """Carry out one frame; what a later host may say more is for a later child."""
+        if kind in (BUNDLE, CALL):
+            self.sent = None
         if kind == BUNDLE and self.bundles is not None:
             self.bundles.run(meta)
             self.reset_peak()
@@ -676,6 +687,7 @@ class Child:
         except OSError:
             leave(call.get("reply_file"), framed(DONE, *answer))
             raise
+        self.sent = call.get("reply_file"), answer
         self.reset_peak()
 
     def send(self, kind: int, meta: dict[str, Any], body: bytes = b"") -> None:

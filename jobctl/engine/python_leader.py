@@ -18,6 +18,7 @@ from jobctl.engine.python_desk import Line
 from jobctl.engine.python_host import PythonChild
 from jobctl.engine.python_spawn import resolve_interpreter
 from jobctl.engine.shapes import Shapes
+from jobctl.engine.spool import tally_file
 from jobctl.engine.tally import Tally
 from jobctl.engine.tree import children_of
 from jobctl.model.run import OutcomeKind, Reason, Usage
@@ -180,7 +181,8 @@ class WarmPython:
             return
         base = f"{self._place.dirs.spool}/{self._slot}"
         try:
-            tally = Tally(f"{base}.{warm.child.pid}.tally")
+            path = tally_file(self._place.dirs.spool, slot=self._slot, pid=warm.child.pid)
+            tally = Tally(str(path))
             warm.child.share(tally.path, spool=base + ".log", tokens=tally.tokens)
         except OSError as error:
             raise spawn.SpawnError(f"{error.filename} cannot be made: {error.strerror}") from error

@@ -20,6 +20,7 @@ from jobctl.engine.leader import Leader, Setting
 from jobctl.engine.only_if import Condition
 from jobctl.engine.python_leader import PythonLeader, WarmPython
 from jobctl.engine.sharing import SharedLeader
+from jobctl.engine.spool import remove, tally_file
 from jobctl.engine.usage import Meter
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
 
@@ -369,6 +370,7 @@ class Slot:
             self._guard = None
             leader.abandon()
         answer = self._files.exchange.reply() if started.kind == PYTHON else b""
+        remove(tally_file(self._place.dirs.spool, slot=self.name, pid=leader.pid))
         ending = judge_survivor(
             spec.job, death, stopped=leader.guard.stopped, kind=started.kind, answer=answer
         )

@@ -13,7 +13,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from jobctl.engine import journal_content
+from jobctl.engine import journal_content, spool
 from jobctl.engine.rescuer import take_back
 from jobctl.engine.roster import known_pools, stray_exits
 from jobctl.errors import JobctlError
@@ -69,7 +69,7 @@ async def inherit(
             living.append(files)
         else:
             await abandon(files, store=store, keys=keys)
-    _clear(state_dir / "spool", kept=[*own, *living])
+    _clear_all(state_dir / "spool", kept=[*own, *living])
     if not own and not living:
         stray_exits(state_dir).unlink(missing_ok=True)
     earlier = facts.get("supervisor")
@@ -107,16 +107,17 @@ async def break_off(pool: PoolHandle, *, store: AsyncStore, keys: Keys) -> None:
             while pool.files.alive():  # noqa: ASYNC110 - nobody tells of it
                 await asyncio.sleep(LOOK_EVERY)
         await abandon(pool.files, store=store, keys=keys)
+        spool.clear(pool.files, under_way=(), logs=())
     except TimeoutError:
         log.error("pool %s cannot be killed; it is left behind", pool.name)  # noqa: TRY400 - said whole
     except (JobctlError, OSError) as error:
         log.warning("pool %s: %s; its runs are left to the next daemon", pool.name, error)
 
 
-def _clear(spool: Path, *, kept: list[PoolFiles]) -> None:
+def _clear_all(directory: Path, *, kept: list[PoolFiles]) -> None:
     """Delete what attempts that are gone left behind."""
     prefixes = tuple(f"{files.serial}-" for files in kept)
-    for path in spool.iterdir():
+    for path in directory.iterdir():
         if not path.name.startswith(prefixes):
             with contextlib.suppress(OSError):
                 path.unlink()

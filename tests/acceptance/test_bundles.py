@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -85,16 +86,22 @@ def act(n, what="", where="."):
 
 
 @pytest.fixture
-def warm(host: Host) -> Host:
-    """A daemon that knows that the job is short."""
+def cold(host: Host) -> Host:
+    """A daemon that has run nothing yet."""
     (host.directory / "work.py").write_text(WORK)
     then = (host.directory / "work.py").stat().st_mtime - 60
     os.utime(host.directory / "work.py", (then, then))
     host.write(JOBS.format(host.directory))
     host.start()
-    ended(host, submit(host, range(4)))
-    (host.directory / "ran").unlink()
     return host
+
+
+@pytest.fixture
+def warm(cold: Host) -> Host:
+    """A daemon that knows that the job is short."""
+    ended(cold, submit(cold, range(4)))
+    (cold.directory / "ran").unlink()
+    return cold
 
 
 def submit(host: Host, numbers: range, **acts: list[int]) -> list[str]:
@@ -137,8 +144,17 @@ def standing(path: Path) -> tally.Standing:
     return tally.Standing(*tally.HEADER.unpack_from(path.read_bytes()))
 
 
+def pools_of(host: Host) -> list[psutil.Process]:
+    found = []
+    for one in host.processes():
+        with contextlib.suppress(psutil.Error):
+            if "jobctl.engine.pool_main" in one.cmdline():
+                found.append(one)
+    return found
+
+
 def pool_of(host: Host) -> psutil.Process:
-    return next(one for one in host.processes() if "jobctl.engine.pool_main" in one.cmdline())
+    return pools_of(host)[0]
 
 
 def test_each_run_of_a_bundle_is_as_if_it_were_alone(warm: Host) -> None:
@@ -253,19 +269,52 @@ def test_a_lone_run_that_has_ended_outlives_its_pool_and_its_interpreter(
     if long:
         ended(warm, submit(warm, range(1), linger=[0]))
         (warm.directory / "ran").unlink()
-    pool = pool_of(warm)
-    (warm.directory / "pool").write_text(str(pool.pid))
-    (run,) = submit(warm, range(100, 101), **{"stop pool": [100]})
-    (pid,) = wait_until(lambda: warm.lines("child"), what="it has begun")
-    (path,) = (warm.state / "spool").glob(f"*.{pid}.tally")
+    one_run_outlives_all(warm)
+
+
+def test_the_first_run_of_a_job_outlives_its_pool_and_its_interpreter(cold: Host) -> None:
+    wait_until(lambda: pools_of(cold), what="the pool is there")
+    one_run_outlives_all(cold)
+
+
+def one_run_outlives_all(host: Host) -> None:
+    """Kill pool and interpreter between the end of a run and the pool's learning of it."""
+    pool = pool_of(host)
+    (host.directory / "pool").write_text(str(pool.pid))
+    (run,) = submit(host, range(100, 101), **{"stop pool": [100]})
+    (pid,) = wait_until(lambda: host.lines("child"), what="it has begun")
+    (path,) = wait_until(
+        lambda: list((host.state / "spool").glob(f"*.{pid}.tally")), what="it came in a bundle"
+    )
     wait_until(lambda: standing(path).answered == 1, what="it has answered")
     wait_until(lambda: pool.status() == psutil.STATUS_STOPPED, what="the pool stands still")
     psutil.Process(int(pid)).kill()
     pool.kill()
+    (found,) = ended(host, [run])
+
+    assert (found["state"], found["attempt"], found["result"]["run"]) == ("succeeded", 1, run)
+    assert host.lines("ran") == ["100"]
+
+
+def test_an_answer_that_a_dead_pool_had_not_read_is_not_lost_with_it(warm: Host) -> None:
+    """The run goes into no bundle, so that its answer comes by the socket."""
+    warm.write(JOBS.format(warm.directory) + 'stdin = "something"\n')
+    warm.run("reload")
+    pool = pool_of(warm)
+    (warm.directory / "pool").write_text(str(pool.pid))
+    (run,) = submit(warm, range(100, 101), **{"stop pool": [100]})
+    (pid,) = wait_until(lambda: warm.lines("child"), what="it has begun")
+    child = psutil.Process(int(pid))
+    wait_until(lambda: pool.status() == psutil.STATUS_STOPPED, what="the pool stands still")
+    wait_until(lambda: child.status() == psutil.STATUS_SLEEPING, what="it waits for more to do")
+    pool.kill()
     (found,) = ended(warm, [run])
 
     assert (found["state"], found["attempt"], found["result"]["run"]) == ("succeeded", 1, run)
+    assert not found["result"]["bundled"]
     assert warm.lines("ran") == ["100"]
+    alive = {str(one.pid) for one in warm.processes()}
+    wait_until(lambda: not left_in_spool(warm, alive), what="nothing is left of the dead")
 
 
 def test_a_pool_whose_only_slot_had_a_bundle_claims_what_waits(host: Host) -> None:
@@ -276,7 +325,35 @@ def test_a_pool_whose_only_slot_had_a_bundle_claims_what_waits(host: Host) -> No
     found = ended(host, submit(host, range(8)))
 
     assert {one["state"] for one in found} == {"succeeded"}
-    assert [one["result"]["bundled"] for one in found] == [False] + 7 * [True]
+    assert [one["result"]["bundled"] for one in found] == 8 * [True]
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_interpreters_of_killed_pools_leave_no_files(warm: Host, deaths: int) -> None:
+    runs = submit(warm, range(60), wait=[3, 25], loud=[2])
+    wait_until(lambda: {"3", "25"} <= set(warm.lines("ran")), what="they have begun")
+    for _ in range(deaths):
+        pool = pool_of(warm)
+        pool.kill()
+        pool.wait(30)
+        wait_until(lambda: pools_of(warm), what="another pool is there")
+        ended(warm, runs, but=(3, 25))
+    (warm.directory / "go").touch()
+    ended(warm, runs)
+    ended(warm, submit(warm, range(100, 110)))
+    alive = {str(one.pid) for one in warm.processes()}
+
+    wait_until(lambda: not left_in_spool(warm, alive), what="nothing is left of the dead")
+    assert list((warm.state / "spool").glob("*.tally"))
+
+
+def left_in_spool(host: Host, alive: set[str]) -> list[str]:
+    """Return what is in the spool that belongs to no living interpreter."""
+    return [
+        path.name
+        for path in (host.state / "spool").iterdir()
+        if path.suffix != ".log" and path.name.split(".")[-2] not in alive
+    ]
 
 
 SHARED = """

@@ -40,11 +40,21 @@ def ids(runs: list[Held] | deque[Held]) -> list[str]:
     return [one.claim.id for one in runs]
 
 
-def test_a_job_that_was_never_seen_goes_alone() -> None:
+def test_a_run_of_a_job_that_was_never_seen_is_a_bundle_by_itself() -> None:
     backlog = deque(held(f"r{n}") for n in range(9))
 
-    assert bundle.together(backlog, JOB, pace=Pace(), slots=1, room=99) == []
-    assert len(backlog) == 9
+    assert ids(bundle.together(backlog, JOB, pace=Pace(), slots=1, room=99)) == ["r0"]
+    assert len(backlog) == 8
+
+
+def test_what_could_not_travel_is_called_without_a_bundle_until_it_has_ended() -> None:
+    pace = short()
+    pace.give_up("short")
+    backlog = deque([held("a"), held("b")])
+
+    assert bundle.together(backlog, JOB, pace=pace, slots=1, room=99) == []
+    pace.took("short", 0.0001)
+    assert ids(bundle.together(backlog, JOB, pace=pace, slots=1, room=99)) == ["a", "b"]
 
 
 def test_a_short_run_without_company_is_a_bundle_by_itself() -> None:

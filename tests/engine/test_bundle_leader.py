@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,7 @@ class Recorder:
         self.begun: list[str] = []
         self.returned: list[str] = []
         self.alone = False
+        self.runs: list[Held] = []
         self.silent: list[str] = []
         self.outcomes: list[Outcome] = []
 
@@ -103,8 +105,15 @@ class Bench:
         then = (directory / "work.py").stat().st_mtime - 60
         os.utime(directory / "work.py", (then, then))
 
-    def leader(self, slot: Slot, function: str, count: int) -> tuple[BundleLeader, Recorder]:
-        job = JobDef(name="job", python=f"work:{function}", cwd=str(self.directory))
+    def leader(
+        self, slot: Slot, function: str, count: int, *, interpreter: str | None = None
+    ) -> tuple[BundleLeader, Recorder]:
+        job = JobDef(
+            name="job",
+            python=f"work:{function}",
+            cwd=str(self.directory),
+            interpreter=interpreter,
+        )
         owner = Recorder(job, slot)
         runs = [
             Held(
@@ -115,6 +124,7 @@ class Bench:
             )
             for n in range(count)
         ]
+        owner.runs = list(runs)
         leader = bundle_leader.BundleLeader(
             runs,
             python=slot.python,
@@ -204,6 +214,40 @@ def test_a_bundle_that_is_stopped_before_it_begins_is_had_back_whole(bench: Benc
 
         assert owner.returned == names(0, 4)
         assert owner.answers == []
+
+    bench.inside(scenario)
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_nobody_waits_for_an_interpreter_that_is_not_wanted_any_more(
+    bench: Bench, *, withdrawn: bool
+) -> None:
+    slow = bench.directory / "slow"
+    slow.write_text(
+        f"#!/bin/sh\ncd {bench.directory}\n: > starts\n"
+        f'until [ -e go ]; do sleep 0.01; done\nexec {sys.executable} "$@"\n'
+    )
+    slow.chmod(0o755)
+
+    async def scenario(slot: Slot) -> None:
+        leader, owner = bench.leader(slot, "me", 2, interpreter=str(slow))
+        led = asyncio.ensure_future(leader.lead())
+        await until((bench.directory / "starts").exists)
+        if withdrawn:
+            for held in owner.runs:
+                leader.withdraw(held)
+        else:
+            leader.stop()
+        done, _ = await asyncio.wait([led], timeout=10)
+        (bench.directory / "go").touch()
+        await led
+
+        assert done
+        assert owner.returned == names(0, 2)
+        assert not owner.alone
+        again, owner = bench.leader(slot, "me", 1, interpreter=str(slow))
+        await again.lead()
+        assert owner.answers == names(0, 1)
 
     bench.inside(scenario)
 
