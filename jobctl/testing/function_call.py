@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 CALLERS = (__file__, python_stop.__file__, time_limits.__file__)
 """Files of what calls a function of a job."""
+LOOP = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 (texts)
+"""Where that is what awaits one."""
 
 
 class Called:
@@ -194,7 +196,10 @@ def _say(text: str) -> None:
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:
     """Return ``trace`` from below our own modules, as if the job had been called by nobody."""
-    while trace is not None and trace.tb_frame.f_code.co_filename in CALLERS:
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file not in CALLERS and not file.startswith(LOOP):
+            break
         trace = trace.tb_next
     return trace
 

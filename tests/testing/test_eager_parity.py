@@ -29,13 +29,15 @@ result_format = "msgpack"
 result_compression = "zlib"
 [jobs.small]
 result_compression = "zlib"
+[jobs.waits]
+python = "parity:waits"
 [jobs.tells]
 python = "parity:tells"
 tags = { team = "ops" }
 timeout = "1m"
 """
 CODE = """
-import dataclasses, datetime, decimal, enum, os, pathlib, sys, threading, uuid
+import asyncio, dataclasses, datetime, decimal, enum, os, pathlib, sys, threading, uuid
 from jobctl import Fatal, Retry, Skip, current
 
 class Size(enum.Enum):
@@ -69,7 +71,8 @@ VALUES = {
     "numbers": lambda: {1: {None: True}}, "twice": lambda: [{1: 2, "1": 3}],
 }
 ERRORS = {"Fatal": Fatal, "Skip": Skip, "KeyError": KeyError, "ZeroDivisionError": ZeroDivisionError,
-          "Retry": Retry, "OSError": OSError, "Gone": Gone, "GeneratorExit": GeneratorExit}
+          "Retry": Retry, "OSError": OSError, "Gone": Gone, "GeneratorExit": GeneratorExit,
+          "Cancelled": asyncio.CancelledError}
 
 def act(value=None, error=None, code=None, until=0, echo=None):
     if error is not None and current().attempt > until > 0:
@@ -84,6 +87,9 @@ def act(value=None, error=None, code=None, until=0, echo=None):
     if code is not None:
         sys.exit(code)
     return VALUES[value]() if value else echo
+
+async def waits(error):
+    raise ERRORS[error]("as told")
 
 async def tells(a, *rest, **more):
     run = current()
@@ -102,6 +108,7 @@ RUNS = (
     ("plain", (1,), {"value": "none", "unknown": 2}),
     *(("packed", (), {"value": one}) for one in ("many", "object", "none")),
     ("small", (), {"echo": "x" * 5000}),
+    *(("waits", (), {"error": one}) for one in ("OSError", "Cancelled")),
     ("tells", (1, [2]), {"b": {"c": 1}}),
 )  # fmt: skip
 
