@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jobctl.engine.ledger import Held
     from jobctl.engine.processes import Processes
     from jobctl.engine.python_call import PythonReply
-    from jobctl.engine.python_leader import Warm, WarmPython
+    from jobctl.engine.warm_python import Warm, WarmPython
 
 log = logging.getLogger(__name__)
 

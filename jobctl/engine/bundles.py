@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from jobctl.engine.executor import Executor
     from jobctl.engine.leader import Setting
     from jobctl.engine.ledger import Held
-    from jobctl.engine.python_leader import Warm
     from jobctl.engine.slot import Slot
+    from jobctl.engine.warm_python import Warm
     from jobctl.model.config import Config
     from jobctl.model.job import JobDef
 
