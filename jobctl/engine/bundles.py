@@ -7,7 +7,8 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from jobctl.engine.adopted import UNSEEN
-from jobctl.engine.bundle_leader import Answer, BundleLeader
+from jobctl.engine.bundle_answer import Answer
+from jobctl.engine.bundle_leader import BundleLeader
 from jobctl.engine.ending import Ending, Finding, judge_reply, outcome_of
 from jobctl.engine.exchange import progress_json
 from jobctl.engine.python_host import MALFORMED

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from jobctl.engine.bundle_leader import Answer, Begun, BundleLeader
+    from jobctl.engine.bundle_answer import Answer
+    from jobctl.engine.bundle_leader import Begun, BundleLeader
     from jobctl.engine.slot import Slot
     from jobctl.engine.warm_python import Warm
 
