@@ -55,7 +55,10 @@ RUN_FIELDS = {
     "tags": "Tags.",
     "error": "What went wrong, for people.",
     "result": "What it returned, as JSON.",
-    "progress": '`{"percent": …, "message": …}`.',
+    "progress": (
+        '`{"percent": …, "message": …}`, as the last attempt reported it; '
+        "kept when the run has ended."
+    ),
     "retry_of": "Id of the run that `jobctl retry` repeated.",
     "parent": "In the run of a hook: `id`, `job`, `state`, `attempt`, `reason`, `exit_code` and `error` of the run it is about.",
     "expires_at": "When it expires unless started before.",

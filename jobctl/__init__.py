@@ -8,6 +8,37 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "AsyncClient",
+    "AsyncRun",
+    "Client",
+    "ConfigError",
+    "Event",
+    "Fatal",
+    "InvalidArguments",
+    "JobFailed",
+    "JobctlError",
+    "NoSuchJob",
+    "NoSuchRun",
+    "NotAccepted",
+    "NotFound",
+    "NotPermitted",
+    "Retry",
+    "Run",
+    "RunNotEnded",
+    "Skip",
+    "SoftTimeout",
+    "StoreUnreachable",
+    "SubmitUnknown",
+    "UsageError",
+    "WaitTimeout",
+    "configure",
+    "current",
+    "job",
+    "submit",
+    "submit_many",
+]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.api.aio import AsyncClient as AsyncClient

@@ -195,12 +195,20 @@ class RunContext:
         Keywords with a leading underscore are options, as in the Python API: ``_in`` and
         ``_expires`` (durations), ``_id`` (any text: repeating it makes no second run, so a
         function that may be tried again should give one), ``_queue``, ``_priority``, ``_tags``.
+        Arguments are what JSON has: texts, numbers, true, false, null, lists and dicts of texts.
         Raises AskError when the run was not accepted.
         """
         options = {name[1:]: kwargs.pop(name) for name in list(kwargs) if name[:1] == "_"}
         for name in ("in", "expires"):
             if options.get(name) is not None:
                 options[name] = seconds_of(options[name])
+        try:
+            for number, value in enumerate(args, 1):
+                _check(f"argument {number}", value)
+            for name, value in kwargs.items():
+                _check(name, value)
+        except RecursionError:
+            raise AskError("the arguments are nested too deeply") from None
         question = {"ask": "submit", "job": job, "args": args, "kwargs": kwargs, "with": options}
         return str(self._ask(question)["id"])
 
@@ -236,6 +244,8 @@ def seconds_of(value: Any) -> float:
 
 _bound: Any = None
 """A ContextVar, made when first used: of runs that :func:`bound` is told of."""
+_alone: list[RunContext] = []
+"""Those that threads which know of none belong to; the last one counts."""
 
 
 def current(default: Any = ...) -> RunContext:
@@ -252,6 +262,8 @@ def current(default: Any = ...) -> RunContext:
             if running.context is None:
                 running.context = _context_of(running)
             found = running.context
+    if found is None and _alone:
+        found = _alone[-1]
     if found is None:
         if default is not ...:
             return default  # type: ignore[no-any-return]
@@ -259,11 +271,14 @@ def current(default: Any = ...) -> RunContext:
             "there is no run here: current() works inside a function that jobctl runs;"
             " elsewhere, current(None) returns None"
         )
-    return found  # type: ignore[no-any-return]
+    return found
 
 
-def bound(run: RunContext) -> AbstractContextManager[RunContext]:
-    """Return a block in which :func:`current` returns ``run``: for tests and other runners."""
+def bound(run: RunContext, *, threads: bool = False) -> AbstractContextManager[RunContext]:
+    """Return a block in which :func:`current` returns ``run``: for tests and other runners.
+
+    With ``threads`` also in every thread that knows of no other run, as where one runs alone.
+    """
     from contextlib import contextmanager
     from contextvars import ContextVar
 
@@ -275,12 +290,38 @@ def bound(run: RunContext) -> AbstractContextManager[RunContext]:
     @contextmanager
     def block() -> Iterator[RunContext]:
         token = variable.set(run)
+        if threads:
+            _alone.append(run)
         try:
             yield run
         finally:
+            if threads:
+                _alone.remove(run)
             variable.reset(token)
 
     return block()
+
+
+def _check(where: str, value: object) -> None:
+    """Raise AskError for what a submit from elsewhere does not take either, or would change."""
+    if value is None or isinstance(value, (str, int, float)):
+        return
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise AskError(
+                    f"{where}: the key {key!r} is no text, and JSON has no others;"
+                    " pass str(key) for it, or a list of pairs"
+                )
+            _check(f"{where}[{key!r}]", item)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            _check(f"{where}[{number}]", item)
+    else:
+        raise AskError(
+            f"{where}: a {type(value).__name__} cannot be passed as it is, only what JSON has:"
+            " texts, numbers, true, false, null, lists and dicts; pass a text for it"
+        )
 
 
 def _context_of(running: Any) -> RunContext:

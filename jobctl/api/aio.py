@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobctl.api.handle import Handle
 from jobctl.api.operations import Operations, requests_of
-from jobctl.api.options import seconds
+from jobctl.api.options import reference_of, run_ids, seconds, whole
 from jobctl.client import logs
 from jobctl.client.changes import Changes
 from jobctl.client.references import resolve
@@ -72,7 +72,7 @@ class AsyncClient:
         Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
         """
         self._require_open()
-        run_id = await asyncio.to_thread(resolve, self._operations.session, reference)
+        run_id = await asyncio.to_thread(resolve, self._operations.session, reference_of(reference))
         found = AsyncRun(self, run_id, "")
         await found.refresh()
         return found
@@ -80,7 +80,7 @@ class AsyncClient:
     async def revoke(self, ids: Iterable[str]) -> dict[str, bool]:
         """Revoke runs by their ids; tells of each whether there was anything left to revoke."""
         return await self._carry_out(
-            self._operations.revoke(list(ids), signal=None, grace=None, kill=True)
+            self._operations.revoke(run_ids(ids), signal=None, grace=None, kill=True)
         )
 
     @property
@@ -178,11 +178,12 @@ class AsyncRun(Handle):
         return (await self._carry_out(steps))[self.id]
 
     async def progress(self) -> Any:  # noqa: ANN401 - JSON
-        """Return what it last reported, ``{"percent": …, "message": …}``, or ``None``."""
+        """Return what its attempt last reported, ``{"percent": …, "message": …}``, or ``None``."""
         return await self._carry_out(self._operations.progress(self.id))
 
     async def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:
         """Return the output of an attempt; see :meth:`jobctl.api.client.Run.logs`."""
+        attempt, lines = whole("attempt", attempt, least=1), whole("lines", lines, least=0)
         record = await self._now()
         self._client._require_open()  # noqa: SLF001 - same
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobctl.api.handle import Handle
 from jobctl.api.operations import Operations, requests_of
-from jobctl.api.options import seconds
+from jobctl.api.options import reference_of, run_ids, seconds, whole
 from jobctl.client import logs
 from jobctl.client.changes import Changes
 from jobctl.client.references import resolve
@@ -58,7 +58,9 @@ class Client:
     def submit(self, job: object, /, *args: object, **kwargs: object) -> Run:
         """Submit a run of ``job``, a name or a function decorated with ``@job``.
 
-        Arguments are the job's; options begin with an underscore: ``_in`` and ``_expires`` and
+        Arguments are what JSON has: texts, numbers, booleans, ``None``, lists and dicts whose keys
+        are texts; anything else in them, at any depth, is ``InvalidArguments`` that says where.
+        Options begin with an underscore: ``_in`` and ``_expires`` and
         ``_timeout`` (seconds, ``"10m"`` or a timedelta), ``_at`` (a datetime or ISO 8601 text; without an offset, in the file's zone),
         ``_queue`` (one that the file has, or that a pool takes from now), ``_priority`` (0 to 9, 9 first), ``_retries``, ``_id`` (a run id, or any key that
         makes a repetition harmless), ``_tags`` (a dict), ``_force`` (overlap with other runs) and
@@ -96,14 +98,17 @@ class Client:
         Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
         """
         session = self._operations.session
-        found = Run(self, resolve(session, reference), "")
+        found = Run(self, resolve(session, reference_of(reference)), "")
         found.refresh()
         return found
 
     def revoke(self, ids: Iterable[str]) -> dict[str, bool]:
-        """Revoke runs by their ids; tells of each whether there was anything left to revoke."""
+        """Revoke runs by their ids; tells of each whether there was anything left to revoke.
+
+        Raises ``NoSuchRun``, and ``InvalidArguments`` for what is no list of ids.
+        """
         return self._operations.session.carry_out(
-            self._operations.revoke(list(ids), signal=None, grace=None, kill=True)
+            self._operations.revoke(run_ids(ids), signal=None, grace=None, kill=True)
         )
 
     @property
@@ -194,7 +199,7 @@ class Run(Handle):
         return self._carry_out(steps)[self.id]
 
     def progress(self) -> Any:  # noqa: ANN401 - JSON
-        """Return what it last reported, ``{"percent": …, "message": …}``, or ``None``."""
+        """Return what its attempt last reported, ``{"percent": …, "message": …}``, or ``None``."""
         return self._carry_out(self._operations.progress(self.id))
 
     def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:
@@ -202,6 +207,7 @@ class Run(Handle):
 
         Raises ``NoSuchRun``, and ``NotFound`` when its output is not to be had here.
         """
+        attempt, lines = whole("attempt", attempt, least=1), whole("lines", lines, least=0)
         session = self._operations.session
         data = b"".join(logs.read(session, self._now(), attempt=attempt, lines=lines))
         return data.decode("utf-8", "backslashreplace")

@@ -72,8 +72,8 @@ def _job(name: Any = None, /, **keys: Any) -> Any:  # noqa: ANN401 - see Declare
     return lambda function: _declare(function, name or _name_of(function), keys)
 
 
-def _name_of(function: Any) -> str:  # noqa: ANN401 - any function
-    found = getattr(function, "__name__", None)
+def _name_of(function: Any, kind: str = "__name__") -> str:  # noqa: ANN401 - any function
+    found = getattr(function, kind, None)
     if not isinstance(found, str):
         raise TypeError(f"@job: {function!r} has no name of its own; declare a function with def")
     return found
@@ -91,6 +91,14 @@ def _declare(function: Any, name: str, keys: dict[str, object]) -> Any:  # noqa:
         )
     if isinstance(function, classmethod):
         raise _turned(function)
+
+    _name_of(function, "__qualname__")
+    if hasattr(function, "job_name") and any(one is function for one in declared):
+        # Its name, and what it is submitted by, can be that of one job only.
+        raise TypeError(
+            f"@job: {function.__qualname__} is the job {function.job_name} already; declare a "
+            f"function that calls it as {name}"
+        )
 
     def submit(*args: object, **kwargs: object) -> Run:
         from jobctl.api import standard  # noqa: PLC0415 (workers never submit)

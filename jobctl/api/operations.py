@@ -5,7 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jobctl.api.options import OWN, split, wish_for
+from jobctl.api.options import (
+    OWN,
+    flag,
+    namespace_of,
+    path_of,
+    several,
+    signal_name,
+    split,
+    wish_for,
+)
 from jobctl.client import plan, queues
 from jobctl.client.control import BATCH as REVOKE_BATCH
 from jobctl.client.open import Session
@@ -50,13 +59,19 @@ class Operations:
         store_wait: float | None = None,
     ) -> None:
         """See :class:`jobctl.api.client.Client`."""
-        self._named = None if config is None else os.fspath(config)
+        self._named = None if config is None else path_of("config", config)
+        if namespace is not None:
+            namespace = namespace_of(namespace)
+        if redis is not None and not isinstance(redis, str):
+            raise ConfigError(f"redis: {redis!r} is no URL of a store")
         self._changed = {
             key: value
             for key, value in (("redis", redis), ("namespace", namespace))
             if value is not None
         }
-        self._key_file = None if key_file is None else os.path.abspath(key_file)  # noqa: PTH100 (pathlib costs 10 ms)
+        if key_file is not None:
+            key_file = os.path.abspath(path_of("key_file", key_file))  # noqa: PTH100 (pathlib costs 10 ms)
+        self._key_file = key_file
         self._store_wait = store_wait
         self._submitter = own_name()
         self.session = self._opened()
@@ -231,13 +246,14 @@ class Operations:
         self, ids: Sequence[str], *, signal: str | None, grace: float | None, kill: bool
     ) -> Steps[dict[str, bool]]:
         """Revoke runs; tells of each whether it was still to be revoked."""
+        name, kill = signal_name(signal), flag("kill", kill)
         out: dict[str, bool] = {}
         for start in range(0, len(ids), REVOKE_BATCH):
             batch = ids[start : start + REVOKE_BATCH]
             call = transitions.revoke(
                 self.session.keys,
                 batch,
-                signal=signal or "-",
+                signal=name or "-",
                 grace=grace,
                 kill=kill,
                 seal=self.session.signing.order,
@@ -280,17 +296,25 @@ def requests_of(
     argument. Without one, it is ``(job, arguments)`` or ``(job, arguments, named arguments)``.
     """
     if items is None:
-        for item in job:  # type: ignore[attr-defined]  # an iterable
+        asked: Any = job
+        if isinstance(job, str) or hasattr(job, "job_name"):
+            raise InvalidArguments(
+                f"submit_many of {name_of(job)}: there are no items; pass a list of arguments, such "
+                f"as submit_many({name_of(job)!r}, [(1,), (2,)])"
+            )
+        for item in several("items", asked, "pass a list of (job, arguments)"):
             if not isinstance(item, tuple) or len(item) not in (2, 3):
                 raise InvalidArguments(
                     f"{item!r} asks for no run; write (job, arguments), or submit_many(job, items)"
                 )
             args, kwargs = _of_item(item[1])
             more = item[2] if len(item) == 3 else {}  # noqa: PLR2004 (see above)
+            if not isinstance(more, dict):
+                raise InvalidArguments(f"{item!r}: its options are no dict: {more!r}")
             yield name_of(item[0]), args, {**common, **kwargs, **more}
         return
     name = name_of(job)
-    for item in items:
+    for item in several("items", items, "pass a list of arguments, such as [(1,), (2,)]"):
         args, kwargs = _of_item(item)
         yield name, args, ({**common, **kwargs} if common else kwargs)
 

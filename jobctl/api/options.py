@@ -6,15 +6,16 @@ A job whose own parameter begins with an underscore gets it through ``_kwargs={"
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from os import PathLike, fsdecode
 
 from jobctl.client.open import hint
 from jobctl.client.submit import Wish
-from jobctl.errors import InvalidArguments, UsageError
+from jobctl.errors import ConfigError, InvalidArguments, UsageError
 from jobctl.model.units import parse_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import TypeVar
 
     from jobctl.client.open import Session
@@ -26,6 +27,7 @@ OPTIONS = (
     "_force", "_kwargs",
 )  # fmt: skip
 """Every option of a submit."""
+LONGEST_SHOWN = 60
 OWN = ("_id", "_kwargs")
 """Options that are one run's own: the others are worked out once for many runs."""
 
@@ -38,7 +40,9 @@ def split(kwargs: Mapping[str, object]) -> tuple[dict[str, object], dict[str, ob
     given: dict[str, object] = {}
     options: dict[str, object] = {}
     for name, value in kwargs.items():
-        (options if name[:1] == "_" else given)[name] = value
+        # Items of submit_many may hold anything; such names are refused with the arguments.
+        own = isinstance(name, str) and name[:1] == "_"
+        (options if own else given)[name] = value
     for name in options:
         if name not in OPTIONS:
             raise InvalidArguments(
@@ -49,9 +53,11 @@ def split(kwargs: Mapping[str, object]) -> tuple[dict[str, object], dict[str, ob
     if more is not None:
         if not isinstance(more, dict):
             raise InvalidArguments("_kwargs must be a dict of the job's named arguments")
-        twice = sorted(given.keys() & more.keys())
+        twice = given.keys() & more.keys()
         if twice:
-            raise InvalidArguments(f"{twice[0]}: is given twice, once in _kwargs; give it once")
+            raise InvalidArguments(
+                f"{min(map(str, twice))}: is given twice, once in _kwargs; give it once"
+            )
         given |= more
     return given, options
 
@@ -140,4 +146,87 @@ def _tags(options: Mapping[str, object]) -> dict[str, str]:
         return {}
     if not isinstance(value, dict):
         raise InvalidArguments(f"_tags: {value!r} is no dict of names and texts")
-    return {str(name): str(item) for name, item in value.items()}
+    found = {str(name): str(item) for name, item in value.items()}
+    if len(found) < len(value):
+        raise InvalidArguments(f"_tags: two names of {value!r} are the same as texts")
+    return found
+
+
+def several(what: str, value: Iterable[T], remedy: str) -> Iterable[T]:
+    """Return ``value`` when it is a series of things; one text or mapping is none.
+
+    Raises ``InvalidArguments``: the letters of a text, or the keys of a mapping, are not meant.
+    """
+    if isinstance(value, str | bytes | bytearray | memoryview) or hasattr(value, "keys"):
+        raise InvalidArguments(f"{what}: {_shown(value)} is one, not several; {remedy}")
+    if not hasattr(value, "__iter__") and not hasattr(value, "__getitem__"):
+        raise InvalidArguments(f"{what}: {_shown(value)} is no series of them; {remedy}")
+    return value
+
+
+def run_ids(ids: Iterable[str]) -> list[str]:
+    """Return the ids of runs that were given; raises ``InvalidArguments``."""
+    found = list(several("ids", ids, "pass a list of run ids, such as revoke([run.id])"))
+    for one in found:
+        if not isinstance(one, str):
+            raise InvalidArguments(f"ids: {_shown(one)} is no id of a run; pass run.id")
+    return found
+
+
+def reference_of(value: object) -> str:
+    """Return what a run is looked for by; raises ``InvalidArguments``."""
+    if not isinstance(value, str):
+        raise InvalidArguments(
+            f"{_shown(value)} is no run: give its id, the beginning of one, its job's name, or '@last'"
+        )
+    return value
+
+
+def whole(name: str, value: object, *, least: int) -> int | None:
+    """Return a whole number, or ``None``; raises ``InvalidArguments``."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidArguments(f"{name}: {_shown(value)} is no whole number from {least} on")
+    return value
+
+
+def signal_name(value: object) -> str | None:
+    """Return the name of a signal without SIG, or ``None``; raises ``InvalidArguments``."""
+    if value is None:
+        return None
+    from signal import Signals  # noqa: PLC0415 (few name one)
+
+    name = str(getattr(value, "name", value)).upper().removeprefix("SIG")
+    if f"SIG{name}" not in Signals.__members__:
+        raise InvalidArguments(
+            f"signal: {_shown(value)} is none; write for example 'TERM' or 'INT'"
+        )
+    return name
+
+
+def flag(name: str, value: object) -> bool:
+    """Return a truth value; raises ``InvalidArguments``."""
+    return _flag({name: value}, name)
+
+
+def namespace_of(value: object) -> str:
+    """Return a namespace that jobs.toml could name as well; raises ``ConfigError``."""
+    from jobctl.config.values import Wrong, name  # noqa: PLC0415 (few name one)
+
+    try:
+        return name(value)
+    except Wrong as error:
+        raise ConfigError(f"namespace: {_shown(value)} {error}; {error.remedy}") from None
+
+
+def path_of(name: str, value: object) -> str:
+    """Return a path as text; raises ``ConfigError``."""
+    if not isinstance(value, str | PathLike):
+        raise ConfigError(f"{name}: {_shown(value)} is no path")
+    return fsdecode(value)
+
+
+def _shown(value: object) -> str:
+    said = repr(value)
+    return said if len(said) <= LONGEST_SHOWN else said[: LONGEST_SHOWN - 1] + "…"

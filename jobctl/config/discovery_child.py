@@ -30,6 +30,7 @@ SHAPES: dict[type, str] = {
 }
 TEXTS = (dt.date, dt.time)
 """What is passed as a text: JSON has no form of its own for it."""
+GENERATOR = "is a generator: calling it runs nothing, and what it returns is no result"
 OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 (texts)
 
 
@@ -70,6 +71,8 @@ def target(name: str, calls: list[tuple[int, list[str]]]) -> dict[str, object]:
         return {"wrong": f"there is no function {path} in {module}"}
     if is_method(owner, path.rpartition(".")[2]):
         return {"wrong": f"{path} is a method, and a run has no object to call it on"}
+    if is_generator(held):
+        return {"wrong": f"{path} {GENERATOR}"}
     return {"params": parameters(held), "calls": [misfit(held, *call) for call in calls]}
 
 
@@ -93,7 +96,13 @@ def declared(names: list[str]) -> dict[str, object]:
     for name in names:
         take_in(name, problems, folders)
     functions = getattr(sys.modules.get("jobctl.api.declaring"), "declared", ())
-    found = [describe(function, problems) for function in functions]
+    # Of a module whose import failed, that is all there is to say.
+    lost = bool(problems)
+    found = [
+        describe(function, problems)
+        for function in functions
+        if not lost or function.__module__ in sys.modules
+    ]
     return {
         "jobs": [job for job in found if job is not None],
         "problems": problems,
@@ -116,21 +125,18 @@ def take_in(name: str, problems: list[dict[str, object]], folders: set[str]) -> 
         )
         return
     folders.update(places)
-    for found in pkgutil.walk_packages(places, base + ".", onerror=lambda _: None):
-        if found.name.rpartition(".")[2] == "__main__":
-            continue
-        below = load(found.name, problems)
-        if below is not None:
-            folders.update(getattr(below, "__path__", ()))
+    for found in pkgutil.iter_modules(places, base + "."):
+        if found.name.rpartition(".")[2] != "__main__":
+            take_in(found.name + ".*" if found.ispkg else found.name, problems, folders)
 
 
 def load(name: str, problems: list[dict[str, object]]) -> object:
     """Import one module; what goes wrong is a problem where it went wrong."""
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever the application raises)
+    except BaseException as error:  # noqa: BLE001 (whatever the application raises)
         file, line = where(error)
-        said = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+        said = f"{type(error).__name__}: {message_of(error)}"
         missing = getattr(error, "name", None)
         remedy = f"mend it, or take {name!r} out of discover"
         if isinstance(error, ModuleNotFoundError):
@@ -148,6 +154,14 @@ def load(name: str, problems: list[dict[str, object]]) -> object:
              "message": f"importing {name} failed: {' '.join(said.split())}"}
         )  # fmt: skip
         return None
+
+
+def message_of(error: BaseException) -> str:
+    """Return what an exception says, as far as it can say anything."""
+    try:
+        return str(error.msg if isinstance(error, SyntaxError) else error)
+    except BaseException as other:  # noqa: BLE001 (the application's own code)
+        return f"its message raised {type(other).__name__}"
 
 
 def where(error: BaseException) -> tuple[str, int]:
@@ -233,7 +247,35 @@ def held_by_module(function: typing.Any) -> tuple[object, dict[str, str]]:
             "remedy": "declare a function at the top of the module that makes the object and "
             "calls it, or write @staticmethod or @classmethod above @job",
         }
+    instead = replacement(function, held)
+    if instead:
+        return None, {
+            "message": f"its module gives the name {name} to {instead} later on",
+            "remedy": "give one of them another name: a worker finds the last one",
+        }
+    if is_generator(held):
+        return None, {
+            "message": f"{name} {GENERATOR}",
+            "remedy": "return a list, or declare a function that goes through it",
+        }
     return held, {}
+
+
+def replacement(function: typing.Any, held: typing.Any) -> str:
+    """Return what has taken the name of a declared function and does not call it, if so."""
+    if not callable(held):
+        return f"a value of type {type(held).__name__}"
+    # What a decorator above @job made is another function, and often says what is inside.
+    declared = getattr(sys.modules.get("jobctl.api.declaring"), "declared", ())
+    if held is function or not any(one is held for one in declared):
+        return ""
+    inside = inspect.unwrap(held, stop=lambda one: one is function)
+    return "" if inside is function else f"the function of the job {held.job_name}"
+
+
+def is_generator(function: object) -> bool:
+    """Return whether calling a function only makes a generator."""
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def is_method(owner: object, name: str) -> bool:

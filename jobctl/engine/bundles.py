@@ -226,6 +226,7 @@ class _Runs:
         self._alone = True
         self._account.on_bundled_start(held, self.slot)
         outcome = await self._executor.go_on(held, self.slot, self.job, call)
+        held.progress = self.slot.poll_progress() or held.progress
         self._end(held, outcome)
         self.on_answers_taken()
 

@@ -41,6 +41,8 @@ class Held:
     started_at: float = 0.0
     sampled: bool = False
     """True once its process tree was looked at."""
+    progress: str | None = None
+    """What this attempt last reported."""
     taken_over: bool = False
     """True when another supervisor has it; it must not begin here, and must not go on."""
     stop_order: str | None = None

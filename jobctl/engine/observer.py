@@ -76,6 +76,7 @@ class Observer:
         held = pool.ledger.running[run_id]
         progress = slot.poll_progress()
         if progress is not None:
+            held.progress = progress
             pool.pump.note(run_id, held.claim.epoch, progress)
         if pool.shipper is not None:
             pool.shipper.poll(run_id, held.attempt, slot)

@@ -400,6 +400,7 @@ class Pool:
 
     def on_bundled_progress(self, held: Held, progress: str) -> None:
         """Pass on how far a run of a bundle is."""
+        held.progress = progress
         self.pump.note(held.claim.id, held.claim.epoch, progress)
 
     def _begin(self, held: Held, slot: Slot, attempt: Coroutine[object, object, _Ended]) -> None:
@@ -417,6 +418,7 @@ class Pool:
         """Settle an attempt when it has ended, and take the next."""
         job, outcome = await attempt
         run_id = held.claim.id
+        held.progress = slot.poll_progress() or held.progress
         if outcome.kind is OutcomeKind.INTERRUPTED:
             self._gate.starts.excuse(run_id)
         if job is not None and self.shipper is not None:

@@ -74,6 +74,7 @@ class Bundles:
     def __init__(self, child: Any, tokens: int, meta: dict[str, Any]) -> None:
         self.child = child
         self.surroundings = child.surroundings
+        self.limits = child.limits
         self.tokens = tokens
         self.spool: str = meta["spool"]
         self.answers = os.open(meta["tally"], os.O_RDWR | os.O_CLOEXEC)
@@ -117,6 +118,7 @@ class Bundles:
             self._run_each(meta)
         finally:
             os.close(self.log)
+        child.retired = child.retired or self.limits.changed()
         os.dup2(self.surroundings.null, 1)  # all else was put back after the last run
         os.dup2(self.surroundings.null, 2)
         self.surroundings.env_raw = None  # it is not what a call that comes alone left behind
@@ -231,7 +233,7 @@ class Bundles:
             return problem or "it left processes running"
         if _thread._count():
             problem = problem or MODULE.leftover_threads()
-        return problem
+        return problem or (self.limits.changed() if self.limits.suspect else None)
 
     def _untouched(self) -> bool:
         """Write out what is buffered; returns whether the streams are as they shall be."""

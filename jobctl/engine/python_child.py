@@ -114,9 +114,60 @@ def plain(value: Any) -> object:
     raise TypeError("it holds a value of type " + _dotted(cls))
 
 
-ENCODE = json.JSONEncoder(
-    default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+def _plain_part(value: Any) -> object:
+    found = plain(value)
+    _check_keys(found)
+    return found
+
+
+_encode = json.JSONEncoder(
+    default=_plain_part, ensure_ascii=False, allow_nan=False, separators=(",", ":")
 ).encode
+NESTED = frozenset({dict, list, tuple})
+TEXT_KEYS = frozenset({str})
+
+
+def encode(value: object) -> str:
+    """Return ``value`` as JSON, numbers that are keys as texts; raises what its parts raise.
+
+    Raises ValueError for two keys of a dict that would be one then.
+    """
+    if type(value) in NESTED:
+        _check_keys(value)
+    return _encode(value)
+
+
+def _check_keys(value: Any) -> None:
+    waiting, seen = [value], set()
+    for part in waiting:
+        if isinstance(part, dict):
+            if not TEXT_KEYS.issuperset(map(type, part)):
+                _check_texts(part)
+            parts: Any = part.values()
+        elif isinstance(part, (list, tuple)):
+            parts = part
+        else:
+            continue
+        # Found without Python code for each value: most hold nothing nested.
+        if not NESTED.isdisjoint(map(type, parts)) and id(part) not in seen:
+            seen.add(id(part))  # the encoder tells of what holds itself
+            waiting += [inner for inner in parts if type(inner) in NESTED]
+
+
+def _check_texts(value: dict[Any, Any]) -> None:
+    seen: dict[str, object] = {}
+    for key in value:
+        if isinstance(key, str):
+            text = str.__str__(key)
+        elif key is None or isinstance(key, (int, float)):
+            text = json.dumps(key)
+        else:
+            continue  # refused by the encoder
+        if text in seen:
+            raise ValueError(
+                f"the keys {seen[text]!r} and {key!r} of a dict are both {text!r} in it"
+            )
+        seen[text] = key
 
 
 NO_ARGUMENTS = "[[],{}]"
@@ -139,18 +190,19 @@ def encode_result(value: object, limit: int, form: Any = None) -> bytes:
         if form is not None:
             data: bytes = form.encode(value)
         else:
-            text = ENCODE(value)
+            text = encode(value)
             try:
                 data = text.encode()
             except UnicodeEncodeError:  # half of a surrogate pair: only the escaped form can say it
                 data = json.dumps(json.loads(text)).encode()
             if data[:10] == MARK:
                 data = beside("python_forms").wrap("json", data)  # nobody shall take it for one
-    except Exception as error:
+    except KeyboardInterrupt:  # from outside: the job is stopped
+        raise
+    except BaseException as error:  # SystemExit too: it is not the function's any more
         raise ResultError(
-            f"the result cannot be stored as {form.name if form else 'JSON'}: "
-            + (str(error)[:MAX_NAME] or _dotted(type(error)))
-            + "; return numbers, text, lists, dicts, dates or dataclasses, or store it elsewhere"
+            f"the result cannot be stored as {form.name if form else 'JSON'}: {_words(error)}"
+            "; return numbers, text, lists, dicts, dates or dataclasses, or store it elsewhere"
             " and return its name"
         ) from error
     if len(data) > limit:
@@ -162,8 +214,16 @@ def encode_result(value: object, limit: int, form: Any = None) -> bytes:
 
 
 def _dotted(cls: type) -> str:
-    name = cls.__qualname__
-    return (name if cls.__module__ == "builtins" else f"{cls.__module__}.{name}")[:MAX_NAME]
+    return beside("python_failure").dotted(cls)  # type: ignore[no-any-return]
+
+
+def _words(error: BaseException) -> str:
+    """Return what an exception says, or its name where that is nothing or raises in turn."""
+    try:
+        said = f"{error}\n"[:MAX_NAME].rstrip()
+    except BaseException:  # noqa: BLE001 - it may be any object of the job
+        said = ""
+    return said or _dotted(type(error))
 
 
 def say(text: str) -> None:
@@ -545,8 +605,8 @@ def _flush_stream(stream: Any) -> str | None:
     try:
         if _usable(stream):
             stream.flush()
-    except Exception as error:  # noqa: BLE001 - it may be any object of the job
-        return f"output could not be written: {error}"[:MAX_ERROR]
+    except BaseException as error:  # noqa: BLE001 - it may be any object of the job
+        return f"output could not be written: {_words(error)}"
     return None
 
 
@@ -573,6 +633,7 @@ class Child:
         self.held = b"", 0
         """What that said last, and the bytes of memory it meant."""
         self.clear_refs = open_meter("clear_refs", os.O_WRONLY)
+        self.limits = beside("python_limits").Limits(sys.modules[__name__])
         self.sent: tuple[str | None, tuple[dict[str, Any], bytes]] | None = None
         """The last answer to a call that came alone, until the host shows that it has read it: the
         file it belongs to when the host is gone, meta and body."""
@@ -674,7 +735,9 @@ class Child:
             result = self.run_in_context(Running(self, call, call.get("limits")), body, reply)
         if os.getpid() != self.pid:
             self.end_of_copy(reply)
-        self.retired = reply["recycle"] = self.surroundings.detach() or leftover_threads()
+        self.retired = reply["recycle"] = (
+            self.surroundings.detach() or leftover_threads() or self.limits.changed()
+        )
         reply["duration"] = time.monotonic() - started
         self._measure(reply, before, children)
         return reply, result
@@ -714,7 +777,7 @@ class Child:
             reply.update(reason="spawn", error=str(error))
             say(str(error))
         except SystemExit as error:
-            _exit_as_script(error.code, reply)
+            _exit_as_script(error, reply)
         except KeyboardInterrupt as error:
             beside("python_failure").describe(error, reply)
             self.interrupt()
@@ -808,13 +871,21 @@ def _run_awaitable(value: Any) -> object:
     return asyncio.run(wait())
 
 
-def _exit_as_script(code: object, reply: dict[str, Any]) -> None:
+def _exit_as_script(error: SystemExit, reply: dict[str, Any]) -> None:
     """Fill ``reply`` with what ``sys.exit(code)`` means at the end of a script."""
-    if code is not None and not isinstance(code, int):
-        _write(f"{code}\n")
-        reply["error"] = f"{code}"[:MAX_ERROR]
-        code = 1
-    reply["exit_code"] = (code or 0) & 0xFF
+    try:
+        code = error.code
+        if code is not None and not isinstance(code, int):
+            said = f"{code}\n"
+            _write(said)
+            reply["error"] = said[:-1][:MAX_ERROR]
+            code = 1
+        number = 0 if code is None else int.__int__(code)
+    except BaseException:  # noqa: BLE001 - class and code may be any object of the job
+        beside("python_failure").describe(error, reply)
+        return
+    # The same as the interpreter, which has a C long for it.
+    reply["exit_code"] = number & 0xFF if -(2**63) <= number < 2**63 else 0xFF
     if reply["exit_code"]:
         reply["reason"] = "exit"
 

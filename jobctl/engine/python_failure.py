@@ -22,6 +22,8 @@ MAX_TRACE = 8192
 """Characters of a traceback that are kept with the attempt; the log has all of it."""
 HEAD = 2048
 """Characters of a longer traceback that are kept from its beginning."""
+MAX_PLACE = 500
+"""Characters that are kept of where it was raised: lines of generated code have no end."""
 HERE = os.path.dirname(__file__)
 OURS = (
     os.path.join(HERE, "python_"),
@@ -31,50 +33,101 @@ OURS = (
 """Files whose frames lie between the child and the job's function."""
 
 
+# As BaseException and type themselves have them: what a job's class puts in their place may raise.
+TRACE: Any = BaseException.__dict__["__traceback__"]
+MRO, QUALNAME, MODULE = (type.__dict__[name] for name in ("__mro__", "__qualname__", "__module__"))
+
+
 def describe(error: BaseException, reply: dict[str, Any], expected: Sequence[str] = ()) -> None:
     """Print ``error`` as a script would and fill ``reply`` with what the host needs of it.
 
-    ``expected`` are names of exceptions of which one line says enough.
+    ``expected`` are names of exceptions of which one line says enough. Whatever ``error`` does when
+    it is looked at, its name is told, where it was raised, and its message if that can be had.
     """
-    names = [dotted(base) for base in type(error).__mro__[:-1]][:MAX_BASES]
+    names = [dotted(base) for base in MRO.__get__(type(error))[:-1]][:MAX_BASES]
     special = next((n for n in names if n.partition(".")[0] == "jobctl"), "").rpartition(".")[2]
     reply.update(reason="exception", exception=names[0], bases=names)
-    if special in ("Retry", "Skip"):
-        reply["error"] = str(error)[:MAX_ERROR] or None
-        reply["skip"] = special == "Skip"
-        reply["again"] = special == "Retry"
-        reply["retry_in"] = _seconds(getattr(error, "in_", None))
-        _write(f"jobctl: {special}: {error}\n" if str(error) else f"jobctl: {special}\n")
-        return
-    reply["fatal"] = special == "Fatal"
+    reply.update(skip=special == "Skip", again=special == "Retry", fatal=special == "Fatal")
     if special == "SoftTimeout":
         reply["reason"] = "timeout"
-    if any(name in expected or name.rpartition(".")[2] in expected for name in names):
-        reply["error"] = f"{names[0]}: {error}"[:MAX_ERROR]
-        _write(f"jobctl: {names[0]}: {error}\n")
-        return
-    trace = _user_part(error.__traceback__)
-    error = error.with_traceback(trace)
-    last = traceback.extract_tb(trace)[-1:]
-    lines = traceback.format_list(last) + traceback.format_exception_only(type(error), error)
-    reply["error"] = "".join(lines)[-MAX_ERROR:].rstrip()
+    try:
+        if special in ("Retry", "Skip"):
+            _tell_wish(error, reply, special)
+        elif any(name in expected or name.rpartition(".")[2] in expected for name in names):
+            reply["error"] = f"{names[0]}: {error}"[:MAX_ERROR]
+            _write(f"jobctl: {names[0]}: {error}\n")
+        else:
+            _tell(error, reply)
+    except BaseException:  # noqa: BLE001 - SystemExit too: it is the job's code that is asked
+        _tell_less(error, reply, names[0])
+
+
+def _tell_wish(error: BaseException, reply: dict[str, Any], special: str) -> None:
+    """Tell of a Retry or Skip, which are no failures."""
+    reply["retry_in"] = _seconds(getattr(error, "in_", None))
+    line = f"jobctl: {special}: {error}"
+    said = line.partition(f": {special}: ")[2]
+    reply["error"] = said[:MAX_ERROR] or None
+    _write((line if said else f"jobctl: {special}") + "\n")
+
+
+def _tell(error: BaseException, reply: dict[str, Any]) -> None:
+    trace = _user_part(TRACE.__get__(error))
+    error = BaseException.with_traceback(error, trace)
+    said = "".join(traceback.format_exception_only(type(error), error)).rstrip()
     text = "".join(traceback.format_exception(type(error), error, trace))
+    reply["error"] = shortened_error(_place(trace) + said, MAX_ERROR)
     reply["traceback"] = shortened(text.rstrip())
     _print(error, trace, text)
 
 
+def _tell_less(error: BaseException, reply: dict[str, Any], name: str) -> None:
+    """Tell of an exception that cannot be shown as a script would show it."""
+    try:
+        said = f"{name}: {error}"[:MAX_ERROR]
+    except BaseException:  # noqa: BLE001 - as above
+        said = f"{name}: <its message cannot be shown>"
+    try:
+        trace = _user_part(TRACE.__get__(error))
+        last = _place(trace)
+        where = "".join(traceback.format_tb(trace))
+    except BaseException:  # noqa: BLE001 - source lines are read by loaders, which may be the job's
+        last = where = ""
+    reply["error"] = last + said
+    text = f"Traceback (most recent call last):\n{where}{said}" if where else said
+    reply["traceback"] = shortened(text)
+    _write(text + "\n")
+
+
 def dotted(cls: type) -> str:
     """Return ``package.module.Name``, or ``Name`` for built-in classes."""
-    name = cls.__qualname__
-    return (name if cls.__module__ == "builtins" else f"{cls.__module__}.{name}")[:MAX_NAME]
+    name: str = QUALNAME.__get__(cls)
+    module = MODULE.__get__(cls)
+    if type(module) is not str or module == "builtins":
+        return name[:MAX_NAME]
+    return f"{module}.{name}"[:MAX_NAME]
 
 
-def shortened(text: str) -> str:
-    """Return ``text`` without its middle when it is longer than :data:`MAX_TRACE`."""
-    if len(text) <= MAX_TRACE:
+def shortened(text: str, most: int = MAX_TRACE, head: int = HEAD) -> str:
+    """Return ``text`` without its middle when it is longer than ``most`` characters.
+
+    ``head`` of them are kept from its beginning.
+    """
+    if len(text) <= most:
         return text
-    tail = text[HEAD - MAX_TRACE :]
-    return f"{text[:HEAD]}\n… {len(text) - MAX_TRACE} characters left out …\n{tail}"
+    tail = text[head - most :]
+    return f"{text[:head]}\n  … {len(text) - most} characters left out …\n{tail}"
+
+
+def shortened_error(text: str, most: int) -> str:
+    """Return what was raised where without its middle: the class comes first, notes come last."""
+    return shortened(text, most, most * 3 // 4)
+
+
+def _place(trace: TracebackType | None) -> str:
+    """Return where it was raised, as a traceback says it."""
+    text = "".join(traceback.format_list(traceback.extract_tb(trace)[-1:]))
+    return text if len(text) <= MAX_PLACE else text[:MAX_PLACE] + "…\n"
 
 
 def _seconds(value: Any) -> float | None:
@@ -105,7 +158,7 @@ def _print(error: BaseException, trace: TracebackType | None, text: str) -> None
             sys.excepthook(type(error), error, trace)
         else:
             sys.stderr.write(text)
-    except Exception:  # noqa: BLE001 - both may be any object of the job
+    except BaseException:  # noqa: BLE001 - both may be any object of the job
         _write(text)
 
 

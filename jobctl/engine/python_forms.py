@@ -51,7 +51,7 @@ class Form:
         return wrap(self.name, data)
 
     def _packer_of_json(self) -> Callable[[object], bytes]:
-        encode = self._child.ENCODE
+        encode = self._child.encode
         return lambda value: encode(value).encode()
 
     def _packer_of_msgpack(self) -> Callable[[object], bytes]:

@@ -321,8 +321,10 @@ class Shared:
 
     def finish(self, run: Run, value: object, error: BaseException | None, cpu: float) -> None:
         """Answer for a call that is over."""
-        if error is not None and run.asked == "soft" and not isinstance(error, Exception):
-            error = soft_timeout()("soft_timeout has passed").with_traceback(error.__traceback__)
+        # The class itself is asked: what it says of itself may be any code of the job.
+        if run.asked == "soft" and not issubclass(type(error), (Exception, type(None))):
+            trace = self.child.beside("python_failure").TRACE.__get__(error)
+            error = soft_timeout()("soft_timeout has passed").with_traceback(trace)
         reply: dict[str, Any] = {"seq": run.call["seq"], "started_at": run.started_at}
         reply["duration"] = time.time() - run.started_at
         token = self.running.set(run)
@@ -410,7 +412,8 @@ class Threads(Shared):
                     raise Stopped
                 value = self.call(run)
                 if hasattr(type(value), "__await__"):
-                    value = self.child._run_awaitable(value)
+                    stop = self.child.beside("python_stop")
+                    value = stop.ThreadWait(run, interrupt, soft_timeout).call(value)
             finally:
                 with run.lock:
                     over.set()

@@ -20,6 +20,9 @@ SIGTERM = 15
 NUMBER = _signal.SIGRTMIN + 9
 """The signal by which the timer interrupts the main thread: one that no job uses."""
 
+PATIENCE = 0.05
+"""Seconds a coroutine in a thread has to come to its next ``await`` when it is stopped."""
+
 
 def stopping(running: Any, handled: list[int]) -> bool:
     """Return whether a run has been asked to stop; from the first time on it is told.
@@ -123,6 +126,83 @@ class SoftLimit:
         if hasattr(task, "uncancel"):
             task.uncancel()
         return self._error()
+
+
+class ThreadWait:
+    """Awaits what a function returned that runs in a thread beside others.
+
+    An order to stop cancels it at its ``await``, which an exception raised in the thread would
+    not wake; one for ``soft_timeout`` raises SoftTimeout there. Where the order is not taken for
+    :data:`PATIENCE` seconds, because the coroutine computes, it is raised in the thread.
+    """
+
+    def __init__(self, run: Any, interrupt: Callable[[], object], error: Any) -> None:
+        """``interrupt`` raises in the thread of ``run``; ``error`` returns the class SoftTimeout."""
+        self._run = run
+        self._interrupt = interrupt
+        self._error = error
+        self._taken = True
+        """False while an order waits to be carried out."""
+        self._over = False
+        self._due = False
+
+    def call(self, value: Any) -> object:
+        """Return what ``value`` comes to."""
+        import asyncio
+
+        async def whole() -> object:
+            return await value
+
+        async def limited() -> object:
+            run, loop, task = self._run, asyncio.get_running_loop(), asyncio.current_task()
+            run.cancel = lambda: self._order(loop, task)
+            if run.asked is not None:
+                run.cancel()  # it came before there was a loop
+            try:
+                return await _Steps(whole(), lambda error: self._instead(error, task))
+            finally:
+                with run.lock:
+                    self._over = True
+
+        return asyncio.run(limited())
+
+    def _order(self, loop: Any, task: Any) -> None:
+        """Stop it; called from another thread, or before it begins."""
+        import threading
+
+        with self._run.lock:
+            if self._over:
+                self._interrupt()
+                return
+            self._taken = False
+            loop.call_soon_threadsafe(self._cancel, task)
+        timer = threading.Timer(PATIENCE, self._insist)
+        timer.daemon = True
+        timer.start()
+
+    def _take(self) -> bool:
+        """Return whether the order is still to be carried out, by whoever asks first."""
+        with self._run.lock:
+            before, self._taken = self._taken, True
+        return not before and not self._over
+
+    def _cancel(self, task: Any) -> None:
+        if self._take():
+            self._due = self._run.asked == "soft"
+            task.cancel()
+
+    def _insist(self) -> None:
+        if self._take():
+            self._interrupt()
+
+    def _instead(self, error: BaseException, task: Any) -> BaseException:
+        if not self._due or type(error).__name__ != "CancelledError":
+            return error
+        self._due = False
+        if hasattr(task, "uncancel"):
+            task.uncancel()
+        instead: BaseException = self._error()("soft_timeout has passed")
+        return instead
 
 
 class _Steps:

@@ -49,6 +49,7 @@ def serve(child: Any, fd: int, options: dict[str, Any]) -> None:
             __import__(name)
         unsure = modules._scan()
     child.beside("python_environ")
+    child.beside("python_limits")
     child.beside("python_bundle")  # most children need it: once for all is cheaper than each
     child.PREPARED["seen"] = set(sys.modules)
     gc.collect()

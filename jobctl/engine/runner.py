@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jobctl.engine.attempt import AttemptSpec
+from jobctl.engine.python_failure import shortened_error
 from jobctl.model.job import EXEC_JOB, JobDef
 from jobctl.model.records import maker
 from jobctl.model.run import Outcome, OutcomeKind, Reason
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
 POISON_ERROR = "whoever ran it died three times while it ran; it is not run again"
 ERROR_MOST = 2000
+"""Characters of an error text kept on a run."""
 MANY = 1000
 """Runs whose records a job keeps at least, to count as one that does not forget soon."""
 LONG = 3600.0
 DAY = 86_400.0
-"""Characters of an error text kept on a run."""
 
 
 _settlement = maker(Settlement)
@@ -180,8 +181,7 @@ def _fields(
     )
     started = int(outcome.started_at * 1000) if outcome.started_at else None
     again = verdict.letter == "d"
-    poison = verdict.reason == Reason.POISON.value
-    error = POISON_ERROR if poison else (outcome.error or "")[-ERROR_MOST:]
+    error = _error(outcome, verdict)
     fields: list[str | bytes | int] = [
         "at", number, f"a{number}", entry, "du", f"{outcome.duration:.4f}"
     ]  # fmt: skip
@@ -193,17 +193,24 @@ def _fields(
         fields += "st", started
         if held.claim.first_started_at is None:
             fields += "fs", started
-    if outcome.pid is not None:
-        fields += "pi", outcome.pid
-    if outcome.exit_code is not None:
-        fields += "rc", outcome.exit_code
-    if outcome.signal is not None:
-        fields += "sg", outcome.signal
+    for name, value in (("pi", outcome.pid), ("rc", outcome.exit_code), ("sg", outcome.signal)):
+        if value is not None:
+            fields += name, value
     if error:
         fields += "er", error
+    if held.progress is not None and not again:
+        fields += "pg", held.progress  # what was noted last may not have been sent
     if outcome.result is not None and _keeps_result(job, verdict.letter):
         fields += "re", outcome.result
     return tuple(fields)
+
+
+def _error(outcome: Outcome, verdict: Verdict) -> str:
+    """Return what is kept of an error: of an exception not only its end, which may be any text."""
+    if verdict.reason == Reason.POISON.value:
+        return POISON_ERROR
+    error = outcome.error or ""
+    return shortened_error(error, ERROR_MOST) if outcome.exception else error[-ERROR_MOST:]
 
 
 def _keeps_result(job: JobDef, letter: str) -> bool:

@@ -1,7 +1,8 @@
 """The arguments of a run, checked against the parameters its job declares.
 
-Only the numbers, texts and lists that JSON knows travel to a run, and no text with a NUL
-character, which no process can be given. This module is on the way of every submit: what
+Only the numbers, texts and lists that JSON knows travel to a run. No text with a NUL character
+does, which no process can be given, and no dict with a key that is no text: JSON would make one of
+it, and two that are the same then would be one. This module is on the way of every submit: what
 costs time to import is imported where a job needs it.
 """
 
@@ -28,6 +29,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "json": object,
 }  # fmt: skip
 _LONGEST_SHOWN = 60
+_NUL = "holds a NUL character, which no process can be given"
 _MOST_DIGITS = 4300
 """As far as Python converts."""
 
@@ -59,6 +61,8 @@ def bind(
     for number, value in enumerate(args, 1):
         problems += _unpassable(f"argument {number}", value)
     for name, value in kwargs.items():
+        if not isinstance(name, str):
+            _refuse(job, [f"{name!r} is no name for an argument; names are texts"])
         problems += _unpassable(name, value)
     if not job.params:
         problems += _bad_names(job, kwargs)
@@ -242,20 +246,42 @@ def _bad_names(job: JobDef, kwargs: Mapping[str, object]) -> list[str]:
 
 def _unpassable(name: str, value: object) -> Iterator[str]:
     try:
-        if _holds_nul(value) or "\0" in name:
-            yield f"{name!r}: holds a NUL character, which no process can be given"
+        if "\0" in name or not _travels(value):
+            yield _why_not(name if name.isprintable() else repr(name), value)
     except RecursionError:
         yield f"{name!r}: is nested too deeply"
 
 
-def _holds_nul(value: object) -> bool:
+def _travels(value: object) -> bool:
+    """Tell whether no text holds NUL and no dict has keys that JSON would turn into texts."""
     if isinstance(value, str):
-        return "\0" in value
+        return "\0" not in value
     if isinstance(value, dict):
-        return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
+        return all(
+            isinstance(key, str) and "\0" not in key and _travels(item)
+            for key, item in value.items()
+        )
     if isinstance(value, list | tuple):
-        return any(map(_holds_nul, value))
-    return False
+        return all(map(_travels, value))
+    return True
+
+
+def _why_not(where: str, value: object) -> str:
+    """Return what keeps ``value`` from travelling, beginning with where in it that is."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                return (
+                    f"{where}: the key {key!r} is no text, and JSON has no others; "
+                    "pass str(key) for it, or a list of pairs"
+                )
+            if "\0" in key or not _travels(item):
+                return _why_not(f"{where}[{key!r}]", item)
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            if not _travels(item):
+                return _why_not(f"{where}[{number}]", item)
+    return f"{where}: {_NUL}"
 
 
 def _hint(name: str, known: list[str]) -> str:

@@ -6,28 +6,39 @@ every session, whether a test needs it or not.
 
 from __future__ import annotations
 
+__all__ = [
+    "Eager",
+    "EagerError",
+    "FakeClock",
+    "PrivateDaemon",
+    "Start",
+    "eager",
+    "starts_between",
+    "wait_until",
+]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jobctl.testing.clock import FakeClock as FakeClock
     from jobctl.testing.clock import Start as Start
     from jobctl.testing.clock import starts_between as starts_between
     from jobctl.testing.daemon import PrivateDaemon as PrivateDaemon
-    from jobctl.testing.eager import Eager as Eager
-    from jobctl.testing.eager import eager as eager
+    from jobctl.testing.eager_mode import Eager as Eager
+    from jobctl.testing.eager_mode import eager as eager
     from jobctl.testing.eager_runs import EagerError as EagerError
     from jobctl.testing.waiting import wait_until as wait_until
 
 _PLACES = {
-    "Eager": "eager",
+    "Eager": "eager_mode",
     "EagerError": "eager_runs",
     "FakeClock": "clock",
     "PrivateDaemon": "daemon",
     "Start": "clock",
-    "eager": "eager",
+    "eager": "eager_mode",
     "starts_between": "clock",
     "wait_until": "waiting",
 }
-"""Public name → module of this package."""
+"""Public name → module of this package; none has the name of one, which would take its place."""
 
 
 def __getattr__(name: str) -> object:

@@ -24,7 +24,7 @@ from jobctl.errors import JobctlError, JobFailed, UnreachableError
 from jobctl.model.run import FINAL_STATES, RunState
 from jobctl.testing import guardian
 from jobctl.testing.private_config import private_text
-from jobctl.testing.waiting import DEADLINE
+from jobctl.testing.waiting import DEADLINE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,8 @@ class PrivateDaemon:
         self.directory = Path(tempfile.mkdtemp(prefix="jobctl-test-"))
         """Where everything of it is: ``jobs.toml``, ``daemon.log`` and ``state``."""
         self._scheduler = scheduler
-        self._guardian: subprocess.Popen[bytes] | None = None
+        self._guardians: list[subprocess.Popen[bytes]] = []
+        """The last is that of the supervisor; others look after what killed ones left."""
         self._client: Client | None = None
         self._said = ""
         self.pid = 0
@@ -118,14 +119,17 @@ class PrivateDaemon:
         return self._client
 
     def start(self) -> Self:
-        """Start it and return when it is ready; raises ``UnreachableError`` with its last words."""
-        if self._guardian is not None:
+        """Start it and return when it is ready; raises ``UnreachableError`` with its last words.
+
+        After :meth:`kill` it takes over what the killed one left, as after a crash.
+        """
+        if self._guardians and not self._ended():
             raise JobctlError("this daemon was started already; stop() it first")
         if not self.directory.is_dir():
             raise JobctlError("this daemon was closed; make another PrivateDaemon")
         words = () if self._scheduler else ("--no-scheduler",)
         with ReadySocket() as ears, (self.directory / "daemon.log").open("ab") as log:
-            self._guardian = subprocess.Popen(  # noqa: S603 - our own program
+            started = subprocess.Popen(  # noqa: S603 - our own program
                 [
                     *(sys.executable, "-I", "-S", guardian.__file__, str(self.directory), "--"),
                     *command("daemon", *words),
@@ -138,7 +142,8 @@ class PrivateDaemon:
                 # Ctrl-C is for the test, whose end ends the guardian.
                 start_new_session=True,
             )
-            self.pid = self._read_pid(self._guardian)
+            self._guardians.append(started)
+            self.pid = self._read_pid(started)
             deadline = SYSTEM_CLOCK.monotonic() + READY_DEADLINE
             while not ears.heard():
                 if self._ended() or SYSTEM_CLOCK.monotonic() > deadline:
@@ -158,6 +163,8 @@ class PrivateDaemon:
         """Kill the supervisor as a crash would; what it ran goes on, as after a real one."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
+            wait_until(self._ended, what="the supervisor is gone")
+            self.pid = 0
 
     def close(self) -> None:
         """Stop it and remove its directory; the second time nothing happens."""
@@ -229,10 +236,13 @@ class PrivateDaemon:
             return True
 
     def _end(self, *, keep: bool) -> int:
-        process, self._guardian = self._guardian, None
-        if process is None:
-            return 0
         self.pid = 0
+        codes = []
+        while self._guardians:
+            codes.append(self._end_of(self._guardians.pop(), keep=keep))
+        return codes[0] if codes else 0
+
+    def _end_of(self, process: subprocess.Popen[bytes], *, keep: bool) -> int:
         try:
             process.communicate(b"k" if keep else b"", timeout=STOP_DEADLINE)
         except subprocess.TimeoutExpired as error:

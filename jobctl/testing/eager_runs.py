@@ -161,6 +161,7 @@ class EagerRuns:
             held = self.find(run_id)
             if held.run.state.final:
                 return False
+            held.due = None  # or the clock would wake it
             self._finish(held, "v", reason="user")
             return True
 

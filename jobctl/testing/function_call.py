@@ -64,7 +64,8 @@ class Called:
 def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
     """Call the function of ``spec`` and return what came of it; ``link`` serves its context.
 
-    Lets through what is no failure of a job: Ctrl-C, and whatever ends a test from within.
+    Lets through what is no failure of a job: Ctrl-C, and what ends a test from within, such as
+    ``pytest.fail``.
     """
     output = io.StringIO()
     started, begun = clock.epoch(), clock.monotonic()
@@ -86,7 +87,7 @@ def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
                 _environment(variables),
                 _search_path(spec, common),
                 _copied_output(output),
-                bound(_context(spec, link, started)),
+                bound(_context(spec, link, started), threads=True),
             ):
                 try:
                     reply, result, raised = _in_thread_of_its_own(
@@ -156,11 +157,21 @@ def _invoke(spec: AttemptSpec) -> Answer:
     except SystemExit as error:
         _exit_as_script(error.code, reply)
         return reply, b"", error
-    except Exception as error:  # noqa: BLE001 - whatever a job raises is its outcome
+    except BaseException as error:
+        if _is_no_outcome(error):
+            raise
         python_failure.describe(
             error.with_traceback(_users_part(error.__traceback__)), reply, spec.job.expected
         )
         return reply, b"", error
+
+
+def _is_no_outcome(error: BaseException) -> bool:
+    """Tell what a function raises that is not its own: Ctrl-C, ends of its time and of the test."""
+    if isinstance(error, KeyboardInterrupt | Stopped):
+        return True
+    outcomes = sys.modules.get("_pytest.outcomes")
+    return outcomes is not None and isinstance(error, outcomes.OutcomeException)
 
 
 def _form(spec: AttemptSpec) -> Form | None:

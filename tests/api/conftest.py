@@ -28,6 +28,18 @@ python = "work:add"
 [jobs.broken]
 python = "work:broken"
 
+[jobs.tells]
+python = "work:tells"
+retries = 1
+retry_delay = 0
+
+[jobs.counts]
+command = '''
+test "$JOBCTL_ATTEMPT$1" = 2silent || echo "$JOBCTL_ATTEMPT counted" >> "$JOBCTL_PROGRESS_FILE"
+exit $((2 - JOBCTL_ATTEMPT))'''
+retries = 1
+retry_delay = 0
+
 [jobs.steps]
 python = "work:steps"
 
@@ -74,6 +86,15 @@ def broken(text="no"):
 
 def thumbnail(path, width):
     return f"{path} at {width}"
+
+def tells(fails=False, silent=0):
+    from jobctl import current
+    attempt = current().attempt
+    if attempt != silent:
+        current().progress(10, "begins")
+        current().progress(90 + attempt, "ends")
+    if fails or attempt < silent:
+        raise LookupError("no more")
 
 def steps(pipe):
     with open(os.environ["JOBCTL_PROGRESS_FILE"], "a") as out:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import functools
 import os
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +21,8 @@ from jobctl.store import failpoints
 from jobctl.store.failpoint_plan import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.acceptance.host import Host
 
 
@@ -50,6 +53,19 @@ def test_failure_says_what_was_raised_where(client: jobctl.Client) -> None:
         _ = run.result
 
 
+@pytest.mark.parametrize("size", [2_500, 10_000, 50_000])
+@pytest.mark.parametrize("more", ["xxxxxxxx", "\n  words"], ids=["one line", "lines"])
+def test_failure_with_a_long_message_keeps_its_class_and_beginning(
+    client: jobctl.Client, size: int, more: str
+) -> None:
+    run = client.submit("broken", text="begins here" + more * (size // 8))
+    with pytest.raises(jobctl.JobFailed, match=r"LookupError: begins here") as caught:
+        run.wait(30)
+    assert caught.value.error_type == "LookupError"
+    assert "work.py" in str(run.record.error)
+    assert len(str(run.record.error)) <= 2_100
+
+
 def test_exit_code_and_output_of_a_shell_job_come_back(client: jobctl.Client) -> None:
     run = client.submit("says", "3")
     with pytest.raises(jobctl.JobFailed, match="exit") as caught:
@@ -73,6 +89,24 @@ def test_events_tell_progress_and_the_end(client: jobctl.Client, tmp_path: Path)
     assert [item for item in seen if item[0] == "progress"][:1] == [("progress", "running", 1)]
     assert seen[-1] == ("state", "succeeded", 1)
     assert run.wait() == "done"
+
+
+@pytest.mark.parametrize(
+    ("job", "args", "progress"),
+    [
+        ("tells", (), {"percent": 91, "message": "ends"}),
+        ("tells", (True,), {"percent": 92, "message": "ends"}),
+        ("tells", (False, 2), None),
+        ("counts", ("aloud",), {"percent": 2, "message": "counted"}),
+        ("counts", ("silent",), None),
+    ],
+)
+def test_ended_run_keeps_what_its_last_attempt_reported(client: jobctl.Client, job, args, progress):
+    for run in client.submit_many(job, [args, args, args]):
+        with contextlib.suppress(jobctl.JobFailed):
+            run.wait(30)
+        assert run.progress() == progress
+        assert run.inspect()["progress"] == progress
 
 
 def test_wait_that_runs_out_names_the_run_and_leaves_it(
@@ -224,6 +258,63 @@ def test_of_many_none_is_sent_when_one_does_not_fit(client: jobctl.Client) -> No
     assert first.wait(30) == "later at 320"
     with pytest.raises(jobctl.InvalidArguments, match="asks for no run"):
         client.submit_many(["add"])
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda c: c.submit_many("add", "abc"), "items: 'abc' is one, not several; pass a list"),
+        (lambda c: c.submit_many("add", b"abc"), "items: b'abc' is one, not several"),
+        (lambda c: c.submit_many("add", {"a": 1}), r"items: {'a': 1} is one, not several"),
+        (lambda c: c.submit_many({"add": (1,)}), "items: .* is one, not several"),
+        (lambda c: c.submit_many("add", 5), "items: 5 is no series"),
+        (lambda c: c.submit_many("add", None), "submit_many of add: there are no items"),
+        (lambda c: c.submit_many(5), "items: 5 is no series"),
+        (lambda c: c.submit_many([("add", (), 5)]), "its options are no dict: 5"),
+        (lambda c: c.submit_many("add", [{1: 2}]), "item 0: job add: 1 is no name for an argument"),
+        (lambda c: c.submit("add", _kwargs={1: 2}), "1 is no name for an argument"),
+        (
+            lambda c: c.submit("add", [{"a": {1: 2}}]),
+            r"argument 1\[0\]\['a'\]: the key 1 is no text",
+        ),
+        (lambda c: c.submit("add", _tags={1: "a", "1": "b"}), "_tags: two names"),
+        (lambda c: c.run(None), "None is no run: give its id"),
+        (lambda c: c.run(5), "5 is no run"),
+        (lambda c: c.revoke(None), "ids: None is no series"),
+        (lambda c: c.revoke("abcd"), r"ids: 'abcd' is one, not several; .* revoke\(\[run.id\]\)"),
+        (lambda c: c.revoke([5]), "ids: 5 is no id of a run"),
+        (lambda c: c.submit("kept").revoke(signal="NOPE"), "signal: 'NOPE' is none"),
+        (lambda c: c.submit("kept").revoke(kill="no"), "kill: 'no' is neither True nor False"),
+        (lambda c: c.submit("kept").logs(lines="x"), "lines: 'x' is no whole number from 0 on"),
+        (lambda c: c.submit("kept").logs(lines=True), "lines: True is no whole number"),
+        (lambda c: c.submit("kept").logs(attempt="x"), "attempt: 'x' is no whole number from 1 on"),
+        (lambda c: c.submit("kept").logs(attempt=0), "attempt: 0 is no whole number from 1 on"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_refused_with_a_remedy(
+    client: jobctl.Client, ask: Callable[[jobctl.Client], object], says: str
+) -> None:
+    with pytest.raises(jobctl.InvalidArguments, match=says):
+        ask(client)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"namespace": "a b"}, "namespace: 'a b' cannot be a name; names are 1 to 64 letters"),
+        ({"namespace": ""}, "namespace: ''"),
+        ({"namespace": 5}, "namespace: 5 is not text"),
+        ({"redis": 5}, "redis: 5 is no URL"),
+        ({"config": 5}, "config: 5 is no path"),
+        ({"key_file": 5}, "key_file: 5 is no path"),
+    ],
+)
+@pytest.mark.parametrize("kind", [jobctl.Client, jobctl.AsyncClient])
+def test_client_is_not_made_of_what_jobs_toml_would_not_take(
+    shop: Host, kind: Callable[..., object], given: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(jobctl.ConfigError, match=says):
+        kind(**{"config": shop.config, **given})
 
 
 def test_threads_share_a_client(client: jobctl.Client) -> None:

@@ -180,6 +180,105 @@ def test_what_no_worker_could_call_is_one_problem(shop: Callable[..., Path]) -> 
     assert found[1].startswith("methods.py:17: <lambda> cannot be found in its module by that name")
 
 
+SLIPS = """
+import functools
+from jobctl import job
+
+@job
+def gone(): pass
+gone = 5
+
+@job("first")
+def twin(): pass
+
+@job("second")
+def twin(): pass
+
+@job
+def lazily():
+    yield 1
+
+@job
+async def later():
+    yield 1
+
+def around(inner):
+    @functools.wraps(inner)
+    def outer(): return list(inner())
+    return outer
+
+@around
+@job
+def listed():
+    yield 1
+
+@job("outside")
+@around
+@job("inside")
+def both():
+    yield 1
+"""
+
+
+def test_name_that_stands_for_something_else_and_generators_are_told(
+    shop: Callable[..., Path],
+) -> None:
+    main = shop('[python]\ndiscover = "shop.*"\n', slips=SLIPS)
+    told = problems(check_config(str(main)))
+    assert [one.split("; ")[0] for one in told] == [
+        "slips.py:5: its module gives the name gone to a value of type int later on",
+        "slips.py:9: its module gives the name twin to the function of the job second later on",
+        "slips.py:15: lazily is a generator: calling it runs nothing, and what it returns is no result",
+        "slips.py:19: later is a generator: calling it runs nothing, and what it returns is no result",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "says"),
+    [
+        ("raise KeyboardInterrupt\n", 1, "importing shop.bad failed: KeyboardInterrupt"),
+        ("\nclass Own(BaseException): pass\nraise Own('so')\n", 3, "failed: Own: so"),
+        (
+            "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute\n",
+            3, "failed: Mute: its message raised ValueError",
+        ),
+        (
+            "import functools, jobctl\njobctl.job('p')(functools.partial(print))\n",
+            2, "TypeError: @job: functools.partial(<built-in function print>) has no name of its own",
+        ),
+        (
+            "import jobctl\n@jobctl.job('p')\n@jobctl.job('q')\ndef both(): pass\n",
+            2, "TypeError: @job: both is the job q already; declare a function that calls it as p",
+        ),
+    ],
+)  # fmt: skip
+def test_whatever_a_module_raises_is_one_line_with_its_place(
+    shop: Callable[..., Path], code: str, line: int, says: str
+) -> None:
+    for names in ("shop.bad", "shop.*"):
+        main = shop(f'[python]\ndiscover = "{names}"\n', bad=code)
+        (told,) = problems(check_config(str(main)))
+        assert told.startswith(f"bad.py:{line}: ")
+        assert says in told
+        assert "\n" not in told
+
+
+def test_package_below_that_ends_the_import_is_told_once(
+    shop: Callable[..., Path], tmp_path: Path
+) -> None:
+    main = shop('[python]\ndiscover = "shop.*"\n', good=METHODS.partition("class")[0])
+    for name, code in (("sub", "raise SystemExit(2)\n"), ("fine", "from jobctl import job\n")):
+        (tmp_path / "shop" / name).mkdir()
+        (tmp_path / "shop" / name / "__init__.py").write_text(code)
+    (tmp_path / "shop" / "fine" / "jobs.py").write_text(
+        "import jobctl\n@jobctl.job\ndef f(): pass\n"
+    )
+    (told,) = problems(check_config(str(main)))
+    assert told.startswith("__init__.py:1: importing shop.sub failed: SystemExit: 2")
+    (tmp_path / "shop" / "sub" / "__init__.py").write_text("")
+    assert list(check_config(str(main)).require().jobs) == ["f"]
+
+
 def test_static_and_class_methods_are_jobs(shop: Callable[..., Path]) -> None:
     good = METHODS.replace("    @job\n    def sell", "    def sell").partition("unnamed =")[0]
     main = shop('[python]\ndiscover = "shop.*"\n', methods=good)

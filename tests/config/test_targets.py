@@ -25,6 +25,7 @@ def plain(path: str, width: int = 320): pass
 async def later(path): pass
 def anything(*args, **kwargs): pass
 def ordered(first, second, /): pass
+def lazy(): yield
 value = 3
 
 class Shop:
@@ -87,6 +88,7 @@ def test_functions_that_take_what_is_passed_are_fine(told: Callable[[str], list[
         ('python = "media:plian"', "there is no function plian in media"),
         ('python = "media:value"', "there is no function value in media"),
         ('python = "media:Shop.sell"', "Shop.sell is a method"),
+        ('python = "media:lazy"', "lazy is a generator: calling it runs nothing"),
         ('python = "nothing.jobs:run"', "importing nothing.jobs failed: ModuleNotFoundError"),
         (
             'python = "media:plain"\nenv = { SHOP = "closed" }',

@@ -313,6 +313,26 @@ def leaves():
     os.killpg(bench.pids[-1], 9)
 
 
+@pytest.mark.parametrize(
+    ("change", "ran"),
+    [
+        ("resource.setrlimit(resource.RLIMIT_CPU, (1000, 2000))", 2),
+        ("resource.prlimit(0, resource.RLIMIT_NOFILE, (200, 300))", 2),
+        ("os.nice(1)", 2),
+        ("ctypes.CDLL(None).nice(1)", 3),
+    ],
+)
+@staged
+async def test_limits_a_run_sets_on_its_process_end_with_its_bundle(
+    bench: Bundler, change: str, ran: int
+) -> None:
+    bench.write(f"import ctypes, os, resource\ndef does(): pass\ndef lowers(): {change}\n")
+    answers = await bench.bundle(("does", []), ("lowers", []), ("does", []))
+    assert bench.end is not None
+    assert len(answers) == ran
+    assert "it changed" in (bench.end.result()["retired"] or "")
+
+
 @staged
 async def test_a_forked_copy_ends_with_its_run_and_leaves_the_others_alone(bench: Bundler) -> None:
     bench.write("""

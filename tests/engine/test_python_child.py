@@ -97,6 +97,81 @@ async def test_coroutine_function_is_awaited(bench: Bench) -> None:
     assert "asyncio" not in bench.output.replace("import asyncio", "")
 
 
+HOSTILE = (
+    "def bad(self, *_): raise SystemExit(0)\n"
+    "class Notes(Exception): __notes__ = property(bad)\n"
+    "class Cause(Exception): __cause__ = property(bad)\n"
+    "class Context(Exception): __context__ = property(bad)\n"
+    "class Trace(Exception): __traceback__ = property(bad)\n"
+    "class Class(Exception): __class__ = property(bad)\n"
+    "class Text(Exception): __str__ = bad\n"
+    "class With(Exception): with_traceback = bad\n"
+    "class Code(SystemExit): code = property(bad)\n"
+    "class Obj:\n    __str__ = __repr__ = __format__ = bad\n"
+    "class Names(type): __getattribute__ = bad\n"
+    "class Module(Exception): __module__ = property(bad)\n"
+    "class Meta(Exception, metaclass=Names): pass\n"
+    "class Value: __class__ = property(bad)\n"
+    "def go(name):\n"
+    "    if name == 'Obj': raise SystemExit(Obj())\n"
+    "    if name == 'Key': raise KeyError(Obj())\n"
+    "    raise globals()[name]()\n"
+)
+"""Exceptions that do harm when they are looked at."""
+
+
+@pytest.mark.parametrize(
+    ("name", "exception"),
+    [
+        *((name, f"jobs.{name}") for name in ("Notes", "Cause", "Context", "Trace", "Class")),
+        *((name, f"jobs.{name}") for name in ("Text", "With", "Code", "Meta")),
+        ("Module", "Module"),
+        ("Obj", "SystemExit"),
+        ("Key", "KeyError"),
+    ],
+)
+@every_python
+@staged
+async def test_exception_that_cannot_be_looked_at_is_one_all_the_same(
+    bench: Bench, name: str, exception: str
+) -> None:
+    bench.write(HOSTILE)
+    reply = await bench.call("go", name)
+    assert (reply.reason, reply.exception) == (Reason.EXCEPTION, exception)
+    assert (reply.exit_code, reply.bases[0]) == (None, exception)
+    assert exception in reply.error
+    assert exception in bench.output
+    again = await bench.call("go", name)
+    assert again.reason is Reason.EXCEPTION
+    assert len(bench.children) == 1
+
+
+@every_python
+@staged
+async def test_long_error_keeps_place_class_and_beginning_of_the_message(bench: Bench) -> None:
+    bench.write(
+        "def go(): raise LookupError('begins ' + 'x' * 9000 + ' ends')\n"
+        f"def wide(): raise LookupError('begins') {' ' * 9000} # far\n"
+    )
+    error = (await bench.call("go")).error
+    assert len(error) < 4200
+    assert "jobs.py" in error.splitlines()[0]
+    assert "\nLookupError: begins xxx" in error
+    assert error.endswith("xxx ends")
+    error = (await bench.call("wide")).error
+    assert error.splitlines()[-1] == "LookupError: begins"
+
+
+@every_python
+@staged
+async def test_result_that_ends_the_program_when_looked_at_cannot_be_kept(bench: Bench) -> None:
+    bench.write(HOSTILE + "def give(): return Value()\n")
+    reply = await bench.call("give")
+    assert (reply.reason, reply.exit_code) == (Reason.RESULT, None)
+    assert "cannot be stored" in reply.error
+    assert "cannot be stored" in bench.output
+
+
 @every_python
 @pytest.mark.parametrize(
     ("code", "reason", "exit_code", "output"),
@@ -105,6 +180,10 @@ async def test_coroutine_function_is_awaited(bench: Bench) -> None:
         ("0", None, 0, ""),
         ("3", Reason.EXIT, 3, ""),
         ("257", Reason.EXIT, 1, ""),
+        ("True", Reason.EXIT, 1, ""),
+        ("-1", Reason.EXIT, 255, ""),
+        ("2**80", Reason.EXIT, 255, ""),
+        ("-(2**63) - 1", Reason.EXIT, 255, ""),
         ("'bad input'", Reason.EXIT, 1, "bad input\n"),
     ],
 )
@@ -213,6 +292,9 @@ async def test_output_of_logging_and_of_subprocesses_is_in_the_log(bench: Bench)
         ("{(1, 2): 3}", "keys must be str"),
         ("(n for n in ())", "it holds a value of type generator"),
         ("loop", "Circular reference"),
+        ("{1: 'a', '1': 'b'}", "the keys 1 and '1' of a dict are both '1' in it"),
+        ("[{'a': ({None: 1, 'null': 2},)}]", "the keys None and 'null'"),
+        ("__import__('collections').deque([{True: 1, 'true': 2}])", "the keys True and 'true'"),
         ("'x' * 2000", "the result is 2002 bytes of JSON, the limit is 1000"),
     ],
 )
@@ -226,6 +308,12 @@ async def test_result_that_cannot_be_kept_is_explained(
     assert message in reply.error
     assert message in bench.output
     assert (reply.result, (await bench.call("fine")).result) == (None, "1")
+
+
+@staged
+async def test_numbers_that_are_keys_of_a_result_become_texts(bench: Bench) -> None:
+    bench.write("def go(): return [{7: {2.5: 'a', 'b': 1}, None: [{}]}, {False: 0}]\n")
+    assert (await bench.call("go")).result == '[{"7":{"2.5":"a","b":1},"null":[{}]},{"false":0}]'
 
 
 @staged
@@ -523,6 +611,49 @@ async def test_progress_arrives_while_the_call_runs(bench: Bench) -> None:
     assert not running.done()
     (bench.directory / "progress").write_text("go on")
     assert (await running).ok
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("resource.setrlimit(resource.RLIMIT_CPU, (1000, 2000))", "resource limits"),
+        ("resource.setrlimit(resource.RLIMIT_NOFILE, (200, 300))", "resource limits"),
+        ("resource.prlimit(0, resource.RLIMIT_FSIZE, (1 << 40, 1 << 40))", "resource limits"),
+        ("resource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))", "resource limits"),
+        ("os.nice(1)", "priority"),
+        ("os.setpriority(os.PRIO_PROCESS, 0, os.nice(0) + 1)", "priority"),
+        ("os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))", "priority"),
+        ("os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])", "CPUs"),
+    ],
+)
+@staged
+async def test_limits_a_function_sets_on_its_process_end_with_it(
+    bench: Bench, change: str, why: str
+) -> None:
+    if why == "CPUs" and len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("there is one CPU, and so nothing to leave out")
+    bench.write(f"import os, resource\ndef look(): pass\ndef go(): {change}\n")
+    assert (await bench.call("look")).recycle is None
+    reply = await bench.call("go")
+    assert reply.ok
+    assert why in (reply.recycle or "")
+    with pytest.raises(StaleChildError, match=why):
+        await bench.call("look")
+
+
+@staged
+async def test_limits_of_processes_that_a_function_starts_are_theirs_alone(bench: Bench) -> None:
+    bench.write(
+        "import os, resource, subprocess\n"
+        "def lower(): os.nice(1); resource.setrlimit(resource.RLIMIT_CPU, (1000, 2000))\n"
+        "def go():\n"
+        "    with subprocess.Popen('read line', shell=True, stdin=-1, preexec_fn=lower) as more:\n"
+        "        resource.prlimit(more.pid, resource.RLIMIT_NOFILE, (200, 300))\n"
+        "        more.communicate(b'\\n')\n"
+        "    return more.returncode\n"
+    )
+    reply = await bench.call("go")
+    assert (reply.result, reply.recycle) == ("0", None)
 
 
 @staged

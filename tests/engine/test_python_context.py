@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import os
 import signal
@@ -384,6 +385,32 @@ def test_a_run_can_be_bound_for_a_test_of_a_job() -> None:
         "with": {"in": 60.0, "id": "key"},
     }  # fmt: skip
     assert [one["step"] for one in link.said[3:]] == ["begin", "finish"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({1, 2}, r"argument 1: a set cannot be passed as it is"),
+        ([{"a": b"x"}], r"argument 1\[0\]\['a'\]: a bytes cannot be passed as it is"),
+        ({"a": {1: 2}}, r"argument 1\['a'\]: the key 1 is no text"),
+        (dt.date(2026, 1, 2), "argument 1: a date cannot be passed as it is"),
+    ],
+)
+def test_submit_of_a_run_takes_what_a_client_takes(value: object, words: str) -> None:
+    class Link:
+        def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+            return {"id": "new"} if question["ask"] == "submit" else {}
+
+    run = context.RunContext(Link(), id="r", job="j")  # type: ignore[arg-type]
+    with pytest.raises(context.AskError, match=words):
+        run.submit("other", value)
+    with pytest.raises(context.AskError, match=words.replace("argument 1", "given")):
+        run.submit("other", given=value)
+    loop: list[object] = []
+    loop.append(loop)
+    with pytest.raises(context.AskError, match="nested too deeply"):
+        run.submit("other", loop)
+    assert run.submit("other", [1, 2.5, None, True, (), {"a": {"b": "c"}}]) == "new"
 
 
 def test_names_for_jobs_cost_nothing_until_they_are_used() -> None:

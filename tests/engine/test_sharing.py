@@ -65,6 +65,18 @@ async def nap():
         print("cancelled")
         raise
 
+async def dozes():
+    try:
+        await asyncio.sleep(60)
+    except BaseException as error:
+        print("got", type(error).__name__)
+        await asyncio.sleep(0.01)
+        print("tidied up")
+        raise
+
+async def aspin():
+    spin()
+
 def spin():
     try:
         while True:
@@ -92,6 +104,18 @@ def deaf():
         except BaseException:
             pass
 
+def bad(*_): raise SystemExit(0)
+class Notes(Exception): __notes__ = property(bad)
+class Trace(Exception): __traceback__ = property(bad)
+class Class(Exception): __class__ = property(bad)
+class Code(SystemExit): code = property(bad)
+class Text: __str__ = bad
+class Value: __class__ = property(bad)
+def hostile(name):
+    if name == "Value": return Value()
+    if name == "Text": raise SystemExit(Text())
+    raise globals()[name]
+async def ahostile(name): return hostile(name)
 def fails(): raise LookupError("nothing there")
 async def afails(): raise LookupError("nothing there")
 def dies(): os._exit(3)
@@ -222,6 +246,9 @@ def test_hundreds_of_coroutines_run_beside_each_other_in_one_child(attempts: Att
     ("mode", "function", "said"),
     [
         ("thread", "spin", "got Stopped\n"),
+        ("thread", "aspin", "got Stopped\n"),
+        ("thread", "nap", "cancelled\n"),
+        ("thread", "dozes", "got CancelledError\ntidied up"),
         ("async", "nap", "cancelled\n"),
         ("async", "spin", "got Stopped\n"),
     ],
@@ -252,6 +279,25 @@ def test_soft_timeout_is_raised_in_one_run(attempts: Attempts, mode: str, functi
         assert "SoftTimeout" in (outcome.exception or "")
 
     Common(attempts, mode).inside(story)
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [("dozes", "got SoftTimeout\ntidied up"), ("aspin", "got SoftTimeout\n")],
+)
+def test_coroutine_in_a_thread_gets_its_soft_timeout_at_once(
+    attempts: Attempts, function: str, said: str
+) -> None:
+    async def story(common: Common) -> None:
+        await common.result("apid")
+        outcome = await common.run(function, soft_timeout=0.05, timeout=25)
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.TIMEOUT)
+        assert common.log(2).startswith(said)
+        assert "SoftTimeout" in (outcome.exception or "")
+        assert outcome.duration < 20
+
+    Common(attempts, "thread").inside(story)
 
 
 @both
@@ -303,6 +349,23 @@ def test_exception_is_reported_with_the_part_of_the_traceback_that_is_the_jobs(
         assert "LookupError: nothing there" in common.log(1)
         assert "python_shared" not in common.log(1)
         assert (await common.run("out")).exit_code == 5
+
+    Common(attempts, mode).inside(story)
+
+
+@pytest.mark.parametrize("name", ["Notes", "Trace", "Class", "Code", "Text", "Value"])
+@pytest.mark.parametrize(
+    ("mode", "function"), [("thread", "hostile"), ("async", "ahostile"), ("async", "hostile")]
+)
+def test_exception_that_cannot_be_looked_at_leaves_the_others_alone(
+    attempts: Attempts, mode: str, function: str, name: str
+) -> None:
+    async def story(common: Common) -> None:
+        before = await common.result("pid", slot=0)
+        outcome = await common.run(function, name, slot=1)
+        expected = Reason.RESULT if name == "Value" else Reason.EXCEPTION
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, expected)
+        assert await common.result("pid", slot=0) == before
 
     Common(attempts, mode).inside(story)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jobctl
-from jobctl.errors import UsageError
+from jobctl.errors import InvalidArguments, UsageError
 from jobctl.model.job import JobDef, ParamSpec
 from jobctl.model.params import bind
 
@@ -260,3 +260,26 @@ def test_null_is_taken_where_it_is_allowed() -> None:
         a_job(spec(type="int", nullable=True, min=3)), text=False, p=2
     )
     assert "is not a whole number" in refusal(a_job(spec(type="int")), text=False, p=None)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({1: "a", "1": "b"}, "p: the key 1 is no text"),
+        ({"a": [0, {"b": {None: 1}}]}, "p['a'][1]['b']: the key None is no text"),
+        ([({True: 1},)], "p[0][0]: the key True is no text"),
+        ({"a": ["x", "\0"]}, "p['a'][1]: holds a NUL character"),
+        ({"a\0": 1}, r"p['a\x00']: holds a NUL character"),
+    ],
+)
+@pytest.mark.parametrize("specs", [(), (spec(type="json"),)])
+def test_what_json_would_change_or_no_process_takes_is_refused_with_its_place(
+    value: object, words: str, specs: tuple[ParamSpec, ...]
+) -> None:
+    assert words in refusal(a_job(*specs), text=False, p=value)
+
+
+def test_names_that_are_no_texts_are_refused() -> None:
+    for job in (a_job(), a_job(spec(type="json"))):
+        with pytest.raises(InvalidArguments, match="2 is no name for an argument"):
+            bind(job, (), {2: 1}, text=False)  # type: ignore[dict-item]

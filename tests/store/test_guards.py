@@ -323,3 +323,22 @@ def test_seal_of_an_order_goes_to_the_owner_and_not_into_the_record(world: World
     assert world.record(run_id)["cx"] == "user TERM 5 1"
     (message,) = world.raw("LRANGE", world.keys.mailbox("h1~a"), 0, -1)
     assert message.decode() == f"revoke {run_id} 1 {order}"
+
+
+@pytest.mark.parametrize(("letter", "kept"), [("k", "{}"), ("x", "{}"), ("v", "{}"), ("d", None)])
+def test_progress_stays_with_a_run_that_ends_and_not_with_one_that_goes_on(
+    world: World, letter: str, kept: str | None
+) -> None:
+    run_id = world.running()
+    world.run(transitions.note(world.keys, owner="h1~a/p.1", items=[(run_id, 1, "{}")]))
+    assert world.record(run_id)["pg"] == "{}"
+    world.settle(run_id, letter=letter)
+    assert world.record(run_id).get("pg") == kept
+
+
+def test_progress_does_not_outlive_a_rescue(world: World) -> None:
+    run_id = world.running()
+    world.run(transitions.note(world.keys, owner="h1~a/p.1", items=[(run_id, 1, "{}")]))
+    world.rescue()
+    assert world.state(run_id) == "q"
+    assert "pg" not in world.record(run_id)

@@ -15,6 +15,7 @@ from jobctl import (
     NoSuchJob,
     NoSuchRun,
     WaitTimeout,
+    current,
 )
 from jobctl.testing import EagerError, FakeClock, eager
 
@@ -138,7 +139,11 @@ def says(word, reason="", in_=None):
     calls.append(word)
     if word == "Retry":
         raise Retry(reason, in_=in_)
-    raise {"Skip": Skip, "Fatal": Fatal, "KeyError": KeyError, "ValueError": ValueError}[word](reason)
+    if word == "fail":
+        import pytest
+        pytest.fail("not this")
+    raise {"Skip": Skip, "Fatal": Fatal, "KeyError": KeyError, "ValueError": ValueError,
+           "KeyboardInterrupt": KeyboardInterrupt}[word](reason)
 
 def asks(fail=False):
     from jobctl import current
@@ -147,7 +152,7 @@ def asks(fail=False):
     with run.finish_once("paid") as mine:
         if fail and run.attempt == 1:
             raise ConnectionError("in the block")
-    child = run.submit("tells", day=datetime.date(2026, 1, 2), _id="child", _tags={"a": "b"})
+    child = run.submit("tells", day="2026-01-02", _id="child", _tags={"a": "b"})
     return {
         "first": run.once("mail"), "mine": mine, "child": child, "id": run.id,
         "attempt": run.attempt, "tags": run.tags, "left": run.remaining() > 0,
@@ -336,6 +341,8 @@ def test_event_loop_of_the_caller_does_not_matter(client, jobs) -> None:
 def test_commands_are_refused(client) -> None:
     with eager(), pytest.raises(EagerError, match="use PrivateDaemon"):
         client.submit("command")
+    with pytest.raises(EagerError, match="clock: 5 is none that can be moved"), eager(clock=5):
+        pass
     with eager(), pytest.raises(EagerError, match="cannot be nested"), eager():
         pass
     with pytest.raises(EagerError, match="need a clock"), eager(schedules=True):
@@ -506,3 +513,24 @@ def test_block_that_must_be_finished_is_given_to_the_next_attempt(client) -> Non
         found = client.submit("asks", fail=True).result
 
     assert (found["attempt"], found["mine"]) == (2, True)
+
+
+@pytest.mark.parametrize("by_client", [False, True])
+def test_run_that_was_revoked_stays_so_when_the_clock_moves(jobs, by_client) -> None:
+    clock = FakeClock("2030-01-01T00:00:00+00:00")
+    with eager(clock=clock):
+        client = Client(jobs)
+        run = client.submit("tells", _in="1d")
+        assert client.revoke([run.id]) == {run.id: True} if by_client else run.revoke()
+        clock.advance("2d")
+
+        assert (run.state, run.attempt, run.logs()) == ("revoked", 0, "")
+
+
+def test_what_ends_a_test_leaves_submit_and_nothing_is_left_behind(client) -> None:
+    with eager():
+        with pytest.raises(KeyboardInterrupt):
+            client.submit("says", "KeyboardInterrupt")
+        with pytest.raises(pytest.fail.Exception, match="not this"):
+            client.submit("says", "fail")
+    assert current(None) is None

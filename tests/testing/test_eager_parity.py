@@ -35,7 +35,7 @@ tags = { team = "ops" }
 timeout = "1m"
 """
 CODE = """
-import dataclasses, datetime, decimal, enum, os, pathlib, sys, uuid
+import dataclasses, datetime, decimal, enum, os, pathlib, sys, threading, uuid
 from jobctl import Fatal, Retry, Skip, current
 
 class Size(enum.Enum):
@@ -46,15 +46,30 @@ class Item:
     name: str
     size: Size
 
+class Gone(BaseException):
+    pass
+
+def in_thread():
+    found = []
+    def look():
+        run = current()
+        run.progress(50, "in a thread")
+        found.append([run.job, run.attempt])
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    return found
+
 VALUES = {
     "many": lambda: [datetime.date(2026, 1, 2), datetime.timedelta(minutes=1), uuid.UUID(int=7),
                      decimal.Decimal("1.50"), b"abc", {2, 1}, (1, 2), Item("a", Size.BIG),
                      pathlib.Path("/srv"), {"é": None}, 1.5],
     "object": object, "nan": lambda: float("nan"), "large": lambda: "x" * 2_000_000,
-    "none": lambda: None, "surrogate": lambda: "\\ud800",
+    "none": lambda: None, "surrogate": lambda: "\\ud800", "in_thread": in_thread,
+    "numbers": lambda: {1: {None: True}}, "twice": lambda: [{1: 2, "1": 3}],
 }
 ERRORS = {"Fatal": Fatal, "Skip": Skip, "KeyError": KeyError, "ZeroDivisionError": ZeroDivisionError,
-          "Retry": Retry, "OSError": OSError}
+          "Retry": Retry, "OSError": OSError, "Gone": Gone, "GeneratorExit": GeneratorExit}
 
 def act(value=None, error=None, code=None, until=0, echo=None):
     if error is not None and current().attempt > until > 0:
@@ -77,9 +92,9 @@ async def tells(a, *rest, **more):
             os.environ["JOBCTL_TAG_TEAM"], os.environ["JOBCTL_ARG_B"]]
 """
 RUNS = (
-    *(("plain", (), {"value": one}) for one in ("many", "object", "nan", "large", "none", "surrogate")),
+    *(("plain", (), {"value": one}) for one in ("many", "object", "nan", "large", "none", "surrogate", "in_thread", "numbers", "twice")),
     *(("plain", (), {"echo": one}) for one in (1, "é", [1, {"a": [None, True]}], 2**70, -0.0)),
-    *(("plain", (), {"error": one}) for one in ("OSError", "Skip", "Retry", "chained")),
+    *(("plain", (), {"error": one}) for one in ("OSError", "Skip", "Retry", "chained", "Gone", "GeneratorExit")),
     *(("again", (), {"error": one}) for one in ("OSError", "Fatal", "Skip", "Retry")),
     ("again", (), {"error": "OSError", "until": 1}),
     *(("named", (), {"error": one}) for one in ("KeyError", "ZeroDivisionError")),

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobctl.errors import ConfigError, JobctlError, UnreachableError
+from jobctl.errors import ConfigError, JobctlError, JobFailed, UnreachableError
 from jobctl.testing import PrivateDaemon, wait_until
 
 JOBS = """
@@ -80,6 +80,35 @@ def test_what_it_holds_outlives_a_stop_and_nothing_a_close() -> None:
     daemon.close()
     with pytest.raises(JobctlError, match="was closed"):
         daemon.start()
+
+
+def test_one_that_was_killed_is_started_again_and_takes_over_what_goes_on() -> None:
+    daemon = PrivateDaemon(JOBS).start()
+    try:
+        running = daemon.run("submit", "sleepy").stdout.strip()
+        pid = wait_until(lambda: daemon.inspect(running)["pid"], what="a running attempt")
+        killed = daemon.pid
+        daemon.kill()
+        assert not alive(killed)
+        assert daemon.pid == 0
+        daemon.kill()
+
+        daemon.start()
+        assert daemon.pid not in (0, killed)
+        assert daemon.run("submit", "hello", "--wait", "--quiet").returncode == 0
+        assert (daemon.inspect(running)["pid"], alive(pid)) == (pid, True)
+        assert daemon.client.run(running).revoke()
+        with pytest.raises(JobFailed):
+            daemon.client.run(running).wait("30s")
+        assert not alive(pid)
+        second = daemon.pid
+        daemon.kill()
+    finally:
+        daemon.close()
+
+    assert not alive(second)
+    assert not daemon.directory.exists()
+    assert named_after(str(daemon.directory)) == []
 
 
 def test_nothing_is_left_when_the_test_process_is_killed(tmp_path) -> None:

@@ -49,6 +49,7 @@ local function take_back(id, owner)
     elseif lost >= LOST_MOST then
       poison(r, fence, 'whoever ran it died three times while it ran; it is not run again')
     else
+      call('HDEL', record(id), 'pg')
       put_back(r)
     end
   end

@@ -40,8 +40,9 @@ local function settle(id, epoch, letter, reason, delay, fields)
   end
   if r.nt and not r.fs then tell(tell_short, r, letter, fields) end
   -- What an earlier attempt left must not be taken for this one's.
-  if r.at then call('HDEL', r.key, 'rs', 'rc', 'sg', 'er', 're', 'pg') end
+  if r.at then call('HDEL', r.key, 'rs', 'rc', 'sg', 'er', 're') end
   if letter == 'd' then
+    call('HDEL', r.key, 'pg')
     fields = { 'rs', reason, unpack(fields) }
     retry(r, delay, fields)
     if r.nt then tell(tell_retry, r, fields) end

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from jobctl.api import aio
 from jobctl.api import client as blocking
 from jobctl.api.operations import Operations
+from jobctl.api.options import flag, signal_name
 from jobctl.client import logs, plan, queues
 from jobctl.client.changes import Changes, Event
 from jobctl.client.open import Session
 from jobctl.client.views import loads
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.errors import NotFoundError, TimedOutError
+from jobctl.testing.clock import FakeClock
 from jobctl.testing.eager_runs import EagerError, EagerRuns
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from jobctl.client.steps import Steps
     from jobctl.model.run import Run
     from jobctl.store.transitions import Answer
-    from jobctl.testing.clock import FakeClock
 
 _active: list[Eager] = []
 
@@ -72,10 +73,14 @@ def eager(
 
     Commands are refused with ``EagerError``, and left out where they are hooks; ``interpreter`` and
     users are not looked at, ``overlap`` and limits have no effect, mails and pings are left out.
+    Whatever a function raises is the end of its attempt, as in a daemon, but for KeyboardInterrupt,
+    which may be yours, and ``pytest.fail`` and ``skip``: they leave ``submit``.
     ``timeout`` and ``soft_timeout`` are kept where the main thread submits and no event loop runs.
     """
     if _active:
         raise EagerError("eager mode is on already; it cannot be nested")
+    if clock is not None and not isinstance(clock, FakeClock):
+        raise EagerError(f"clock: {clock!r} is none that can be moved; pass FakeClock(…)")
     runs = EagerRuns(clock=clock or SYSTEM_CLOCK, moved=clock, hold=hold, raise_errors=raise_errors)
     found = Eager(runs)
     with contextlib.ExitStack() as undone:
@@ -126,7 +131,10 @@ def _progress(_self: Operations, run_id: str) -> Steps[object]:
     return loads(_runs().find(run_id).run.progress)
 
 
-def _revoke(_self: Operations, ids: Sequence[str], **_: object) -> Steps[dict[str, bool]]:
+def _revoke(
+    _self: Operations, ids: Sequence[str], *, signal: object, kill: object, **_: object
+) -> Steps[dict[str, bool]]:
+    signal_name(signal), flag("kill", kill)
     yield from ()
     return {run_id: _runs().revoke(run_id) for run_id in ids}
 
@@ -199,4 +207,6 @@ def _output(run_id: str, attempt: int | None, lines: int | None) -> str:
     if not 0 < number <= len(outputs):
         raise NotFoundError(f"run {run_id} has no attempt {number}; it made {len(outputs)}")
     text = outputs[number - 1]
-    return text if lines is None else "".join(text.splitlines(keepends=True)[-lines:])
+    return (
+        text if lines is None else "".join(text.splitlines(keepends=True)[-lines:] if lines else "")
+    )

@@ -1,0 +1,42 @@
+"""What ``jobctl`` and ``jobctl.testing`` give by name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["jobctl", "jobctl.testing"])
+def test_star_gives_every_public_name(name: str) -> None:
+    module = importlib.import_module(name)
+    given: dict[str, object] = {}
+    exec(f"from {name} import *", given)  # a function may not import so
+    given.pop("__builtins__")
+
+    assert set(given) == set(module._PLACES) == set(module.__all__)
+    assert all(given[one] is getattr(module, one) for one in given)
+
+
+@pytest.mark.parametrize("name", ["jobctl", "jobctl.testing"])
+def test_no_public_name_is_that_of_a_module(name: str) -> None:
+    module = importlib.import_module(name)
+    modules = {one.name for one in pkgutil.iter_modules(module.__path__)}
+
+    assert modules.isdisjoint(module._PLACES)
+
+
+def test_names_are_listed_without_importing_what_they_stand_for() -> None:
+    program = (
+        "import sys, jobctl, jobctl.testing\n"
+        "jobctl.__all__, dir(jobctl), jobctl.testing.__all__\n"
+        "print([one for one in sys.modules if one.startswith('jobctl')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "['jobctl', 'jobctl.testing']\n"
