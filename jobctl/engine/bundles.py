@@ -7,7 +7,8 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from jobctl.engine.adopted import UNSEEN
-from jobctl.engine.bundle_leader import Answer, BundleLeader
+from jobctl.engine.bundle_answer import Answer
+from jobctl.engine.bundle_leader import BundleLeader
 from jobctl.engine.ending import Ending, Finding, judge_reply, outcome_of
 from jobctl.engine.exchange import progress_json
 from jobctl.engine.python_host import MALFORMED
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from jobctl.engine.executor import Executor
     from jobctl.engine.leader import Setting
     from jobctl.engine.ledger import Held
-    from jobctl.engine.python_leader import Warm
     from jobctl.engine.slot import Slot
+    from jobctl.engine.warm_python import Warm
     from jobctl.model.config import Config
     from jobctl.model.job import JobDef
 

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.lease import Lease
     from jobctl.engine.ledger import Held
-    from jobctl.engine.python_leader import Warm
     from jobctl.engine.slot import Slot
     from jobctl.engine.starts import Starts
     from jobctl.engine.survivors import Survivor
+    from jobctl.engine.warm_python import Warm
     from jobctl.model.config import Config
     from jobctl.model.job import JobDef
     from jobctl.store.aio import AsyncStore

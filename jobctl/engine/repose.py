@@ -15,7 +15,7 @@ from jobctl.model.pool import IDLE_AUTO
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobctl.engine.python_leader import Warm, WarmPython
+    from jobctl.engine.warm_python import Warm, WarmPython
 
 WORTH = 1000.0
 """Seconds for each second that a child took to make."""

@@ -18,10 +18,11 @@ from jobctl.engine.exchange import progress_json
 from jobctl.engine.host_journal import PYTHON, since_boot
 from jobctl.engine.leader import Leader, Setting
 from jobctl.engine.only_if import Condition
-from jobctl.engine.python_leader import PythonLeader, WarmPython
+from jobctl.engine.python_leader import PythonLeader
 from jobctl.engine.sharing import SharedLeader
 from jobctl.engine.spool import remove, tally_file
 from jobctl.engine.usage import Meter
+from jobctl.engine.warm_python import WarmPython
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:

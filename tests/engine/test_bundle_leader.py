@@ -15,7 +15,7 @@ from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine import bundle_leader
 from jobctl.engine.attempt import AttemptSpec
 from jobctl.engine.ledger import Held
-from jobctl.engine.python_leader import EARLY
+from jobctl.engine.warm_python import EARLY
 from jobctl.model.job import JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Request
 from jobctl.store.transitions import Claim
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from jobctl.engine.bundle_leader import Answer, Begun, BundleLeader
-    from jobctl.engine.python_leader import Warm
+    from jobctl.engine.bundle_answer import Answer
+    from jobctl.engine.bundle_leader import Begun, BundleLeader
     from jobctl.engine.slot import Slot
+    from jobctl.engine.warm_python import Warm
 
 SOURCE = """
 import os, sys, time
