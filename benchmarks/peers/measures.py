@@ -65,6 +65,11 @@ class Extent:
     fsync: str = "everysec"
 
 
+LOOKS_MOST = 20
+BUFFERS_KEPT = 0.25
+"""Seconds after which the store has given up the buffers of a client that does nothing."""
+
+
 def measure(
     participant: Participant,
     directory: Path,
@@ -97,7 +102,7 @@ def measure(
 
 def _cold(stand: Stand, runs: int, drain: Extent | None) -> dict[str, float]:
     """Queue with nobody there, and then start the workers."""
-    before = stand.data_bytes()
+    before = _at_rest(stand)
     took = stand.submit_many(runs)["seconds"]
     found = {"enqueue": runs / took, "queued": (stand.data_bytes() - before) / runs}
     if drain is not None:
@@ -109,6 +114,18 @@ def _cold(stand: Stand, runs: int, drain: Extent | None) -> dict[str, float]:
         found["drain"] = (runs - 1) / max(max(moments) - min(moments), 1e-9)
         found["start"] = min(moments) - started
     return found
+
+
+def _at_rest(stand: Stand) -> int:
+    """Return the bytes of data once the buffers with which a connection begins are gone."""
+    now = stand.data_bytes()
+    for _ in range(LOOKS_MOST):
+        last = now
+        time.sleep(BUFFERS_KEPT)
+        now = stand.data_bytes()
+        if now == last:
+            break
+    return now
 
 
 def _warm_up(stand: Stand, extent: Extent) -> None:

@@ -168,7 +168,7 @@ OWNERS = [
     Mutant("settle", "a revoked run does not fail", "(letter == 'd' or letter == 'x')", "letter == 'd'"),
     Mutant("settle", "a revoked run that succeeded did", "if r.cx and (letter == 'd' or letter == 'x') then", "if r.cx then"),
     Mutant("settle", "why it was revoked", "letter, reason = 'v', string.match(r.cx, '^%S+')", "letter = 'v'"),
-    Mutant("settle", "an earlier attempt leaves nothing", "  if r.at then call('HDEL', r.key, 'rs', 'rc', 'sg', 'er', 're', 'pg') end\n", ""),
+    Mutant("settle", "an earlier attempt leaves nothing", "  if r.at then call('HDEL', r.key, 'rs', 'rc', 'sg', 'er', 're') end\n", ""),
     Mutant("settle", "why it is tried again", "    fields = { 'rs', reason, unpack(fields) }\n", ""),
     Mutant("settle", "bad payloads are listed", "if reason == 'bad_payload' then set_aside(id) end", ""),
     Mutant("settle", "other failures are not", "if reason == 'bad_payload' then set_aside(id) end", "set_aside(id)"),
