@@ -90,7 +90,6 @@ class Observer:
             return
         if self._pool.settled:
             self._journal.forget()
-            self._pool.calm()
         elif self._journal.size > max(COMPACT_AT, 2 * self._compacted):
             ledger = self._pool.ledger
             self._journal.compact(ledger.running, ledger.unsettled)

@@ -214,10 +214,6 @@ class Pool:
         """Let go of interpreters that have long had nothing to do."""
         repose.look((slot.python for slot in self._seats.idle), now=self._clock.monotonic())
 
-    def calm(self) -> None:
-        """Let go of memory that only work needs; called once when there is no more of it."""
-        self._gate.starts.rest()
-
     def resize(self, size: int, make: Callable[[int], Slot]) -> None:
         """Have ``size`` slots from now on; what runs in others goes on to its end."""
         self._seats.resize(size, make)

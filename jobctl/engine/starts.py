@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import mmap
 import os
 import struct
 from functools import lru_cache
@@ -39,11 +38,11 @@ _PLACE = struct.Struct("<8sIIHcx")
 _LETTER_AT = 18
 """Where the letter is in a place."""
 _BUCKET = _PLACE.size * PLACES
-_SIZE = BUCKETS * _BUCKET
 _ENDS = struct.Struct("<" + "8xI8x" * PLACES)
 """Until when the entries of a bucket are kept."""
 _NOTHING = b"\0"
-_EMPTY = bytes(_PLACE.size)
+_EMPTIES = (b"", bytes(_PLACE.size))
+"""How a place reads that was never written: the file ends before it, or has a hole there."""
 RECENT = 4096
 """Runs whose key is remembered: it is needed when a run is claimed, starts and ends."""
 _Place = tuple[bytes, int, int, int, bytes]
@@ -78,24 +77,23 @@ class Starts:
         self._key = lru_cache(maxsize=RECENT)(key)
         self._clock = clock
         self._fd = -1
-        self._table: mmap.mmap | None = None
         self._troubled = False
         self._crowded = False
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._fd = os.open(path, flags, 0o600)
-            if os.fstat(self._fd).st_size < _SIZE:
-                os.ftruncate(self._fd, _SIZE)
-            self._table = mmap.mmap(self._fd, _SIZE, prot=mmap.PROT_READ)
         except OSError as error:
             self._complain(error)
 
     def look(self, run_id: str) -> Known | None:
         """Return what is known of a run, ``None`` when it never started here, or too long ago."""
-        table = self._table
-        if table is None:
+        if self._fd < 0:
             return None
-        _, place = _find(table, self._key(run_id))
+        try:
+            _, place = self._find(run_id)
+        except OSError as error:
+            self._complain(error)
+            return None
         if place is None:
             return None
         _, _, signed, count, letter = place
@@ -107,13 +105,14 @@ class Starts:
         Both are epoch seconds.
         """
 
-        def change(table: mmap.mmap) -> None:
+        def change() -> None:
             for run_id, signed, until in runs:
                 key = self._key(run_id)
-                offset, place = _find(table, key)
+                bucket = self._read(key)
+                offset, place = _search(key, *bucket)
                 count = 0 if place is None or place[2] != signed else place[3]
                 if place is None:
-                    offset = self._vacant(table, key)
+                    offset = self._vacant(*bucket)
                 entry = _PLACE.pack(key, int(until), signed, min(count + 1, 65535), _NOTHING)
                 os.pwrite(self._fd, entry, offset)
 
@@ -122,9 +121,9 @@ class Starts:
     def excuse(self, *run_ids: str) -> None:
         """Take one start off each: the attempt was stopped in order, and is no attempt."""
 
-        def change(table: mmap.mmap) -> None:
+        def change() -> None:
             for run_id in run_ids:
-                offset, place = _find(table, self._key(run_id))
+                offset, place = self._find(run_id)
                 if place is not None and place[3]:
                     entry = _PLACE.pack(*place[:3], place[3] - 1, place[4])
                     os.pwrite(self._fd, entry, offset)
@@ -134,34 +133,35 @@ class Starts:
     def ended(self, letters: Mapping[str, str]) -> None:
         """Note of runs that were started here, by their ids, which final letter they have."""
 
-        def change(table: mmap.mmap) -> None:
+        def change() -> None:
             for run_id, letter in letters.items():
-                offset, place = _find(table, self._key(run_id))
+                offset, place = self._find(run_id)
                 if place is not None:
                     os.pwrite(self._fd, letter.encode(), offset + _LETTER_AT)
 
         self._locked(change)
 
-    def rest(self) -> None:
-        """Let go of what was read: the kernel has it still, and it is no memory of ours."""
-        if self._table is not None:
-            self._table.madvise(mmap.MADV_DONTNEED)
-
     def close(self) -> None:
         """Close the file."""
-        if self._table is not None:
-            self._table.close()
-            self._table = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
-    def _vacant(self, table: mmap.mmap, key: bytes) -> int:
+    def _read(self, key: bytes) -> tuple[int, bytes]:
+        """Return where the bucket of a run is, and what is in it."""
+        start = int.from_bytes(key[:4], "little") % BUCKETS * _BUCKET
+        return start, os.pread(self._fd, _BUCKET, start)
+
+    def _find(self, run_id: str) -> tuple[int, _Place | None]:
+        """Return where the entry of a run is, and what it says."""
+        key = self._key(run_id)
+        return _search(key, *self._read(key))
+
+    def _vacant(self, start: int, data: bytes) -> int:
         """Return a place for a new entry: one that is free or over, else the one that ends first."""
-        start = _bucket_of(key)
-        if table.find(_EMPTY, start, start + _PLACE.size) == start:
+        if data[: _PLACE.size] in _EMPTIES:
             return start
-        ends = _ENDS.unpack_from(table, start)
+        ends = _ENDS.unpack(data.ljust(_BUCKET, b"\0"))
         soonest = min(ends)
         first = ends.index(soonest)
         if soonest >= self._clock.epoch() and not self._crowded:
@@ -172,15 +172,14 @@ class Starts:
             )  # fmt: skip
         return start + first * _PLACE.size
 
-    def _locked(self, change: Callable[[mmap.mmap], None]) -> None:
+    def _locked(self, change: Callable[[], None]) -> None:
         """Change the table while nobody else does."""
-        table = self._table
-        if table is None:
+        if self._fd < 0:
             return
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
-                change(table)
+                change()
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
         except OSError as error:
@@ -195,17 +194,11 @@ class Starts:
         self._troubled = True
 
 
-def _bucket_of(key: bytes) -> int:
-    return int.from_bytes(key[:4], "little") % BUCKETS * _BUCKET
-
-
-def _find(table: mmap.mmap, key: bytes) -> tuple[int, _Place | None]:
-    """Return where the entry of a key is, and what it says."""
-    start = _bucket_of(key)
-    end = start + _BUCKET
-    at = table.find(key, start, end)
+def _search(key: bytes, start: int, data: bytes) -> tuple[int, _Place | None]:
+    """Return where the entry of a key is in a bucket, and what it says."""
+    at = data.find(key)
     while at >= 0:
-        if (at - start) % _PLACE.size == 0:
-            return at, _PLACE.unpack_from(table, at)
-        at = table.find(key, at + 1, end)
+        if at % _PLACE.size == 0 and at + _PLACE.size <= len(data):
+            return start + at, _PLACE.unpack_from(data, at)
+        at = data.find(key, at + 1)
     return -1, None

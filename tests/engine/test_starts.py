@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ from jobctl.engine.starts import Known, Starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SOON = SYSTEM_CLOCK.epoch() + 1000
 
@@ -144,23 +144,3 @@ def test_several_runs_are_noted_at_once(table: Starts, tmp_path: Path) -> None:
     for run_id, signed, _ in runs:
         assert other.look(run_id) == Known(signed, 2 if signed < 10 else 1, "kx"[signed % 2])
     other.close()
-
-
-def resident(path: Path) -> int:
-    """Return how much of a mapped file this process has in memory, in KiB."""
-    parts = Path("/proc/self/smaps").read_text().split(f" {path}\n")
-    return sum(int(part.split("Rss:")[1].split()[0]) for part in parts[1:])
-
-
-def test_at_rest_the_table_takes_no_memory_and_is_as_it_was(table: Starts, tmp_path: Path) -> None:
-    ids = [f"run{number}" for number in range(2000)]
-    table.began(*((run, 5, SOON) for run in ids))
-    assert {table.look(run) for run in ids} == {Known(5, 1, "")}
-    assert resident(tmp_path / "starts") > 0
-
-    table.rest()
-
-    assert resident(tmp_path / "starts") == 0
-    table.ended({"run7": "k"})
-    assert table.look("run7") == Known(5, 1, "k")
-    assert table.look("run8") == Known(5, 1, "")
