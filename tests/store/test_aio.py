@@ -312,8 +312,7 @@ def test_closing_fails_the_calls_under_way(store: BlockingStore) -> None:
     async def story() -> None:
         ours = AsyncStore(store.address)
         waiting = asyncio.create_task(ours.run(plain("BLPOP", "bell", "5", blocking=5.0)))
-        await until(lambda: ours.connected)
-        await asyncio.sleep(0)
+        await until(lambda: b"blocked_clients:1" in store.run(plain("INFO", "clients")))
         await ours.close()
         with pytest.raises(LostReplyError):
             await waiting
