@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from jobctl.context import PROVIDER, RunContext, bound
 from jobctl.engine import python_child, python_failure, python_stop
-from jobctl.engine.ending import Finding, judge_reply
+from jobctl.engine.ending import Finding, judge_reply, outcome_of
 from jobctl.engine.environment import attempt_environment, read_env_file
 from jobctl.engine.exchange import last_progress
 from jobctl.engine.python_call import PythonReply, call_limits
 from jobctl.engine.python_child import Modules, ResultError, TargetError, encode_result
 from jobctl.engine.python_forms import Form
 from jobctl.errors import JobctlError
-from jobctl.model.run import Outcome, OutcomeKind, Reason
+from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
 from jobctl.testing import time_limits
 from jobctl.testing.time_limits import Stopped, softly, within
 
@@ -103,21 +103,14 @@ def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
         with contextlib.suppress(OSError), open(report, encoding="utf-8") as file:  # noqa: PTH123 (same)
             progress = last_progress(file.read())
     ending = judge_reply(spec.job, _reply(reply, result), stopped=stopped)
-    outcome = Outcome(
-        kind=ending.finding.kind,
-        reason=ending.finding.reason,
-        exit_code=ending.exit_code,
-        error=ending.finding.error,
-        exception=ending.exception,
-        result=ending.result,
-        retry_in=ending.retry_in,
-        again=ending.again,
-        fatal=ending.fatal,
-        traceback=ending.traceback,
+    outcome = outcome_of(
+        ending,
         pid=os.getpid(),
         started_at=started,
-        finished_at=clock.epoch(),
         duration=clock.monotonic() - begun,
+        usage=Usage(),
+        log_bytes=0,
+        log_truncated=False,
     )
     return Called(outcome, output=output.getvalue(), progress=progress, error=raised)
 
