@@ -321,7 +321,7 @@ class BundleLeader:
             log.warning("pool: a child gave an answer that is none: %r", error)
             return
         self._answered = answer[0] + 1
-        warm.used(said.usage.user + said.usage.system)
+        warm.used(said.cpu)
         self._owner.on_answer(held, said, pid=warm.child.pid)
 
     def _call_back(self, *, alone: bool = False) -> None:

@@ -90,15 +90,12 @@ class Intake:
             envelope=claim.envelope,
             make=_request,
         )
+        now, attempt = self._clock.monotonic(), claim.attempt + 1
+        if sealed is None or ring is None:
+            return Held(claim, request, now, attempt)
+        # By place: words would cost as much again.
         return Held(
-            claim=claim,
-            request=request,
-            claimed_at=self._clock.monotonic(),
-            attempt=claim.attempt + 1,
-            signed=None if sealed is None else sealed.signed,
-            last_start=0.0
-            if sealed is None or ring is None
-            else last_start(sealed, ring.valid_for),
+            claim, request, now, attempt, sealed.signed, last_start(sealed, ring.valid_for)
         )
 
     def _checked(self, claim: Claim, ring: Ring) -> Sealed | None:

@@ -179,10 +179,11 @@ class Pump:
     def settle(self, *items: Settlement) -> None:
         """Send settlements; they are in the journal first, and kept until the store has answered."""
         self._journal.settled(items)
-        for item in items:
-            self._ledger.unsettled[item.id] = item
-            self._marks.pop(item.id, None)
-            self._notes.pop(item.id, None)
+        self._ledger.unsettled.update((item.id, item) for item in items)
+        if self._marks or self._notes:
+            for item in items:
+                self._marks.pop(item.id, None)
+                self._notes.pop(item.id, None)
         # To an idle pool what comes next will be brought by the claim that waits for a bell.
         self._look |= not self._beside or bool(self._ledger.running or self._ledger.backlog)
         self._wake.set()

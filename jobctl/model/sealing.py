@@ -89,13 +89,13 @@ class Key:
 
 def _quickest() -> Callable[[bytes], Any]:
     """Return what begins a SHA-256: OpenSSL's where that is loaded anyway and offers it."""
-    openssl = sys.modules.get("_hashlib")
+    openssl: Any = sys.modules.get("_hashlib")
     try:
-        made: Callable[[bytes], Any] = openssl.openssl_sha256  # type: ignore[union-attr]
-        made(b"")
+        openssl.openssl_sha256(b"")
     except (AttributeError, ValueError):
-        return sha256
-    return made
+        openssl = None
+    begin: Callable[[bytes], Any] = sha256 if openssl is None else openssl.openssl_sha256
+    return begin
 
 
 @record(frozen=True, slots=True)
