@@ -172,9 +172,6 @@ class _Runs:
         self._pid = warm.child.pid
         self._executor.bundle_begins(runs, self.slot, warm, number=number)
 
-    def on_begun(self, runs: list[Held]) -> None:
-        self._executor.bundle_has_begun(runs)
-
     def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
         if answer.returned and self._plain:
             if not (answer.log_bytes or answer.files or held.progress) and held.attempt == 1:
@@ -215,7 +212,6 @@ class _Runs:
         self._ended.append((held, outcome))
 
     def on_return(self, runs: list[Held], *, alone: bool) -> None:
-        self._executor.bundle_returns(runs)
         self._account.on_bundled_return(runs, self.job, alone=alone)
 
     async def refuse(self, runs: list[Held]) -> None:

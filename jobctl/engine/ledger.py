@@ -46,6 +46,8 @@ class Held:
     """Until when it may be tried again, in epoch seconds; 0 when it is not signed."""
     pid: int = 0
     started_at: float = 0.0
+    counted: bool = field(default=False, init=False)
+    """True once this host has counted its start; that of a short run is counted with its end."""
     sampled: bool = field(default=False, init=False)
     """True once its process tree was looked at."""
     progress: str | None = field(default=None, init=False)

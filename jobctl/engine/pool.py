@@ -114,7 +114,7 @@ class Pool:
             on_claims=self._on_claims,
             on_stale=self._on_stale,
             on_gone=self._on_gone,
-            on_final=self._gate.starts.ended,
+            on_answered=self._gate.starts.ended,
             on_fenced=self.fenced.set,
             hush=self._hush,
         )
@@ -366,7 +366,7 @@ class Pool:
         """Settle runs of a bundle."""
         for held, outcome in ends:
             run_id = held.claim.id
-            if outcome.kind is OutcomeKind.INTERRUPTED:
+            if outcome.kind is OutcomeKind.INTERRUPTED and held.counted:
                 self._gate.starts.excuse(run_id)
             del self.ledger.running[run_id]
             self._seats.taken.pop(run_id, None)

@@ -160,6 +160,8 @@ def settlement(
         fields=_fields(held, outcome, verdict, job, host=host, pool=pool),
         submitted_at=held.claim.submitted_at,
         stays=stays(job),
+        signed=None if held.counted else held.signed,
+        last_start=held.last_start,
     )
 
 
@@ -183,7 +185,9 @@ def success(
     if answer.result is not None and _keeps_result(job, "k"):
         fields = (*fields, "re", answer.result)
     claim = held.claim
-    return _settlement(claim.id, claim.epoch, "k", "", 0.0, fields, claim.submitted_at, stays)
+    return _settlement(
+        claim.id, claim.epoch, "k", "", 0.0, fields, claim.submitted_at, stays, held.signed, held.last_start
+    )  # fmt: skip
 
 
 def stays(job: JobDef) -> bool:
