@@ -292,6 +292,9 @@ async def test_answers_beyond_the_room_of_the_file_come_whole(bench: Bundler) ->
     ("left", "why"),
     [
         ("subprocess.Popen(['sleep', '60'])", "processes"),
+        ("os.posix_spawn('/bin/sleep', ['sleep', '60'], {})", "processes"),
+        ("if not os.fork(): time.sleep(60)", "processes"),
+        ("if not ctypes.CDLL(None).fork(): time.sleep(60)", "processes"),
         ("threading.Thread(target=time.sleep, args=(60,), name='late').start()", "late"),
     ],
 )
@@ -300,15 +303,15 @@ async def test_what_a_run_leaves_running_ends_the_bundle(
     bench: Bundler, left: str, why: str
 ) -> None:
     bench.write(f"""
-import os, signal, subprocess, threading, time
+import ctypes, os, signal, subprocess, threading, time
 def does(): pass
 def leaves():
     {left}
 """)
-    answers = await bench.bundle(("does", []), ("leaves", []), ("does", []))
+    answers = await bench.bundle(*[("does", [])] * 20, ("leaves", []), ("does", []))
     assert bench.end is not None
 
-    assert len(answers) == 2
+    assert len(answers) == 21
     assert why in bench.end.result()["retired"]
     os.killpg(bench.pids[-1], 9)
 
@@ -331,6 +334,43 @@ async def test_limits_a_run_sets_on_its_process_end_with_its_bundle(
     assert bench.end is not None
     assert len(answers) == ran
     assert "it changed" in (bench.end.result()["retired"] or "")
+
+
+@staged
+async def test_files_of_a_run_are_found_whenever_it_makes_them(bench: Bundler) -> None:
+    bench.write("""
+import os, subprocess, time
+def none(): pass
+def waits(): time.sleep(0.06)
+def result(): open(os.environ["JOBCTL_RESULT_FILE"], "w").close()
+def late():
+    time.sleep(0.06)
+    progress()
+def progress(): subprocess.run("touch $JOBCTL_PROGRESS_FILE", shell=True)
+""")
+    known = {"none": False, "waits": False, "result": True, "late": True, "progress": True}
+    names = ["none", "none", "result", "none", "waits", "none", "none", "result", "result", "none"]
+    names += ["progress", "waits", "waits", "none", "late", "none", "result", "waits", "progress"]
+    for runs in (names, names[3:], names[::-1]):
+        for path in bench.directory.glob("0.*"):
+            path.unlink()
+        answers = await bench.bundle(*((name, []) for name in runs))
+        assert [answer[9] for answer in answers] == [known[name] for name in runs]
+
+
+@staged
+async def test_a_directory_that_gets_another_name_is_left_with_the_bundle(bench: Bundler) -> None:
+    """As a deployment that lets a link lead elsewhere."""
+    bench.write("import os\ndef where(): return os.getcwd()")
+    for name in ("one", "two"):
+        (bench.directory / name).mkdir()
+        (bench.directory / name / "jobs.py").symlink_to(bench.cwd / "jobs.py")
+    link = bench.directory / "link"
+    for name in ("one", "two"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(bench.directory / name)
+        runs = [("where", [])] * 3
+        assert await bench.results(*runs, cwd=str(link)) == [str(bench.directory / name)] * 3
 
 
 @staged
