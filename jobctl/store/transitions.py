@@ -199,22 +199,22 @@ def _claims() -> Callable[..., Claim]:
 
 
 def _claim_reply(reply: object) -> ClaimReply:
-    # What follows the three is per run: id, epoch, submitted, envelope. A zero and what
-    # the next runs have in common may come before it.
+    # What follows the three is per run: id, submitted, envelope. A zero and what the next runs
+    # have in common may come before it.
     status, now, next_due, *flat = items_of(reply)
     claims = []
     made = _claims() if flat else Claim
     items = iter(flat)
     for run_id in items:
         if run_id == 0:
-            attempt, lost, interrupted = int(next(items)), int(next(items)), int(next(items))
+            epoch, attempt, lost, interrupted = (int(next(items)) for _ in range(4))
             first, due = _seconds(next(items)), _seconds(next(items))
             queue, priority, job, most = (text(next(items)) for _ in range(4))
             continue
         claims.append(
             made(
                 text(run_id),
-                int(next(items)),
+                epoch,
                 attempt,
                 lost,
                 first,

@@ -91,6 +91,7 @@ CLAIM = [
     Mutant("claim", "the other limits go on", "if other ~= limit then try_wake(other) end", ""),
     Mutant("claim", "the same limit is not woken", "if other ~= limit then try_wake(other) end", "try_wake(other)", same="in_the_way found no room under it in the same script, so wake lets nobody through."),
     Mutant("claim", "numbers only", "value and is_number(value) and value or otherwise", "value or otherwise"),
+    Mutant("claim", "epochs are told of each run", "epoch ~= ep or", ""),
     Mutant("claim", "attempts are told of each run", "r.at ~= at or", ""),
     Mutant("claim", "losses are told of each run", "r.ls ~= ls or", ""),
     Mutant("claim", "interruptions are told of each run", "r.dr ~= dr or", ""),
@@ -109,8 +110,20 @@ CLAIM = [
     Mutant("claim", "a new epoch", "string.format('%.0f', tonumber(r.ep) + 1) or '1'", "r.ep or '0'"),
     Mutant("claim", "the record says claimed", "'s', 'c', 'o', owner,", "'o', owner,"),
     Mutant("claim", "the record says by whom", "'s', 'c', 'o', owner,", "'s', 'c',"),
-    Mutant("claim", "the record says which epoch", "'ep', epoch, 'ct', NOW_TEXT", "'ct', NOW_TEXT"),
-    Mutant("claim", "the record says when", ", 'ct', NOW_TEXT)", ")"),
+    Mutant("claim", "the record says which epoch", "'ep', epoch, 'ct', when", "'ct', when"),
+    Mutant("claim", "the record says when", ", 'ct', when)", ")"),
+    Mutant("claim", "what is not usual is not said to be", "(r.plain or is_usual(r)) and NOW_USUAL or NOW_TEXT", "NOW_USUAL"),
+    Mutant("claim", "plain records are usual", "r.plain or is_usual(r)", "is_usual(r)", same="A plain record has none of those fields."),
+    *(
+        Mutant("claim", f"a run with {name} is not usual", f"r.{name}{after}", "false" + after)
+        for name, after in (
+            ("xp", " or r.lm or r.uq"), ("lm", " or r.uq or"), ("uq", " or r.lv"), ("lv", " or r.nt"),
+            ("nt", " or r.kp"), ("kp", " or r.at)"), ("at", ") end"),
+        )
+    ),
+    Mutant("claim", "a plain record has nothing behind the usual", "or size ~= PLAIN_SIZE and (size ~= PLAIN_SIZE + 2 or v[13] ~= 'mx')", ""),
+    Mutant("claim", "attempts allowed are plain, nothing else", " or v[13] ~= 'mx')", ")"),
+    Mutant("claim", "a plain priority is a digit", " or not DIGIT[v[8]] then", " then"),
     Mutant("claim", "the claim itself", "call('SADD', P .. 'own:' .. owner, unpack(fresh))", "local _"),
     Mutant("claim", "no more than wanted", "  taken = taken + 1\n", ""),
     Mutant("claim", "lost records are passed over", "if not r or r.s ~= 'q' or r.q ~= queue then return end", "if r.s ~= 'q' or r.q ~= queue then return end"),
