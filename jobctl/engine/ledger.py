@@ -27,9 +27,12 @@ RECENT_MOST = 1000
 _WEIGHT = 0.1
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Held:
-    """A claimed run and what this pool knows of it."""
+    """A claimed run and what this pool knows of it.
+
+    Made for every run: what few need is that of the class until it is set.
+    """
 
     claim: Claim
     request: Request
@@ -37,20 +40,22 @@ class Held:
     """Monotonic."""
     attempt: int
     """Number of the attempt this claim is for."""
-    pid: int = 0
-    started_at: float = 0.0
-    sampled: bool = False
-    """True once its process tree was looked at."""
-    progress: str | None = None
-    """What this attempt last reported."""
-    taken_over: bool = False
-    """True when another supervisor has it; it must not begin here, and must not go on."""
-    stop_order: str | None = None
-    """``reason signal grace kill`` of a revoke that came before the start."""
     signed: int | None = None
     """When it was signed, in epoch seconds; ``None`` when it was not, or nobody knows any more."""
     last_start: float = 0.0
     """Until when it may be tried again, in epoch seconds; 0 when it is not signed."""
+    pid: int = 0
+    started_at: float = 0.0
+    counted: bool = field(default=False, init=False)
+    """True once this host has counted its start; that of a short run is counted with its end."""
+    sampled: bool = field(default=False, init=False)
+    """True once its process tree was looked at."""
+    progress: str | None = field(default=None, init=False)
+    """What this attempt last reported."""
+    taken_over: bool = field(default=False, init=False)
+    """True when another supervisor has it; it must not begin here, and must not go on."""
+    stop_order: str | None = field(default=None, init=False)
+    """``reason signal grace kill`` of a revoke that came before the start."""
 
 
 class Recent(NamedTuple):

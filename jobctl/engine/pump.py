@@ -24,7 +24,7 @@ from jobctl.store import transitions
 from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable
 
     from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.ledger import Ledger
@@ -59,8 +59,8 @@ class Pump:
 
     ``idle`` tells how many slots are free; ``on_claims`` takes what was claimed; ``on_stale`` is
     told of runs that are not ours any more, ``on_gone`` of outcomes of runs that the store has
-    lost, ``on_final`` of the letters of runs that are final now, ``on_fenced`` that this owner may
-    not claim any more. ``hush`` returns when nobody claims beside it.
+    lost, ``on_answered`` of settlements with the final letters of their runs, "" where there is none,
+    ``on_fenced`` that this owner may not claim any more. ``hush`` returns when nobody claims beside it.
     """
 
     def __init__(  # noqa: PLR0913 - the seams of the pool
@@ -77,7 +77,7 @@ class Pump:
         on_claims: Callable[[ClaimReply], None],
         on_stale: Callable[[str, int], None],
         on_gone: Callable[[Settlement], None],
-        on_final: Callable[[Mapping[str, str]], None],
+        on_answered: Callable[[Iterable[tuple[Settlement, str]]], None],
         on_fenced: Callable[[], None],
         hush: Callable[[], Awaitable[None]],
     ) -> None:
@@ -107,7 +107,7 @@ class Pump:
         self._on_claims = on_claims
         self._on_stale = on_stale
         self._on_gone = on_gone
-        self._on_final = on_final
+        self._on_answered = on_answered
         self._on_fenced = on_fenced
         self._wake = asyncio.Event()
         self._marks: dict[str, tuple[str, int, int, float, int]] = {}
@@ -179,10 +179,11 @@ class Pump:
     def settle(self, *items: Settlement) -> None:
         """Send settlements; they are in the journal first, and kept until the store has answered."""
         self._journal.settled(items)
-        for item in items:
-            self._ledger.unsettled[item.id] = item
-            self._marks.pop(item.id, None)
-            self._notes.pop(item.id, None)
+        self._ledger.unsettled.update((item.id, item) for item in items)
+        if self._marks or self._notes:
+            for item in items:
+                self._marks.pop(item.id, None)
+                self._notes.pop(item.id, None)
         # To an idle pool what comes next will be brought by the claim that waits for a bell.
         self._look |= not self._beside or bool(self._ledger.running or self._ledger.backlog)
         self._wake.set()
@@ -323,7 +324,7 @@ class Pump:
         """Forget what was answered, and act on what is not ours any more."""
         marked, settled = batch.answers(replies)
         now = SYSTEM_CLOCK.monotonic()
-        finals: dict[str, str] = {}
+        answered: list[tuple[Settlement, str]] = []
         for mark, answer in zip(batch.marks.values(), marked, strict=True):
             if answer == "stale":
                 self._on_stale(mark[0], mark[1])
@@ -332,8 +333,7 @@ class Pump:
                 log.error("run %s runs here, and the store does not know it any more", mark[0])
         for item, answer in zip(batch.settlements.values(), settled, strict=True):
             letter = item.letter if answer == "already" else answer
-            if letter in FINAL_LETTERS:
-                finals[item.id] = letter
+            answered.append((item, letter if letter in FINAL_LETTERS else ""))
             if item.id in self._replayed:
                 self._replayed.discard(item.id)
             elif answer == "gone":
@@ -347,8 +347,8 @@ class Pump:
                 )  # fmt: skip
             else:
                 self._ledger.acknowledged(item, now=now)
-        if finals:
-            self._on_final(finals)
+        if answered:
+            self._on_answered(answered)
         forget(self._marks, batch.marks)
         forget(self._notes, batch.notes)
         forget(self._ledger.unsettled, batch.settlements)

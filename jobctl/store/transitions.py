@@ -94,6 +94,11 @@ class Settlement:
     same id one after the other. Not sent."""
     stays: bool = False
     """Whether its job keeps records for so long that one which is missing soon was lost. Not sent."""
+    signed: int | None = None
+    """When its run was signed, in epoch seconds, if its start is yet to be counted on this host; else
+    ``None``. Not sent."""
+    last_start: float = 0.0
+    """Until when that is to be remembered, in epoch seconds. Not sent."""
 
 
 def _texts(reply: object) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def a_pump(
         journal=HostJournal(Path(os.devnull), os.open(os.devnull, os.O_RDWR)),
         idle=lambda: 2,
         on_claims=on_claims,
-        on_final=lambda *_: None,
+        on_answered=lambda *_: None,
         on_gone=lambda _item: None,
         on_fenced=lambda: None,
         **(seams | others),
