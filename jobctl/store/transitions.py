@@ -191,11 +191,16 @@ def submit_groups(
         parts += (len(bodies), size)
         for body in bodies:
             parts += body[:size]
-    return Call(
-        tuple(parts),
-        lambda reply: tuple(Answer.parse(item) for item in items_of(reply)),
-        script="submit",
-    )
+    return Call(tuple(parts), _answers, script="submit")
+
+
+def submit_stem(keys: Keys, header: tuple[Part, ...]) -> Call[tuple[Answer, ...]]:
+    """Return what accepts one run, without its id and its envelope, which are to follow."""
+    return Call((keys.prefix, *header, 1, RUN_PLAIN), _answers, script="submit")
+
+
+def _answers(reply: object) -> tuple[Answer, ...]:
+    return tuple(Answer.parse(item) for item in items_of(reply))
 
 
 @cache
