@@ -70,9 +70,7 @@ class Client:
         not overlap), ``StoreUnreachable`` (certainly not accepted), and ``SubmitUnknown`` when the
         answer was lost: repeat it with ``_id=error.id``, it cannot run twice.
         """
-        operations = self._up_to_date()
-        found = operations.session.carry_out(operations.submit(job, args, kwargs))
-        return Run(self, *found)
+        return Run(self, *self._up_to_date().submit_now(job, args, kwargs))
 
     def submit_many(
         self, job: object, items: Iterable[object] | None = None, /, **options: object

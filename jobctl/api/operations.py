@@ -18,7 +18,8 @@ from jobctl.api.options import (
 from jobctl.client import plan, queues
 from jobctl.client.control import BATCH as REVOKE_BATCH
 from jobctl.client.open import Session
-from jobctl.client.steps import outlast, patiently
+from jobctl.client.sending import Tried, check_room
+from jobctl.client.steps import AWAY, outlast, patiently
 from jobctl.client.submit import own_name
 from jobctl.client.views import loads
 from jobctl.client.waiting import Wait
@@ -135,6 +136,28 @@ class Operations:
         run = yield from self.checked(name_of(job), args, kwargs)
         answers = yield from plan.send(self.session, [run])
         return _accepted(run, answers[0]), run.job
+
+    def submit_now(
+        self, job: object, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> tuple[str, str]:
+        """Carry :meth:`submit` out, and wait for the answer in this thread.
+
+        Mostly there is a plan, and then nothing is done before the first byte leaves that could be
+        done before or later: it is what somebody waits for who submits a run now and then.
+        """
+        name, session = name_of(job), self.session
+        found = self._plans.get(name)
+        if found is None or not found.lone or any(word[:1] == "_" for word in kwargs):
+            return session.carry_out(self.submit(job, args, kwargs))
+        run = found.ready(args, kwargs)
+        check_room(session)
+        began = session.clock.monotonic()
+        try:
+            (answer,) = session.store.run(found.call(run))
+        except AWAY as error:
+            tried = Tried(error, began=began)
+            (answer,) = session.carry_out(plan.send(session, [run], tried=tried))
+        return _accepted(run, answer), name
 
     def submit_many(
         self, requests: Iterable[tuple[str, Sequence[object], Mapping[str, object]]]

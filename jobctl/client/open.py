@@ -56,6 +56,8 @@ class Session:
         """Seconds that a request waits for a store that is away for a moment."""
         self.known_queues: set[str] = set()
         """Queues that were looked for and found."""
+        self.roomy_until = 0.0
+        """Until when, by the monotonic clock, nobody has to look whether a disk is full."""
         self._plain = plain
         self._jobs: dict[str, JobDef] = {}
         self._config: Config | None = None
@@ -225,9 +227,9 @@ class Session:
     def _try(self, calls: Sequence[Call[Any]]) -> list[Any]:
         return self.store.try_many(calls)
 
-    def patience(self) -> Patience:
-        """Return the time for one request, which begins now."""
-        return Patience(self.store_wait, self.clock)
+    def patience(self, began: float | None = None) -> Patience:
+        """Return the time for one request, which begins now, or ``began`` by the monotonic clock."""
+        return Patience(self.store_wait, self.clock, began=began)
 
     def comes_back(self, error: JobctlError) -> bool:
         """Tell whether the store may answer soon: an embedded one is served by its daemon."""

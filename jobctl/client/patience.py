@@ -38,9 +38,10 @@ class Patience:
 
     __slots__ = ("_clock", "_deadline", "_pause", "lost")
 
-    def __init__(self, seconds: float, clock: Clock) -> None:
+    def __init__(self, seconds: float, clock: Clock, *, began: float | None = None) -> None:
+        """``began`` is when the request began, by the monotonic clock; now, if it is not given."""
         self._clock = clock
-        self._deadline = clock.monotonic() + seconds
+        self._deadline = (clock.monotonic() if began is None else began) + seconds
         self._pause = FIRST_PAUSE
         self.lost: LostReplyError | None = None
         """The first try that was sent and not answered: since then its fate is unknown."""

@@ -12,18 +12,23 @@ from jobctl.client.sending import BATCH_BYTES, BATCH_RUNS, deliver
 from jobctl.client.submit import Wish, check_envelope, check_options, new_run, run_id_for
 from jobctl.errors import InvalidArguments
 from jobctl.model.admission import unique_digest
+from jobctl.model.config import Durability
 from jobctl.model.ids import new_id
 from jobctl.model.params import bind, text_for
 from jobctl.model.positional import ignored
 from jobctl.store import transitions
 from jobctl.store.codec import encode_envelope
+from jobctl.store.packing import Stem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jobctl.client.open import Session
+    from jobctl.client.sending import Tried
     from jobctl.client.steps import Steps
+    from jobctl.model.sealing import Ring
+    from jobctl.store.calls import Call
     from jobctl.store.transitions import Answer, Part
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
@@ -60,10 +65,19 @@ class Plan:
         self.moments = transitions.run_moments(self.template)
         self.queue = wish.queue
         """The queue that was asked for; ``None`` when it is the job's own."""
+        self.lone = (
+            self.moments == ("", "")
+            and not self.job.unique
+            and session.settings.durability != Durability.REPLICATED
+        )
+        """Whether a run by itself can be sent as :meth:`call` packs it."""
         self._ignored = ignored(self.job)
         self._session = session
         self._wish = wish
         self._begin = encode_envelope(self.template.request)[:-1]
+        self._stem: Stem[tuple[Answer, ...]] | None = None
+        self._sealing: tuple[Ring, int, Callable[[str, str], str]] | None = None
+        """By which keys and in which second it was made, and what seals."""
 
     def ready(
         self, args: Sequence[object], kwargs: Mapping[str, object], *, run_id: str | None = None
@@ -102,6 +116,25 @@ class Plan:
         """Return what signs its runs now, ``None`` when nothing is signed."""
         return self._session.signing.sealer_of(self.template)
 
+    def call(self, run: Ready) -> Call[tuple[Answer, ...]]:
+        """Return what submits one run, if they are :attr:`lone`, packed as far as could be before."""
+        if self._stem is None:
+            self._stem = Stem(transitions.submit_stem(self._session.keys, self.header))
+        seal = self._seal()
+        return self._stem.grown(
+            run.id, run.envelope if seal is None else seal(run.id, run.envelope)
+        )
+
+    def _seal(self) -> Callable[[str, str], str] | None:
+        """Return what signs lone runs now; within a second, with one key, it is the same."""
+        ring = self._session.signing.ring
+        if ring is None:
+            return None
+        now = self._session.clock.epoch()
+        if self._sealing is None or self._sealing[:2] != (ring, int(now)):
+            self._sealing = ring, int(now), ring.sealer_of(self.template, now=now)
+        return self._sealing[2]
+
 
 def _warn(message: str) -> None:
     """Warn the code that called jobctl."""
@@ -139,15 +172,17 @@ def _no_json(
     return f"job {job}: {error}"
 
 
-def send(session: Session, runs: Sequence[Ready]) -> Steps[list[Answer]]:
+def send(
+    session: Session, runs: Sequence[Ready], *, tried: Tried | None = None
+) -> Steps[list[Answer]]:
     """Submit runs in batches, in order, and return what the store answered to each.
 
-    Raises as :func:`jobctl.client.sending.deliver`; what it raises names the runs of its batch.
+    ``tried`` is how a first try to send them, of one batch, came to nothing. Raises as :func:`jobctl.client.sending.deliver`; what it raises names the runs of its batch.
     """
     answers: list[Answer] = []
     for batch in _batches(runs):
         call = transitions.submit_groups(session.keys, _groups(batch))
-        (found,) = yield from deliver(session, (call,), [run.id for run in batch])
+        (found,) = yield from deliver(session, (call,), [run.id for run in batch], tried=tried)
         answers += found
     return answers
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 BATCH_RUNS = 500
 """Runs in one call: a script that is short enough not to be noticed by others."""
 BATCH_BYTES = 1024 * 1024
+LOOK_FOR_ROOM = 1.0
+"""Seconds between two looks at a disk that has plenty of room."""
 
 
 class Receipt:
@@ -129,15 +131,29 @@ def send_many(
             yield Receipt(run, answer)
 
 
-def deliver(session: Session, calls: Sequence[Call[Any]], ids: Sequence[str]) -> Steps[list[Any]]:
+class Tried:
+    """A first try to send something, which failed."""
+
+    __slots__ = ("began", "error")
+
+    def __init__(self, error: JobctlError, *, began: float) -> None:
+        """``began`` is when, by the monotonic clock."""
+        self.error = error
+        self.began = began
+
+
+def deliver(
+    session: Session, calls: Sequence[Call[Any]], ids: Sequence[str], *, tried: Tried | None = None
+) -> Steps[list[Any]]:
     """Carry out a submit of the runs ``ids``, again when its answer was lost: the ids make that safe.
 
-    Raises ``LostSubmitError`` when something was sent and no answer comes after all, and
+    ``tried`` says that it was sent once before, which counts as the first try. Raises ``LostSubmitError`` when something was sent and no answer comes after all, and
     ``UnreachableError`` or ``NotAcceptedError`` when the runs were certainly not accepted.
     """
-    if session.settings.redis is None:
-        _check_room(session.settings.state_dir)
-    settings, patience = session.settings, session.patience()
+    if tried is None:
+        check_room(session)
+    settings = session.settings
+    patience = session.patience(None if tried is None else tried.began)
     sealed = list(calls)
     if settings.durability == Durability.REPLICATED:
         sealed += queries.replicated(
@@ -146,7 +162,9 @@ def deliver(session: Session, calls: Sequence[Call[Any]], ids: Sequence[str]) ->
             timeout=settings.durability_timeout,
         )
     try:
-        answers = yield from patiently(session, sealed, patience=patience)
+        answers = yield from patiently(
+            session, sealed, patience=patience, failed=None if tried is None else tried.error
+        )
     except AWAY as error:
         if first_word(error.reply) == "UNBLOCKED":  # by a demotion, while it waited for replicas
             patience.failed(LostReplyError(str(error)))
@@ -160,17 +178,24 @@ def deliver(session: Session, calls: Sequence[Call[Any]], ids: Sequence[str]) ->
     return answers[: len(calls)]
 
 
-def _check_room(state_dir: str) -> None:
+def check_room(session: Session) -> None:
     """Raise ``StoreBusyError`` while the embedded store's disk is nearly full.
 
     What is left is for the runs that were accepted: a store that cannot write does not live.
     """
-    found = room(state_dir)
-    if found is not None and found.little:
+    settings, now = session.settings, session.clock.monotonic()
+    if settings.redis is not None or now < session.roomy_until:
+        return
+    found = room(settings.state_dir)
+    if found is None:
+        return
+    if found.little:
         raise StoreBusyError(
-            f"not accepted: disk nearly full, {found.free >> 20} MiB are free in {state_dir} and "
-            f"{found.floor >> 20} MiB are kept for the runs that were accepted; free some space"
+            f"not accepted: disk nearly full, {found.free >> 20} MiB are free in {settings.state_dir} "
+            f"and {found.floor >> 20} MiB are kept for the runs that were accepted; free some space"
         )
+    if found.plenty:
+        session.roomy_until = now + LOOK_FOR_ROOM
 
 
 def _spooled(session: Session, runs: Sequence[NewRun], error: JobctlError) -> list[Receipt]:

@@ -76,16 +76,23 @@ async def carry_out_async(
 
 
 def patiently(
-    session: Session, calls: Sequence[Call[Any]], *, patience: Patience | None = None
+    session: Session,
+    calls: Sequence[Call[Any]],
+    *,
+    patience: Patience | None = None,
+    failed: JobctlError | None = None,
 ) -> Steps[list[Any]]:
     """Send calls, again for a while when the store is away for a moment, or refuses for now.
 
     Only calls that may be repeated; with an embedded store only while its daemon is up.
-    ``patience`` tells afterwards what happened.
+    ``patience`` tells afterwards what happened. ``failed`` is how a try before this ended.
     """
     patience = patience or session.patience()
     while True:
         try:
+            if failed is not None:
+                error, failed = failed, None
+                raise error
             return (yield calls)  # type: ignore[no-any-return]  # the answers
         except AWAY as error:
             patience.failed(error)

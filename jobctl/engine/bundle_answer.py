@@ -17,7 +17,7 @@ _usage = maker(Usage)
 
 @dataclass(slots=True)
 class Answer:
-    """What a child said of one run of a bundle; most say only that it returned, and what it used."""
+    """What a child said of one run of a bundle; most say only what it returned, and what it used."""
 
     words: list[Any]
     placed: bool
@@ -26,12 +26,15 @@ class Answer:
     """Epoch seconds."""
     duration: float
     """Seconds."""
-    usage: Usage
+    cpu: float
+    """Seconds, of user and system together."""
     log_bytes: int
     files: bool
     """Whether there is a result file or a progress file."""
-    plain: bool
-    """Whether the function returned ``None``, and there is nothing more to say."""
+    returned: bool
+    """Whether the function returned, and there is nothing more to say than what: :attr:`result`."""
+    result: str | None
+    """JSON text."""
 
     @classmethod
     def of(cls, words: list[Any], *, placed: bool) -> Answer:
@@ -39,17 +42,34 @@ class Answer:
         _, started, duration, user, system, rss, read, wrote, log_bytes, files, result, more = words
         if not type(started) is type(duration) is float:
             raise ValueError("it has not the form of an answer")
+        if result is not None and type(result) is not str:
+            raise ValueError("its result is no text")
+        # Whatever is wrong with it shows now, not when it is written down.
         if more is not None:
-            answered(words)  # whatever is wrong with it shows now
-        usage = _usage(
+            answered(words)
+        elif not (rss + read + wrote + log_bytes >= 0 <= user + system):
+            raise ValueError("it used less than nothing")
+        return cls(
+            words, placed, started, duration, user + system, log_bytes, bool(files),
+            more is None, result or None,
+        )  # fmt: skip
+
+    @property
+    def used(self) -> tuple[float, float, int, int, int]:
+        """The values of a :class:`Usage`, in their order."""
+        return tuple(self.words[3:8])
+
+    @property
+    def usage(self) -> Usage:
+        """What it used."""
+        user, system, rss, read, wrote = self.used
+        return _usage(
             user=user + 0.0,
             system=system + 0.0,
             max_rss=int(rss),
             read_blocks=int(read),
             write_blocks=int(wrote),
         )
-        plain = result is None and more is None
-        return cls(words, placed, started, duration, usage, int(log_bytes), bool(files), plain)
 
     @property
     def reply(self) -> PythonReply:

@@ -57,9 +57,6 @@ class Owner(Protocol):
     def on_begin(self, runs: list[Held], warm: Warm, number: int) -> None:
         """Know that the child may begin them from now on."""
 
-    def on_begun(self, runs: list[Held]) -> None:
-        """Know that they have been handed over."""
-
     def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
         """Take the answer of a run; it may wait for :meth:`on_answers_taken`."""
 
@@ -281,7 +278,6 @@ class BundleLeader:
             warm.child.bundle(number, rows, shapes=known.news(), listener=self)
         except python_call.ChildDiedError:
             died = True
-        self._owner.on_begun(self._runs)
         if died:
             self.on_death()
 
@@ -321,7 +317,7 @@ class BundleLeader:
             log.warning("pool: a child gave an answer that is none: %r", error)
             return
         self._answered = answer[0] + 1
-        warm.used(said.usage.user + said.usage.system)
+        warm.used(said.cpu)
         self._owner.on_answer(held, said, pid=warm.child.pid)
 
     def _call_back(self, *, alone: bool = False) -> None:

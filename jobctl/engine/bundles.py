@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.01
 """Seconds between two looks whether a run of a bundle takes long."""
-_SUCCEEDED = Ending(Finding(OutcomeKind.SUCCEEDED), 0)
+_SUCCEEDED = Finding(OutcomeKind.SUCCEEDED)
 
 
 class Account(Protocol):
@@ -42,6 +42,11 @@ class Account(Protocol):
 
     def on_bundled_ends(self, ends: list[tuple[Held, Outcome]], job: JobDef) -> None:
         """Settle runs."""
+
+    def on_bundled_successes(
+        self, ends: list[tuple[Held, Answer]], job: JobDef, *, pid: int
+    ) -> None:
+        """Settle runs that returned at their first attempt, printed nothing, and left no file."""
 
     def on_bundled_log(self, held: Held, outcome: Outcome, slot: Slot) -> None:
         """Pass on what a run printed: the slot has it until the next."""
@@ -157,6 +162,7 @@ class _Runs:
         self._plain = 0 not in job.skip_codes
         self._alone = False
         self._ended: list[tuple[Held, Outcome]] = []
+        self._succeeded: list[tuple[Held, Answer]] = []
         self._pid = 0
 
     def spec(self, held: Held) -> AttemptSpec:
@@ -166,12 +172,13 @@ class _Runs:
         self._pid = warm.child.pid
         self._executor.bundle_begins(runs, self.slot, warm, number=number)
 
-    def on_begun(self, runs: list[Held]) -> None:
-        self._executor.bundle_has_begun(runs)
-
     def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
-        if answer.plain and self._plain:
-            ending = _SUCCEEDED
+        if answer.returned and self._plain:
+            if not (answer.log_bytes or answer.files or held.progress) and held.attempt == 1:
+                self._succeeded.append((held, answer))
+                self._pid = pid
+                return
+            ending = Ending(_SUCCEEDED, 0, result=answer.result)
         else:
             ending = judge_reply(self.job, answer.reply, stopped=None)
         size, truncated = answer.log_bytes, False
@@ -192,6 +199,9 @@ class _Runs:
         self._end(held, outcome)
 
     def on_answers_taken(self) -> None:
+        if self._succeeded:
+            succeeded, self._succeeded = self._succeeded, []
+            self._account.on_bundled_successes(succeeded, self.job, pid=self._pid)
         if self._ended:
             ended, self._ended = self._ended, []
             self._account.on_bundled_ends(ended, self.job)
@@ -202,7 +212,6 @@ class _Runs:
         self._ended.append((held, outcome))
 
     def on_return(self, runs: list[Held], *, alone: bool) -> None:
-        self._executor.bundle_returns(runs)
         self._account.on_bundled_return(runs, self.job, alone=alone)
 
     async def refuse(self, runs: list[Held]) -> None:

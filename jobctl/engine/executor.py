@@ -122,24 +122,10 @@ class Executor:
             runs, slot=self._number(slot), pid=warm.child.pid, born=warm.born, number=number
         )
 
-    def bundle_has_begun(self, runs: list[Held]) -> None:
-        """Count the starts of runs that were handed over: nobody waits for that any more."""
-        self._starts.began(
-            *(
-                (held.claim.id, held.signed, held.last_start)
-                for held in runs
-                if held.signed is not None
-            )
-        )
-
     def bundled_run_shows(self, held: Held, *, pid: int, gone: float) -> None:
         """Have the store know that a run of a bundle began ``gone`` seconds ago."""
         started_at = self._clock.epoch() - gone
         self._mark((held.claim.id, held.claim.epoch, held.attempt, started_at, pid))
-
-    def bundle_returns(self, runs: list[Held]) -> None:
-        """Note that runs of a bundle have not begun, and will not."""
-        self._starts.excuse(*(held.claim.id for held in runs if held.signed is not None))
 
     async def go_on(self, held: Held, slot: Slot, job: JobDef, begun: Begun) -> Outcome:
         """See a run of a bundle to its end that takes longer than was expected."""
@@ -148,6 +134,7 @@ class Executor:
         def on_start(pid: int, started_at: float) -> None:
             held.pid, held.started_at = pid, started_at
             self._journal.started(held, born=slot.born)
+            self._count(held)
             self._mark(_mark(held))
             self._catch_up(held, slot)
 
@@ -168,8 +155,7 @@ class Executor:
             nonlocal timer
             held.pid, held.started_at = pid, started_at
             self._journal.started(held, born=slot.born)
-            if held.signed is not None:
-                self._starts.began((held.claim.id, held.signed, held.last_start))
+            self._count(held)
             if job.strict_single:
                 self._lease.begin(held.claim.id, pid)
             timer = loop.call_later(MARK_AFTER, lambda: self._mark(_mark(held)))
@@ -182,6 +168,11 @@ class Executor:
             if timer is not None:
                 timer.cancel()
             self._lease.end(held.claim.id)
+
+    def _count(self, held: Held) -> None:
+        if held.signed is not None:
+            self._starts.began((held.claim.id, held.signed, held.last_start))
+            held.counted = True
 
     def _blamed(self, held: Held, job: JobDef, outcome: Outcome) -> Outcome:
         """Return how an attempt ended, were it not for a keeper that killed it for the lease."""

@@ -13,10 +13,10 @@ i   about to be started: run, epoch, attempt, slot, seconds since boot, kind, jo
 s   started: run, pid, birth of the process and start of the attempt in seconds since boot,
     the latter in epoch seconds; nothing comes between the i and the s of an attempt
 b   a bundle that a Python child may begin: slot, its number with that child, pid, birth of the
-    process and now in seconds since boot, and of each run what its i would say
+    process and now in seconds since boot, and of each run what its i would say and its seal
 x   the leader was seen to end: pid, status as of ``wait4``, seconds since boot
 t   stopped by jobctl: run, kind, reason, error
-e   settled: run, epoch, letter, reason, delay, fields
+e   settled: run, epoch, letter, reason, delay, fields; its seal, if the start is not counted yet
 ==  =====================================================================================
 """
 
@@ -111,6 +111,7 @@ class HostJournal:
                 held.request.max_attempts,
                 held.claim.first_started_at or 0,
                 held.request.timeout,
+                *(() if held.signed is None else (held.signed, int(held.last_start))),
             )
             for held in runs
         ]
@@ -184,10 +185,11 @@ class HostJournal:
 
 def _settled(item: Settlement) -> bytes:
     words = ("e", item.id, item.epoch, item.letter, item.reason, item.delay)
+    seal = () if item.signed is None else (item.signed, int(item.last_start))
     try:
-        return _line(*words, item.fields)
+        return _line(*words, item.fields, *seal)
     except TypeError:  # some of them are bytes, which is rare
-        return _line(*words, [_text(part) for part in item.fields])
+        return _line(*words, [_text(part) for part in item.fields], *seal)
 
 
 def _text(part: str | bytes | int) -> str | int:

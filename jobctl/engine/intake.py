@@ -6,10 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from jobctl.engine.ledger import Held
-from jobctl.model.records import maker
-from jobctl.model.run import LETTERS, Reason, Request
+from jobctl.engine.requests import Requests
+from jobctl.model.run import LETTERS, Reason
 from jobctl.model.sealing import SKEW, SealError
-from jobctl.store.codec import BadPayloadError, decode_request
+from jobctl.store.codec import BadPayloadError
 from jobctl.store.keyring import Signing
 from jobctl.store.transitions import Settlement
 
@@ -38,9 +38,6 @@ def signing_of(config: Config, *, clock: Clock) -> Signing:
     )
 
 
-_request = maker(Request)
-
-
 class UntrustedError(BadPayloadError):
     """Raised for what is not signed as it must be, or was run before: somebody made it."""
 
@@ -63,45 +60,33 @@ class Intake:
         self._signing = signing
         self._starts = starts
         self._clock = clock
+        self._requests = Requests()
 
     def taking_in(self) -> Callable[[Claim], Held]:
-        """Return what takes in the runs of one claim, by the keys as they are when it is first called.
+        """Return what takes in the runs of one claim, by the keys and the time when it is first called.
 
         It returns what the pool knows of a run, and raises BadPayloadError when what was submitted
         cannot be trusted or understood.
         """
-        rings: list[Ring | None] = []
+        moment: list[tuple[Ring | None, float, float]] = []
 
         def take_in(claim: Claim) -> Held:
-            if not rings:
-                rings.append(self._signing.ring)
-            return self._take_in(claim, rings[0])
+            if not moment:
+                moment.append((self._signing.ring, self._clock.epoch(), self._clock.monotonic()))
+            return self._take_in(claim, *moment[0])
 
         return take_in
 
-    def _take_in(self, claim: Claim, ring: Ring | None) -> Held:
-        sealed = None if ring is None else self._checked(claim, ring)
-        request = decode_request(
-            run_id=claim.id,
-            job=claim.job,
-            queue=claim.queue,
-            priority=claim.priority,
-            max_attempts=claim.max_attempts,
-            envelope=claim.envelope,
-            make=_request,
-        )
-        return Held(
-            claim=claim,
-            request=request,
-            claimed_at=self._clock.monotonic(),
-            attempt=claim.attempt + 1,
-            signed=None if sealed is None else sealed.signed,
-            last_start=0.0
-            if sealed is None or ring is None
-            else last_start(sealed, ring.valid_for),
-        )
+    def _take_in(self, claim: Claim, ring: Ring | None, now: float, monotonic: float) -> Held:
+        sealed = None if ring is None else self._checked(claim, ring, now)
+        request = self._requests.read(claim, sealed=sealed is not None)
+        if sealed is None or ring is None:
+            return Held(claim, request, monotonic, claim.attempt + 1)
+        until = last_start(sealed, ring.valid_for)
+        # By place: words would cost as much again.
+        return Held(claim, request, monotonic, claim.attempt + 1, sealed.signed, until)
 
-    def _checked(self, claim: Claim, ring: Ring) -> Sealed | None:
+    def _checked(self, claim: Claim, ring: Ring, now: float) -> Sealed | None:
         try:
             sealed = ring.check(
                 claim.envelope,
@@ -116,8 +101,10 @@ class Intake:
                     "run %s of %s is not signed; it is run nevertheless", claim.id, claim.job
                 )
             else:
-                _check_time(claim, sealed, ring, now=self._clock.epoch())
-                _check_replay(claim, sealed, self._starts.look(claim.id))
+                _check_time(claim, sealed, ring, now=now)
+                known = self._starts.look(claim.id)
+                if known is not None:
+                    _check_replay(claim, sealed, known)
         except SealError as error:
             raise UntrustedError(f"run {claim.id} of {claim.job!r} is refused: {error}") from error
         return sealed
@@ -125,7 +112,11 @@ class Intake:
 
 def last_start(sealed: Sealed, valid_for: float) -> float:
     """Return until when a run may be tried again, in epoch seconds."""
-    return max(sealed.until, max(sealed.signed, sealed.not_before or 0) + valid_for)
+    begin = sealed.signed
+    if sealed.not_before is not None and sealed.not_before > begin:
+        begin = sealed.not_before
+    until = begin + valid_for
+    return max(sealed.until, until)
 
 
 def _check_time(claim: Claim, sealed: Sealed, ring: Ring, *, now: float) -> None:
@@ -137,9 +128,9 @@ def _check_time(claim: Claim, sealed: Sealed, ring: Ring, *, now: float) -> None
         raise SealError("it was to start long ago (see valid_for in [security]), or clocks differ")
 
 
-def _check_replay(claim: Claim, sealed: Sealed, known: Known | None) -> None:
+def _check_replay(claim: Claim, sealed: Sealed, known: Known) -> None:
     """Raise SealError for a run that was here before more often than it may, EndedError for one that ended."""
-    if known is None or sealed.signed > known.signed:
+    if sealed.signed > known.signed:
         return
     if sealed.signed < known.signed:
         raise SealError("this host has started a newer run of the same id")

@@ -39,6 +39,10 @@ class Started:
     """Epoch seconds; 0 when this attempt is the first."""
     timeout: float | None = None
     """What the request asked for, in seconds."""
+    signed: int | None = None
+    """When it was signed, in epoch seconds, if its start is yet to be counted."""
+    last_start: float = 0.0
+    """Until when that is to be remembered, in epoch seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +130,12 @@ def _take(content: Content, by_pid: dict[int, str], words: list[object]) -> None
             by_pid[started.pid] = run_id
         case ["t", str(run_id), str(kind), reason, error]:
             content.stops[run_id] = (kind, _text(reason), _text(error))
-        case ["e", str(run_id), epoch, str(letter), str(reason), delay, list(fields)]:
+        case ["e", str(run_id), epoch, str(letter), str(reason), delay, list(fields), *seal]:
+            signed, until = _seal(seal)
             content.outcomes[run_id] = Settlement(
-                run_id, int(str(epoch)), letter, reason, float(str(delay)), tuple(fields)
-            )
+                run_id, int(str(epoch)), letter, reason, float(str(delay)), tuple(fields),
+                signed=signed, last_start=until,
+            )  # fmt: skip
             if content.intended is not None and content.intended.run_id == run_id:
                 content.intended = None
             started_before = content.running.get(run_id)
@@ -180,9 +186,21 @@ def _bundled(row: object, slot: int, pid: int, born: object, begun: object) -> S
     """Return a run of a bundle as if it had begun with the bundle; ``None`` for one left out."""
     if not isinstance(row, list):
         return None
-    run_id, epoch, attempt, job, lost, interrupted, most, first, timeout = row
+    run_id, epoch, attempt, job, lost, interrupted, most, first, timeout, *seal = row
     rest = [epoch, attempt, slot, begun, "python", job, lost, interrupted, most, first, timeout]
-    return replace(_intended(str(run_id), rest), pid=pid, born=float(str(born)))
+    signed, until = _seal(seal)
+    return replace(
+        _intended(str(run_id), rest),
+        pid=pid, born=float(str(born)), signed=signed, last_start=until,
+    )  # fmt: skip
+
+
+def _seal(words: list[object]) -> tuple[int | None, float]:
+    """Return when a run was signed and until when that counts; an older program wrote neither."""
+    if not words:
+        return None, 0.0
+    signed, until = words
+    return int(str(signed)), float(str(until))
 
 
 def _text(value: object) -> str | None:

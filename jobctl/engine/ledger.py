@@ -16,7 +16,7 @@ AHEAD_PER_SLOT = 4
 """Enough to keep slots busy while the store syncs its file, which takes 4 ms and often more."""
 AHEAD = 0.02
 """Seconds of work claimed ahead for each slot when runs are shorter than that …"""
-AHEAD_MOST = 32
+AHEAD_MOST = 64
 """… but not more runs."""
 CLAIM_MOST = 256
 """Runs in one claim: the store does nothing else meanwhile."""
@@ -27,9 +27,12 @@ RECENT_MOST = 1000
 _WEIGHT = 0.1
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Held:
-    """A claimed run and what this pool knows of it."""
+    """A claimed run and what this pool knows of it.
+
+    Made for every run: what few need is that of the class until it is set.
+    """
 
     claim: Claim
     request: Request
@@ -37,20 +40,22 @@ class Held:
     """Monotonic."""
     attempt: int
     """Number of the attempt this claim is for."""
-    pid: int = 0
-    started_at: float = 0.0
-    sampled: bool = False
-    """True once its process tree was looked at."""
-    progress: str | None = None
-    """What this attempt last reported."""
-    taken_over: bool = False
-    """True when another supervisor has it; it must not begin here, and must not go on."""
-    stop_order: str | None = None
-    """``reason signal grace kill`` of a revoke that came before the start."""
     signed: int | None = None
     """When it was signed, in epoch seconds; ``None`` when it was not, or nobody knows any more."""
     last_start: float = 0.0
     """Until when it may be tried again, in epoch seconds; 0 when it is not signed."""
+    pid: int = 0
+    started_at: float = 0.0
+    counted: bool = field(default=False, init=False)
+    """True once this host has counted its start; that of a short run is counted with its end."""
+    sampled: bool = field(default=False, init=False)
+    """True once its process tree was looked at."""
+    progress: str | None = field(default=None, init=False)
+    """What this attempt last reported."""
+    taken_over: bool = field(default=False, init=False)
+    """True when another supervisor has it; it must not begin here, and must not go on."""
+    stop_order: str | None = field(default=None, init=False)
+    """``reason signal grace kill`` of a revoke that came before the start."""
 
 
 class Recent(NamedTuple):
@@ -74,13 +79,16 @@ class Ledger:
     """Acknowledged outcomes, oldest first."""
     _average: float = 1.0
 
-    def wanted(self, *, idle: int) -> int:
-        """Return how many runs to claim now: free slots, and some ahead while runs are short."""
+    def wanted(self, *, idle: int, coming: int = 0) -> int:
+        """Return how many runs to claim now: free slots, and some ahead while runs are short.
+
+        ``coming`` are claimed already.
+        """
         ahead = self.slots * self.prefetch
         if self._average < SHORT_RUN:
             short = min(AHEAD_MOST, int(AHEAD / max(self._average, 1e-6)))
             ahead = max(ahead, self.slots * max(AHEAD_PER_SLOT, short))
-        return max(0, min(CLAIM_MOST, idle + ahead - len(self.backlog)))
+        return max(0, min(CLAIM_MOST, idle + ahead - len(self.backlog) - coming))
 
     def finished(self, duration: float) -> None:
         """Take the duration of a finished attempt into account."""

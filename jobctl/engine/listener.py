@@ -75,6 +75,8 @@ class Listener:
         """Wait for a bell, and pass on what was claimed; return whether the store answered."""
         wait = queries.wait_for_bells(self._keys, [*self._pump.queues], timeout=LISTEN)
         claim = self._pump.claim_beside()
+        if claim is not None:
+            claim.told = self._pump.heard
         calls: list[Call[Any]] = [wait] if claim is None else [wait, claim]
         try:
             rung, *claimed = await self._ears.try_many(calls)
@@ -84,10 +86,8 @@ class Listener:
             self._pump.heard(None)  # who listens from now on knows nothing of it
             raise
         if claim is not None:
-            reply = claimed[0] if claimed else None
-            if isinstance(reply, ClaimReply):
-                self._pump.heard(reply)
-                return True
+            if claimed and isinstance(claimed[0], ClaimReply):
+                return True  # it was told
             self._pump.heard(None)
         if isinstance(rung, JobctlError):
             _log.debug("doorbell: %s", rung)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from jobctl.clock import Clock
+    from jobctl.engine.bundle_answer import Answer
     from jobctl.engine.bundle_recovery import Answered
     from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.journal_content import Content
@@ -113,7 +114,7 @@ class Pool:
             on_claims=self._on_claims,
             on_stale=self._on_stale,
             on_gone=self._on_gone,
-            on_final=self._gate.starts.ended,
+            on_answered=self._gate.starts.ended,
             on_fenced=self.fenced.set,
             hush=self._hush,
         )
@@ -365,11 +366,28 @@ class Pool:
         """Settle runs of a bundle."""
         for held, outcome in ends:
             run_id = held.claim.id
-            if outcome.kind is OutcomeKind.INTERRUPTED:
+            if outcome.kind is OutcomeKind.INTERRUPTED and held.counted:
                 self._gate.starts.excuse(run_id)
             del self.ledger.running[run_id]
             self._seats.taken.pop(run_id, None)
         self._settle(ends, job)
+
+    def on_bundled_successes(
+        self, ends: list[tuple[Held, Answer]], job: JobDef, *, pid: int
+    ) -> None:
+        """Settle runs that returned at their first attempt, printed nothing, and left no file."""
+        stays = runner.stays(job)
+        items = []
+        for held, answer in ends:
+            del self.ledger.running[held.claim.id]
+            self.ledger.finished(answer.duration)
+            self._pace.took(job.name, answer.duration)
+            items.append(
+                runner.success(
+                    held, answer, job, pid=pid, host=self._host, pool=self._owner, stays=stays
+                )
+            )
+        self.pump.settle(*items)
 
     def on_bundled_log(self, held: Held, outcome: Outcome, slot: Slot) -> None:
         """Ship what a run of a bundle printed."""

@@ -8,8 +8,10 @@ acknowledged, and a claim whose answer was lost is found again by reading the po
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,7 @@ from jobctl.store import transitions
 from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable
 
     from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.ledger import Ledger
@@ -39,6 +41,8 @@ SETTLE_MOST = 256
 """Outcomes in one call, which takes the store some 4 ms: it does nothing else meanwhile."""
 LOW_FIRST_EVERY = 16
 """Every so many claims the lowest priority goes first, so that none starves."""
+AHEAD_LEAST = 64
+"""Runs for which a claim is sent while another is taken in."""
 RECONCILE_EVERY = 5.0
 """Seconds between checks that the store and this pool agree on what is claimed, while it holds
 anything; an idle pool is told by its supervisor, whose every beat brings the number."""
@@ -54,13 +58,21 @@ class Hold(Enum):
     ENDING = "the pool is to end"
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A claim that was sent before the one that precedes it had been taken in."""
+
+    want: int
+    reply: asyncio.Future[ClaimReply]
+
+
 class Pump:
     """Sends a pool's changes to the store and brings claims back.
 
     ``idle`` tells how many slots are free; ``on_claims`` takes what was claimed; ``on_stale`` is
     told of runs that are not ours any more, ``on_gone`` of outcomes of runs that the store has
-    lost, ``on_final`` of the letters of runs that are final now, ``on_fenced`` that this owner may
-    not claim any more. ``hush`` returns when nobody claims beside it.
+    lost, ``on_answered`` of settlements with the final letters of their runs, "" where there is none,
+    ``on_fenced`` that this owner may not claim any more. ``hush`` returns when nobody claims beside it.
     """
 
     def __init__(  # noqa: PLR0913 - the seams of the pool
@@ -77,7 +89,7 @@ class Pump:
         on_claims: Callable[[ClaimReply], None],
         on_stale: Callable[[str, int], None],
         on_gone: Callable[[Settlement], None],
-        on_final: Callable[[Mapping[str, str]], None],
+        on_answered: Callable[[Iterable[tuple[Settlement, str]]], None],
         on_fenced: Callable[[], None],
         hush: Callable[[], Awaitable[None]],
     ) -> None:
@@ -107,7 +119,7 @@ class Pump:
         self._on_claims = on_claims
         self._on_stale = on_stale
         self._on_gone = on_gone
-        self._on_final = on_final
+        self._on_answered = on_answered
         self._on_fenced = on_fenced
         self._wake = asyncio.Event()
         self._marks: dict[str, tuple[str, int, int, float, int]] = {}
@@ -121,6 +133,7 @@ class Pump:
         self._beside = False
         """Whether a claim waits with the bells."""
         self._reconcile = False
+        self._ahead: _Ahead | None = None
         self._hungry = asyncio.Event()
         self._acknowledged = asyncio.Event()
         self._backoff = Backoff()
@@ -179,10 +192,11 @@ class Pump:
     def settle(self, *items: Settlement) -> None:
         """Send settlements; they are in the journal first, and kept until the store has answered."""
         self._journal.settled(items)
-        for item in items:
-            self._ledger.unsettled[item.id] = item
-            self._marks.pop(item.id, None)
-            self._notes.pop(item.id, None)
+        self._ledger.unsettled.update((item.id, item) for item in items)
+        if self._marks or self._notes:
+            for item in items:
+                self._marks.pop(item.id, None)
+                self._notes.pop(item.id, None)
         # To an idle pool what comes next will be brought by the claim that waits for a bell.
         self._look |= not self._beside or bool(self._ledger.running or self._ledger.backlog)
         self._wake.set()
@@ -243,24 +257,52 @@ class Pump:
 
     async def _turn(self) -> None:
         if self._reconcile or self._accounts.moved:
+            if self._ahead is not None:
+                with contextlib.suppress(JobctlError):
+                    self._took(self._ahead.want, await self._brought(self._ahead))
             await self._accounts.settle(set(self._releases))
             self._reconcile = False
         batch = self._batch()
-        want = self._ledger.wanted(idle=self._idle()) if self.claiming and self._look else 0
-        claiming = want > 0 or (self._rung and self._look)
         calls = batch.calls(self._keys, self._owner)
+        ahead, want = self._ahead, 0
+        if ahead is None and self.claiming and self._look:
+            want = self._ledger.wanted(idle=self._idle())
+        claiming = want > 0 or (ahead is None and self._rung and self._look)
         if claiming:
             self._claims += 1
             calls.append(self._claim(want))
-        if not calls:
-            return
-        self._hungry.clear()
-        replies = await self._send(calls, claiming=claiming, harmless=batch.extra)
-        self._acknowledge(batch, replies)
-        if claiming:
-            self._took(want, replies[-1])  # type: ignore[arg-type]  # the claim went last
+        if calls:
+            self._hungry.clear()
+            replies = await self._send(calls, claiming=claiming, harmless=batch.extra)
+            self._acknowledge(batch, replies)
+            if claiming:
+                await self._take(want, replies[-1])  # type: ignore[arg-type]  # the claim went last
+        if ahead is not None:
+            await self._take(ahead.want, await self._brought(ahead))
         if self._ledger.unsettled or self._extra:
             self._wake.set()
+
+    async def _take(self, want: int, reply: ClaimReply) -> None:
+        """Take what was claimed, and have the store make the next claim meanwhile if it has more."""
+        more = 0
+        if reply.more and self.claiming:
+            more = self._ledger.wanted(idle=self._idle(), coming=len(reply.claims))
+        if more >= AHEAD_LEAST:
+            self._claims += 1
+            self._look = False
+            call = self._store.run(self._claim(more))
+            self._ahead = _Ahead(more, asyncio.ensure_future(call))
+            for _ in range(2):  # it is begun, and what it has to say is written
+                await asyncio.sleep(0)
+            self._wake.set()
+        self._took(want, reply)
+
+    async def _brought(self, ahead: _Ahead) -> ClaimReply:
+        """Return what a claim that was sent ahead brought; raises as its call."""
+        try:
+            return await ahead.reply
+        finally:
+            self._ahead = None
 
     async def _send(
         self, calls: list[Call[object]], *, claiming: bool, harmless: list[Call[object]]
@@ -323,7 +365,7 @@ class Pump:
         """Forget what was answered, and act on what is not ours any more."""
         marked, settled = batch.answers(replies)
         now = SYSTEM_CLOCK.monotonic()
-        finals: dict[str, str] = {}
+        answered: list[tuple[Settlement, str]] = []
         for mark, answer in zip(batch.marks.values(), marked, strict=True):
             if answer == "stale":
                 self._on_stale(mark[0], mark[1])
@@ -332,8 +374,7 @@ class Pump:
                 log.error("run %s runs here, and the store does not know it any more", mark[0])
         for item, answer in zip(batch.settlements.values(), settled, strict=True):
             letter = item.letter if answer == "already" else answer
-            if letter in FINAL_LETTERS:
-                finals[item.id] = letter
+            answered.append((item, letter if letter in FINAL_LETTERS else ""))
             if item.id in self._replayed:
                 self._replayed.discard(item.id)
             elif answer == "gone":
@@ -347,8 +388,8 @@ class Pump:
                 )  # fmt: skip
             else:
                 self._ledger.acknowledged(item, now=now)
-        if finals:
-            self._on_final(finals)
+        if answered:
+            self._on_answered(answered)
         forget(self._marks, batch.marks)
         forget(self._notes, batch.notes)
         forget(self._ledger.unsettled, batch.settlements)

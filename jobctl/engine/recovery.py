@@ -71,6 +71,8 @@ def held(started: Started, *, now: float) -> Held:
         request=request,
         claimed_at=now,
         attempt=started.attempt,
+        signed=started.signed,
+        last_start=started.last_start,
         pid=started.pid,
         started_at=started.started_at,
     )

@@ -12,10 +12,11 @@ from jobctl.model.job import EXEC_JOB, JobDef
 from jobctl.model.records import maker
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 from jobctl.model.settle import settle
-from jobctl.store.attempts import encode_attempt
+from jobctl.store.attempts import encode_attempt, encode_success
 from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
+    from jobctl.engine.bundle_answer import Answer
     from jobctl.engine.ledger import Held
     from jobctl.engine.slot import Slot
     from jobctl.model.config import Config, Settings
@@ -158,11 +159,39 @@ def settlement(
         delay=verdict.delay,
         fields=_fields(held, outcome, verdict, job, host=host, pool=pool),
         submitted_at=held.claim.submitted_at,
-        stays=_stays(job),
+        stays=stays(job),
+        signed=None if held.counted else held.signed,
+        last_start=held.last_start,
     )
 
 
-def _stays(job: JobDef) -> bool:
+def success(
+    held: Held, answer: Answer, job: JobDef, *, pid: int, host: str, pool: str, stays: bool
+) -> Settlement:
+    """Return what to tell the store of a first attempt that returned and left nothing behind.
+
+    It is what :func:`settlement` makes of such an outcome, less what the entry of the attempt says
+    too. ``stays`` is :func:`stays` of its job.
+    """
+    entry = encode_success(
+        pid=pid,
+        started_at=answer.started_at,
+        duration=answer.duration,
+        used=answer.used,
+        host=host,
+        pool=pool,
+    )
+    fields: tuple[str | int, ...] = ("at", 1, "a1", entry, "rc", 0)
+    if answer.result is not None and _keeps_result(job, "k"):
+        fields = (*fields, "re", answer.result)
+    claim = held.claim
+    return _settlement(
+        claim.id, claim.epoch, "k", "", 0.0, fields, claim.submitted_at, stays, held.signed, held.last_start
+    )  # fmt: skip
+
+
+def stays(job: JobDef) -> bool:
+    """Return whether a job keeps its records for so long that one which is missing soon was lost."""
     failed = MANY if job.keep_failed is None else job.keep_failed
     return min(job.keep_runs, failed) >= MANY and job.keep_days * DAY >= LONG
 

@@ -1,14 +1,14 @@
 """What this host has started: a file that all its pools share, against runs that come back.
 
 The store counts attempts too, but its counters can be set back, and a backup of it brings back runs
-that have ended. So whoever claims a run asks here first, and says here what it starts.
+that have ended. So whoever claims a run asks here first, and says here what it starts: at once, or of
+a short run when its end is known to the store, until when the host journal has what is to be said.
 
 The file is a table of buckets with a fixed number of places; a run has its place until nobody may
 start it any more, which its signature says, so nothing has to be tidied. It is not synced: after a
 power failure the newest entries may be missing. When a bucket is full the entry that ends first
-gives way. It is read through a map, at the price of memory until :meth:`Starts.rest`. A write is one ``pwrite`` of a place, so a
-process that is killed leaves whole ones, and on a full disk it fails where a write to the map would
-kill.
+gives way. It is read and written by place, so a process that is killed leaves whole ones, and on a
+full disk that fails where a map of the file would kill.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from jobctl.clock import Clock
+    from jobctl.store.transitions import Settlement
 
 _log = logging.getLogger(__name__)
 
@@ -110,11 +111,7 @@ class Starts:
                 key = self._key(run_id)
                 bucket = self._read(key)
                 offset, place = _search(key, *bucket)
-                count = 0 if place is None or place[2] != signed else place[3]
-                if place is None:
-                    offset = self._vacant(*bucket)
-                entry = _PLACE.pack(key, int(until), signed, min(count + 1, 65535), _NOTHING)
-                os.pwrite(self._fd, entry, offset)
+                self._count(key, bucket, offset, place, signed, until, "")
 
         self._locked(change)
 
@@ -130,13 +127,20 @@ class Starts:
 
         self._locked(change)
 
-    def ended(self, letters: Mapping[str, str]) -> None:
-        """Note of runs that were started here, by their ids, which final letter they have."""
+    def ended(self, ends: Iterable[tuple[Settlement, str]]) -> None:
+        """Note of runs that were started here which final letter they have, "" for none.
+
+        Starts that their settlements say to be yet uncounted are counted.
+        """
 
         def change() -> None:
-            for run_id, letter in letters.items():
-                offset, place = self._find(run_id)
-                if place is not None:
+            for item, letter in ends:
+                key = self._key(item.id)
+                bucket = self._read(key)
+                offset, place = _search(key, *bucket)
+                if item.signed is not None and _is_open(place, item.signed):
+                    self._count(key, bucket, offset, place, item.signed, item.last_start, letter)
+                elif letter and place is not None:
                     os.pwrite(self._fd, letter.encode(), offset + _LETTER_AT)
 
         self._locked(change)
@@ -146,6 +150,24 @@ class Starts:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _count(
+        self,
+        key: bytes,
+        bucket: tuple[int, bytes],
+        offset: int,
+        place: _Place | None,
+        signed: int,
+        until: float,
+        letter: str,
+    ) -> None:
+        """Count one start more, from none for one that was signed anew."""
+        count = 0 if place is None or place[2] != signed else place[3]
+        if place is None:
+            offset = self._vacant(*bucket)
+        end = letter.encode() or _NOTHING
+        entry = _PLACE.pack(key, int(until), signed, min(count + 1, 65535), end)
+        os.pwrite(self._fd, entry, offset)
 
     def _read(self, key: bytes) -> tuple[int, bytes]:
         """Return where the bucket of a run is, and what is in it."""
@@ -192,6 +214,11 @@ class Starts:
                 "that come back into the store are started again", self._path, error.strerror,
             )  # fmt: skip
         self._troubled = True
+
+
+def _is_open(place: _Place | None, signed: int) -> bool:
+    """Return whether nobody has noted yet how a run ended that was signed then."""
+    return place is None or place[2] != signed or place[4] == _NOTHING
 
 
 def _search(key: bytes, start: int, data: bytes) -> tuple[int, _Place | None]:

@@ -32,6 +32,8 @@ _LONGEST_SHOWN = 60
 _NUL = "holds a NUL character, which no process can be given"
 _MOST_DIGITS = 4300
 """As far as Python converts."""
+_HARMLESS = frozenset({int, float, bool, type(None)})
+"""Types of which every value travels, so that none has to be looked at."""
 
 
 class ParamError(ValueError):
@@ -57,15 +59,10 @@ def bind(
         InvalidArguments: the arguments do not fit; the message names every one that does not.
 
     """
-    problems: list[str] = []
-    for number, value in enumerate(args, 1):
-        problems += _unpassable(f"argument {number}", value)
-    for name, value in kwargs.items():
-        if not isinstance(name, str):
-            _refuse(job, [f"{name!r} is no name for an argument; names are texts"])
-        problems += _unpassable(name, value)
+    problems = _that_cannot_travel(job, args, kwargs)
     if not job.params:
-        problems += _bad_names(job, kwargs)
+        if kwargs:
+            problems += _bad_names(job, kwargs)
         _refuse(job, problems)
         return tuple(args), dict(kwargs)
     named = _by_name(job, args, kwargs, problems=problems)
@@ -241,6 +238,21 @@ def _bad_names(job: JobDef, kwargs: Mapping[str, object]) -> list[str]:
             first = seen.setdefault(name.upper().replace("-", "_"), name)
             if first != name:
                 problems.append(f"{name}: is the same variable as {first}; rename one of them")
+    return problems
+
+
+def _that_cannot_travel(
+    job: JobDef, args: Sequence[object], kwargs: Mapping[str, object]
+) -> list[str]:
+    """Return what is wrong with values; raises ``InvalidArguments`` for a name that is no text."""
+    problems: list[str] = []
+    if not _HARMLESS.issuperset(map(type, args)):
+        for number, value in enumerate(args, 1):
+            problems += _unpassable(f"argument {number}", value)
+    for name, value in kwargs.items():
+        if not isinstance(name, str):
+            _refuse(job, [f"{name!r} is no name for an argument; names are texts"])
+        problems += _unpassable(name, value)
     return problems
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     _Given = ParamSpec("_Given")
     _Made = TypeVar("_Made")
 
-__all__ = ["differing", "field", "is_record", "maker", "record"]
+__all__ = ["copier", "differing", "field", "is_record", "maker", "record"]
 
 MANY = 200
 """Records of one class after which compiling its initialiser, some 0.3 ms, is soon paid back."""
@@ -191,6 +191,24 @@ def maker(cls: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
     source = f"def make({', '.join(words)}):\n " + "\n ".join(lines)
     exec(source, known)  # noqa: S102 - as in _compiled
     made: Callable[_Given, _Made] = known["make"]
+    return made
+
+
+def copier(cls: Callable[_Given, _Made], name: str) -> Callable[[_Made, object], _Made]:
+    """Return what makes a copy of a record with another value of one field, as :func:`maker` would."""
+    record_: Any = cls
+    known: dict[str, Any] = {
+        "_new": object.__new__,
+        "_twin": type(record_.__name__, (), {"__slots__": record_.__slots__}),
+        "_become": object.__dict__["__class__"].__set__,
+        "_cls": record_,
+    }
+    lines = ["made = _new(_twin)", f"made.{name} = value"]
+    lines += [f"made.{other} = like.{other}" for other in record_.__record__ if other != name]
+    lines += ["_become(made, _cls)", "return made"]
+    source = "def copy(like, value):\n " + "\n ".join(lines)
+    exec(source, known)  # noqa: S102 - as in _compiled
+    made: Callable[[_Made, object], _Made] = known["copy"]
     return made
 
 

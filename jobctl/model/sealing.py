@@ -43,6 +43,8 @@ MARK = b',"z":"'
 SEAL_WORDS = 5
 FACTS_MOST = 1000
 """Jobs, with their queues and priorities, whose part of a message is kept."""
+HEADS_MOST = 1000
+"""Words of seals that are kept: runs of one second, and of one job's bulk, have them in common."""
 PROOF = b',"y":"'
 """Before the proof by which the older runs of a job with ``overlap = "replace"`` are stopped."""
 MACHINES = ("schedule", "catchup")
@@ -63,24 +65,19 @@ class SealError(ValueError):
 class Key:
     """One key; printing it never shows the secret."""
 
-    __slots__ = ("_begun", "_inner", "_outer", "id", "secret")
+    __slots__ = ("_inner", "_outer", "id", "secret")
 
     def __init__(self, key_id: str, secret: bytes) -> None:
         self.id = key_id
         self.secret = secret
         block = secret if len(secret) <= BLOCK else sha256(secret).digest()
         block = block.ljust(BLOCK, b"\0")
-        self._inner = sha256(block.translate(_INNER))
-        self._outer = sha256(block.translate(_OUTER))
-        openssl = sys.modules.get("_hashlib")
-        self._begun = None if openssl is None else _begun(openssl, secret)
+        begin = _quickest()
+        self._inner = begin(block.translate(_INNER))
+        self._outer = begin(block.translate(_OUTER))
 
     def mac(self, message: bytes) -> str:
         """Return the HMAC-SHA256 of ``message`` in hexadecimal."""
-        if self._begun is not None:
-            mac = self._begun.copy()
-            mac.update(message)
-            return str(mac.hexdigest())
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(message)
         outer.update(inner.digest())
@@ -90,12 +87,15 @@ class Key:
         return f"Key({self.id})"
 
 
-def _begun(openssl: Any, secret: bytes) -> Any:  # noqa: ANN401 - a module without types
-    """Return OpenSSL's HMAC with ``secret``; ``None`` where it does not offer it."""
+def _quickest() -> Callable[[bytes], Any]:
+    """Return what begins a SHA-256: OpenSSL's where that is loaded anyway and offers it."""
+    openssl: Any = sys.modules.get("_hashlib")
     try:
-        return openssl.hmac_new(secret, b"", "sha256")
+        openssl.openssl_sha256(b"")
     except (AttributeError, ValueError):
-        return None
+        openssl = None
+    begin: Callable[[bytes], Any] = sha256 if openssl is None else openssl.openssl_sha256
+    return begin
 
 
 @record(frozen=True, slots=True)
@@ -119,7 +119,9 @@ class Ring:
     may start at the latest.
     """
 
-    __slots__ = ("_begin", "_facts", "_keys", "namespace", "required", "signer", "valid_for")
+    __slots__ = (
+        "_begin", "_facts", "_heads", "_keys", "namespace", "required", "signer", "valid_for"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -137,6 +139,7 @@ class Ring:
         self.required = required
         self._begin: bytes | None = None
         self._facts: dict[tuple[str, str, str, str], bytes] = {}
+        self._heads: dict[bytes, tuple[Key, bytes, Sealed]] = {}
 
     def sealer(self, now: Callable[[], float]) -> Seal:
         """Return what seals envelopes; ``now`` tells epoch seconds."""
@@ -185,6 +188,35 @@ class Ring:
         Raises ``SealError`` when it has none and needs one, or does not belong to this record.
         """
         body, _, seal = envelope.rpartition(MARK)
+        head, _, mac = seal.rpartition(b".")
+        known = self._heads.get(head)
+        if known is not None and "\n" not in run_id:
+            key, lines, sealed = known
+            message = b"%b%b\n%b%b%b" % (
+                self._begin or self._beginning(),
+                run_id.encode("utf-8", "surrogatepass"),
+                self._facts.get((job, queue, priority, attempts))
+                or self._remember(job, queue, priority, attempts),
+                lines,
+                body,
+            )
+            if same(f'{key.mac(message)}"}}'.encode(), mac):
+                return sealed
+        # New words, or there is something wrong, which is said here.
+        return self._check_words(
+            body, seal, run_id=run_id, facts=(job, queue, priority, attempts), head=head
+        )
+
+    def _check_words(
+        self,
+        body: bytes,
+        seal: bytes,
+        *,
+        run_id: str,
+        facts: tuple[str, str, str, str],
+        head: bytes,
+    ) -> Sealed | None:
+        """Do what :meth:`check` does, and remember the words before the signature, if it is good."""
         words = _words(seal)
         if len(words) != SEAL_WORDS:
             if self.required:
@@ -193,19 +225,23 @@ class Ring:
         key_id, signed, not_before, until, mac = words
         if "\n" in run_id or b"\n" in seal:
             raise SealError("it has a line break where none can be")
-        message = b"%b%b\n%b%b\n%b" % (
+        key, lines = self._key(key_id), "\n".join((*words[:4], "")).encode()
+        message = b"%b%b\n%b%b%b" % (
             self._begin or self._beginning(),
             run_id.encode("utf-8", "surrogatepass"),
-            self._facts.get((job, queue, priority, attempts))
-            or self._remember(job, queue, priority, attempts),
-            "\n".join(words[:4]).encode(),
+            self._facts.get(facts) or self._remember(*facts),
+            lines,
             body,
         )
-        if not same(self._key(key_id).mac(message), mac):
+        if not same(key.mac(message), mac):
             raise SealError(
                 "its signature does not fit: it was changed, copied, or is of another namespace"
             )
-        return _sealed(key_id, int(signed), int(not_before) if not_before else None, int(until))
+        sealed = _sealed(key_id, int(signed), int(not_before) if not_before else None, int(until))
+        if len(self._heads) >= HEADS_MOST:
+            self._heads.clear()
+        self._heads[head] = key, lines, sealed
+        return sealed
 
     def _beginning(self) -> bytes:
         """Return how the message of every run begins, and keep it."""

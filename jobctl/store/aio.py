@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hiredis import ReplyError
 
@@ -125,7 +125,32 @@ class AsyncStore:
         connection = self._connection
         if connection is None or connection.closed:
             connection = await self._connect()
-        waiting = [connection.send(packed(call), call.blocking or 0.0) for call in calls]
+        waiting = [
+            connection.send(
+                packed(call),
+                call.blocking or 0.0,
+                Prompt(call) if call.told is not None and plan is None else None,
+            )
+            for call in calls
+        ]
+        results = await self._results(connection, calls, waiting)
+        if plan is not None:
+            try:
+                await self._suffer(plan.after(calls), sent=True)
+            except JobctlError as error:
+                return [error] * len(calls)
+        for call, reply, result in zip(calls, waiting, results, strict=True):
+            if call.told is not None and not isinstance(result, JobctlError):
+                _tell(call, reply, result)
+        return results
+
+    async def _results(
+        self,
+        connection: Connection,
+        calls: Sequence[Call[T]],
+        waiting: Sequence[asyncio.Future[object]],
+    ) -> list[T | JobctlError]:
+        """Return what comes as ``waiting``."""
         results: list[T | JobctlError] = []
         for call, reply in zip(calls, waiting, strict=True):
             try:
@@ -135,12 +160,7 @@ class AsyncStore:
             except JobctlError as error:
                 results.append(error)
             else:
-                results.append(call.decode(answer))
-        if plan is not None:
-            try:
-                await self._suffer(plan.after(calls), sent=True)
-            except JobctlError as error:
-                return [error] * len(calls)
+                results.append(_result(call, answer))
         return results
 
     async def connect(self) -> None:
@@ -287,6 +307,55 @@ class AsyncStore:
             connection.send(load(call.script), 0.0)
             answer = await connection.send(packed(call), 0.0)
         return answer
+
+
+class Prompt(asyncio.Future[object]):
+    """An answer that is passed on while it is read.
+
+    Whoever awaits one goes on a turn of the loop later, which is long where nothing has happened
+    for a while.
+    """
+
+    def __init__(self, call: Call[T]) -> None:
+        super().__init__()
+        self._call = call
+        self.told = False
+        self.failure: BaseException | None = None
+        """What whoever was told has raised."""
+
+    def set_result(self, result: object) -> None:
+        """Tell of the result, unless the server has refused the call (called by the connection)."""
+        call = self._call
+        if not isinstance(result, ReplyError) and call.told is not None:
+            self.told = True
+            try:
+                result = Decoded(call.decode(result))
+                call.told(result.value)
+            except BaseException as error:  # noqa: BLE001 - it belongs to who asked for it
+                self.failure = error
+        super().set_result(result)
+
+
+class Decoded:
+    """A result that has been told."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:  # noqa: ANN401 - what the call decodes
+        self.value = value
+
+
+def _tell(call: Call[T], reply: asyncio.Future[object], result: T) -> None:
+    """Tell of a result that was not told when it came; raise what telling it then has raised."""
+    if not isinstance(reply, Prompt) or not reply.told:
+        assert call.told is not None  # noqa: S101  # for the type checker
+        call.told(result)
+    elif reply.failure is not None:
+        raise reply.failure
+
+
+def _result(call: Call[T], answer: object) -> T:
+    return answer.value if isinstance(answer, Decoded) else call.decode(answer)
 
 
 async def _answer(connection: Connection, call: Call[T]) -> object:

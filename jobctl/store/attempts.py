@@ -19,9 +19,31 @@ def encode_attempt(*, number: int, outcome: Outcome, verdict: str, host: str, po
 
     What is nothing is left out. :func:`jobctl.store.codec.decode_attempt` reads it.
     """
+    usage = outcome.usage
+    used = usage.user, usage.system, usage.max_rss, usage.read_blocks, usage.write_blocks
+    when = outcome.started_at, outcome.finished_at, outcome.duration
     return (
         f'{{"n":{number},"o":"{outcome.kind.value}","v":"{verdict}"{_why(outcome)}'
-        f"{_place(host, pool)}{_when(outcome)}{_used(outcome)}{_told(outcome)}}}"
+        f"{_place(host, pool)}{_when(outcome.pid, *when)}{_used(*used)}{_said(outcome)}}}"
+    )
+
+
+def encode_success(
+    *,
+    pid: int,
+    started_at: float,
+    duration: float,
+    used: tuple[float, float, int, int, int],
+    host: str,
+    pool: str,
+) -> str:
+    """Return the history entry of a first attempt that succeeded and printed nothing.
+
+    ``used`` are the values of a :class:`jobctl.model.run.Usage`, in their order.
+    """
+    return (
+        f'{{"n":1,"o":"succeeded","v":"k"{_place(host, pool)}'
+        f"{_when(pid, started_at, started_at + duration, duration)}{_used(*used)}}}"
     )
 
 
@@ -38,10 +60,6 @@ def _why(outcome: Outcome) -> str:
     return entry
 
 
-def _told(outcome: Outcome) -> str:
-    return "" if outcome.traceback is None else f',"tb":{dump(outcome.traceback)}'
-
-
 def _place(host: str, pool: str) -> str:
     known = _places.get((host, pool))
     if known is None:
@@ -50,30 +68,32 @@ def _place(host: str, pool: str) -> str:
     return known
 
 
-def _when(outcome: Outcome) -> str:
-    entry = f',"pi":{outcome.pid}' if outcome.pid else ""
-    if outcome.started_at:
-        entry += f',"st":{outcome.started_at:.3f}'
-    if outcome.finished_at:
-        entry += f',"fn":{outcome.finished_at:.3f}'
-    if outcome.duration >= LEAST:
-        entry += f',"du":{outcome.duration:.4f}'
+def _when(pid: int | None, started_at: float, finished_at: float, duration: float) -> str:
+    entry = f',"pi":{pid}' if pid else ""
+    if started_at:
+        entry += f',"st":{started_at:.3f}'
+    if finished_at:
+        entry += f',"fn":{finished_at:.3f}'
+    if duration >= LEAST:
+        entry += f',"du":{duration:.4f}'
     return entry
 
 
-def _used(outcome: Outcome) -> str:
-    usage = outcome.usage
-    entry = f',"us":{usage.user:.4f}' if usage.user >= LEAST else ""
-    if usage.system >= LEAST:
-        entry += f',"sy":{usage.system:.4f}'
-    if usage.max_rss:
-        entry += f',"ms":{usage.max_rss}'
-    if usage.read_blocks:
-        entry += f',"rb":{usage.read_blocks}'
-    if usage.write_blocks:
-        entry += f',"wb":{usage.write_blocks}'
-    if outcome.log_bytes:
-        entry += f',"lb":{outcome.log_bytes}'
+def _used(user: float, system: float, max_rss: int, read_blocks: int, write_blocks: int) -> str:
+    entry = f',"us":{user:.4f}' if user >= LEAST else ""
+    if system >= LEAST:
+        entry += f',"sy":{system:.4f}'
+    if max_rss:
+        entry += f',"ms":{max_rss}'
+    if read_blocks:
+        entry += f',"rb":{read_blocks}'
+    if write_blocks:
+        entry += f',"wb":{write_blocks}'
+    return entry
+
+
+def _said(outcome: Outcome) -> str:
+    entry = f',"lb":{outcome.log_bytes}' if outcome.log_bytes else ""
     if outcome.log_truncated:
         entry += ',"lt":true'
-    return entry
+    return entry if outcome.traceback is None else f'{entry},"tb":{dump(outcome.traceback)}'

@@ -53,7 +53,10 @@ class BlockingStore:
 
     def run(self, call: Call[T]) -> T:
         """Carry out one call; raises a branch of :class:`~jobctl.errors.JobctlError`."""
-        return self.run_many((call,))[0]
+        (reply,) = self._replies((call,))
+        if isinstance(reply, ReplyError):
+            raise self._failure(str(reply))
+        return call.decode(reply)
 
     def run_many(self, calls: Sequence[Call[T]]) -> list[T]:
         """Carry out several calls in one round trip; raises the first error once all are answered.
@@ -74,6 +77,13 @@ class BlockingStore:
         """
         if not calls:
             return []
+        return [
+            self._failure(str(reply)) if isinstance(reply, ReplyError) else call.decode(reply)
+            for call, reply in zip(calls, self._replies(calls), strict=True)
+        ]
+
+    def _replies(self, calls: Sequence[Call[T]]) -> list[object]:
+        """Return one raw reply per call, errors included; raises what concerns all of them."""
         if self._pid != os.getpid():
             self._forget_parent()
         plan = failpoints.active
@@ -83,10 +93,7 @@ class BlockingStore:
             replies = self._exchange(calls)
         if plan is not None:
             self._suffer(plan.after(calls), sent=True)
-        return [
-            self._failure(str(reply)) if isinstance(reply, ReplyError) else call.decode(reply)
-            for call, reply in zip(calls, replies, strict=True)
-        ]
+        return replies
 
     def close(self) -> None:
         """Close the connection; the next call makes a new one."""
@@ -124,20 +131,21 @@ class BlockingStore:
             and self._finder.replaced(self.server)
         ):
             self.close()
-        if self._sock is None or not self._usable(self._sock):
+        if self._sock is None or not (self.server.path or self._usable(self._sock)):
             self.close()
             self._open()
         replies = self._ask(calls)
         if self._finder is not None:
             self._follow(self._finder, calls, replies)
-        if any(stale(reply) for reply in replies):
-            self.close()
+        for reply in replies:
+            if isinstance(reply, ReplyError) and stale(reply):
+                self.close()
         return replies
 
     def _ask(self, calls: Sequence[Call[T]]) -> list[object]:
         """Return one raw reply per call from the server at hand, teaching it unknown scripts."""
         waits = sum(call.blocking for call in calls if call.blocking)
-        replies = self._round_trip([packed(call) for call in calls], waits)
+        replies = self._round_trip([packed(call) for call in calls], waits, idle=True)
         for _ in range(MAX_LOADS):
             missing = [index for index, reply in enumerate(replies) if unknown_script(reply)]
             if not missing:
@@ -241,14 +249,22 @@ class BlockingStore:
             sock.settimeout(self._timeout)
         return False
 
-    def _round_trip(self, commands: list[bytes], waits: float = 0.0) -> list[object]:
-        """Send ``commands`` in one write and return their replies; drops the connection on trouble."""
-        sock = self._sock
-        assert sock is not None  # noqa: S101  # for the type checker; _exchange opened it
+    def _round_trip(
+        self, commands: list[bytes], waits: float = 0.0, *, idle: bool = False
+    ) -> list[object]:
+        """Send ``commands`` in one write and return their replies; drops the connection on trouble.
+
+        With ``idle`` the connection may have ended since its last answer, and is made anew then.
+        """
+        data = commands[0] if len(commands) == 1 else b"".join(commands)
         try:
+            sent = self._begin(data) if idle and self.server.path else 0
+            sock = self._sock
+            assert sock is not None  # noqa: S101  # for the type checker; _exchange opened it
             if waits:
                 sock.settimeout(waits + self._timeout)
-            self._send(sock, b"".join(commands))
+            if sent < len(data):
+                self._send(sock, data, sent)
             replies = self._receive(sock, len(commands))
             if waits:
                 sock.settimeout(self._timeout)
@@ -258,9 +274,25 @@ class BlockingStore:
             raise
         return replies
 
-    def _send(self, sock: _socket.socket, data: bytes) -> None:
+    def _begin(self, data: bytes) -> int:
+        """Return how much a unix socket takes at once; makes the connection anew if it has ended.
+
+        It tells so before it takes a byte, so nobody needs to look before there is something to send.
+        """
+        assert self._sock is not None  # noqa: S101  # for the type checker; _exchange opened it
+        try:
+            # It has a timeout, so the descriptor itself never blocks: one system call, not two.
+            return os.write(self._sock.fileno(), data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.close()
+            self._open()
+            return 0
+
+    def _send(self, sock: _socket.socket, data: bytes, sent: int) -> None:
+        """Send the rest of ``data``, of which so much is sent."""
         view = memoryview(data)
-        sent = 0
         try:
             while sent < len(data):
                 sent += sock.send(view[sent:])

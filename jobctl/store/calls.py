@@ -29,7 +29,7 @@ class Call(Generic[T_co]):
     words of a plain command. Parts are ``str``, ``bytes`` or ``int``.
     """
 
-    __slots__ = ("blocking", "decode", "idempotent", "parts", "script", "seals")
+    __slots__ = ("blocking", "data", "decode", "idempotent", "parts", "script", "seals", "told")
 
     def __init__(
         self,
@@ -52,6 +52,11 @@ class Call(Generic[T_co]):
         self.seals = seals
         """True when it is about the calls before it in its batch: should one of them have to be
         sent again, it goes again behind that one. Only the blocking executor does so."""
+        self.data: bytes | None = None
+        """It as bytes to send, where somebody has packed it beforehand."""
+        self.told: Callable[[T_co], None] | None = None
+        """Who is told of the result, once, the moment it comes: before whoever waits for it goes on.
+        Only where the asyncio executor carries out several calls."""
 
     def __repr__(self) -> str:
         name = self.script or " ".join(str(part) for part in self.parts[:1])

@@ -43,12 +43,15 @@ class Connection(asyncio.BufferedProtocol):
         self.gone: asyncio.Future[None] = self._loop.create_future()
         """Done when the transport is closed."""
 
-    def send(self, data: bytes, wait: float) -> asyncio.Future[object]:
+    def send(
+        self, data: bytes, wait: float, future: asyncio.Future[object] | None = None
+    ) -> asyncio.Future[object]:
         """Queue one packed command; the server may take ``wait`` seconds on purpose.
 
-        The answer is the reply as hiredis gives it, error replies included.
+        The answer, of ``future`` if it is given, is the reply as hiredis gives it, error replies
+        included.
         """
-        future: asyncio.Future[object] = self._loop.create_future()
+        future = future or self._loop.create_future()
         if self.closed:
             self._refuse(future, "the connection ended", sent=False)
             return future

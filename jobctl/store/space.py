@@ -6,6 +6,8 @@ import os
 
 FLOOR = 64 * 1024 * 1024
 """Bytes that stay free for what accepted runs will still write."""
+PLENTY = 16
+"""Times the floor: 1 GiB of a large disk, which takes even a fast one about a second to fill."""
 SHARE = 100
 """A file system smaller than this many times the floor keeps one part in so many free instead."""
 
@@ -23,6 +25,11 @@ class Room:
     def little(self) -> bool:
         """Whether so little is free that nothing new should be taken on."""
         return self.free < self.floor
+
+    @property
+    def plenty(self) -> bool:
+        """Whether so much is free that it cannot be little a moment later."""
+        return self.free >= PLENTY * self.floor
 
 
 def room(directory: str) -> Room | None:

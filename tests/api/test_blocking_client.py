@@ -17,8 +17,9 @@ import pytest
 import jobctl
 from jobctl.model.ids import is_id
 from jobctl.model.run import Reason, RunState
-from jobctl.store import failpoints
+from jobctl.store import failpoints, transitions
 from jobctl.store.failpoint_plan import Plan
+from jobctl.store.packing import packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -407,6 +408,48 @@ def test_lost_answer_is_asked_for_again_and_makes_no_second_run(
     monkeypatch.setattr(failpoints, "active", None)
     assert run.wait(30) == {"sum": 1}
     assert client.submit("add", 1, _id="asked for again") == run
+
+
+def test_lone_submit_whose_answer_is_lost_makes_no_second_run(
+    client: jobctl.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.submit("add", 1)  # from here on there is a plan
+    monkeypatch.setattr(failpoints, "active", Plan("cli", "after:submit=drop@1"))
+    run = client.submit("add", 2)
+    monkeypatch.setattr(failpoints, "active", None)
+    assert run.wait(30) == {"sum": 2}
+    assert run.attempt == 1
+
+
+def test_lone_submit_that_is_not_answered_is_told_with_the_id_to_repeat(
+    shop: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with jobctl.Client(shop.config, store_wait=0) as client:
+        client.submit("kept", 0)  # from here on there is a plan
+        monkeypatch.setattr(failpoints, "active", Plan("cli", "after:submit=drop"))
+        with pytest.raises(jobctl.SubmitUnknown, match="cannot run twice") as caught:
+            client.submit("kept", 1)
+        monkeypatch.setattr(failpoints, "active", Plan("cli", "before:submit=drop"))
+        with pytest.raises(jobctl.StoreUnreachable, match="not accepted") as away:
+            client.submit("kept", 2)
+        monkeypatch.setattr(failpoints, "active", None)
+        assert client.run(caught.value.id or "").record.request.args == (1,)
+        with pytest.raises(jobctl.NoSuchRun):
+            client.run(away.value.id or "")
+
+
+def test_lone_submit_sends_what_a_batch_sends(client: jobctl.Client) -> None:
+    operations = client._operations
+    plan = operations._plan("add")
+    run = plan.ready(("é", 1), {"name": "ü"})
+    lone = plan.call(run)
+    whole = transitions.submit_groups(
+        operations.session.keys, [(plan.header, [(run.id, lone.parts[-1], "", "", "")])]
+    )
+    assert plan.lone
+    assert lone.data is not None
+    assert whole.data is None
+    assert (packed(lone), lone.parts) == (packed(whole), whole.parts)
 
 
 def test_answer_that_stays_lost_is_told_with_the_id_to_repeat(

@@ -68,9 +68,7 @@ class Recorder:
         assert warm.child.pid > 0
         assert runs
         assert not self.begun
-
-    def on_begun(self, runs: list[Held]) -> None:
-        self.begun += [held.claim.id for held in runs]
+        self.begun = [held.claim.id for held in runs]
 
     def on_answer(self, held: Held, answer: Answer, *, pid: int) -> None:
         assert pid > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,3 +141,20 @@ def test_a_full_disk_costs_the_journal_and_not_the_run(
         journal.settled([outcome(f"r{number}")])
 
     assert caplog.text.count("cannot be written") == 1
+
+
+def test_a_seal_stays_until_the_start_is_counted(tmp_path: Path) -> None:
+    journal = HostJournal(tmp_path / "j")
+    signed, plain = held("one"), held("two")
+    signed.signed, signed.last_start = 17, 99.0
+    journal.bundle([signed, plain], slot=0, pid=100, born=1.0, number=7)
+    ends = [replace(outcome("three"), signed=17, last_start=99.0), outcome("four")]
+    journal.settled(ends)
+
+    for _ in range(2):
+        found = journal_content.read(tmp_path / "j")
+        runs = {run.run_id: run for run in found.bundles[0].runs if run is not None}
+        assert (runs["one"].signed, runs["one"].last_start) == (17, 99.0)
+        assert (runs["two"].signed, runs["two"].last_start) == (None, 0.0)
+        assert [*found.outcomes.values()] == ends
+        journal.compact(running=["one", "two"], unsettled=["three", "four"])

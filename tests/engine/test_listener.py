@@ -47,9 +47,15 @@ class SlowEars(AsyncStore):
         self.arrived, self.hurry = asyncio.Event(), asyncio.Event()
 
     async def try_many(self, calls: list[Call]) -> list:
+        told = [call.told for call in calls]
+        for call in calls:
+            call.told = None
         replies = await super().try_many(calls)
         self.arrived.set()
         await self.hurry.wait()
+        for tell, reply in zip(told, replies, strict=True):
+            if tell is not None:
+                tell(reply)
         return replies
 
 

@@ -12,12 +12,23 @@ import pytest
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine import starts as module
 from jobctl.engine.starts import Known, Starts
+from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 SOON = SYSTEM_CLOCK.epoch() + 1000
+
+
+def ended(
+    table: Starts, letters: dict[str, str], *, signed: int | None = None, until: float = SOON
+) -> None:
+    """Say how runs ended; with ``signed`` their starts are yet to be counted."""
+    table.ended(
+        (Settlement(run_id, 1, letter or "d", "", 0.0, (), signed=signed, last_start=until), letter)
+        for run_id, letter in letters.items()
+    )
 
 
 @pytest.fixture
@@ -33,8 +44,8 @@ def test_starts_are_counted_and_the_end_is_kept(table: Starts, tmp_path: Path) -
     table.began(("a", 5, SOON))
     table.began(("b", 6, SOON))
     table.excuse("a")
-    table.ended({"a": "k"})
-    table.ended({"never-started": "k"})
+    ended(table, {"a": "k"})
+    ended(table, {"never-started": "k"})
 
     other = Starts(tmp_path / "starts", namespace="ns", clock=SYSTEM_CLOCK)
     assert other.look("a") == Known(5, 1, "k")
@@ -43,9 +54,35 @@ def test_starts_are_counted_and_the_end_is_kept(table: Starts, tmp_path: Path) -
     other.close()
 
 
+def test_a_start_that_was_not_counted_is_counted_with_its_end(table: Starts) -> None:
+    ended(table, {"a": "k", "again": ""}, signed=5)
+    assert table.look("a") == Known(5, 1, "k")
+    assert table.look("again") == Known(5, 1, "")
+
+    ended(table, {"again": "x"}, signed=5)
+    assert table.look("again") == Known(5, 2, "x")
+
+
+def test_an_end_that_is_told_twice_is_one_start(table: Starts) -> None:
+    ended(table, {"a": "k"}, signed=5)
+    ended(table, {"a": "k"}, signed=5)
+    assert table.look("a") == Known(5, 1, "k")
+
+    ended(table, {"a": "x"}, signed=6)
+    assert table.look("a") == Known(6, 1, "x")
+
+
+def test_an_end_of_a_start_that_was_counted_counts_no_other(table: Starts) -> None:
+    table.began(("a", 5, SOON))
+    ended(table, {"a": ""})
+    assert table.look("a") == Known(5, 1, "")
+    ended(table, {"a": "x"})
+    assert table.look("a") == Known(5, 1, "x")
+
+
 def test_a_newer_signature_begins_anew(table: Starts) -> None:
     table.began(("a", 5, SOON))
-    table.ended({"a": "x"})
+    ended(table, {"a": "x"})
     table.began(("a", 6, SOON))
 
     assert table.look("a") == Known(6, 1, "")
@@ -127,7 +164,7 @@ def test_a_table_that_cannot_be_used_costs_the_protection_and_is_told_of_once(
     for _ in range(2):
         table.began(("a", 5, SOON))
         table.excuse("a")
-        table.ended({"a": "k"})
+        ended(table, {"a": "k"})
         assert table.look("a") is None
     table.close()
 
@@ -138,7 +175,7 @@ def test_several_runs_are_noted_at_once(table: Starts, tmp_path: Path) -> None:
     runs = [(f"run{number}", number, SOON) for number in range(200)]
     table.began(*runs)
     table.began(*runs[:10])
-    table.ended({"never-started": "k"} | {run_id: "kx"[signed % 2] for run_id, signed, _ in runs})
+    ended(table, {"never-started": "k"} | {run_id: "kx"[signed % 2] for run_id, signed, _ in runs})
 
     other = Starts(tmp_path / "starts", namespace="ns", clock=SYSTEM_CLOCK)
     for run_id, signed, _ in runs:

@@ -8,7 +8,8 @@ import pickle
 
 import pytest
 
-from jobctl.model.records import MANY, differing, field, is_record, record
+from jobctl.model.records import MANY, copier, differing, field, is_record, record
+from jobctl.model.run import Request
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -127,3 +128,14 @@ def _fresh_class():
         tags: dict = field(default_factory=dict)
 
     return Often
+
+
+def test_a_copy_has_one_other_value():
+    made = copier(Request, "id")
+    request = Request(id="a", job="j", args=(1,), kwargs={"k": 2}, timeout=3.0)
+    other = made(request, "b")
+
+    assert other == dataclasses.replace(request, id="b")
+    assert request.id == "a"
+    with pytest.raises(AttributeError):
+        other.id = "c"

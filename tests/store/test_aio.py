@@ -383,3 +383,54 @@ def test_cancelled_connect_leaves_the_others_waiting(store: BlockingStore) -> No
             assert ours.generation == 1
 
     run(story())
+
+
+def test_who_is_told_of_a_result_hears_it_before_who_waits(server: EmbeddedStore) -> None:
+    async def story() -> list[object]:
+        heard: list[object] = []
+        async with AsyncStore(server.address) as store:
+            ping: Call[object] = Call(("PING",), lambda reply: reply)
+            echo: Call[object] = Call(("ECHO", "a"), lambda reply: reply)
+            echo.told = heard.append
+            wrong: Call[object] = Call(("NO-SUCH-COMMAND",), lambda reply: reply)
+            wrong.told = heard.append
+            asked = asyncio.create_task(store.try_many([ping, echo, wrong]))
+            while not heard:  # noqa: ASYNC110 - one turn of the loop after the other
+                await asyncio.sleep(0)
+            assert not asked.done()
+            first, second, third = await asked
+        assert (first, second, heard) == (b"PONG", b"a", [b"a"])
+        assert isinstance(third, StoreError)
+        return heard
+
+    asyncio.run(story())
+
+
+def test_what_is_raised_by_who_is_told_reaches_who_asked(server: EmbeddedStore) -> None:
+    def tell(_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    async def story() -> None:
+        async with AsyncStore(server.address) as store:
+            ping: Call[object] = Call(("PING",), lambda reply: reply)
+            ping.told = tell
+            with pytest.raises(RuntimeError, match="a mistake"):
+                await store.try_many([ping])
+            assert await store.run(Call(("PING",), lambda reply: reply)) == b"PONG"
+
+    asyncio.run(story())
+
+
+def test_who_is_told_hears_it_once_when_the_script_was_unknown(
+    store: BlockingStore, server: EmbeddedStore, echo: Callable[[object], Call[object]]
+) -> None:
+    async def story() -> None:
+        heard: list[object] = []
+        store.run(Call(("SCRIPT", "FLUSH"), bool))
+        async with AsyncStore(server.address) as link:
+            call = echo("a")
+            call.told = heard.append
+            assert await link.try_many([call]) == ["a"]
+        assert heard == ["a"]
+
+    asyncio.run(story())

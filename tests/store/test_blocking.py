@@ -315,6 +315,23 @@ def test_restarted_server_is_found_again(raw_server: Callable[..., Address]) -> 
         assert store.run(PING) == b"PONG"
 
 
+def test_unix_connection_that_ended_while_idle_is_made_anew(
+    raw_server: Callable[..., Address],
+) -> None:
+    address = raw_server()
+    with BlockingStore(address) as store, BlockingStore(address) as other:
+        mine = store.run(plain("CLIENT", "ID"))
+        other.run(plain("CLIENT", "KILL", "ID", mine))
+        assert store.run_many([plain("INCR", "n"), plain("INCR", "n")]) == [1, 2]
+        assert store.run(plain("CLIENT", "ID")) != mine
+
+
+def test_request_larger_than_a_socket_takes_at_once_is_sent_whole(store: BlockingStore) -> None:
+    assert store.run(PING) == b"PONG"
+    assert store.run(plain("SET", "large", "x" * 3_000_000)) == b"OK"
+    assert store.run(plain("STRLEN", "large")) == 3_000_000
+
+
 def test_interrupted_call_does_not_leave_its_answer_behind(
     store: BlockingStore, echo: Echo
 ) -> None:
