@@ -16,7 +16,7 @@ AHEAD_PER_SLOT = 4
 """Enough to keep slots busy while the store syncs its file, which takes 4 ms and often more."""
 AHEAD = 0.02
 """Seconds of work claimed ahead for each slot when runs are shorter than that …"""
-AHEAD_MOST = 32
+AHEAD_MOST = 64
 """… but not more runs."""
 CLAIM_MOST = 256
 """Runs in one claim: the store does nothing else meanwhile."""
@@ -79,13 +79,16 @@ class Ledger:
     """Acknowledged outcomes, oldest first."""
     _average: float = 1.0
 
-    def wanted(self, *, idle: int) -> int:
-        """Return how many runs to claim now: free slots, and some ahead while runs are short."""
+    def wanted(self, *, idle: int, coming: int = 0) -> int:
+        """Return how many runs to claim now: free slots, and some ahead while runs are short.
+
+        ``coming`` are claimed already.
+        """
         ahead = self.slots * self.prefetch
         if self._average < SHORT_RUN:
             short = min(AHEAD_MOST, int(AHEAD / max(self._average, 1e-6)))
             ahead = max(ahead, self.slots * max(AHEAD_PER_SLOT, short))
-        return max(0, min(CLAIM_MOST, idle + ahead - len(self.backlog)))
+        return max(0, min(CLAIM_MOST, idle + ahead - len(self.backlog) - coming))
 
     def finished(self, duration: float) -> None:
         """Take the duration of a finished attempt into account."""

@@ -8,8 +8,10 @@ acknowledged, and a claim whose answer was lost is found again by reading the po
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,8 @@ SETTLE_MOST = 256
 """Outcomes in one call, which takes the store some 4 ms: it does nothing else meanwhile."""
 LOW_FIRST_EVERY = 16
 """Every so many claims the lowest priority goes first, so that none starves."""
+AHEAD_LEAST = 64
+"""Runs for which a claim is sent while another is taken in."""
 RECONCILE_EVERY = 5.0
 """Seconds between checks that the store and this pool agree on what is claimed, while it holds
 anything; an idle pool is told by its supervisor, whose every beat brings the number."""
@@ -52,6 +56,14 @@ class Hold(Enum):
     FENCED = "the store refuses this pool"
     ROOM = "there is no room for another process"
     ENDING = "the pool is to end"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A claim that was sent before the one that precedes it had been taken in."""
+
+    want: int
+    reply: asyncio.Future[ClaimReply]
 
 
 class Pump:
@@ -121,6 +133,7 @@ class Pump:
         self._beside = False
         """Whether a claim waits with the bells."""
         self._reconcile = False
+        self._ahead: _Ahead | None = None
         self._hungry = asyncio.Event()
         self._acknowledged = asyncio.Event()
         self._backoff = Backoff()
@@ -244,24 +257,52 @@ class Pump:
 
     async def _turn(self) -> None:
         if self._reconcile or self._accounts.moved:
+            if self._ahead is not None:
+                with contextlib.suppress(JobctlError):
+                    self._took(self._ahead.want, await self._brought(self._ahead))
             await self._accounts.settle(set(self._releases))
             self._reconcile = False
         batch = self._batch()
-        want = self._ledger.wanted(idle=self._idle()) if self.claiming and self._look else 0
-        claiming = want > 0 or (self._rung and self._look)
         calls = batch.calls(self._keys, self._owner)
+        ahead, want = self._ahead, 0
+        if ahead is None and self.claiming and self._look:
+            want = self._ledger.wanted(idle=self._idle())
+        claiming = want > 0 or (ahead is None and self._rung and self._look)
         if claiming:
             self._claims += 1
             calls.append(self._claim(want))
-        if not calls:
-            return
-        self._hungry.clear()
-        replies = await self._send(calls, claiming=claiming, harmless=batch.extra)
-        self._acknowledge(batch, replies)
-        if claiming:
-            self._took(want, replies[-1])  # type: ignore[arg-type]  # the claim went last
+        if calls:
+            self._hungry.clear()
+            replies = await self._send(calls, claiming=claiming, harmless=batch.extra)
+            self._acknowledge(batch, replies)
+            if claiming:
+                await self._take(want, replies[-1])  # type: ignore[arg-type]  # the claim went last
+        if ahead is not None:
+            await self._take(ahead.want, await self._brought(ahead))
         if self._ledger.unsettled or self._extra:
             self._wake.set()
+
+    async def _take(self, want: int, reply: ClaimReply) -> None:
+        """Take what was claimed, and have the store make the next claim meanwhile if it has more."""
+        more = 0
+        if reply.more and self.claiming:
+            more = self._ledger.wanted(idle=self._idle(), coming=len(reply.claims))
+        if more >= AHEAD_LEAST:
+            self._claims += 1
+            self._look = False
+            call = self._store.run(self._claim(more))
+            self._ahead = _Ahead(more, asyncio.ensure_future(call))
+            for _ in range(2):  # it is begun, and what it has to say is written
+                await asyncio.sleep(0)
+            self._wake.set()
+        self._took(want, reply)
+
+    async def _brought(self, ahead: _Ahead) -> ClaimReply:
+        """Return what a claim that was sent ahead brought; raises as its call."""
+        try:
+            return await ahead.reply
+        finally:
+            self._ahead = None
 
     async def _send(
         self, calls: list[Call[object]], *, claiming: bool, harmless: list[Call[object]]

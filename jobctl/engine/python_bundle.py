@@ -16,7 +16,6 @@ import _thread
 import json
 import mmap
 import os
-import resource
 import struct
 import sys
 import time
@@ -33,33 +32,36 @@ else:
 
 MODULE: Any = sys.modules.get("_jobctl_child")
 """The module of the child that loads this."""
-NEWS_EVERY = 0.005
-"""Seconds after which the host is told of answers of a bundle that goes on."""
-LONELY = 0.02
-"""Seconds; after a run that took longer a bundle goes on only if there is still a host.
+NEWS_EVERY = 5_000_000
+"""Nanoseconds after which the host is told of answers of a bundle that goes on."""
+LONELY = 20_000_000
+"""Nanoseconds; after a run that took longer a bundle goes on only if there is still a host.
 
 The pool that follows a dead one relies on it, see ``tally.py``.
 """
-UTIME, STIME, MINFLT, INBLOCK, OUBLOCK = 0, 1, 6, 9, 10
-"""Places in what ``getrusage`` returns: three times as fast as its names."""
-ANSWER = b"[%d,%.6f,%.9f,%.6f,%.6f,%d,%d,%d,%d,%b,%b,%b]\n"
+ANSWER = b"[%d,%de-6,%de-9,%de-6,%de-6,%d,%d,%d,%d,%b,%b]\n"
+"""Place in the bundle, start, duration, CPU of user and system, peak of memory, blocks read and
+written, size of the log, whether there are files, result and more. Seconds are whole numbers of
+their parts, which are written in a third of the time that others take."""
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Shape:
     """What several runs have in common, prepared once."""
 
-    __slots__ = ("cwd", "environ", "exchange", "limits", "logs", "mark", "said", "target")
+    __slots__ = ("argv", "cwd", "environ", "exchange", "folder", "limits", "logs", "mark", "said")
 
     def __init__(self, said: dict[str, Any], home: str) -> None:
         encoded = MODULE.beside("python_environ").encoded
         self.said = said
-        self.target: str = said["target"]
+        self.argv: tuple[str] = (said["target"],)
         self.cwd: str = said["cwd"] or home
         self.limits: dict[str, Any] | None = said["limits"]
         self.logs: str = said["logs"]
         self.environ = encoded(said["env"])
         self.exchange = os.fsencode(said["exchange"]) + b"."
+        self.folder = os.path.dirname(self.exchange)
+        """Where the files of its runs are."""
         self.mark = os.fsencode(said["mark"]) + b"."
 
 
@@ -83,8 +85,13 @@ class Bundles:
         self.page = mmap.mmap(self.answers, self.room)
         self.shapes: dict[int, Shape] = {}
         self.environ = MODULE.beside("python_environ").Environ(child.surroundings.environ)
+        meter = MODULE.beside("python_meter")
+        self.meter = meter.Meter(child)
+        self.files = meter.Files()
+        self.folders: dict[str, int] = {}
+        """Descriptors of the directories that runs of the bundle begin in, if there are several."""
+        self.several = False
         self.handled: list[int] = MODULE.HANDLED
-        self.children = MODULE.open_meter(f"task/{child.pid}/children", os.O_RDONLY)
         self.entered: tuple[Shape, Row, bytes] | None = None
         """Whose environment is in force."""
         self.log = -1
@@ -92,7 +99,6 @@ class Bundles:
         """Where the output of the last run belongs, if there is any."""
         self.last: tuple[Any, ...] | None = None
         """The last run of the bundle, its duration, usage, reply and result."""
-        self.begun = self.answered = 0
         self.end = self.ANSWERS_AT
 
     def run(self, meta: dict[str, Any]) -> None:
@@ -100,7 +106,6 @@ class Bundles:
         child = self.child
         for number, said in meta["shapes"]:
             self.shapes[number] = Shape(said, self.surroundings.home)
-        self.begun = self.answered = 0
         self.end = self.ANSWERS_AT
         self.last = None
         news: dict[str, Any] = {"bundle": meta["bundle"], "end": True}
@@ -122,7 +127,8 @@ class Bundles:
         finally:
             os.close(self.log)
             self.log = -1
-        child.retired = child.retired or self.limits.changed()
+            self._close_folders()
+        child.retired = child.retired or self._left() or self.limits.changed()
         os.dup2(self.surroundings.null, 1)  # all else was put back after the last run
         os.dup2(self.surroundings.null, 2)
         self.surroundings.env_raw = None  # it is not what a call that comes alone left behind
@@ -141,11 +147,15 @@ class Bundles:
         self.child.modules.look()
         if self.entered is not None:
             self.environ.enter(*self.entered)
-        if self.log < 0:
-            try:
-                self._open_log()
-            except OSError:
-                self.log = -1  # the bundle tries again, and says so
+        if self.log >= 0:
+            return
+        try:
+            self._open_log()
+        except OSError:
+            return  # the bundle tries again, and says so
+        if os.lseek(self.log, 0, os.SEEK_END):
+            os.close(self.log)  # that is the last run's, and will get another name
+            self.log = -1
 
     def close(self) -> None:
         """Leave nothing of ours to what the C library does at the end of the process."""
@@ -154,10 +164,11 @@ class Bundles:
     def _run_each(self, meta: dict[str, Any]) -> None:
         """Run what may begin."""
         child, seq, rows = self.child, meta["seq"], meta["runs"]
-        self.before = resource.getrusage(resource.RUSAGE_SELF)
-        self.waited = resource.getrusage(resource.RUSAGE_CHILDREN)
-        told = time.monotonic()
+        self.meter.begin()
+        self.files.begin()
+        told = ended = time.monotonic_ns()
         self.shown = None
+        self.several = len(rows) > 1
         for index, row in enumerate(rows):
             try:
                 if child.retired or not os.read(self.tokens, 8):
@@ -166,27 +177,26 @@ class Bundles:
                 return
             if self.shown is not None and not self._put_away(self.shown):
                 return  # the host will find out, and charge nothing: nothing has begun
-            started = time.monotonic()
-            self._run_one(index, seq + index, row, started)
-            now = time.monotonic()
-            if now - started > LONELY and not self._has_host():
+            before, ended = ended, self._run_one(index, seq + index, row)
+            if ended - before > LONELY and not self._has_host():
                 return
-            if now - told > NEWS_EVERY and index + 1 < len(rows):
-                told = now
+            if ended - told > NEWS_EVERY and index + 1 < len(rows):
+                told = ended
                 child.send(MODULE.NEWS, {"bundle": meta["bundle"], "end": False})
 
-    def _run_one(self, index: int, seq: int, row: Row, started: float) -> None:
-        """Run one call to the end of its function, and write what came of it."""
-        child, shape = self.child, self.shapes[row[0]]
+    def _run_one(self, index: int, seq: int, row: Row) -> int:
+        """Run one call to the end of its function, write what came of it, return when it ended."""
+        child, shape, meter = self.child, self.shapes[row[0]], self.meter
         _, name, attempt, epoch, more, arguments = row
-        self.begun = index + 1
-        self.HEADER.pack_into(self.page, self.HEADER_AT, index + 1, index, started, self.end)
-        files = shape.exchange + b"%b.%d" % (name.encode(), attempt)
+        since_1970, began = time.time_ns() // 1000, time.monotonic_ns()
+        self.HEADER.pack_into(self.page, self.HEADER_AT, index + 1, index, began / 1e9, self.end)
+        files = shape.exchange + f"{name}.{attempt}".encode()
         run = MODULE.Running(
             child,
             shape.said,
             shape.limits if more is None else more[1],
             (seq, name, attempt, epoch, more),
+            since_1970 / 1e6,
         )
         reply: dict[str, Any] = {}
         result = b""
@@ -197,43 +207,55 @@ class Bundles:
             MODULE.say(f"not started: {error}")
         else:
             result = child.run_in_context(run, arguments, reply)
-        if os.getpid() != child.pid:
+        quiet = meter.quiet()
+        if not quiet and os.getpid() != child.pid:
             child.end_of_copy(reply)
-        left = self._restore()
+        left = self._restore(quiet=quiet)
         if left:
             child.retired = left
-        duration = time.monotonic() - started
+        ended = time.monotonic_ns()
         log = os.lseek(self.log, 0, os.SEEK_END)
         self.shown = f"{shape.logs}/{name}.{attempt}.log" if log else None
-        usage = self._measure(duration)
-        with_files = os.access(files + b".result", os.F_OK) or os.access(
-            files + b".progress", os.F_OK
-        )
-        self.last = run, duration, usage, reply, result
+        usage = meter.used(ended - began, quiet=quiet and not log)
+        self.last = run, ended - began, usage, reply, result
+        user, system, peak, read, wrote = usage
         self._write(
             ANSWER
             % (
-                index, run.started_at, duration, *usage, log,
-                b"true" if with_files else b"false",
-                ENCODE(result.decode()).encode() if result else b"null",
-                ENCODE(reply).encode() if reply else b"null",
+                index, since_1970, ended - began, user, system, peak, read, wrote, log,
+                b"true" if self.files.made(shape.folder, files, began) else b"false",
+                b"%b,%b" % (
+                    ENCODE(result.decode()).encode() if result else b"null",
+                    ENCODE(reply).encode() if reply else b"null",
+                ) if result or reply else b"null,null",
             )
         )  # fmt: skip
-        self.answered = index + 1
-        self.HEADER.pack_into(self.page, self.HEADER_AT, index + 1, index + 1, started, self.end)
+        self.HEADER.pack_into(
+            self.page, self.HEADER_AT, index + 1, index + 1, began / 1e9, self.end
+        )
+        return ended
 
     def _enter(self, shape: Shape, row: Row, files: bytes) -> None:
         """Make everything as a run wants it; raises OSError or ValueError where that fails."""
         os.dup2(self.log, 1)
         os.dup2(self.log, 2)
-        os.chdir(shape.cwd)
+        folder = self.folders.get(shape.cwd)
+        if folder is not None:
+            os.fchdir(folder)  # without the way to it, which is most of the cost
+        else:
+            os.chdir(shape.cwd)
+            if self.several:
+                self.folders[shape.cwd] = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.entered = shape, row, files
         self.environ.enter(shape, row, files)
-        sys.argv[:] = (shape.target,)
+        sys.argv[:] = shape.argv
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
-    def _restore(self) -> str | None:
-        """Put back what a job may have changed; returns why no other must follow, or None."""
+    def _restore(self, *, quiet: bool) -> str | None:
+        """Put back what a job may have changed; returns why no other must follow, or None.
+
+        ``quiet``: whether it can have started no process.
+        """
         surroundings, getsignal = self.surroundings, _signal.getsignal
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         _signal.alarm(0)
@@ -249,11 +271,14 @@ class Bundles:
         os.umask(surroundings.umask)
         if not os.get_blocking(self.log):
             os.set_blocking(self.log, True)
-        if self.children is not None and os.pread(self.children, 64, 0):
-            return problem or "it left processes running"
+        if not quiet:
+            problem = problem or self._left()
         if _thread._count():
             problem = problem or MODULE.leftover_threads()
         return problem or (self.limits.changed() if self.limits.suspect else None)
+
+    def _left(self) -> str | None:
+        return "it left processes running" if self.meter.processes_left() else None
 
     def _untouched(self) -> bool:
         """Write out what is buffered; returns whether the streams are as they shall be."""
@@ -270,24 +295,6 @@ class Bundles:
         except Exception:  # noqa: BLE001 - what it was shows when it happens again
             return False
         return not source.closed
-
-    def _measure(self, duration: float) -> tuple[float, ...]:
-        """Return what a run used: CPU of user and system, peak of memory, blocks read and written."""
-        after = resource.getrusage(resource.RUSAGE_SELF)
-        reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
-        before, waited = self.before, self.waited
-        self.before, self.waited = after, reaped
-        peak: int = self.child.peak(duration, after)
-        if reaped == waited:
-            return (
-                after[UTIME] - before[UTIME], after[STIME] - before[STIME], peak,
-                after[INBLOCK] - before[INBLOCK], after[OUBLOCK] - before[OUBLOCK],
-            )  # fmt: skip
-        user, system, read, wrote = (
-            after[place] - before[place] + reaped[place] - waited[place]
-            for place in (UTIME, STIME, INBLOCK, OUBLOCK)
-        )
-        return user, system, peak, read, wrote
 
     def _write(self, data: bytes) -> None:
         end = self.end + len(data)
@@ -328,14 +335,20 @@ class Bundles:
             return False
         return True
 
+    def _close_folders(self) -> None:
+        """Look for the directories anew in the next bundle: others may have their names by then."""
+        for folder in self.folders.values():
+            os.close(folder)
+        self.folders.clear()
+        self.files.end()
+
     def _leave(self) -> None:
         """Leave the last answer where the next pool looks for it."""
         if self.last is not None:
-            run, duration, usage, reply, result = self.last
-
+            run, duration, (user, system, *rest), reply, result = self.last
             meta = {
                 **reply, "seq": run.call["seq"], "started_at": run.started_at,
-                "duration": duration, "usage": usage,
+                "duration": duration / 1e9, "usage": [user / 1e6, system / 1e6, *rest],
             }  # fmt: skip
             MODULE.leave(run.call["reply_file"], MODULE.framed(MODULE.DONE, meta, result))
 

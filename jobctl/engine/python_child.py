@@ -249,13 +249,14 @@ class Running:
         said: dict[str, Any],
         limits: dict[str, Any] | None,
         row: tuple[Any, ...] | None = None,
+        started_at: float = 0.0,
     ) -> None:
         self.child = child
         self.said = said
         """The call, or with ``row`` what it has in common with others of its bundle."""
         self.limits = limits
         self._row = row
-        self.started_at = time.time()
+        self.started_at = started_at or time.time()
         self.context: Any = None
         """Its :class:`jobctl.context.RunContext`, once somebody asked for it."""
         self.stop: bool | None = None

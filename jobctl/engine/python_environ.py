@@ -1,7 +1,9 @@
 """The environment of the runs of a bundle, one after the other; also that of C.
 
-What subprocesses and libraries see is what C has. ``os.environ`` has a copy, which is compared as
-a whole: as long as no job has changed it, only what differs from run to run is written.
+What subprocesses and libraries see is what C has: a list of pointers to texts. Those of a run are in
+memory of our own (:mod:`jobctl.engine.python_lent`), so what differs from run to run is written over
+what the last one had. As long as no job has changed the list, nor what ``os.environ`` has, no more
+is to be done.
 
 Loaded by :mod:`jobctl.engine.python_bundle`; standard library of CPython 3.9 on only.
 """
@@ -9,6 +11,7 @@ Loaded by :mod:`jobctl.engine.python_bundle`; standard library of CPython 3.9 on
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -18,53 +21,11 @@ if TYPE_CHECKING:
 
     from jobctl.engine.python_bundle import Row, Shape
 
+MODULE: Any = sys.modules.get("_jobctl_child")
+"""The module of the child that loads this."""
 RUN_ID, RESULT, PROGRESS = b"JOBCTL_RUN_ID", b"JOBCTL_RESULT_FILE", b"JOBCTL_PROGRESS_FILE"
 """The variables that differ from run to run."""
 NOTHING: Mapping[bytes, bytes] = {}
-
-
-def _putenv_of_c() -> Callable[[bytes], object] | None:
-    """Return ``putenv(3)``, where it can be had.
-
-    What ``os.putenv`` calls keeps each value it was ever given, in the C library of most systems,
-    and looks for every new one among them: 300 bytes a run that nobody gets back, and more time
-    than all else that a run needs of its environment.
-    """
-    try:
-        import _ctypes
-
-        program: Any = None  # all that is linked into this one
-        address = _ctypes.dlsym(_ctypes.dlopen(program, os.RTLD_NOW), "putenv")
-        call = _ctypes.call_cdeclfunction
-    except (ImportError, AttributeError, OSError):
-        return None
-    return lambda text: call(address, (text,))
-
-
-PUTENV = _putenv_of_c()
-LENT: dict[bytes, bytes] = {}
-"""By name: what the environment of C points at. It must stay where it is as long as it does."""
-
-
-def lend(name: bytes, value: bytes) -> None:
-    """Give C a variable until :func:`take_back`, or until somebody sets it."""
-    text = b"%b=%b" % (name, value)
-    if b"\0" in text:
-        raise ValueError("embedded null byte")  # as os.putenv does; putenv(3) would cut it off
-    if PUTENV is None or PUTENV(text):
-        os.putenv(name, value)
-    else:
-        LENT[name] = text
-
-
-def take_back(data: Mapping[bytes, bytes]) -> None:
-    """Let C have what it was lent as its own; ``data`` is what ``os.environ`` says."""
-    for name in LENT:
-        if name in data:
-            os.putenv(name, data[name])
-        else:
-            os.unsetenv(name)
-    LENT.clear()
 
 
 class Environ:
@@ -73,46 +34,68 @@ class Environ:
     def __init__(self, environ: Any) -> None:
         self.environ = environ
         """The one of ``os``, whatever a job puts in its place."""
+        self.lent = MODULE.beside("python_lent").Lent()
         self.known: dict[bytes, bytes] = {}
         """What is in force as long as no job has changed it."""
         self.base: tuple[Shape, int, int] | None = None
         """Shape, attempt and epoch of the last run."""
         self.own: Mapping[bytes, bytes] = NOTHING
         """What the last run had besides, such as its named arguments: which names, that is."""
+        self.places: tuple[Any, ...] = ()
+        """Where the variables are that differ from run to run."""
 
     def enter(self, shape: Shape, row: Row, files: bytes) -> None:
         """Make it that of a run whose own files begin with ``files``."""
         _, run, attempt, epoch, more, _ = row
         os.environ = environ = self.environ
         data, known, own = environ._data, self.known, encoded(more[0]) if more else NOTHING
-        base = shape, attempt, epoch
-        if data == known and base == self.base and own.keys() == self.own.keys():
-            lend(RUN_ID, value := run.encode())
-            data[RUN_ID] = known[RUN_ID] = value
-            lend(RESULT, value := files + b".result")
-            data[RESULT] = known[RESULT] = value
-            lend(PROGRESS, value := files + b".progress")
-            data[PROGRESS] = known[PROGRESS] = value
-            for name, value in own.items():
-                if known[name] != value:
-                    lend(name, value)
-                    data[name] = known[name] = value
+        values = run.encode(), files + b".result", files + b".progress"
+        if (
+            data == known
+            and (shape, attempt, epoch) == self.base
+            and (own is self.own or own.keys() == self.own.keys())
+            and self.lent.untouched()
+            and self._write_over(values, own)
+        ):
+            run_id, result, progress = values
+            data[RUN_ID] = known[RUN_ID] = run_id
+            data[RESULT] = known[RESULT] = result
+            data[PROGRESS] = known[PROGRESS] = progress
             return
-        self.known = {
+        self.base = None
+        self.known = known = {
             **shape.environ,
-            RUN_ID: run.encode(),
-            RESULT: files + b".result",
-            PROGRESS: files + b".progress",
             b"JOBCTL_ATTEMPT": b"%d" % attempt,
             b"JOBCTL_SUPERVISOR": shape.mark + b"%d" % epoch,
             **own,
         }
-        replace(data, self.known, put=lend)
-        self.base, self.own = base, own
+        known[RUN_ID], known[RESULT], known[PROGRESS] = values
+        replace(data, known, put=self.lent.lend)
+        self.own = own
+        places = self.lent.places
+        if self.lent.complete(known):
+            self.places = places[RUN_ID], places[RESULT], places[PROGRESS]
+            self.base = shape, attempt, epoch
+
+    def _write_over(self, values: tuple[bytes, bytes, bytes], own: Mapping[bytes, bytes]) -> bool:
+        """Write what differs from the last run; returns False where that cannot be."""
+        first, second, third = self.places
+        run_id, result, progress = values
+        if b"\0" in run_id or not (
+            first.write(run_id) and second.write(result) and third.write(progress)
+        ):
+            return False
+        data, known, places = self.environ._data, self.known, self.lent.places
+        for name, value in own.items():
+            if known[name] != value:
+                if b"\0" in value or not places[name].write(value):
+                    return False
+                data[name] = known[name] = value
+        return True
 
     def close(self) -> None:
         """Leave nothing of ours to what the C library does at the end of the process."""
-        take_back(self.environ._data)
+        self.lent.take_back(self.environ._data)
 
 
 def replace(

@@ -263,6 +263,16 @@ def _number(value: str | None) -> int | None:
     return None if value is None else int(value)
 
 
+def at_once(letter: str, fields: Mapping[str, str]) -> bool:
+    """Return whether a run ended well with its first attempt, of which the entry says everything."""
+    return letter == "k" and "at" not in fields and "a1" in fields
+
+
+def attempts_started(letter: object, attempts: bytes | None) -> int:
+    """Return how many attempts a run has had, from two fields; what ended well has had one."""
+    return int(attempts) if attempts else int(letter == b"k")
+
+
 def host_of(owner: str | None) -> str | None:
     """Return the host name in an owner id, ``host~incarnation/pool.n``."""
     return _word(owner.partition("~")[0]) if owner else None
@@ -286,7 +296,7 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             max_attempts=f.get("mx", "1"),
             envelope=f["e"],
         )
-        attempt = int(f.get("at", "0"))
+        attempt = int(f.get("at", "1" if at_once(letter, f) else "0"))
         state = LETTERS[letter]
         if letter == "d" and attempt:
             state = RunState.RETRYING
@@ -315,7 +325,7 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             epoch=int(f.get("ep", "0")),
             lost=int(f.get("ls", "0")),
             owner=f.get("o"),
-            exit_code=_number(f.get("rc")),
+            exit_code=0 if at_once(letter, f) else _number(f.get("rc")),
             signal=_number(f.get("sg")),
             submitted_at=moment(f["t"]),
             not_before=_seconds(f.get("nb")),

@@ -52,7 +52,8 @@ ol "f" fail when lost, pl last parked for, nr ms of its turn when it waits again
 ct claimed ms, fs first start ms, st last start ms, at attempts started, pi pid, ls times lost,
 dr times interrupted, cl claims lost, cx stop order, pg progress, fn finished ms, rs reason, rc exit
 code, sg signal, er error, re result, du seconds, a<N> attempt N as JSON. What succeeded before its
-start was written down has no fs, st, pi and du: they are in a1.
+start was written down has no fs, st, pi and du: they are in a1; with exit code 0 it has no at and rc
+either.
 """
 
 from __future__ import annotations

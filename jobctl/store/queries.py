@@ -5,7 +5,14 @@ from __future__ import annotations
 from jobctl.model.records import record
 from jobctl.model.run import FINAL_LETTERS
 from jobctl.store.calls import Call
-from jobctl.store.codec import BadPayloadError, decode_attempt, decode_run, items_of, text
+from jobctl.store.codec import (
+    BadPayloadError,
+    attempts_started,
+    decode_attempt,
+    decode_run,
+    items_of,
+    text,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +107,7 @@ def state(keys: Keys, run_id: str) -> Call[tuple[str | None, str | None, int]]:
         return (
             text(letter) if letter else None,
             text(progress) if progress else None,
-            int(attempt or 0),
+            attempts_started(letter, attempt),
         )
 
     return Call(("HMGET", keys.run(run_id), "s", "pg", "at"), decode)
@@ -317,7 +324,11 @@ def log_state(keys: Keys, run_id: str) -> Call[tuple[str | None, str, int]]:
 
     def decode(reply: object) -> tuple[str | None, str, int]:
         letter, job, attempt = items_of(reply)
-        return (text(letter) if letter else None, text(job or b""), int(attempt or 0))
+        return (
+            text(letter) if letter else None,
+            text(job or b""),
+            attempts_started(letter, attempt),
+        )
 
     return Call(("HMGET", keys.run(run_id), "s", "j", "at"), decode)
 

@@ -209,22 +209,22 @@ def _claims() -> Callable[..., Claim]:
 
 
 def _claim_reply(reply: object) -> ClaimReply:
-    # What follows the three is per run: id, epoch, submitted, envelope. A zero and what
-    # the next runs have in common may come before it.
+    # What follows the three is per run: id, submitted, envelope. A zero and what the next runs
+    # have in common may come before it.
     status, now, next_due, *flat = items_of(reply)
     claims = []
     made = _claims() if flat else Claim
     items = iter(flat)
     for run_id in items:
         if run_id == 0:
-            attempt, lost, interrupted = int(next(items)), int(next(items)), int(next(items))
+            epoch, attempt, lost, interrupted = (int(next(items)) for _ in range(4))
             first, due = _seconds(next(items)), _seconds(next(items))
             queue, priority, job, most = (text(next(items)) for _ in range(4))
             continue
         claims.append(
             made(
                 text(run_id),
-                int(next(items)),
+                epoch,
                 attempt,
                 lost,
                 first,
@@ -285,42 +285,61 @@ def start(
     return Call(tuple(parts), _texts, script="start")
 
 
-FIRST = ("at", "a1")
-"""How the names begin of what is set for a run that ended with its first attempt."""
-IN_ENTRY = ("du", "st", "fs", "pi")
+FIRST = ("at", "a1", "du", "st", "fs", "pi")
+"""How the names begin of what is set for a run that ended with its first attempt. The entry of the
+attempt says the last four of these too, or only another attempt would need them."""
+IN_ENTRY = slice(FIRST.index("du"), len(FIRST))
+AT_ONCE = (*FIRST, "rc")
+"""How they begin when it has an exit code. When that is 0 nothing of these but the entry is sent."""
+ENTRY = FIRST.index("a1")
 
 
-def _said_twice(letter: str, names: tuple[Part, ...]) -> slice:
-    """Return which fields the entry of an attempt says too, or only another attempt would need."""
-    if letter == "k" and names[:2] == FIRST and IN_ENTRY[0] in names:
-        begin = names.index(IN_ENTRY[0])
-        end = begin + len(IN_ENTRY)
-        if names[begin:end] == IN_ENTRY:
-            return slice(begin, end)
-    return slice(0, 0)
+def _is_plain_end(item: Settlement) -> bool:
+    """Return whether a run succeeded with its first attempt and 0: then its entry says everything."""
+    fields = item.fields
+    return (
+        item.letter == "k"
+        and fields[: 2 * len(AT_ONCE) : 2] == AT_ONCE
+        and fields[2 * len(AT_ONCE) - 1] == 0
+    )
+
+
+def _without_repeats(item: Settlement, part: tuple[Part, ...], *, plain: bool) -> list[Part]:
+    """Return the names, or the values, that are sent of those that are set for a run."""
+    if plain:
+        return [part[ENTRY], *part[len(AT_ONCE) :]]
+    kept = [*part]
+    if item.letter == "k" and item.fields[: 2 * len(FIRST) : 2] == FIRST:
+        del kept[IN_ENTRY]
+    return kept
 
 
 def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple[str, ...]]:
     """Record how attempts ended; answers are the new letters, ``already`` or ``stale``."""
     parts: list[Part] = [keys.prefix, owner]
     alike: tuple[object, ...] | None = None
-    twice, place = slice(0, 0), 0
+    letters: list[str] = []
+    place = 0
     for item in items:
-        names, values = item.fields[::2], [*item.fields[1::2]]
-        kind = (item.letter, item.reason, item.delay, names)
+        plain = _is_plain_end(item)
+        names = item.fields[::2]
+        kind = (item.letter, item.reason, item.delay, item.epoch, names, plain)
         if kind != alike:
             alike = kind
-            twice = _said_twice(item.letter, names)
-            set_names = [*names]
-            del set_names[twice]
+            sent = _without_repeats(item, names, plain=plain)
             delay = milliseconds(item.delay)
-            parts += (item.letter, item.reason, delay, len(set_names), *set_names, 0)
+            parts += (item.letter, item.reason, delay, item.epoch, len(sent), *sent, 0)
             place = len(parts) - 1
         parts[place] += 1  # type: ignore[operator]  # how many runs the group has
-        del values[twice]
-        parts += (item.id, item.epoch)
-        parts += values
-    return Call(tuple(parts), _texts, script="settle")
+        parts.append(item.id)
+        parts += _without_repeats(item, item.fields[1::2], plain=plain)
+        letters.append(item.letter)
+
+    def decode(reply: object) -> tuple[str, ...]:
+        # A number stands for as many answers that are what was asked for.
+        return tuple(letters) if reply == len(letters) else _texts(reply)
+
+    return Call(tuple(parts), decode, script="settle")
 
 
 def release(keys: Keys, *, owner: str, items: Iterable[tuple[str, int]]) -> Call[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobctl.engine.host_journal import HostJournal
-from jobctl.engine.ledger import Ledger
+from jobctl.engine.ledger import Held, Ledger
 from jobctl.engine.pump import Hold, Pump
 from jobctl.model.admission import Admission, NewRun
 from jobctl.model.ids import new_id
@@ -52,6 +52,7 @@ def a_pump(
     seams: dict[str, Any] = {
         "on_stale": lambda _id, _epoch: None,
         "hush": lambda: asyncio.sleep(0),
+        "idle": lambda: 2,
     }
     return Pump(
         store,
@@ -61,7 +62,6 @@ def a_pump(
         owner="s/p.1",
         queues=("default",),
         journal=HostJournal(Path(os.devnull), os.open(os.devnull, os.O_RDWR)),
-        idle=lambda: 2,
         on_claims=on_claims,
         on_answered=lambda *_: None,
         on_gone=lambda _item: None,
@@ -130,6 +130,70 @@ def test_claim_whose_answer_was_lost_is_found_and_given_back(
         return claimed
 
     assert asyncio.run(story()) == [run_id]
+
+
+def flooded(
+    store: BlockingStore,
+    server: EmbeddedStore,
+    keys: Keys,
+    first: Callable[[AsyncStore, Pump], None],
+) -> tuple[set[str], list[str]]:
+    """Have a pump claim 700 runs for 1,000 idle slots; return their ids and those it was given.
+
+    ``first`` is called when the first of them come, after the next claim was sent.
+    """
+    register(store, keys)
+    runs = [
+        NewRun(request=Request(id=new_id(), job="j"), admission=Admission()) for _ in range(700)
+    ]
+    store.run(transitions.submit(keys, runs))
+    given: list[str] = []
+
+    async def story() -> None:
+        link = AsyncStore(server.address)
+        pump: Pump
+
+        def on_claims(reply: ClaimReply) -> None:
+            begun = bool(given)
+            for claim in reply.claims:
+                given.append(claim.id)
+                request = Request(id=claim.id, job=claim.job)
+                pump._ledger.running[claim.id] = Held(claim, request, 0.0, 1)
+            if reply.claims and not begun:
+                first(link, pump)
+
+        pump = a_pump(link, keys, on_claims, idle=lambda: 1000 - len(set(given)))
+        task = asyncio.create_task(pump.run())
+        pump.look()
+        async with asyncio.timeout(20):
+            while len(set(given)) < len(runs):
+                pump.look()
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await link.close()
+
+    asyncio.run(story())
+    return {run.request.id for run in runs}, given
+
+
+def test_in_a_flood_the_next_claim_is_made_while_one_is_taken_in(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    ahead: list[int] = []
+    ids, given = flooded(
+        store, server, Keys("pump-ahead"), lambda _, pump: ahead.append(pump._ahead.want)
+    )
+
+    assert ahead == [256]
+    assert sorted(given) == sorted(ids)
+
+
+def test_what_a_claim_brought_ahead_is_found_when_its_connection_breaks(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    ids, given = flooded(store, server, Keys("pump-ahead-lost"), lambda link, _: link.drop())
+
+    assert sorted(given) == sorted(ids)
 
 
 def test_refused_output_costs_neither_settlement_nor_claim(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from python_children import DEADLINE, VERSIONS, Bench, find_python, staged
 
-from jobctl.engine import python_environ, tally
+from jobctl.engine import python_lent, tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -292,6 +292,9 @@ async def test_answers_beyond_the_room_of_the_file_come_whole(bench: Bundler) ->
     ("left", "why"),
     [
         ("subprocess.Popen(['sleep', '60'])", "processes"),
+        ("os.posix_spawn('/bin/sleep', ['sleep', '60'], {})", "processes"),
+        ("if not os.fork(): time.sleep(60)", "processes"),
+        ("if not ctypes.CDLL(None).fork(): time.sleep(60)", "processes"),
         ("threading.Thread(target=time.sleep, args=(60,), name='late').start()", "late"),
     ],
 )
@@ -300,15 +303,15 @@ async def test_what_a_run_leaves_running_ends_the_bundle(
     bench: Bundler, left: str, why: str
 ) -> None:
     bench.write(f"""
-import os, signal, subprocess, threading, time
+import ctypes, os, signal, subprocess, threading, time
 def does(): pass
 def leaves():
     {left}
 """)
-    answers = await bench.bundle(("does", []), ("leaves", []), ("does", []))
+    answers = await bench.bundle(*[("does", [])] * 20, ("leaves", []), ("does", []))
     assert bench.end is not None
 
-    assert len(answers) == 2
+    assert len(answers) == 21
     assert why in bench.end.result()["retired"]
     os.killpg(bench.pids[-1], 9)
 
@@ -331,6 +334,43 @@ async def test_limits_a_run_sets_on_its_process_end_with_its_bundle(
     assert bench.end is not None
     assert len(answers) == ran
     assert "it changed" in (bench.end.result()["retired"] or "")
+
+
+@staged
+async def test_files_of_a_run_are_found_whenever_it_makes_them(bench: Bundler) -> None:
+    bench.write("""
+import os, subprocess, time
+def none(): pass
+def waits(): time.sleep(0.06)
+def result(): open(os.environ["JOBCTL_RESULT_FILE"], "w").close()
+def late():
+    time.sleep(0.06)
+    progress()
+def progress(): subprocess.run("touch $JOBCTL_PROGRESS_FILE", shell=True)
+""")
+    known = {"none": False, "waits": False, "result": True, "late": True, "progress": True}
+    names = ["none", "none", "result", "none", "waits", "none", "none", "result", "result", "none"]
+    names += ["progress", "waits", "waits", "none", "late", "none", "result", "waits", "progress"]
+    for runs in (names, names[3:], names[::-1]):
+        for path in bench.directory.glob("0.*"):
+            path.unlink()
+        answers = await bench.bundle(*((name, []) for name in runs))
+        assert [answer[9] for answer in answers] == [known[name] for name in runs]
+
+
+@staged
+async def test_a_directory_that_gets_another_name_is_left_with_the_bundle(bench: Bundler) -> None:
+    """As a deployment that lets a link lead elsewhere."""
+    bench.write("import os\ndef where(): return os.getcwd()")
+    for name in ("one", "two"):
+        (bench.directory / name).mkdir()
+        (bench.directory / name / "jobs.py").symlink_to(bench.cwd / "jobs.py")
+    link = bench.directory / "link"
+    for name in ("one", "two"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(bench.directory / name)
+        runs = [("where", [])] * 3
+        assert await bench.results(*runs, cwd=str(link)) == [str(bench.directory / name)] * 3
 
 
 @staged
@@ -429,23 +469,50 @@ import os, subprocess, sys
 if {without}:
     sys.modules["_ctypes"] = None
 from importlib.machinery import SourceFileLoader
-module = SourceFileLoader("bundle", {path!r}).load_module()
-assert (module.PUTENV is None) == {without}
+module = SourceFileLoader("lent", {path!r}).load_module()
+assert (module.SYSTEM is None) == {without}
 def below(name):
     return subprocess.run(["/usr/bin/printenv", name], stdout=subprocess.PIPE).stdout
+lent = module.Lent()
 for n in range(50):
-    module.lend(b"ONE", b"%d" % n)
-    module.lend(b"TWO", b"2")
+    lent.lend(b"ONE", b"%d" % n)
+    lent.lend(b"TWO", b"2")
     os.environ["OTHER"] = str(n)
 assert below("ONE") == b"49\\n", below("ONE")
 os.environ.update(ONE="mine", TWO="2")
 assert below("ONE") == b"mine\\n", below("ONE")
-module.take_back(os.environ._data)
-module.LENT.clear()
+lent.take_back(os.environ._data)
 assert (below("ONE"), below("TWO")) == (b"mine\\n", b"2\\n")
-module.lend(b"GONE", b"1")
-module.take_back(os.environ._data)
+lent.lend(b"GONE", b"1")
+lent.take_back(os.environ._data)
 assert below("GONE") == (b"1\\n" if {without} else b"")
+
+wanted = {{b"ONE": b"1", b"MANY": b"m" * 9000}}
+done = lent.complete(wanted)
+assert done == (not {without})
+if done:
+    assert lent.untouched()
+    for value in (b"2", b"12345", b"3", b""):
+        assert lent.places[b"ONE"].write(value)
+        assert below("ONE") == value + b"\\n", below("ONE")
+        assert lent.untouched()
+    assert not lent.places[b"ONE"].write(b"x" * 1000)
+    assert len(below("MANY")) == 9001
+    for change in (lambda: os.putenv("ONE", "c"), lambda: os.putenv("NEW", "c"),
+                   lambda: os.unsetenv("ONE"), lambda: os.unsetenv("NEW")):
+        change()
+        assert not lent.untouched()
+        assert lent.complete({{b"ONE": b"1"}})
+        assert lent.untouched()
+        assert below("ONE") == b"1\\n"
+    for n in range(3000):
+        os.putenv("NEW%d" % n, "some")
+    assert not lent.untouched()
+    assert lent.complete({{b"ONE": b"7"}}) and lent.untouched()
+    assert below("ONE") == b"7\\n"
+    lent.take_back({{b"ONE": b"8"}})
+    assert not lent.untouched()
+    assert below("ONE") == b"8\\n"
 """
 
 
@@ -455,11 +522,48 @@ def test_subprocesses_see_what_was_lent_to_the_environment(version: str, *, with
     interpreter = find_python(version)
     if interpreter is None:
         pytest.skip(f"no Python {version} here")
-    script = LENDING.format(without=without, path=python_environ.__file__)
+    script = LENDING.format(without=without, path=python_lent.__file__)
     done = subprocess.run(
         [interpreter, "-W", "ignore", "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@staged
+async def test_variables_that_a_library_set_are_put_back(bench: Bundler) -> None:
+    """Without ``os.environ``, which knows nothing of it."""
+    bench.write("""
+import ctypes, os, subprocess
+libc = ctypes.CDLL(None)
+def below():
+    said = subprocess.run(["/usr/bin/printenv"], stdout=subprocess.PIPE).stdout.decode()
+    found = dict(line.split("=", 1) for line in said.splitlines())
+    return [found.get(name) for name in ("JOBCTL_RUN_ID", "HOME", "LEFT")]
+def sets():
+    for name in (b"JOBCTL_RUN_ID", b"HOME"):
+        libc.setenv(name, b"changed", 1)
+def puts(): os.putenv("HOME", "changed")
+def clears(): libc.clearenv()
+""")
+    names = ("below", "sets", "below", "puts", "below", "clears", "below", "below")
+    found = await bench.results(*((name, []) for name in names))
+
+    for n in (0, 2, 4, 6, 7):
+        assert found[n] == [f"r{n}", str(bench.directory), None]
+
+
+@staged
+async def test_names_of_runs_may_grow_and_shrink(bench: Bundler) -> None:
+    bench.write("""
+import os, subprocess
+def below():
+    said = subprocess.run(["/usr/bin/printenv", "JOBCTL_ARG_X"], stdout=subprocess.PIPE).stdout
+    return [os.environ["JOBCTL_ARG_X"], said.decode()[:-1]]
+""")
+    values = ["1", "22", "", "4" * 2000, "5", "6" * 40_000, "7", "8"]
+    more = {n: [{"JOBCTL_ARG_X": value}, {}] for n, value in enumerate(values)}
+    found = await bench.results(*[("below", [])] * len(values), more=more)
+    assert found == [[value, value] for value in values]
 
 
 def refuse(number: int) -> Any:
@@ -510,7 +614,7 @@ def left():
 @staged
 async def test_child_that_was_roused_runs_what_comes_as_any_other(bench: Bundler) -> None:
     bench.write(ROUSED)
-    ((_, _, open_files),) = await bench.results(("seen", []))
+    open_files = [count for _, _, count in await bench.results(("seen", []), ("seen", []))]
     assert bench.child is not None
     for _ in range(2):
         (bench.directory / "spool").unlink()  # as the pool, which gives it its lasting name
@@ -518,7 +622,7 @@ async def test_child_that_was_roused_runs_what_comes_as_any_other(bench: Bundler
         bench.child.rouse()
         seen = await bench.results(("seen", []), ("seen", []))
         assert [(run, below.strip()) for run, below, _ in seen] == [("r0", "r0"), ("r1", "r1")]
-        assert {count for _, _, count in seen} == {open_files}
+        assert [count for _, _, count in seen] == open_files
         assert bench.output_of("r0") == "said by r0\n"
     assert bench.end is not None
     assert not bench.end.result()["retired"]

@@ -143,6 +143,46 @@ def test_a_run_that_succeeded_at_once_shows_when_and_as_which_process_it_ran(wor
     assert world.run(queries.duration(world.keys, run_id)) == 0.1
 
 
+def test_what_the_entry_of_a_run_that_succeeded_at_once_says_is_not_kept_twice(
+    world: World,
+) -> None:
+    run_id = world.submit()
+    world.claim_one(run_id)
+    assert world.settle(run_id, fields=(*attempt(1), "re", "five")) == "k"
+    found = world.record(run_id)
+    assert not {"at", "rc", "du", "st", "fs", "pi"} & set(found)
+    assert found["re"] == "five"
+    assert world.run(queries.state(world.keys, run_id)) == ("k", None, 1)
+    assert world.run(queries.log_state(world.keys, run_id)) == ("k", "j", 1)
+    run = world.run(queries.run(world.keys, run_id))
+    assert run is not None
+    assert (run.attempt, run.exit_code, run.attempts[0].exit_code) == (1, 0, 0)
+    world.check()
+
+
+def test_another_exit_code_of_a_run_that_succeeded_at_once_is_kept(world: World) -> None:
+    run_id = world.submit()
+    world.claim_one(run_id)
+    world.settle(run_id, fields=(*attempt(1)[:-1], 3))
+    run = world.run(queries.run(world.keys, run_id))
+    assert run is not None
+    assert (run.attempt, run.exit_code, run.pid) == (1, 3, 41)
+
+
+def test_answers_of_runs_that_ended_as_asked_and_of_one_that_did_not(world: World) -> None:
+    first, second = world.submit(), world.submit()
+    world.claim(2)
+    items = [Settlement(run_id, 1, "k", "", 0.0, attempt(1)) for run_id in (first, second, first)]
+    assert world.run(transitions.settle(world.keys, owner="h1~a/p.1", items=items[:2])) == (
+        "k", "k",
+    )  # fmt: skip
+    items = [Settlement(world.submit(), 1, "k", "", 0.0, attempt(1)), *items]
+    world.claim()
+    assert world.run(transitions.settle(world.keys, owner="h1~a/p.1", items=items)) == (
+        "k", "already", "already", "already",
+    )  # fmt: skip
+
+
 def test_a_run_that_succeeded_later_shows_its_last_attempt(world: World) -> None:
     run_id = world.submit(max_attempts=2)
     world.claim_one(run_id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from jobctl.model.notices import parse_notice
 from jobctl.store import decisions, membership, outbox, transitions
 from jobctl.store.transitions import Settlement
@@ -46,12 +48,17 @@ def test_run_without_notices_writes_none(world: World) -> None:
     assert "notices" not in world.counters()
 
 
-def test_start_of_a_run_that_succeeded_at_once_is_told_with_its_end(world: World) -> None:
+@pytest.mark.parametrize("code", [0, 3])
+def test_start_of_a_run_that_succeeded_at_once_is_told_with_its_end(
+    world: World, code: int
+) -> None:
     run_id = world.submit(notices="rk")
     world.claim_one(run_id)
-    fields = ("at", 1, "a1", "{}", "du", "0.1", "st", 1000, "fs", 1000, "pi", 41, "rc", 0)
+    fields = ("at", 1, "a1", "{}", "du", "0.1", "st", 1000, "fs", 1000, "pi", 41, "rc", code)
     world.settle(run_id, fields=fields)
-    assert events(world) == "rk"
+    start, end = taken(world, A)
+    assert (start.event, start.attempt) == ("r", 1)
+    assert (end.event, end.attempt, end.exit_code) == ("k", 1, code)
 
 
 def test_start_of_a_run_that_never_started_is_not_told(world: World) -> None:

@@ -6,9 +6,9 @@
 -- KEYS[1]  prefix
 -- ARGV     supervisor id, owner id, how many are wanted, low-first flag, queues in order …, or
 --          "=id" … for runs that are under way at this owner: no limit keeps those from being claimed
--- Returns  {status, now, next due or -1, then per run: id, epoch, submitted, envelope}; before each
---          run that differs from the one before it in them: 0, attempt, lost, interrupted,
---          first start, due, queue, priority, job, max attempts
+-- Returns  {status, now, next due or -1, then per run: id, submitted, envelope}; before each run that
+--          differs from the one before it in them: 0, epoch, attempt, lost, interrupted, first
+--          start, due, queue, priority, job, max attempts
 --          status 1 = fine, 0 = fine and more is ready, -1 = this owner is fenced or unknown.
 -- The one call whose lost answer matters: the owner reads its own set on the next beat.
 local supervisor, owner, want, low_first = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
@@ -26,23 +26,45 @@ local taken, budget = 0, 2 * want + 32
 local function number(value, otherwise) return value and is_number(value) and value or otherwise end
 
 local size = 3
-local at, ls, dr, fs, nb, q, p, j, mx
+local ep, at, ls, dr, fs, nb, q, p, j, mx
 local function answer(r, epoch)
-  if r.at ~= at or r.ls ~= ls or r.dr ~= dr or r.fs ~= fs or r.nb ~= nb
+  if epoch ~= ep or r.at ~= at or r.ls ~= ls or r.dr ~= dr or r.fs ~= fs or r.nb ~= nb
     or r.q ~= q or r.p ~= p or r.j ~= j or r.mx ~= mx then
-    at, ls, dr, fs, nb, q, p, j, mx = r.at, r.ls, r.dr, r.fs, r.nb, r.q, r.p, r.j, r.mx
-    out[size + 1], out[size + 2], out[size + 3], out[size + 4] = 0, number(at, '0'), number(ls, '0'), number(dr, '0')
-    out[size + 5], out[size + 6], out[size + 7], out[size + 8] = number(fs, ''), number(nb, ''), q, p
-    out[size + 9], out[size + 10] = j, mx or '1'
-    size = size + 10
+    ep, at, ls, dr, fs, nb, q, p, j, mx = epoch, r.at, r.ls, r.dr, r.fs, r.nb, r.q, r.p, r.j, r.mx
+    out[size + 1], out[size + 2], out[size + 3] = 0, epoch, number(at, '0')
+    out[size + 4], out[size + 5], out[size + 6] = number(ls, '0'), number(dr, '0'), number(fs, '')
+    out[size + 7], out[size + 8], out[size + 9] = number(nb, ''), q, p
+    out[size + 10], out[size + 11] = j, mx or '1'
+    size = size + 11
   end
-  out[size + 1], out[size + 2], out[size + 3], out[size + 4] = r.id, epoch, number(r.t, '0'), r.e or ''
-  size = size + 4
+  out[size + 1], out[size + 2], out[size + 3] = r.id, number(r.t, '0'), r.e or ''
+  size = size + 3
 end
+
+-- Most records are as submit made them, with nothing that only some have. They are read into one
+-- table, which is that of the last of them.
+local PLAIN_SIZE = 12
+local plain_one = { id = '', key = '', s = '', e = '', q = '', p = '', j = '', t = '', mx = '', plain = true }
+local function plain(id, key, v)
+  local size = #v
+  if v[1] ~= 's' or v[3] ~= 'e' or v[5] ~= 'q' or v[7] ~= 'p' or v[9] ~= 'j' or v[11] ~= 't'
+    or size ~= PLAIN_SIZE and (size ~= PLAIN_SIZE + 2 or v[13] ~= 'mx') or not DIGIT[v[8]] then
+    return nil
+  end
+  local r = plain_one
+  r.id, r.key, r.s, r.e, r.q, r.p, r.j, r.t, r.mx = id, key, v[2], v[4], v[6], v[8], v[10], v[12], v[14]
+  return r
+end
+
+-- A "+" before the time says that, until the run is started or claimed anew, nothing but an order to
+-- stop it can make its end differ from the usual: whoever settles it need not read the whole record.
+local NOW_USUAL = '+' .. NOW_TEXT
+local function is_usual(r) return not (r.xp or r.lm or r.uq or r.lv or r.nt or r.kp or r.at) end
 
 local function take(r)
   local epoch = r.ep and string.format('%.0f', tonumber(r.ep) + 1) or '1'
-  call('HSET', r.key, 's', 'c', 'o', owner, 'ep', epoch, 'ct', NOW_TEXT)
+  local when = (r.plain or is_usual(r)) and NOW_USUAL or NOW_TEXT
+  call('HSET', r.key, 's', 'c', 'o', owner, 'ep', epoch, 'ct', when)
   fresh[#fresh + 1] = r.id
   answer(r, epoch)
   taken = taken + 1
@@ -129,7 +151,9 @@ function announce(...)
 end
 
 local function consider(id, queue)
-  local r = load(id)
+  local key = record(id)
+  local v = redis.pcall('HGETALL', key)
+  local r = plain(id, key, v) or understood(id, key, v)
   if not r or r.s ~= 'q' or r.q ~= queue then return end
   if r.xp or r.lm then
     if not weigh then more() end

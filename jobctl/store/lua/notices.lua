@@ -32,7 +32,8 @@ end
 local SAID = { at = true, rs = true, rc = true, sg = true, er = true }
 local ERROR_MOST = 300
 local function said(fields, reason)
-  local more = {}
+  -- Of what succeeded at once nothing else is said, see settle in store/transitions.py.
+  local more = fields and fields[1] == 'a1' and { at = '1', rc = '0' } or {}
   for i = 1, #(fields or {}), 2 do
     if SAID[fields[i]] then more[fields[i]] = string.sub(tostring(fields[i + 1]), 1, ERROR_MOST) end
   end
@@ -109,7 +110,7 @@ end
 
 -- The start of a short run is not recorded before its end; of one that succeeded at once, not even then.
 local function tell_short(r, letter, fields)
-  if letter == 'k' and fields[3] == 'a1' then fields = { 'fs' } end
+  if letter == 'k' and (fields[1] == 'a1' or fields[3] == 'a1') then fields = { 'fs' } end
   for i = 1, #fields, 2 do
     if fields[i] == 'fs' and wanted(r, 'r') then post('r', r, said({ 'at', '1' })) end
   end

@@ -3,12 +3,13 @@
 -- Records how attempts ended (c, r → k, x, v, s, or d for another attempt).
 --
 -- KEYS[1]  prefix
--- ARGV     owner id, then groups of runs that ended alike: letter, reason, delay ms (for d), how many
---          fields are set, their names, how many runs; then per run: id, epoch, the fields' values
--- Returns  per run: the letter it now has; already (this epoch was settled before: a replay);
---          stale (not ours any more: discard); gone (the store lost the run: keep what is known)
+-- ARGV     owner id, then groups of runs that ended alike: letter, reason, delay ms (for d), epoch, how
+--          many fields are set, their names, how many runs; then per run: id, the fields' values
+-- Returns  how many runs, when each has the letter asked for; else per run: the letter it now has;
+--          already (this epoch was settled before: a replay); stale (not ours any more: discard);
+--          gone (the store lost the run: keep what is known)
 local owner = ARGV[1]
-local out = {}
+local out, settled = {}, 0
 
 local function retry(r, delay, fields)
   disown(r)
@@ -27,8 +28,20 @@ local function retry(r, delay, fields)
   count('retried')
 end
 
+-- Returns what ending a usual claimed run needs of its record, see claim.lua; nil for any other.
+-- Of a group whose first run is none, others are not looked at either: they are mostly alike.
+local PLUS = string.byte('+')
+local usual
+local function brief(id)
+  if not usual then return nil end
+  local key = record(id)
+  local v = redis.pcall('HMGET', key, 's', 'o', 'ep', 'ct', 'cx', 'j')
+  usual = not v.err and v[1] == 'c' and v[2] == owner and v[4] and string.byte(v[4]) == PLUS and not v[5] and v[6]
+  return usual and { s = 'c', o = owner, ep = v[3], j = v[6], id = id, key = key }
+end
+
 local function settle(id, epoch, letter, reason, delay, fields)
-  local r = load(id)
+  local r = brief(id) or load(id)
   if not r or r.o ~= owner then
     redis.pcall('SREM', P .. 'own:' .. owner, id)
     return gone(id) and 'gone' or 'stale'
@@ -55,29 +68,32 @@ end
 
 -- Reads the header of a group; returns what it says and the index of its first run.
 local function read_group(i)
-  local size = tonumber(ARGV[i + 3])
+  local size = tonumber(ARGV[i + 4])
   -- Names and values in turn, as HSET takes them; each run puts its values into the same table.
   local fields = {}
-  for k = 1, size do fields[2 * k - 1] = ARGV[i + 3 + k] end
-  local runs = tonumber(ARGV[i + 4 + size])
-  return ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), size, fields, runs, i + 5 + size
+  for k = 1, size do fields[2 * k - 1] = ARGV[i + 4 + k] end
+  local runs = tonumber(ARGV[i + 5 + size])
+  return ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3], size, fields, runs, i + 6 + size
 end
 
 gathering = true
 local i = 2
 while i <= #ARGV do
-  local letter, reason, delay, size, fields, runs
-  letter, reason, delay, size, fields, runs, i = read_group(i)
+  local letter, reason, delay, epoch, size, fields, runs
+  letter, reason, delay, epoch, size, fields, runs, i = read_group(i)
+  usual = letter ~= 'd'
   for _ = 1, runs do
-    local id, epoch = ARGV[i], ARGV[i + 1]
-    for k = 1, size do fields[2 * k] = ARGV[i + 1 + k] end
+    local id = ARGV[i]
+    for k = 1, size do fields[2 * k] = ARGV[i + k] end
     local answer = guarded(settle, id, epoch, letter, reason, delay, fields)
     -- What raised may have done so when the end was written already.
     answer = answer or redis.pcall('HGET', record(id), 's')
     out[#out + 1] = type(answer) == 'string' and answer or 'x'
-    i = i + 2 + size
+    if answer == letter then settled = settled + 1 end
+    i = i + 1 + size
   end
 end
 flush_ends()
 flush_counts()
+if settled == #out then return settled end
 return out
