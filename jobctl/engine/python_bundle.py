@@ -94,6 +94,8 @@ class Bundles:
         """Descriptors of the directories that runs of the bundle begin in, if there are several."""
         self.several = False
         self.handled: list[int] = MODULE.HANDLED
+        self.entered: tuple[Shape, Row, bytes] | None = None
+        """Whose environment is in force."""
         self.log = -1
         self.shown: str | None = None
         """Where the output of the last run belongs, if there is any."""
@@ -114,7 +116,8 @@ class Bundles:
             child.send(MODULE.NEWS, {**news, "stale": stale})
             return
         try:
-            self._open_log()
+            if self.log < 0:
+                self._open_log()
         except OSError as error:
             child.send(
                 MODULE.NEWS,
@@ -125,6 +128,7 @@ class Bundles:
             self._run_each(meta)
         finally:
             os.close(self.log)
+            self.log = -1
             self._close_folders()
         child.retired = child.retired or self._left() or self.limits.changed()
         os.dup2(self.surroundings.null, 1)  # all else was put back after the last run
@@ -135,6 +139,25 @@ class Bundles:
         except OSError:
             self._leave()
             raise
+
+    def get_ready(self) -> None:
+        """Do beforehand what the next bundle needs: the host still looks at what has come for it.
+
+        The environment of the last run is made once more. Nothing changes by that, but what it takes
+        to make the next is in the caches of the processor then, which it leaves in milliseconds.
+        """
+        self.child.modules.look()
+        if self.entered is not None:
+            self.environ.enter(*self.entered)
+        if self.log >= 0:
+            return
+        try:
+            self._open_log()
+        except OSError:
+            return  # the bundle tries again, and says so
+        if os.lseek(self.log, 0, os.SEEK_END):
+            os.close(self.log)  # that is the last run's, and will get another name
+            self.log = -1
 
     def close(self) -> None:
         """Leave nothing of ours to what the C library does at the end of the process."""
@@ -225,6 +248,7 @@ class Bundles:
             os.chdir(shape.cwd)
             if self.several:
                 self.folders[shape.cwd] = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.entered = shape, row, files
         self.environ.enter(shape, row, files)
         sys.argv[:] = shape.argv
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)

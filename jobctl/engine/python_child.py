@@ -35,7 +35,7 @@ MAGIC = b"jc"
 PROTOCOL = 1
 HEADER = struct.Struct(">2sBBII")
 """Magic, protocol, kind, bytes of meta, bytes of body. Meta is JSON; the body is passed through."""
-HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 5, 6, 7, 8
+HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS, ROUSE = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 RECEIVE_BYTES = 1 << 16  # more would be mapped and unmapped by the allocator for every frame
 CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
@@ -411,6 +411,11 @@ class Modules:
             self.roots = roots
         return None
 
+    def look(self) -> None:
+        """Look whether files have changed, if the next call would have to."""
+        if not self.outdated and time.monotonic() - self.scanned >= SCAN_EVERY:
+            self.outdated = self._scan()
+
     def _scan(self) -> str | None:
         """Return why the imported modules are out of date, or None."""
         started = time.time()
@@ -688,6 +693,8 @@ class Child:
             self.bundles = beside("python_bundle").Bundles(self, tokens, meta)
         elif kind == LINE:
             self.line = self.descriptors.pop(0)
+        elif kind == ROUSE and self.bundles is not None:
+            self.bundles.get_ready()
 
     def _answer(self, call: dict[str, Any], body: bytearray, log: int) -> None:
         """Run a call that came alone, unless it must not run here, and send what came of it."""

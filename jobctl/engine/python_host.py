@@ -55,7 +55,7 @@ __all__ = [
 PROTOCOL = 1
 MAGIC = b"jc"
 HEADER = struct.Struct(">2sBBII")
-HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 5, 6, 7, 8
+HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS, ROUSE = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 MALFORMED = (
     ValueError,
@@ -73,6 +73,7 @@ RECEIVE_BYTES = 1 << 16
 START_TIMEOUT = 60.0
 """Seconds until an interpreter must have said hello; a cold disk takes a few."""
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+WAKE_UP = memoryview(HEADER.pack(MAGIC, PROTOCOL, ROUSE, 2, 0) + b"{}")
 
 
 class Listener(Protocol):
@@ -226,6 +227,11 @@ class PythonChild:
             fd=None,
         )
 
+    def rouse(self) -> None:
+        """Let a child that has nothing to do get ready: in a moment it will get a bundle, probably."""
+        if not self._closed:
+            self._post(WAKE_UP, None)
+
     def give_line(self, fd: int) -> None:
         """Send the child its end of the line by which its functions ask; ``fd`` stays the caller's."""
         if not self._closed:
@@ -245,7 +251,9 @@ class PythonChild:
     def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int | None) -> None:
         text = dump(meta).encode()
         head = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text
-        data = memoryview(head + body)
+        self._post(memoryview(head + body), fd)
+
+    def _post(self, data: memoryview, fd: int | None) -> None:
         if self._unsent:
             self._unsent.append((data, None if fd is None else os.dup(fd)))
             return
