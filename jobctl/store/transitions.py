@@ -289,50 +289,44 @@ FIRST = ("at", "a1", "du", "st", "fs", "pi")
 """How the names begin of what is set for a run that ended with its first attempt. The entry of the
 attempt says the last four of these too, or only another attempt would need them."""
 IN_ENTRY = slice(FIRST.index("du"), len(FIRST))
-AT_ONCE = (*FIRST, "rc")
-"""How they begin when it has an exit code. When that is 0 nothing of these but the entry is sent."""
+CODE = len(FIRST)
+"""Where its exit code is. When that is 0, nothing up to it but the entry is sent."""
 ENTRY = FIRST.index("a1")
+NOTHING_LEFT_OUT = slice(0, 0)
 
 
-def _is_plain_end(item: Settlement) -> bool:
-    """Return whether a run succeeded with its first attempt and 0: then its entry says everything."""
-    fields = item.fields
-    return (
-        item.letter == "k"
-        and fields[: 2 * len(AT_ONCE) : 2] == AT_ONCE
-        and fields[2 * len(AT_ONCE) - 1] == 0
-    )
-
-
-def _without_repeats(item: Settlement, part: tuple[Part, ...], *, plain: bool) -> list[Part]:
-    """Return the names, or the values, that are sent of those that are set for a run."""
-    if plain:
-        return [part[ENTRY], *part[len(AT_ONCE) :]]
-    kept = [*part]
-    if item.letter == "k" and item.fields[: 2 * len(FIRST) : 2] == FIRST:
-        del kept[IN_ENTRY]
-    return kept
+def _left_out(letter: str, names: tuple[Part, ...], code: Part | None) -> tuple[slice, slice]:
+    """Return which of the fields that are set for a run are not sent, last ones first."""
+    if letter == "k" and names[: len(FIRST)] == FIRST:
+        if names[CODE : CODE + 1] == ("rc",) and code == 0:
+            return slice(ENTRY + 1, CODE + 1), slice(0, ENTRY)
+        return IN_ENTRY, NOTHING_LEFT_OUT
+    return NOTHING_LEFT_OUT, NOTHING_LEFT_OUT
 
 
 def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple[str, ...]]:
     """Record how attempts ended; answers are the new letters, ``already`` or ``stale``."""
     parts: list[Part] = [keys.prefix, owner]
-    alike: tuple[object, ...] | None = None
     letters: list[str] = []
+    alike: tuple[object, ...] | None = None
+    last = first = NOTHING_LEFT_OUT
     place = 0
     for item in items:
-        plain = _is_plain_end(item)
-        names = item.fields[::2]
-        kind = (item.letter, item.reason, item.delay, item.epoch, names, plain)
+        names, values = item.fields[::2], [*item.fields[1::2]]
+        code = values[CODE] if len(values) > CODE else None
+        kind = (item.letter, item.reason, item.delay, item.epoch, names, code == 0)
         if kind != alike:
             alike = kind
-            sent = _without_repeats(item, names, plain=plain)
+            last, first = _left_out(item.letter, names, code)
+            sent = [*names]
+            del sent[last], sent[first]
             delay = milliseconds(item.delay)
             parts += (item.letter, item.reason, delay, item.epoch, len(sent), *sent, 0)
             place = len(parts) - 1
         parts[place] += 1  # type: ignore[operator]  # how many runs the group has
+        del values[last], values[first]
         parts.append(item.id)
-        parts += _without_repeats(item, item.fields[1::2], plain=plain)
+        parts += values
         letters.append(item.letter)
 
     def decode(reply: object) -> tuple[str, ...]:

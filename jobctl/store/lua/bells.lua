@@ -1,4 +1,4 @@
--- The bells that wake who waits for runs, and what the usual submit and claim need of where runs
+-- The bells that wake who waits for runs, and what else the usual submit and claim need of where runs
 -- wait; the rest is in lines.lua. A part of common.
 
 -- A doorbell holds at most one token, which wakes at most one waiter.
@@ -19,9 +19,4 @@ local function next_due()
   return first[2] and tonumber(first[2]) or -1
 end
 
--- Makes up to MANY new runs ready, in order. Their records say so already; their queue is a list.
-local MANY = 500
-local function ready_all(ids, queue, priority)
-  call('RPUSH', P .. 'q:' .. queue .. ':' .. priority, unpack(ids))
-  ring_once(queue)
-end
+local MANY = 500 -- arguments of one command

@@ -44,12 +44,13 @@ local function remember(history, keep, ids)
   -- What a repeated settle is answered from must stay, so at least one is kept.
   local over = type(length) == 'number' and length - math.max(tonumber(keep), 1) or 0
   if over < 1 then return end
-  local gone = {}
-  for _, old in ipairs(call('RPOP', history, math.min(over, math.max(LOOKAHEAD, 2 * #ids)))) do
-    gone[#gone + 1] = record(old)
-    gone[#gone + 1] = P .. 'l:' .. old
+  local records, outputs = {}, {}
+  for k, old in ipairs(call('RPOP', history, math.min(over, math.max(LOOKAHEAD, 2 * #ids)))) do
+    records[k], outputs[k] = record(old), P .. 'l:' .. old
   end
-  call('UNLINK', unpack(gone))
+  call('UNLINK', unpack(records))
+  -- Few runs have their output here, and what is asked for costs less than what is written down.
+  if call('EXISTS', unpack(outputs)) > 0 then call('UNLINK', unpack(outputs)) end
 end
 
 local function flush_ends()

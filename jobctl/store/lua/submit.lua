@@ -16,6 +16,12 @@ local function plain(g)
   return (g.ov == '' or g.ov == 'a') and g.ml == '' and g.dl == '' and g.nt == ''
 end
 
+-- Makes up to MANY new runs ready, in order. Their records say so already; their queue is a list.
+local function ready_all(ids, queue, priority)
+  call('RPUSH', P .. 'q:' .. queue .. ':' .. priority, unpack(ids))
+  ring_once(queue)
+end
+
 -- Accepts plain runs, which are ready at once; returns the last one that was accepted. They are
 -- looked for, and put into their queue, in one command for all: after the first write nothing
 -- can fail before the last.
