@@ -366,6 +366,7 @@ class Pump:
         marked, settled = batch.answers(replies)
         now = SYSTEM_CLOCK.monotonic()
         answered: list[tuple[Settlement, str]] = []
+        taken: list[Settlement] = []
         for mark, answer in zip(batch.marks.values(), marked, strict=True):
             if answer == "stale":
                 self._on_stale(mark[0], mark[1])
@@ -381,13 +382,14 @@ class Pump:
                 self._on_gone(item)
             elif answer == "stale":
                 # Should the store only have lost the claim, the run comes back, and this with it.
-                self._ledger.acknowledged(item, now=now)
+                taken.append(item)
                 log.error(
                     "run %s: it was taken over while we ran epoch %d; our outcome (%s) is discarded",
                     item.id, item.epoch, LETTERS[item.letter].value,
                 )  # fmt: skip
             else:
-                self._ledger.acknowledged(item, now=now)
+                taken.append(item)
+        self._ledger.acknowledged(taken, now=now)
         if answered:
             self._on_answered(answered)
         forget(self._marks, batch.marks)

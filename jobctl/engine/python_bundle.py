@@ -39,10 +39,12 @@ LONELY = 20_000_000
 
 The pool that follows a dead one relies on it, see ``tally.py``.
 """
-ANSWER = b"[%d,%de-6,%de-9,%de-6,%de-6,%d,%d,%d,%d,%b,%b]\n"
+ANSWER = b"[%d,%de-6,%de-9,%de-6,%de-6,%d,%d,%d,%d,%b,%b,%b]\n"
 """Place in the bundle, start, duration, CPU of user and system, peak of memory, blocks read and
 written, size of the log, whether there are files, result and more. Seconds are whole numbers of
 their parts, which are written in a third of the time that others take."""
+PLAIN = b"[%d,%de-6,%de-9,%de-6,%de-6,%b"
+"""As that, of a run with no output and nothing to say: see ``Meter.usual``."""
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -219,17 +221,17 @@ class Bundles:
         usage = meter.used(ended - began, quiet=quiet and not log)
         self.last = run, ended - began, usage, reply, result
         user, system, peak, read, wrote = usage
-        self._write(
-            ANSWER
-            % (
+        made = self.files.made(shape.folder, files, began)
+        if quiet and not (log or made or result or reply):
+            answer = PLAIN % (index, since_1970, ended - began, user, system, meter.usual)
+        else:
+            answer = ANSWER % (
                 index, since_1970, ended - began, user, system, peak, read, wrote, log,
-                b"true" if self.files.made(shape.folder, files, began) else b"false",
-                b"%b,%b" % (
-                    ENCODE(result.decode()).encode() if result else b"null",
-                    ENCODE(reply).encode() if reply else b"null",
-                ) if result or reply else b"null,null",
-            )
-        )  # fmt: skip
+                b"true" if made else b"false",
+                ENCODE(result.decode()).encode() if result else b"null",
+                ENCODE(reply).encode() if reply else b"null",
+            )  # fmt: skip
+        self._write(answer)
         self.HEADER.pack_into(
             self.page, self.HEADER_AT, index + 1, index + 1, began / 1e9, self.end
         )

@@ -60,6 +60,8 @@ ENVIRON = os.environ
 """The environment of the process, whatever a job puts in its place."""
 PREPARED: dict[str, Any] = {}
 """What a template has made for its children: ``streams``, and the names of modules ``seen``."""
+IMPORTED: dict[str, tuple[str, str, Any]] = {}
+"""By target: name of the module, that of the function, and the module, which was imported."""
 HANDLED = [
     getattr(_signal, name)
     for name in ("SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCHLD")
@@ -444,6 +446,16 @@ class Modules:
     @staticmethod
     def target(name: str) -> Callable[..., object]:
         """Return the function ``package.module:attribute``; raises TargetError if there is none."""
+        known = IMPORTED.get(name)
+        if known is not None:  # the module, that is: the function may be another by now
+            module, attribute, there = known
+            found = getattr(there, attribute, None)
+            if sys.modules.get(module) is there and callable(found):
+                return found  # type: ignore[no-any-return]
+        return Modules._import(name)
+
+    @staticmethod
+    def _import(name: str) -> Callable[..., object]:
         module, _, attribute = name.partition(":")
         if module not in sys.modules:
             sys.path_importer_cache.clear()  # directories may have new files since they were read
@@ -458,6 +470,8 @@ class Modules:
             found = getattr(found, part, None)
         if not callable(found):
             raise TargetError(f"no function {attribute!r} in {module!r}")
+        if "." not in attribute:
+            IMPORTED[name] = module, attribute, sys.modules[module]
         return found  # type: ignore[no-any-return]
 
 
@@ -764,14 +778,14 @@ class Child:
 
     def _invoke(self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]) -> bytes:
         """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
-        said = run.said
+        said, limits = run.said, run.limits
         try:
-            wish = run.limit("result")
+            wish = limits.get("result") if limits else None
             form = beside("python_forms").Form(wish) if wish else None
             function = self.modules.target(said["target"])
             args, kwargs = ((), {}) if body == NO_ARGUMENTS else json.loads(body)
-            if run.limit("soft_timeout") is not None:
-                limit = beside("python_stop").SoftLimit(run, run.limit("soft_timeout"))
+            if limits and limits.get("soft_timeout") is not None:
+                limit = beside("python_stop").SoftLimit(run, limits["soft_timeout"])
                 value = limit.call(function, args, kwargs)
             else:
                 value = function(*args, **kwargs)

@@ -42,22 +42,25 @@ class Environ:
         self.own: Mapping[bytes, bytes] = NOTHING
         """What the last run had besides, such as its named arguments: which names, that is."""
         self.places: tuple[Any, ...] = ()
-        """Where the variables are that differ from run to run."""
+        """What writes the three variables that differ from run to run."""
 
     def enter(self, shape: Shape, row: Row, files: bytes) -> None:
         """Make it that of a run whose own files begin with ``files``."""
         _, run, attempt, epoch, more, _ = row
         os.environ = environ = self.environ
         data, known, own = environ._data, self.known, encoded(more[0]) if more else NOTHING
-        values = run.encode(), files + b".result", files + b".progress"
+        run_id, result, progress = run.encode(), files + b".result", files + b".progress"
         if (
             data == known
             and (shape, attempt, epoch) == self.base
             and (own is self.own or own.keys() == self.own.keys())
             and self.lent.untouched()
-            and self._write_over(values, own)
+            and b"\0" not in run_id
+            and self.places[0](run_id)
+            and self.places[1](result)
+            and self.places[2](progress)
+            and (own is NOTHING or self._write_over(own))
         ):
-            run_id, result, progress = values
             data[RUN_ID] = known[RUN_ID] = run_id
             data[RESULT] = known[RESULT] = result
             data[PROGRESS] = known[PROGRESS] = progress
@@ -67,24 +70,20 @@ class Environ:
             **shape.environ,
             b"JOBCTL_ATTEMPT": b"%d" % attempt,
             b"JOBCTL_SUPERVISOR": shape.mark + b"%d" % epoch,
+            RUN_ID: run_id,
+            RESULT: result,
+            PROGRESS: progress,
             **own,
         }
-        known[RUN_ID], known[RESULT], known[PROGRESS] = values
         replace(data, known, put=self.lent.lend)
         self.own = own
         places = self.lent.places
         if self.lent.complete(known):
-            self.places = places[RUN_ID], places[RESULT], places[PROGRESS]
+            self.places = tuple(places[name].write for name in (RUN_ID, RESULT, PROGRESS))
             self.base = shape, attempt, epoch
 
-    def _write_over(self, values: tuple[bytes, bytes, bytes], own: Mapping[bytes, bytes]) -> bool:
-        """Write what differs from the last run; returns False where that cannot be."""
-        first, second, third = self.places
-        run_id, result, progress = values
-        if b"\0" in run_id or not (
-            first.write(run_id) and second.write(result) and third.write(progress)
-        ):
-            return False
+    def _write_over(self, own: Mapping[bytes, bytes]) -> bool:
+        """Write what the last run had otherwise; returns False where that cannot be."""
         data, known, places = self.environ._data, self.known, self.lent.places
         for name, value in own.items():
             if known[name] != value:

@@ -35,6 +35,7 @@ from jobctl.engine.python_call import (
 from jobctl.engine.python_spawn import resolve_interpreter, spawn
 from jobctl.engine.usage import cpu_of
 from jobctl.model.run import Reason, Usage
+from jobctl.store.compact import dump, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -255,7 +256,7 @@ class PythonChild:
         self._end("its slot let go of it")
 
     def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int | None) -> None:
-        text = ENCODE(meta).encode()
+        text = dump(meta).encode()
         head = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text
         data = memoryview(head + body)
         if self._unsent:
@@ -330,7 +331,7 @@ class PythonChild:
         start = HEADER.size + meta_size
         if len(received) < start + body_size:
             return False
-        meta = json.loads(received[HEADER.size : start])
+        meta: Any = parse(received[HEADER.size : start].decode())
         body = received[start : start + body_size].decode()
         del received[: start + body_size]
         self._handle(kind, meta, body)

@@ -103,9 +103,10 @@ class Lent:
         self._free = 0
         self._list: memoryview | None = None
         """The list of the environment and its end, as far as it was there when all was well."""
+        self._where = None if SYSTEM is None else SYSTEM.list
         self._base = 0
         self._known = b""
-        """Where it was, and what it said."""
+        """Where the list was then, and what it said."""
 
     def lend(self, name: bytes, value: bytes) -> None:
         """Give C a variable until :meth:`take_back`, or until somebody sets it."""
@@ -132,11 +133,12 @@ class Lent:
 
     def untouched(self) -> bool:
         """Return whether the list of the environment is as it was when :meth:`complete` said so."""
-        found = self._list
+        where, found = self._where, self._list
+        # Where it is comes first: what is no longer the list may not even be there.
         return (
             found is not None
-            and SYSTEM is not None
-            and SYSTEM.list[0] == self._base  # else the other may not even be there
+            and where is not None
+            and where[0] == self._base
             and found.tobytes() == self._known
         )
 

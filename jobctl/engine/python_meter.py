@@ -54,6 +54,8 @@ class Meter:
         self._counts: Any = None
         self._held: int | None = None
         """Bytes of memory that are held as long as the counts do not change."""
+        self.usual = b""
+        """How the answer to a run ends of which there is nothing more to say."""
 
     def quiet(self) -> bool:
         """Return whether nothing was counted since the last run; asked when a function has ended."""
@@ -74,6 +76,7 @@ class Meter:
             self._before = after = self._after
             if self._held is None:
                 self._held = self._child.peak(0.0, after)
+                self.usual = b"%d,0,0,0,false,null,null]\n" % self._held
             return (
                 int((after[UTIME] - before[UTIME]) * MICRO + 0.5),
                 int((after[STIME] - before[STIME]) * MICRO + 0.5),
@@ -89,7 +92,7 @@ class Meter:
         )
         seconds = duration / SECOND
         peak: int = self._child.peak(seconds, after)
-        self._held = peak if seconds < MODULE.SHORT else None
+        self._held = None  # known to the next run, if it needs it
         return int(user * MICRO + 0.5), int(system * MICRO + 0.5), peak, int(read), int(wrote)
 
 

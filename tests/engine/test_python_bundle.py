@@ -374,6 +374,21 @@ async def test_a_directory_that_gets_another_name_is_left_with_the_bundle(bench:
 
 
 @staged
+async def test_the_function_is_the_one_that_its_module_has_now(bench: Bundler) -> None:
+    bench.write("""
+import sys
+def first(): return 1
+def other(): sys.modules["jobs"].first = lambda: 2
+def none(): sys.modules["jobs"].first = None
+def drops(): del sys.modules["jobs"]
+""")
+    names = ("first", "other", "first", "none", "first", "drops", "first")
+    answers = await bench.bundle(*((name, []) for name in names))
+    assert [answer[RESULT] for answer in answers] == ["1", None, "2", None, None, None, "1"]
+    assert answers[4][MORE]["error"] == "no function 'first' in 'jobs'"
+
+
+@staged
 async def test_a_forked_copy_ends_with_its_run_and_leaves_the_others_alone(bench: Bundler) -> None:
     bench.write("""
 import os

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
---#later slots notices moves
+--#later seldom lines slots notices moves
 --#include common
 -- Claims ready runs for one pool (q → c; q → p when a limit is full; q → e when too late).
 --
@@ -73,6 +73,8 @@ end
 -- What few claims need: limits, deadlines, what is due.
 local weigh, promote_due, take_again
 local function more()
+--#include seldom
+--#include lines
 --#include slots
 --#include notices
 --#include moves
@@ -141,13 +143,9 @@ local function more()
 end
 
 -- A broken run, met by whoever needs nothing else of it.
-function let_go(...)
+function quarantine(...)
   more()
-  return let_go(...)
-end
-function announce(...)
-  more()
-  return announce(...)
+  return quarantine(...)
 end
 
 local function consider(id, queue)
@@ -165,7 +163,11 @@ end
 
 local function levels(queue)
   local keys = {}
-  for p = 0, 9 do keys[p + 1] = P .. 'q:' .. queue .. ':' .. (low_first and p or 9 - p) end
+  local list = P .. 'q:' .. queue .. ':'
+  -- Texts: to make one of a number costs as much as a small command.
+  local order = low_first and { '0', '1', '2', '3', '4', '5', '6', '7', '8', '9' }
+    or { '9', '8', '7', '6', '5', '4', '3', '2', '1', '0' }
+  for k = 1, 10 do keys[k] = list .. order[k] end
   return keys
 end
 

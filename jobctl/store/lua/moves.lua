@@ -87,7 +87,8 @@ end
 -- all of which that is the same.
 local places = {}
 local function retention(r, letter)
-  local kind = (r.kp or '') .. (letter == 'x' and ' x ' or ' ') .. r.j
+  -- The name of a job is one word, so it stands for nothing else.
+  local kind = r.kp and r.kp .. (letter == 'x' and ' x ' or ' ') .. r.j or r.j
   local kept = places[kind]
   if kept then return kept end
   local keep, ttl, failed = string.match(r.kp or '', '^(%d+):(%d+):(%d*)$')
@@ -99,12 +100,13 @@ local function retention(r, letter)
   return kept
 end
 
--- Ends a run: the only way to a final state. `more` are further fields to set.
+-- Ends a run: the only way to a final state. `more` are further fields to set. Few runs have what is
+-- asked for here before it is cared for.
 local NONE = {}
 local function finish(r, letter, reason, more)
   local key = r.key or record(r.id)
   disown(r)
-  unlist(r)
+  if r.s == 'q' or r.s == 'p' then unlist(r) end
   if r.s == 'd' then redis.pcall('ZREM', P .. 'due', r.id) end
   if r.xp then redis.pcall('ZREM', P .. 'due', '^' .. r.id) end
   if reason and reason ~= '' then
@@ -112,8 +114,8 @@ local function finish(r, letter, reason, more)
   else
     call('HSET', key, 's', letter, 'fn', NOW_TEXT, unpack(more or NONE))
   end
-  announce(r, letter, reason, more)
-  let_go(r)
+  if r.nt then announce(r, letter, reason, more) end
+  if r.uq or r.lv or r.lm then let_go(r) end
   local kept = retention(r, letter)
   call('PEXPIREAT', key, kept.till)
   local all = gather(ended, kept, r.id)

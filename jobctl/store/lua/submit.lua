@@ -1,5 +1,5 @@
 #!lua
---#later slots notices moves
+--#later records seldom lines slots notices moves
 --#include common
 --#include group
 -- Accepts new runs (- → q, d or s), in groups that share their job's settings.
@@ -48,6 +48,9 @@ end
 -- What plain runs do not need.
 local admit_one
 local function more()
+--#include records
+--#include seldom
+--#include lines
 --#include slots
 --#include notices
 --#include moves
