@@ -320,8 +320,9 @@ class Pool:
 
     def _rouse(self) -> None:
         """Let an interpreter wake up and get ready while the claim is looked at."""
-        if self._seats.free:
-            self._seats.next.python.rouse()
+        idle = self._seats.idle
+        if idle:
+            idle[-1].python.rouse()
 
     def _on_claims(self, reply: ClaimReply) -> None:
         admit = self._gate.admitting()

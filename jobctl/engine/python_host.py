@@ -229,8 +229,15 @@ class PythonChild:
 
     def rouse(self) -> None:
         """Let a child that has nothing to do get ready: in a moment it will get a bundle, probably."""
-        if not self._closed:
-            self._post(WAKE_UP, None)
+        if self._closed or self._unsent:
+            return
+        try:
+            sent = self._socket.send(WAKE_UP)
+        except OSError:
+            return  # it is about to be found out, or is not asleep
+        if sent < len(WAKE_UP):
+            self._unsent.append((WAKE_UP[sent:], None))
+            self._loop.add_writer(self._socket, self._on_writable)
 
     def give_line(self, fd: int) -> None:
         """Send the child its end of the line by which its functions ask; ``fd`` stays the caller's."""
@@ -251,9 +258,7 @@ class PythonChild:
     def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int | None) -> None:
         text = dump(meta).encode()
         head = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text
-        self._post(memoryview(head + body), fd)
-
-    def _post(self, data: memoryview, fd: int | None) -> None:
+        data = memoryview(head + body)
         if self._unsent:
             self._unsent.append((data, None if fd is None else os.dup(fd)))
             return

@@ -114,10 +114,6 @@ def milliseconds(value: float) -> int:
     return round(value * 1000)
 
 
-def _seconds(value: bytes) -> float | None:
-    return float(value) / 1000 if value else None
-
-
 def _moment(value: float | None, delay: float | None) -> str:
     if delay is not None:
         return f"+{milliseconds(delay)}"
@@ -208,22 +204,36 @@ def _claims() -> Callable[..., Claim]:
     return maker(Claim)
 
 
+@cache
+def _replies() -> Callable[..., ClaimReply]:
+    return maker(ClaimReply)
+
+
 def _claim_reply(reply: object) -> ClaimReply:
     # What follows the three is per run: id, submitted, envelope. A zero and what the next runs
-    # have in common may come before it.
-    status, now, next_due, *flat = items_of(reply)
+    # have in common may come before it. By places and in few calls: a lone run waits for this.
+    parts = items_of(reply)
+    status, now, next_due = parts[:3]
     claims = []
-    made = _claims() if flat else Claim
-    items = iter(flat)
-    for run_id in items:
-        if run_id == 0:
-            epoch, attempt, lost, interrupted = (int(next(items)) for _ in range(4))
-            first, due = _seconds(next(items)), _seconds(next(items))
-            queue, priority, job, most = (text(next(items)) for _ in range(4))
+    place, end = 3, len(parts)
+    made = _claims() if place < end else Claim
+    while place < end:
+        if parts[place] == 0:
+            epoch, attempt, lost, interrupted = map(int, parts[place + 1 : place + 5])
+            first, due = parts[place + 5 : place + 7]
+            first = float(first) / 1000 if first else None
+            due = float(due) / 1000 if due else None
+            queue, priority, job, most = [
+                str(part, "utf-8", "backslashreplace") if isinstance(part, bytes) else str(part)
+                for part in parts[place + 7 : place + 11]
+            ]
+            place += 11
             continue
+        run_id, submitted, envelope = parts[place : place + 3]
+        place += 3
         claims.append(
             made(
-                text(run_id),
+                str(run_id, "utf-8", "backslashreplace"),
                 epoch,
                 attempt,
                 lost,
@@ -231,19 +241,19 @@ def _claim_reply(reply: object) -> ClaimReply:
                 queue,
                 priority,
                 job,
-                float(next(items)) / 1000,
+                float(submitted) / 1000,
                 most,
-                next(items),
+                envelope,
                 due,
                 interrupted,
             )
         )
-    return ClaimReply(
-        fenced=status < 0,
-        more=status == 0,
-        now=now / 1000,
-        next_due=None if next_due < 0 else next_due / 1000,
-        claims=tuple(claims),
+    return _replies()(
+        status < 0,
+        status == 0,
+        now / 1000,
+        None if next_due < 0 else next_due / 1000,
+        tuple(claims),
     )
 
 

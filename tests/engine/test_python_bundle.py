@@ -666,3 +666,31 @@ async def test_file_that_changed_while_nothing_ran_is_seen_by_a_child_that_is_ro
     assert await bench.bundle(("left", [])) == []
     assert bench.end is not None
     assert "has changed" in bench.end.result()["stale"]
+
+
+@staged
+async def test_lone_run_waits_a_moment_for_its_token(bench: Bundler) -> None:
+    bench.write("def does(): return 1\n")
+    await bench.results(("does", []))
+    assert bench.child is not None
+    own = bench.tallies[-1]
+    rows = [(1, "late", 1, 7, None, "[[],{}]")]
+
+    async def end() -> dict[str, Any]:
+        assert bench.end is not None
+        return await asyncio.wait_for(bench.end, DEADLINE)
+
+    bench.end = asyncio.get_running_loop().create_future()
+    bench.child.bundle(own.bundle + 1, rows, shapes=[], listener=bench)
+    await asyncio.sleep(0.005)
+    own.begin(1)
+    await end()
+    assert [answer[RESULT] for answer in own.answers()] == ["1"]
+    assert own.call_back() == 0
+
+    bench.end = asyncio.get_running_loop().create_future()
+    bench.child.bundle(own.bundle + 1, rows, shapes=[], listener=bench)
+    await end()
+    own.begin(1)
+    assert own.call_back() == 1
+    assert own.answers() == []
