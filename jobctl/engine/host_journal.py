@@ -26,6 +26,7 @@ import contextlib
 import logging
 import os
 import time
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
 from jobctl.engine.bundle_content import bundle_of
@@ -51,6 +52,8 @@ OF_A_RUN = frozenset({b'["i","', b'["s","', b'["t","', b'["e","'})
 """How lines begin that go on with the id of one run."""
 ID_AT = 6
 """Where it begins."""
+SUCCESS = ("at", 1, "a1", None, "rc", 0)
+"""What is set for a run that succeeded at its first attempt, but for the entry of that."""
 _log = logging.getLogger(__name__)
 
 
@@ -182,6 +185,16 @@ class HostJournal:
 
 
 def _settled(item: Settlement) -> bytes:
+    fields = item.fields
+    if item.letter == "k" and len(fields) == len(SUCCESS) and item.id.isalnum():
+        entry = fields[3]
+        if type(entry) is str and (*fields[:3], None, *fields[4:]) == SUCCESS:
+            # By hand: most are like this, and it takes less than half the time.
+            end = "" if item.signed is None else f",{item.signed},{int(item.last_start)}"
+            return (
+                f'["e","{item.id}",{item.epoch},"k","{item.reason}",{item.delay},'
+                f'["at",1,"a1",{encode_basestring(entry)},"rc",0]{end}]\n'
+            ).encode("utf-8", "backslashreplace")
     words = ("e", item.id, item.epoch, item.letter, item.reason, item.delay)
     seal = () if item.signed is None else (item.signed, int(item.last_start))
     try:

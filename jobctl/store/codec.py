@@ -218,6 +218,10 @@ def _some(body: Mapping[str, Any], name: str) -> float | None:
 def decode_attempt(entry: str) -> AttemptRecord:
     """Rebuild one attempt of a run's history."""
     body = json.loads(entry)
+    started, duration = _some(body, "st"), _some(body, "du") or 0.0
+    finished = _some(body, "fn")
+    if finished is None and started is not None:
+        finished = started + duration
     return AttemptRecord(
         number=int(body.get("n", 0)),
         outcome=_word(body.get("o", "")),
@@ -227,9 +231,9 @@ def decode_attempt(entry: str) -> AttemptRecord:
         error=body.get("er"),
         host=_word_or_none(body.get("ho")),
         pid=body.get("pi"),
-        started_at=_some(body, "st"),
-        finished_at=_some(body, "fn"),
-        duration=_some(body, "du") or 0.0,
+        started_at=started,
+        finished_at=finished,
+        duration=duration,
         usage=Usage(
             user=_some(body, "us") or 0.0,
             system=_some(body, "sy") or 0.0,
