@@ -767,17 +767,13 @@ class Child:
     def run_in_context(
         self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]
     ) -> bytes:
-        """Call the function as the one that runs here; returns its result as JSON."""
+        """Call the function as the one that runs here.
+
+        Returns its result as JSON and fills ``reply`` if there is none.
+        """
         self.running = run
         RUNNING.set(run)
-        result = self._invoke(run, body, reply)
-        run.over = True
-        self.running = None
-        RUNNING.set(None)
-        return result
-
-    def _invoke(self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]) -> bytes:
-        """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
+        result = b""
         said, limits = run.said, run.limits
         try:
             wish = limits.get("result") if limits else None
@@ -791,7 +787,8 @@ class Child:
                 value = function(*args, **kwargs)
                 if value is not None and hasattr(type(value), "__await__"):
                     value = _run_awaitable(value)
-            return b"" if value is None else encode_result(value, said["max_result"], form)
+            if value is not None:
+                result = encode_result(value, said["max_result"], form)
         except ResultError as error:
             reply.update(reason="result", error=str(error))
             say(str(error))
@@ -805,7 +802,10 @@ class Child:
             self.interrupt()
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
             beside("python_failure").describe(error, reply, run.limit("expected") or ())
-        return b""
+        run.over = True
+        self.running = None
+        RUNNING.set(None)
+        return result
 
     def interrupt(self) -> None:
         """End as an interrupted program does: by the signal."""

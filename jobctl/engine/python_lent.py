@@ -37,7 +37,8 @@ class System:
         handle = _ctypes.dlopen(program, os.RTLD_NOW)
         call: Any = _ctypes.call_cdeclfunction
         function = _ctypes.dlsym(handle, "putenv")
-        self.putenv: Callable[[Any], bool] = lambda text: not call(function, (text,))
+        byref: Any = _ctypes.byref
+        self.putenv: Callable[[Any], bool] = lambda text: not call(function, (byref(text),))
         """Lets the environment point at a text that stays where it is; returns whether it does."""
         self.addressof: Any = _ctypes.addressof
         self._byte: Any = Byte
@@ -48,9 +49,9 @@ class System:
         """Return the pointers that are somewhere in memory."""
         return memoryview((self._byte * size).from_address(address)).cast("B").cast("P")
 
-    def text(self, page: mmap.mmap, at: int, size: int) -> Any:
-        """Return a part of a page as C can have it."""
-        return (self._byte * size).from_buffer(page, at)
+    def text(self, page: mmap.mmap, at: int) -> Any:
+        """Return a place in a page as C can have it: its first byte, which needs no type of its own."""
+        return self._byte.from_buffer(page, at)
 
 
 def _system() -> System | None:
@@ -72,7 +73,7 @@ class Place:
         """``room`` is that of all of the text, which begins at ``at``."""
         assert SYSTEM is not None  # noqa: S101 - or there were none
         self.page = page
-        self.text = SYSTEM.text(page, at, room)
+        self.text = SYSTEM.text(page, at)
         page[at : at + len(name) + 1] = name + b"="
         self.begin, self.end = at + len(name) + 1, at + room
         self.size = -1

@@ -34,9 +34,12 @@ COUNTS = slice(6, None)
 """The places of all that is counted: missing pages, blocks, turns of others."""
 MICRO = 1e6
 SECOND = 1_000_000_000
-QUIET, COARSE = SECOND // 20, 3 * SECOND
-"""Nanoseconds after which the next change of a directory has another time stamp: by any kernel's
-clock, and where time stamps seem to be whole seconds, or every other."""
+NEVER = 1 << 63
+COARSE_CLOCK = 5
+"""``CLOCK_REALTIME_COARSE`` of Linux, by which files have their time stamps. It goes by ticks."""
+GRAIN, COARSE_GRAIN = SECOND // 50, 3 * SECOND
+"""Nanoseconds after which a time stamp differs: where it has parts of seconds, and where it seems to
+be a whole second or every other."""
 
 
 class Meter:
@@ -48,10 +51,10 @@ class Meter:
         self.begin()
 
     def begin(self) -> None:
-        """Know that a bundle begins: its first run is looked at whatever the counts say."""
+        """Know that a bundle begins; the interpreter has waited for it meanwhile."""
         self._before = self._after = resource.getrusage(SELF)
         self._waited = resource.getrusage(CHILDREN)
-        self._counts: Any = None
+        self._counts: Any = self._before[COUNTS]
         self._held: int | None = None
         """Bytes of memory that are held as long as the counts do not change."""
         self.usual = b""
@@ -100,17 +103,20 @@ class Files:
     """Whether a run has made one of its files: its result, and how far it is.
 
     Their directory is asked first when it was changed last: to look for two files that are not there
-    takes four times as long. Two changes may have the same time stamp when they follow each other at
-    once, so what it says is relied on only for runs that begin some time after it was first said.
+    takes four times as long. Two changes at once may have the same time stamp, so it is relied on
+    only for runs that began when the next change was sure to have another. It is on a local disk, as
+    all of the state directory, so its time stamps are by the clock that is asked here.
     """
 
     def __init__(self) -> None:
         self._folder = b""
         self._directory = -1
         self._changed = 0
-        """When it was changed last, by the clock of the file system."""
-        self._settled = 0
-        """From when on (monotonic nanoseconds) every change would have another time stamp."""
+        """When it was changed last."""
+        self._sure = NEVER
+        """The next change has another time stamp if it comes after this (monotonic nanoseconds)."""
+        self._again = 0
+        """Not asked before: it was changed a moment ago."""
         self._first = True
 
     def begin(self) -> None:
@@ -125,23 +131,31 @@ class Files:
 
     def made(self, folder: bytes, files: bytes, began: int) -> bool:
         """Return whether there is a file whose name begins so, of a run that began then."""
-        if self._first:
-            self._first = False  # it may be the only one
-        elif began >= self._settled and self._is_unchanged(folder):
+        if began >= self._again and self._is_unchanged(folder, began):
             return False
         return os.access(files + b".result", os.F_OK) or os.access(files + b".progress", os.F_OK)
 
-    def _is_unchanged(self, folder: bytes) -> bool:
+    def _is_unchanged(self, folder: bytes, began: int) -> bool:
         try:
-            if self._directory < 0 or folder != self._folder:
+            if self._directory >= 0 and folder == self._folder:
+                changed = os.stat(self._directory).st_mtime_ns
+            elif self._first:  # it may be the only one
+                self._first = False
+                changed = os.stat(folder).st_mtime_ns
+            else:
                 self.end()
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
                 self._directory, self._folder = os.open(folder, flags), folder
-            changed = os.stat(self._directory).st_mtime_ns
+                changed = os.stat(self._directory).st_mtime_ns
         except OSError:
             changed = -1
-        if changed == self._changed and changed > 0:
+        if changed == self._changed and began >= self._sure:
             return True
+        passed = time.clock_gettime_ns(COARSE_CLOCK) - changed
+        now = time.monotonic_ns()
         self._changed = changed
-        self._settled = time.monotonic_ns() + (QUIET if changed % SECOND else COARSE)
+        if changed > 0 and passed > (GRAIN if changed % SECOND else COARSE_GRAIN):
+            self._sure = now
+        else:
+            self._sure, self._again = NEVER, now + GRAIN
         return False

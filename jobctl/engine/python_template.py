@@ -48,9 +48,9 @@ def serve(child: Any, fd: int, options: dict[str, Any]) -> None:
         for name in options["preload"]:
             __import__(name)
         unsure = modules._scan()
-    child.beside("python_environ")
-    child.beside("python_limits")
-    child.beside("python_bundle")  # most children need it: once for all is cheaper than each
+    # Most children need them: once for all is cheaper than each.
+    for name in ("environ", "lent", "limits", "meter", "bundle"):
+        child.beside("python_" + name)
     child.PREPARED["seen"] = set(sys.modules)
     gc.collect()
     gc.freeze()  # or each child's collector would write to, and so copy, every object
