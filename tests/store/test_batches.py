@@ -162,6 +162,14 @@ def test_what_the_entry_of_a_run_that_succeeded_at_once_says_is_not_kept_twice(
     world.check()
 
 
+def test_a_run_that_was_seen_to_run_shows_its_end_as_any_other(world: World) -> None:
+    run_id = world.running()
+    world.settle(run_id, fields=attempt(1))
+    run = world.run(queries.run(world.keys, run_id))
+    assert run is not None
+    assert (run.attempt, run.exit_code, run.pid) == (1, 0, 4242)
+
+
 def test_another_exit_code_of_a_run_that_succeeded_at_once_is_kept(world: World) -> None:
     run_id = world.submit()
     world.claim_one(run_id)
