@@ -767,13 +767,20 @@ class Child:
     def run_in_context(
         self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]
     ) -> bytes:
-        """Call the function as the one that runs here.
-
-        Returns its result as JSON and fills ``reply`` if there is none.
-        """
+        """Call the function as the one that runs here; returns what :meth:`invoke` does."""
         self.running = run
         RUNNING.set(run)
-        result = b""
+        result = self.invoke(run, body, reply)
+        run.over = True
+        self.running = None
+        RUNNING.set(None)
+        return result
+
+    def invoke(self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]) -> bytes:
+        """Call the function; returns its result as JSON and fills ``reply`` if there is none.
+
+        What threads and event loops share comes here too, with a call that is over.
+        """
         said, limits = run.said, run.limits
         try:
             wish = limits.get("result") if limits else None
@@ -787,8 +794,7 @@ class Child:
                 value = function(*args, **kwargs)
                 if value is not None and hasattr(type(value), "__await__"):
                     value = _run_awaitable(value)
-            if value is not None:
-                result = encode_result(value, said["max_result"], form)
+            return b"" if value is None else encode_result(value, said["max_result"], form)
         except ResultError as error:
             reply.update(reason="result", error=str(error))
             say(str(error))
@@ -802,10 +808,7 @@ class Child:
             self.interrupt()
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
             beside("python_failure").describe(error, reply, run.limit("expected") or ())
-        run.over = True
-        self.running = None
-        RUNNING.set(None)
-        return result
+        return b""
 
     def interrupt(self) -> None:
         """End as an interrupted program does: by the signal."""
