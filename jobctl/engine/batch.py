@@ -1,20 +1,24 @@
-"""What a pool sends to the store in one go."""
+"""What a pool has for the store: what waits, and what goes in one go."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from jobctl.store import transitions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
     from jobctl.store.transitions import Settlement
 
 T = TypeVar("T")
+
+SETTLE_MOST = 256
+"""Outcomes in one call, which takes the store some 4 ms: it does nothing else meanwhile."""
 
 Mark = tuple[str, int, int, float, int]
 """Run id, epoch, attempt, started at, pid."""
@@ -51,8 +55,54 @@ class Batch:
         return marked, settled  # type: ignore[return-value]  # decoded by start and settle
 
 
-def forget(waiting: dict[str, T], sent: Mapping[str, T]) -> None:
-    """Remove from ``waiting`` what was sent, unless something newer took its place meanwhile."""
+class Outbox:
+    """What waits to be sent. It stays until it is answered; a newer entry replaces an unsent one.
+
+    ``unsettled`` is that of the ledger.
+    """
+
+    def __init__(self, unsettled: dict[str, Settlement]) -> None:
+        self.marks: dict[str, Mark] = {}
+        self.notes: dict[str, tuple[str, int, str]] = {}
+        """Progress, by run id."""
+        self.releases: dict[str, tuple[str, int]] = {}
+        self.extra: list[Call[object]] = []
+        """Calls whose loss does no harm."""
+        self.unsettled = unsettled
+
+    @property
+    def clear(self) -> bool:
+        """Whether nothing waits that must not be lost."""
+        return not (self.unsettled or self.releases or self.marks)
+
+    def settle(self, items: Sequence[Settlement]) -> None:
+        """Put in settlements; what else there was to say of their runs is nothing to them any more."""
+        self.unsettled.update((item.id, item) for item in items)
+        if self.marks or self.notes:
+            for item in items:
+                self.marks.pop(item.id, None)
+                self.notes.pop(item.id, None)
+
+    def batch(self) -> Batch:
+        """Return what goes next."""
+        extra, self.extra = self.extra, []
+        return Batch(
+            marks=dict(self.marks),
+            notes=dict(self.notes),
+            settlements=dict(itertools.islice(self.unsettled.items(), SETTLE_MOST)),
+            releases=dict(self.releases),
+            extra=extra,
+        )
+
+    def forget(self, batch: Batch) -> None:
+        """Remove what was answered, unless something newer took its place meanwhile."""
+        _forget(self.marks, batch.marks)
+        _forget(self.notes, batch.notes)
+        _forget(self.unsettled, batch.settlements)
+        _forget(self.releases, batch.releases)
+
+
+def _forget(waiting: dict[str, T], sent: Mapping[str, T]) -> None:
     for key, value in sent.items():
         if waiting.get(key) is value:
             del waiting[key]

@@ -17,11 +17,12 @@ from jobctl.engine import bundle, recovery, runner
 from jobctl.engine.bundles import Bundles
 from jobctl.engine.executor import Executor
 from jobctl.engine.gate import Gate
+from jobctl.engine.hold import Hold
 from jobctl.engine.ledger import Ledger
 from jobctl.engine.listener import LISTEN, Listener
 from jobctl.engine.loops import Loops, give_up, no_silent_death
 from jobctl.engine.pace import Pace
-from jobctl.engine.pump import Hold, Pump
+from jobctl.engine.pump import Pump
 from jobctl.engine.returned import returned
 from jobctl.engine.seats import Seats
 from jobctl.engine.watchdog import Watchdog

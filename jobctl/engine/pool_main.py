@@ -29,6 +29,7 @@ from jobctl.engine import (
 )
 from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.channel import Channel, Message
+from jobctl.engine.hold import Hold
 from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.intake import signing_of
 from jobctl.engine.journal import configure_logging
@@ -37,7 +38,6 @@ from jobctl.engine.nursery import Nursery
 from jobctl.engine.observer import Observer
 from jobctl.engine.orphanage import Orphanage
 from jobctl.engine.pool import Pool
-from jobctl.engine.pump import Hold
 from jobctl.engine.python_desk import Desk
 from jobctl.engine.repose import Repose
 from jobctl.engine.roster import PoolFiles

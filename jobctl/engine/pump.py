@@ -8,16 +8,15 @@ acknowledged, and a claim whose answer was lost is found again by reading the po
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.accounts import Accounts
-from jobctl.engine.batch import Batch, forget
+from jobctl.engine.batch import Outbox
 from jobctl.engine.complaints import Complaints
+from jobctl.engine.hold import Hold
 from jobctl.engine.loops import Turn
 from jobctl.errors import JobctlError
 from jobctl.model.run import FINAL_LETTERS, LETTERS
@@ -27,6 +26,7 @@ from jobctl.store.aio import Backoff
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from jobctl.engine.batch import Batch, Mark
     from jobctl.engine.host_journal import HostJournal
     from jobctl.engine.ledger import Ledger
     from jobctl.store.aio import AsyncStore
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SETTLE_MOST = 256
-"""Outcomes in one call, which takes the store some 4 ms: it does nothing else meanwhile."""
 LOW_FIRST_EVERY = 16
 """Every so many claims the lowest priority goes first, so that none starves."""
 FLOOD = 64
@@ -45,16 +43,6 @@ FLOOD = 64
 RECONCILE_EVERY = 5.0
 """Seconds between checks that the store and this pool agree on what is claimed, while it holds
 anything; an idle pool is told by its supervisor, whose every beat brings the number."""
-
-
-class Hold(Enum):
-    """A reason not to claim; each is lifted by whoever gave it."""
-
-    ALONE = "there is no supervisor"
-    LEASE = "others may take over what this host runs"
-    FENCED = "the store refuses this pool"
-    ROOM = "there is no room for another process"
-    ENDING = "the pool is to end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +111,7 @@ class Pump:
         self._on_answered = on_answered
         self._on_fenced = on_fenced
         self._wake = asyncio.Event()
-        self._marks: dict[str, tuple[str, int, int, float, int]] = {}
-        self._notes: dict[str, tuple[str, int, str]] = {}
-        self._releases: dict[str, tuple[str, int]] = {}
-        self._extra: list[Call[object]] = []
+        self._outbox = Outbox(ledger.unsettled)
         self._look = True
         """A claim is worth trying: a bell rang, or the last claim left something."""
         self._rung = False
@@ -180,24 +165,20 @@ class Pump:
         self._hungry.clear()
         self._took(0, reply)
 
-    def mark(self, mark: tuple[str, int, int, float, int]) -> None:
+    def mark(self, mark: Mark) -> None:
         """Send a start mark (id, epoch, attempt, started at, pid)."""
-        self._marks[mark[0]] = mark
+        self._outbox.marks[mark[0]] = mark
         self._wake.set()
 
     def note(self, run_id: str, epoch: int, progress: str) -> None:
         """Send progress; a newer one replaces an unsent one."""
-        self._notes[run_id] = (run_id, epoch, progress)
+        self._outbox.notes[run_id] = (run_id, epoch, progress)
         self._wake.set()
 
     def settle(self, *items: Settlement) -> None:
         """Send settlements; they are in the journal first, and kept until the store has answered."""
         self._journal.settled(items)
-        self._ledger.unsettled.update((item.id, item) for item in items)
-        if self._marks or self._notes:
-            for item in items:
-                self._marks.pop(item.id, None)
-                self._notes.pop(item.id, None)
+        self._outbox.settle(items)
         # To an idle pool what comes next will be brought by the claim that waits for a bell.
         self._look |= not self._beside or bool(self._ledger.running or self._ledger.backlog)
         self._wake.set()
@@ -211,12 +192,12 @@ class Pump:
 
     def release(self, run_id: str, epoch: int) -> None:
         """Give a claim back."""
-        self._releases[run_id] = (run_id, epoch)
+        self._outbox.releases[run_id] = (run_id, epoch)
         self._wake.set()
 
     def send(self, call: Call[object]) -> None:
         """Send a call whose loss does no harm (log shipping)."""
-        self._extra.append(call)
+        self._outbox.extra.append(call)
         self._wake.set()
 
     def check(self) -> None:
@@ -227,7 +208,7 @@ class Pump:
     @property
     def clear(self) -> bool:
         """True when nothing waits to be sent."""
-        return not (self._ledger.unsettled or self._releases or self._marks)
+        return self._outbox.clear
 
     async def wait_clear(self) -> None:
         """Wait until nothing waits to be sent."""
@@ -259,7 +240,7 @@ class Pump:
     async def _turn(self) -> None:
         if self._flight is None:
             if self._reconcile or self._accounts.moved:
-                await self._accounts.settle(set(self._releases))
+                await self._accounts.settle(set(self._outbox.releases))
                 self._reconcile = False
             self._flight = self._launch()
         flight = self._flight
@@ -270,12 +251,12 @@ class Pump:
         finally:
             self._flight = None
         await self._land(flight, replies)
-        if self._flight is not None or self._ledger.unsettled or self._extra:
+        if self._flight is not None or self._ledger.unsettled or self._outbox.extra:
             self._wake.set()
 
     def _launch(self, *, coming: int = 0) -> _Flight | None:
         """Return what is to be sent now, ``None`` if there is nothing; ``coming`` are claimed already."""
-        batch = self._batch()
+        batch = self._outbox.batch()
         calls = batch.calls(self._keys, self._owner)
         want = 0
         if self.claiming and self._look:
@@ -338,18 +319,6 @@ class Pump:
             raise
         return replies
 
-    def _batch(self) -> Batch:
-        """Return everything that waits to be sent; it stays until it is acknowledged."""
-        settlements = dict(itertools.islice(self._ledger.unsettled.items(), SETTLE_MOST))
-        extra, self._extra = self._extra, []
-        return Batch(
-            marks=dict(self._marks),
-            notes=dict(self._notes),
-            settlements=settlements,
-            releases=dict(self._releases),
-            extra=extra,
-        )
-
     def _claim(self, want: int) -> Call[ClaimReply]:
         return transitions.claim(
             self._keys,
@@ -404,9 +373,6 @@ class Pump:
             else:
                 taken.append(item)
         self._ledger.acknowledged(taken, now=now)
-        forget(self._marks, batch.marks)
-        forget(self._notes, batch.notes)
-        forget(self._ledger.unsettled, batch.settlements)
-        forget(self._releases, batch.releases)
+        self._outbox.forget(batch)
         self._acknowledged.set()
         return answered

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from test_pump import a_pump, register, submit
 
+from jobctl.engine.hold import Hold
 from jobctl.engine.ledger import Held
 from jobctl.engine.listener import Listener
-from jobctl.engine.pump import Hold, Pump
 from jobctl.model.run import Request
 from jobctl.store import queries
 from jobctl.store.aio import AsyncStore
@@ -22,6 +22,7 @@ from jobctl.store.transitions import Settlement
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from jobctl.engine.pump import Pump
     from jobctl.store.blocking import BlockingStore
     from jobctl.store.embedded import EmbeddedStore
     from jobctl.store.transitions import ClaimReply

@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobctl.engine.hold import Hold
 from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.ledger import Held, Ledger
-from jobctl.engine.pump import Hold, Pump
+from jobctl.engine.pump import Pump
 from jobctl.model.admission import Admission, NewRun
 from jobctl.model.ids import new_id
 from jobctl.model.run import Request
