@@ -760,28 +760,31 @@ class Child:
     def run_in_context(
         self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]
     ) -> bytes:
-        """Call the function as the one that runs here.
-
-        Returns its result as JSON and fills ``reply`` if there is none.
-        """
+        """Call the function as the one that runs here; returns its result as JSON."""
         self.running = run
         RUNNING.set(run)
-        result = b""
-        said, limits = run.said, run.limits
+        result = self._invoke(run, body, reply)
+        run.over = True
+        self.running = None
+        RUNNING.set(None)
+        return result
+
+    def _invoke(self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]) -> bytes:
+        """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
+        said = run.said
         try:
-            wish = limits.get("result") if limits else None
+            wish = run.limit("result")
             form = beside("python_forms").Form(wish) if wish else None
             function = self.modules.target(said["target"])
             args, kwargs = ((), {}) if body == NO_ARGUMENTS else json.loads(body)
-            if limits and limits.get("soft_timeout") is not None:
-                limit = beside("python_stop").SoftLimit(run, limits["soft_timeout"])
+            if run.limit("soft_timeout") is not None:
+                limit = beside("python_stop").SoftLimit(run, run.limit("soft_timeout"))
                 value = limit.call(function, args, kwargs)
             else:
                 value = function(*args, **kwargs)
                 if value is not None and hasattr(type(value), "__await__"):
                     value = _run_awaitable(value)
-            if value is not None:
-                result = encode_result(value, said["max_result"], form)
+            return b"" if value is None else encode_result(value, said["max_result"], form)
         except ResultError as error:
             reply.update(reason="result", error=str(error))
             say(str(error))
@@ -795,10 +798,7 @@ class Child:
             self.interrupt()
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
             beside("python_failure").describe(error, reply, run.limit("expected") or ())
-        run.over = True
-        self.running = None
-        RUNNING.set(None)
-        return result
+        return b""
 
     def interrupt(self) -> None:
         """End as an interrupted program does: by the signal."""
