@@ -27,7 +27,7 @@ from jobctl.store.address import Address
 from jobctl.store.binary import find_binary
 from jobctl.store.blocking import BlockingStore
 from jobctl.store.calls import Call
-from jobctl.store.codec import items_of, text
+from jobctl.store.codec import complete, items_of, text
 from jobctl.store.keys import Keys
 from tests.acceptance.host import Host
 from tests.acceptance.trouble import Server
@@ -44,6 +44,13 @@ TTL = 30.0
 """Seconds after which a silent supervisor is dead to the others."""
 TAKEOVER = TTL + 20.0
 """Within so many seconds others have taken over what a dead host ran: TTL, looks, the claim."""
+
+
+def _record(reply: object) -> dict[str, str]:
+    items = [item.decode("utf-8", "replace") for item in items_of(reply)]
+    fields = dict(zip(items[::2], items[1::2], strict=True))
+    complete(fields)
+    return fields
 
 
 class World:
@@ -149,16 +156,12 @@ class World:
                 replies += store.run_many(calls)
         result = {}
         for name, reply in zip(ordered, replies, strict=True):
-            items = [item.decode("utf-8", "replace") for item in items_of(reply)]
-            result[name[len(head) :]] = dict(zip(items[::2], items[1::2], strict=True))
+            result[name[len(head) :]] = _record(reply)
         return result
 
     def record(self, run: str) -> dict[str, str]:
         """Return the raw fields of one run; empty when there is none."""
-        items = [
-            item.decode("utf-8", "replace") for item in self.raw("HGETALL", self.keys.run(run))
-        ]
-        return dict(zip(items[::2], items[1::2], strict=True))
+        return _record(self.raw("HGETALL", self.keys.run(run)))
 
     # --- hosts ---
 

@@ -145,13 +145,14 @@ class Operations:
         Mostly there is a plan, and then nothing is done before the first byte leaves that could be
         done before or later: it is what somebody waits for who submits a run now and then.
         """
-        name, session = name_of(job), self.session
+        name, session = job if type(job) is str else name_of(job), self.session
         found = self._plans.get(name)
-        if found is None or not found.lone or any(word[:1] == "_" for word in kwargs):
+        if found is None or not found.lone or (kwargs and any(w[:1] == "_" for w in kwargs)):
             return session.carry_out(self.submit(job, args, kwargs))
         run = found.ready(args, kwargs)
-        check_room(session)
         began = session.clock.monotonic()
+        if began >= session.roomy_until:
+            check_room(session)
         try:
             (answer,) = session.store.run(found.call(run))
         except AWAY as error:

@@ -16,7 +16,7 @@ from jobctl.model.config import Durability
 from jobctl.model.ids import new_id
 from jobctl.model.params import bind, text_for
 from jobctl.model.positional import ignored
-from jobctl.store import transitions
+from jobctl.store import compact, transitions
 from jobctl.store.codec import encode_envelope
 from jobctl.store.packing import Stem
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from jobctl.store.calls import Call
     from jobctl.store.transitions import Answer, Part
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_plain = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_encode = compact.encoder_of(_plain)
 _READY = 700
 """Bytes that a run takes in a batch beside its envelope, roughly."""
 

@@ -35,7 +35,6 @@ LOOK_MOST = 256
 
 def may_travel(job: JobDef) -> bool:
     """Return whether runs of a job may go in bundles at all, be it one by one."""
-    limits = (job.timeout, job.soft_timeout, job.total_timeout)
     return (
         job.python is not None
         and job.delivery is Delivery.AT_LEAST_ONCE
@@ -45,7 +44,9 @@ def may_travel(job: JobDef) -> bool:
         and job.group is None
         and job.stdin is None
         and not job.env_file
-        and all(limit is None or limit >= LIMIT_LEAST for limit in limits)
+        and (job.timeout is None or job.timeout >= LIMIT_LEAST)
+        and (job.soft_timeout is None or job.soft_timeout >= LIMIT_LEAST)
+        and (job.total_timeout is None or job.total_timeout >= LIMIT_LEAST)
     )
 
 
@@ -94,6 +95,8 @@ def together(
         return []
     if not (may_travel(job) and fits(head)):
         return []
+    if len(backlog) == 1:
+        return [backlog.popleft()]
     expected = pace.expected(job.name)
     most = 1 if expected is None else size(len(backlog), slots=slots, expected=expected)
     backlog.popleft()

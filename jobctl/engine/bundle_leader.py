@@ -271,15 +271,25 @@ class BundleLeader:
         ]
         self._seq = warm.child.calls + 1
         number = tally.bundle + 1
+        # A run without company travels first: until its child is awake and has read it, it is
+        # written down, and only then there is the token without which it does not begin.
+        ahead = len(rows) == 1
+        alive = not ahead or self._hand_over(warm, number, rows)
         self._owner.on_begin(self._runs, warm, number)
         tally.begin(len(rows))
-        died = False
-        try:
-            warm.child.bundle(number, rows, shapes=known.news(), listener=self)
-        except python_call.ChildDiedError:
-            died = True
-        if died:
+        if not ahead:
+            alive = self._hand_over(warm, number, rows)
+        if not alive:
             self.on_death()
+
+    def _hand_over(self, warm: Warm, number: int, rows: list[Any]) -> bool:
+        """Send the runs to the child; return whether it lives."""
+        assert warm.shapes is not None  # noqa: S101 - they were made
+        try:
+            warm.child.bundle(number, rows, shapes=warm.shapes.news(), listener=self)
+        except python_call.ChildDiedError:
+            return False
+        return True
 
     def _take_answers(self, *, all_of_them: bool) -> None:
         """Pass on what the child has answered.

@@ -26,6 +26,7 @@ import contextlib
 import logging
 import os
 import time
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
 from jobctl.engine.bundle_content import bundle_of
@@ -47,8 +48,12 @@ COMPACT_AT = 1024 * 1024
 """Bytes after which what is settled is left out of a new file."""
 
 OF_A_BUNDLE = b'["b",'
-OF_A_RUN = (b'["i","', b'["s","', b'["t","', b'["e","')
+OF_A_RUN = frozenset({b'["i","', b'["s","', b'["t","', b'["e","'})
 """How lines begin that go on with the id of one run."""
+ID_AT = 6
+"""Where it begins."""
+SUCCESS = ("at", 1, "a1", None, "rc", 0)
+"""What is set for a run that succeeded at its first attempt, but for the entry of that."""
 _log = logging.getLogger(__name__)
 
 
@@ -139,7 +144,7 @@ class HostJournal:
 
     def compact(self, running: Iterable[str], unsettled: Iterable[str]) -> None:
         """Leave out what is settled, in place: the lock that is on the file must stay on it."""
-        data = b"".join(_relevant(self._lines(), {*running, *unsettled}))
+        data = b"".join(_relevant(self.path.read_bytes(), {*running, *unsettled}))
         draft = self.path.with_suffix(".compact")
         try:
             # A copy first: a pool that dies between the two writes leaves one of them whole.
@@ -161,10 +166,6 @@ class HostJournal:
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def _lines(self) -> list[bytes]:
-        with self.path.open("rb") as file:
-            return [line for line in file if len(line) > 1]
-
     def _write(self, data: bytes) -> None:
         try:
             written = os.write(self._fd, b"\n" + data if self._broken else data)
@@ -184,6 +185,16 @@ class HostJournal:
 
 
 def _settled(item: Settlement) -> bytes:
+    fields = item.fields
+    if item.letter == "k" and len(fields) == len(SUCCESS) and item.id.isalnum():
+        entry = fields[3]
+        if type(entry) is str and (*fields[:3], None, *fields[4:]) == SUCCESS:
+            # By hand: most are like this, and it takes less than half the time.
+            end = "" if item.signed is None else f",{item.signed},{int(item.last_start)}"
+            return (
+                f'["e","{item.id}",{item.epoch},"k","{item.reason}",{item.delay},'
+                f'["at",1,"a1",{encode_basestring(entry)},"rc",0]{end}]\n'
+            ).encode("utf-8", "backslashreplace")
     words = ("e", item.id, item.epoch, item.letter, item.reason, item.delay)
     seal = () if item.signed is None else (item.signed, int(item.last_start))
     try:
@@ -200,11 +211,16 @@ def _line(*words: object) -> bytes:
     return encode(words).encode("utf-8", "backslashreplace") + b"\n"
 
 
-def _may_be_of(line: bytes, wanted: set[str]) -> bool:
-    """Return whether a line may be of one of these runs, without reading all of it."""
-    start = len(OF_A_RUN[0])
-    found = line[start : line.find(b'"', start)]
-    return b"\\" in found or found.decode("utf-8", "replace") in wanted
+def _perhaps(data: bytes, wanted: set[str]) -> list[bytes]:
+    """Return the lines that may be about one of these runs, without reading any of them."""
+    ids = {run_id.encode("utf-8", "backslashreplace") for run_id in wanted}
+    return [
+        line
+        for line in data.splitlines(keepends=True)
+        if line[:ID_AT] not in OF_A_RUN
+        or (run := line[ID_AT : line.find(b'"', ID_AT)]) in ids
+        or b"\\" in run
+    ]
 
 
 def _without_old_bundles(lines: Iterable[bytes]) -> list[bytes]:
@@ -222,13 +238,10 @@ def _without_old_bundles(lines: Iterable[bytes]) -> list[bytes]:
     return kept
 
 
-def _relevant(lines: Iterable[bytes], wanted: set[str]) -> Iterator[bytes]:
+def _relevant(data: bytes, wanted: set[str]) -> Iterator[bytes]:
     """Yield the lines about some runs, with the exits of their leaders."""
     pids = set()
-    lines = _without_old_bundles(lines)
-    for line in lines:
-        if line.startswith(OF_A_RUN) and not _may_be_of(line, wanted):
-            continue
+    for line in _without_old_bundles(_perhaps(data, wanted)):
         words = parse(line)
         if not words:
             continue

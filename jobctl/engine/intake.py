@@ -61,6 +61,7 @@ class Intake:
         self._starts = starts
         self._clock = clock
         self._requests = Requests()
+        self._until: tuple[Sealed | None, float] = None, 0.0
 
     def taking_in(self) -> Callable[[Claim], Held]:
         """Return what takes in the runs of one claim, by the keys and the time when it is first called.
@@ -82,7 +83,10 @@ class Intake:
         request = self._requests.read(claim, sealed=sealed is not None)
         if sealed is None or ring is None:
             return Held(claim, request, monotonic, claim.attempt + 1)
-        until = last_start(sealed, ring.valid_for)
+        seal, until = self._until
+        if seal is not sealed:  # runs of one bulk have theirs in common
+            until = last_start(sealed, ring.valid_for)
+            self._until = sealed, until
         # By place: words would cost as much again.
         return Held(claim, request, monotonic, claim.attempt + 1, sealed.signed, until)
 
@@ -112,11 +116,7 @@ class Intake:
 
 def last_start(sealed: Sealed, valid_for: float) -> float:
     """Return until when a run may be tried again, in epoch seconds."""
-    begin = sealed.signed
-    if sealed.not_before is not None and sealed.not_before > begin:
-        begin = sealed.not_before
-    until = begin + valid_for
-    return max(sealed.until, until)
+    return max(sealed.until, max(sealed.signed, sealed.not_before or 0) + valid_for)
 
 
 def _check_time(claim: Claim, sealed: Sealed, ring: Ring, *, now: float) -> None:

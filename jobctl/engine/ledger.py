@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jobctl.model.run import Request
     from jobctl.store.transitions import Claim, Settlement
 
@@ -24,6 +27,8 @@ PATIENCE = 0.25
 """Seconds a run claimed ahead may wait for a slot before it is given back."""
 RECENT_MOST = 1000
 """Outcomes kept after they were acknowledged, in case a failover of the store loses them."""
+RECENT_EXTRA = 500
+"""Outcomes beyond them that go together."""
 _WEIGHT = 0.1
 
 
@@ -103,12 +108,16 @@ class Ledger:
         self.backlog.clear()
         return out
 
-    def acknowledged(self, item: Settlement, *, now: float) -> None:
-        """Remember an outcome that the store has taken, for a while."""
-        self.recent.pop(item.id, None)
-        self.recent[item.id] = Recent(item, now)
-        if len(self.recent) > RECENT_MOST:
-            del self.recent[next(iter(self.recent))]
+    def acknowledged(self, items: Iterable[Settlement], *, now: float) -> None:
+        """Remember outcomes that the store has taken, for a while."""
+        recent = self.recent
+        for item in items:
+            recent.pop(item.id, None)
+            recent[item.id] = Recent(item, now)
+        if len(recent) > RECENT_MOST + RECENT_EXTRA:
+            # Many at a time: the first one of a dict is looked for among all that have been deleted.
+            for run_id in [*islice(recent, len(recent) - RECENT_MOST)]:
+                del recent[run_id]
 
     def find(self, run_id: str) -> Held | None:
         """Return the held run with this id, unless it only waits to be settled."""

@@ -18,6 +18,8 @@ from jobctl.store import queries
 from jobctl.store.transitions import ClaimReply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobctl.engine.pump import Pump
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
@@ -36,7 +38,16 @@ HUSH = 0.05
 class Listener:
     """Listens while there is room in the pool and nothing to claim."""
 
-    def __init__(self, pump: Pump, ears: AsyncStore, keys: Keys) -> None:
+    def __init__(
+        self,
+        pump: Pump,
+        ears: AsyncStore,
+        keys: Keys,
+        *,
+        on_bell: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``on_bell`` is called when a bell has rung, before the claim is looked at."""
+        self._on_bell = on_bell
         self._pump = pump
         self._ears = ears
         self._keys = keys
@@ -71,12 +82,16 @@ class Listener:
                 async with asyncio.timeout(HUSH):
                     await self._quiet.wait()
 
+    def _heard_bell(self, rung: str | None) -> None:
+        if rung is not None:
+            self._on_bell()
+
     async def _listen(self) -> bool:
         """Wait for a bell, and pass on what was claimed; return whether the store answered."""
         wait = queries.wait_for_bells(self._keys, [*self._pump.queues], timeout=LISTEN)
         claim = self._pump.claim_beside()
         if claim is not None:
-            claim.told = self._pump.heard
+            wait.told, claim.told = self._heard_bell, self._pump.heard
         calls: list[Call[Any]] = [wait] if claim is None else [wait, claim]
         try:
             rung, *claimed = await self._ears.try_many(calls)

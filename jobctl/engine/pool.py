@@ -118,7 +118,7 @@ class Pool:
             on_fenced=self.fenced.set,
             hush=self._hush,
         )
-        self._listener = Listener(self.pump, ears, keys)
+        self._listener = Listener(self.pump, ears, keys, on_bell=self._rouse)
         self._executor = Executor(
             config,
             owner=owner,
@@ -317,6 +317,12 @@ class Pool:
         for slot in self._seats:
             await slot.close()
         self._gate.close()
+
+    def _rouse(self) -> None:
+        """Let an interpreter wake up and get ready while the claim is looked at."""
+        idle = self._seats.idle
+        if idle:
+            idle[-1].python.rouse()
 
     def _on_claims(self, reply: ClaimReply) -> None:
         admit = self._gate.admitting()

@@ -8,10 +8,9 @@ acknowledged, and a claim whose answer was lost is found again by reading the po
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -41,8 +40,8 @@ SETTLE_MOST = 256
 """Outcomes in one call, which takes the store some 4 ms: it does nothing else meanwhile."""
 LOW_FIRST_EVERY = 16
 """Every so many claims the lowest priority goes first, so that none starves."""
-AHEAD_LEAST = 64
-"""Runs for which a claim is sent while another is taken in."""
+FLOOD = 64
+"""Runs for which the next turn begins while what the last one brought is taken in."""
 RECONCILE_EVERY = 5.0
 """Seconds between checks that the store and this pool agree on what is claimed, while it holds
 anything; an idle pool is told by its supervisor, whose every beat brings the number."""
@@ -59,11 +58,13 @@ class Hold(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Ahead:
-    """A claim that was sent before the one that precedes it had been taken in."""
+class _Flight:
+    """What goes to the store in one turn."""
 
-    want: int
-    reply: asyncio.Future[ClaimReply]
+    batch: Batch
+    want: int | None
+    """Runs to claim; ``None`` when it is no time to claim any."""
+    replies: Awaitable[list[object]]
 
 
 class Pump:
@@ -133,7 +134,7 @@ class Pump:
         self._beside = False
         """Whether a claim waits with the bells."""
         self._reconcile = False
-        self._ahead: _Ahead | None = None
+        self._flight: _Flight | None = None
         self._hungry = asyncio.Event()
         self._acknowledged = asyncio.Event()
         self._backoff = Backoff()
@@ -256,53 +257,63 @@ class Pump:
                 self._wake.set()
 
     async def _turn(self) -> None:
-        if self._reconcile or self._accounts.moved:
-            if self._ahead is not None:
-                with contextlib.suppress(JobctlError):
-                    self._took(self._ahead.want, await self._brought(self._ahead))
-            await self._accounts.settle(set(self._releases))
-            self._reconcile = False
+        if self._flight is None:
+            if self._reconcile or self._accounts.moved:
+                await self._accounts.settle(set(self._releases))
+                self._reconcile = False
+            self._flight = self._launch()
+        flight = self._flight
+        if flight is None:
+            return
+        try:
+            replies = await flight.replies
+        finally:
+            self._flight = None
+        await self._land(flight, replies)
+        if self._flight is not None or self._ledger.unsettled or self._extra:
+            self._wake.set()
+
+    def _launch(self, *, coming: int = 0) -> _Flight | None:
+        """Return what is to be sent now, ``None`` if there is nothing; ``coming`` are claimed already."""
         batch = self._batch()
         calls = batch.calls(self._keys, self._owner)
-        ahead, want = self._ahead, 0
-        if ahead is None and self.claiming and self._look:
-            want = self._ledger.wanted(idle=self._idle())
-        claiming = want > 0 or (ahead is None and self._rung and self._look)
+        want = 0
+        if self.claiming and self._look:
+            want = self._ledger.wanted(idle=self._idle(), coming=coming)
+        claiming = want > 0 or (self._rung and self._look)
         if claiming:
             self._claims += 1
             calls.append(self._claim(want))
-        if calls:
-            self._hungry.clear()
-            replies = await self._send(calls, claiming=claiming, harmless=batch.extra)
-            self._acknowledge(batch, replies)
-            if claiming:
-                await self._take(want, replies[-1])  # type: ignore[arg-type]  # the claim went last
-        if ahead is not None:
-            await self._take(ahead.want, await self._brought(ahead))
-        if self._ledger.unsettled or self._extra:
-            self._wake.set()
+        if not calls:
+            return None
+        self._hungry.clear()
+        replies = self._send(calls, claiming=claiming, harmless=batch.extra)
+        return _Flight(batch, want if claiming else None, replies)
 
-    async def _take(self, want: int, reply: ClaimReply) -> None:
-        """Take what was claimed, and have the store make the next claim meanwhile if it has more."""
-        more = 0
-        if reply.more and self.claiming:
-            more = self._ledger.wanted(idle=self._idle(), coming=len(reply.claims))
-        if more >= AHEAD_LEAST:
-            self._claims += 1
-            self._look = False
-            call = self._store.run(self._claim(more))
-            self._ahead = _Ahead(more, asyncio.ensure_future(call))
-            for _ in range(2):  # it is begun, and what it has to say is written
-                await asyncio.sleep(0)
-            self._wake.set()
-        self._took(want, reply)
+    async def _land(self, flight: _Flight, replies: list[object]) -> None:
+        """Act on answers. In a flood the store has the next turn meanwhile, which keeps both busy."""
+        answered = self._acknowledge(flight.batch, replies)
+        reply: ClaimReply | None = None
+        if flight.want is not None:
+            reply = replies[-1]  # type: ignore[assignment]  # the claim went last
+        if reply is not None and self._flooded(reply):
+            self._look = True
+            ahead = self._launch(coming=len(reply.claims))
+            if ahead is not None:
+                self._flight = replace(ahead, replies=asyncio.ensure_future(ahead.replies))
+                for _ in range(2):  # it is begun, and what it has to say is written
+                    await asyncio.sleep(0)
+        if answered:
+            self._on_answered(answered)
+        if reply is not None:
+            self._took(flight.want or 0, reply)
 
-    async def _brought(self, ahead: _Ahead) -> ClaimReply:
-        """Return what a claim that was sent ahead brought; raises as its call."""
-        try:
-            return await ahead.reply
-        finally:
-            self._ahead = None
+    def _flooded(self, reply: ClaimReply) -> bool:
+        """Return whether many more runs are there, and wanted, than a claim has brought."""
+        if not (reply.more and self.claiming) or self._reconcile or self._accounts.moved:
+            return False
+        coming = len(reply.claims)
+        return self._ledger.wanted(idle=self._idle(), coming=coming) >= FLOOD
 
     async def _send(
         self, calls: list[Call[object]], *, claiming: bool, harmless: list[Call[object]]
@@ -361,11 +372,15 @@ class Pump:
         elif not self._look:
             self._hungry.set()
 
-    def _acknowledge(self, batch: Batch, replies: list[object]) -> None:
-        """Forget what was answered, and act on what is not ours any more."""
+    def _acknowledge(self, batch: Batch, replies: list[object]) -> list[tuple[Settlement, str]]:
+        """Forget what was answered, and act on what is not ours any more.
+
+        Returns what is to be said of settlements, see ``on_answered``.
+        """
         marked, settled = batch.answers(replies)
         now = SYSTEM_CLOCK.monotonic()
         answered: list[tuple[Settlement, str]] = []
+        taken: list[Settlement] = []
         for mark, answer in zip(batch.marks.values(), marked, strict=True):
             if answer == "stale":
                 self._on_stale(mark[0], mark[1])
@@ -381,17 +396,17 @@ class Pump:
                 self._on_gone(item)
             elif answer == "stale":
                 # Should the store only have lost the claim, the run comes back, and this with it.
-                self._ledger.acknowledged(item, now=now)
+                taken.append(item)
                 log.error(
                     "run %s: it was taken over while we ran epoch %d; our outcome (%s) is discarded",
                     item.id, item.epoch, LETTERS[item.letter].value,
                 )  # fmt: skip
             else:
-                self._ledger.acknowledged(item, now=now)
-        if answered:
-            self._on_answered(answered)
+                taken.append(item)
+        self._ledger.acknowledged(taken, now=now)
         forget(self._marks, batch.marks)
         forget(self._notes, batch.notes)
         forget(self._ledger.unsettled, batch.settlements)
         forget(self._releases, batch.releases)
         self._acknowledged.set()
+        return answered

@@ -45,6 +45,8 @@ written, size of the log, whether there are files, result and more. Seconds are 
 their parts, which are written in a third of the time that others take."""
 PLAIN = b"[%d,%de-6,%de-9,%de-6,%de-6,%b"
 """As that, of a run with no output and nothing to say: see ``Meter.usual``."""
+TOKEN_WITHIN = 20
+"""Milliseconds that a token may be behind its run; a pool that is held up longer has it back."""
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -94,6 +96,10 @@ class Bundles:
         """Descriptors of the directories that runs of the bundle begin in, if there are several."""
         self.several = False
         self.handled: list[int] = MODULE.HANDLED
+        self.entered: tuple[Shape, Row, bytes] | None = None
+        """Whose environment is in force."""
+        self.poll: Any = None
+        """What waits for the token of a lone run, once there was one to wait for."""
         self.log = -1
         self.shown: str | None = None
         """Where the output of the last run belongs, if there is any."""
@@ -114,7 +120,8 @@ class Bundles:
             child.send(MODULE.NEWS, {**news, "stale": stale})
             return
         try:
-            self._open_log()
+            if self.log < 0:
+                self._open_log()
         except OSError as error:
             child.send(
                 MODULE.NEWS,
@@ -125,6 +132,7 @@ class Bundles:
             self._run_each(meta)
         finally:
             os.close(self.log)
+            self.log = -1
             self._close_folders()
         child.retired = child.retired or self._left() or self.limits.changed()
         os.dup2(self.surroundings.null, 1)  # all else was put back after the last run
@@ -135,6 +143,25 @@ class Bundles:
         except OSError:
             self._leave()
             raise
+
+    def get_ready(self) -> None:
+        """Do beforehand what the next bundle needs: the host still looks at what has come for it.
+
+        The environment of the last run is made once more. Nothing changes by that, but what it takes
+        to make the next is in the caches of the processor then, which it leaves in milliseconds.
+        """
+        self.child.modules.look()
+        if self.entered is not None:
+            self.environ.enter(*self.entered)
+        if self.log >= 0:
+            return
+        try:
+            self._open_log()
+        except OSError:
+            return  # the bundle tries again, and says so
+        if os.lseek(self.log, 0, os.SEEK_END):
+            os.close(self.log)  # that is the last run's, and will get another name
+            self.log = -1
 
     def close(self) -> None:
         """Leave nothing of ours to what the C library does at the end of the process."""
@@ -153,7 +180,8 @@ class Bundles:
                 if child.retired or not os.read(self.tokens, 8):
                     return
             except BlockingIOError:
-                return
+                if len(rows) > 1 or not self._token_comes():
+                    return
             if self.shown is not None and not self._put_away(self.shown):
                 return  # the host will find out, and charge nothing: nothing has begun
             before, ended = ended, self._run_one(index, seq + index, row)
@@ -162,6 +190,18 @@ class Bundles:
             if ended - told > NEWS_EVERY and index + 1 < len(rows):
                 told = ended
                 child.send(MODULE.NEWS, {"bundle": meta["bundle"], "end": False})
+
+    def _token_comes(self) -> bool:
+        """Return whether the token of a lone run came after all: it may be a little behind it."""
+        if self.poll is None:
+            import select
+
+            self.poll = select.poll()
+            self.poll.register(self.tokens, select.POLLIN)
+        try:
+            return bool(self.poll.poll(TOKEN_WITHIN) and os.read(self.tokens, 8))
+        except BlockingIOError:
+            return False
 
     def _run_one(self, index: int, seq: int, row: Row) -> int:
         """Run one call to the end of its function, write what came of it, return when it ended."""
@@ -225,6 +265,7 @@ class Bundles:
             os.chdir(shape.cwd)
             if self.several:
                 self.folders[shape.cwd] = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.entered = shape, row, files
         self.environ.enter(shape, row, files)
         sys.argv[:] = shape.argv
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)

@@ -35,7 +35,7 @@ MAGIC = b"jc"
 PROTOCOL = 1
 HEADER = struct.Struct(">2sBBII")
 """Magic, protocol, kind, bytes of meta, bytes of body. Meta is JSON; the body is passed through."""
-HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 5, 6, 7, 8
+HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS, ROUSE = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 RECEIVE_BYTES = 1 << 16  # more would be mapped and unmapped by the allocator for every frame
 CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
@@ -411,6 +411,11 @@ class Modules:
             self.roots = roots
         return None
 
+    def look(self) -> None:
+        """Look whether files have changed, if the next call would have to."""
+        if not self.outdated and time.monotonic() - self.scanned >= SCAN_EVERY:
+            self.outdated = self._scan()
+
     def _scan(self) -> str | None:
         """Return why the imported modules are out of date, or None."""
         started = time.time()
@@ -688,6 +693,8 @@ class Child:
             self.bundles = beside("python_bundle").Bundles(self, tokens, meta)
         elif kind == LINE:
             self.line = self.descriptors.pop(0)
+        elif kind == ROUSE and self.bundles is not None:
+            self.bundles.get_ready()
 
     def _answer(self, call: dict[str, Any], body: bytearray, log: int) -> None:
         """Run a call that came alone, unless it must not run here, and send what came of it."""
@@ -760,25 +767,28 @@ class Child:
     def run_in_context(
         self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]
     ) -> bytes:
-        """Call the function as the one that runs here; returns its result as JSON."""
+        """Call the function as the one that runs here; returns what :meth:`invoke` does."""
         self.running = run
         RUNNING.set(run)
-        result = self._invoke(run, body, reply)
+        result = self.invoke(run, body, reply)
         run.over = True
         self.running = None
         RUNNING.set(None)
         return result
 
-    def _invoke(self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]) -> bytes:
-        """Call the function; returns its result as JSON and fills ``reply`` if there is none."""
-        said = run.said
+    def invoke(self, run: Running, body: bytes | bytearray | str, reply: dict[str, Any]) -> bytes:
+        """Call the function; returns its result as JSON and fills ``reply`` if there is none.
+
+        What threads and event loops share comes here too, with a call that is over.
+        """
+        said, limits = run.said, run.limits
         try:
-            wish = run.limit("result")
+            wish = limits.get("result") if limits else None
             form = beside("python_forms").Form(wish) if wish else None
             function = self.modules.target(said["target"])
             args, kwargs = ((), {}) if body == NO_ARGUMENTS else json.loads(body)
-            if run.limit("soft_timeout") is not None:
-                limit = beside("python_stop").SoftLimit(run, run.limit("soft_timeout"))
+            if limits and limits.get("soft_timeout") is not None:
+                limit = beside("python_stop").SoftLimit(run, limits["soft_timeout"])
                 value = limit.call(function, args, kwargs)
             else:
                 value = function(*args, **kwargs)

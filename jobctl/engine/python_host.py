@@ -35,6 +35,7 @@ from jobctl.engine.python_call import (
 from jobctl.engine.python_spawn import resolve_interpreter, spawn
 from jobctl.engine.usage import cpu_of
 from jobctl.model.run import Reason, Usage
+from jobctl.store.compact import dump, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,7 +55,7 @@ __all__ = [
 PROTOCOL = 1
 MAGIC = b"jc"
 HEADER = struct.Struct(">2sBBII")
-HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS = 1, 2, 3, 4, 5, 6, 7, 8
+HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS, ROUSE = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 MALFORMED = (
     ValueError,
@@ -72,6 +73,7 @@ RECEIVE_BYTES = 1 << 16
 START_TIMEOUT = 60.0
 """Seconds until an interpreter must have said hello; a cold disk takes a few."""
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+WAKE_UP = memoryview(HEADER.pack(MAGIC, PROTOCOL, ROUSE, 2, 0) + b"{}")
 
 
 class Listener(Protocol):
@@ -225,6 +227,18 @@ class PythonChild:
             fd=None,
         )
 
+    def rouse(self) -> None:
+        """Let a child that has nothing to do get ready: in a moment it will get a bundle, probably."""
+        if self._closed or self._unsent:
+            return
+        try:
+            sent = self._socket.send(WAKE_UP)
+        except OSError:
+            return  # it is about to be found out, or is not asleep
+        if sent < len(WAKE_UP):
+            self._unsent.append((WAKE_UP[sent:], None))
+            self._loop.add_writer(self._socket, self._on_writable)
+
     def give_line(self, fd: int) -> None:
         """Send the child its end of the line by which its functions ask; ``fd`` stays the caller's."""
         if not self._closed:
@@ -242,7 +256,7 @@ class PythonChild:
         self._end("its slot let go of it")
 
     def _send(self, kind: int, meta: dict[str, Any], *, body: bytes, fd: int | None) -> None:
-        text = ENCODE(meta).encode()
+        text = dump(meta).encode()
         head = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text
         data = memoryview(head + body)
         if self._unsent:
@@ -317,7 +331,7 @@ class PythonChild:
         start = HEADER.size + meta_size
         if len(received) < start + body_size:
             return False
-        meta = json.loads(received[HEADER.size : start])
+        meta: Any = parse(received[HEADER.size : start].decode())
         body = received[start : start + body_size].decode()
         del received[: start + body_size]
         self._handle(kind, meta, body)

@@ -52,6 +52,9 @@ class Run:
     def __init__(self, shared: Shared, call: dict[str, Any], body: bytes, log: int) -> None:
         self.shared = shared
         self.call = self.said = call
+        limits: dict[str, Any] = call.get("limits") or {}
+        self.limits = {name: limits[name] for name in limits if name != "soft_timeout"}
+        """Without what the host sees to, since there is no signal for one thread."""
         self.body = body
         self.log = log
         self.context: Any = None
@@ -100,12 +103,8 @@ class Run:
         self.shared.send(self.shared.child.PROGRESS, meta)
 
     def limit(self, name: str) -> Any:
-        """Return something of the job that few jobs have, else ``None``.
-
-        Not ``soft_timeout``: the host sees to that, since there is no signal for one thread.
-        """
-        limits = self.call.get("limits")
-        return limits and limits.get(name) if name != "soft_timeout" else None
+        """Return something of the job that few jobs have, else ``None``."""
+        return self.limits.get(name)
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """Return what the pool answers; in an event loop, others wait meanwhile."""
@@ -329,7 +328,7 @@ class Shared:
         reply["duration"] = time.time() - run.started_at
         token = self.running.set(run)
         try:
-            result = self.child.Child._invoke(_Finished(value, error), run, NO_ARGUMENTS, reply)
+            result = self.child.Child.invoke(_Finished(value, error), run, NO_ARGUMENTS, reply)
         finally:
             self.running.reset(token)
         run.over = True

@@ -42,8 +42,8 @@ _BUCKET = _PLACE.size * PLACES
 _ENDS = struct.Struct("<" + "8xI8x" * PLACES)
 """Until when the entries of a bucket are kept."""
 _NOTHING = b"\0"
-_EMPTIES = (b"", bytes(_PLACE.size))
-"""How a place reads that was never written: the file ends before it, or has a hole there."""
+_EMPTY = bytes(_PLACE.size)
+"""How a place reads that was never written."""
 RECENT = 4096
 """Runs whose key is remembered: it is needed when a run is claimed, starts and ends."""
 _Place = tuple[bytes, int, int, int, bytes]
@@ -90,11 +90,15 @@ class Starts:
         """Return what is known of a run, ``None`` when it never started here, or too long ago."""
         if self._fd < 0:
             return None
+        key = self._key(run_id)
         try:
-            _, place = self._find(run_id)
+            start, data = self._read(key)
         except OSError as error:
             self._complain(error)
             return None
+        if key not in data:
+            return None
+        _, place = _search(key, start, data)
         if place is None:
             return None
         _, _, signed, count, letter = place
@@ -181,9 +185,14 @@ class Starts:
 
     def _vacant(self, start: int, data: bytes) -> int:
         """Return a place for a new entry: one that is free or over, else the one that ends first."""
-        if data[: _PLACE.size] in _EMPTIES:
-            return start
-        ends = _ENDS.unpack(data.ljust(_BUCKET, b"\0"))
+        free = data.find(_EMPTY)
+        if free >= 0:
+            free += -free % _PLACE.size  # what precedes it may end with zeros
+            if data[free : free + _PLACE.size] == _EMPTY:
+                return start + free
+        if len(data) < _BUCKET:  # the file ends here
+            return start + len(data) // _PLACE.size * _PLACE.size
+        ends = _ENDS.unpack(data)
         soonest = min(ends)
         first = ends.index(soonest)
         if soonest >= self._clock.epoch() and not self._crowded:

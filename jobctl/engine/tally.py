@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import mmap
 import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from jobctl.store import compact
 
 HEADER = struct.Struct("<QIIdQ")
 """Number of the bundle, runs begun, runs answered, monotonic start of the last, end of answers."""
@@ -126,7 +127,8 @@ def _allocate(fd: int, size: int) -> None:
 
 def parse(data: bytes) -> list[list[Any]]:
     """Return answers from their lines; raises ``ValueError`` for what is none."""
-    answers = json.loads(b"[" + data.rstrip().replace(b"\n", b",") + b"]")
+    text = data.rstrip().replace(b"\n", b",").decode()
+    answers: Any = compact.parse(f"[{text}]")
     if not all(isinstance(answer, list) for answer in answers):
         raise ValueError("not an answer")
     return answers  # type: ignore[no-any-return]

@@ -151,6 +151,12 @@ class WarmPython:
             return None
         return warm if _serves(warm, self._key(setting)) else None
 
+    def rouse(self) -> None:
+        """Let the child get ready for a bundle that is not even known yet."""
+        warm = self._warm
+        if warm is not None and warm.tally is not None:
+            warm.child.rouse()
+
     def spec_of(self, run_id: str) -> AttemptSpec | None:
         """Return the attempt it runs under an id, if it does."""
         spec = self.specs.get(run_id)

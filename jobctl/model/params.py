@@ -59,11 +59,11 @@ def bind(
         InvalidArguments: the arguments do not fit; the message names every one that does not.
 
     """
-    problems = _that_cannot_travel(job, args, kwargs)
+    harmless = not kwargs and _HARMLESS.issuperset(map(type, args))
+    problems = [] if harmless else _that_cannot_travel(job, args, kwargs)
     if not job.params:
-        if kwargs:
-            problems += _bad_names(job, kwargs)
-        _refuse(job, problems)
+        if not harmless:
+            _refuse(job, problems + _bad_names(job, kwargs))
         return tuple(args), dict(kwargs)
     named = _by_name(job, args, kwargs, problems=problems)
     bound: dict[str, object] = {}
@@ -246,9 +246,8 @@ def _that_cannot_travel(
 ) -> list[str]:
     """Return what is wrong with values; raises ``InvalidArguments`` for a name that is no text."""
     problems: list[str] = []
-    if not _HARMLESS.issuperset(map(type, args)):
-        for number, value in enumerate(args, 1):
-            problems += _unpassable(f"argument {number}", value)
+    for number, value in enumerate(args, 1):
+        problems += _unpassable(f"argument {number}", value)
     for name, value in kwargs.items():
         if not isinstance(name, str):
             _refuse(job, [f"{name!r} is no name for an argument; names are texts"])

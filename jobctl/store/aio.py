@@ -150,7 +150,12 @@ class AsyncStore:
         calls: Sequence[Call[T]],
         waiting: Sequence[asyncio.Future[object]],
     ) -> list[T | JobctlError]:
-        """Return what comes as ``waiting``."""
+        """Return what comes as ``waiting``, in order: with the last, all have come."""
+        if len(calls) > 1:
+            # One wait is one turn of the loop, where each would be one for itself.
+            slow = next((call for call in calls if call.blocking), calls[-1])
+            with contextlib.suppress(JobctlError):
+                await _awaited(connection, slow, waiting[-1])
         results: list[T | JobctlError] = []
         for call, reply in zip(calls, waiting, strict=True):
             try:

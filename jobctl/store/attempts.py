@@ -39,11 +39,12 @@ def encode_success(
 ) -> str:
     """Return the history entry of a first attempt that succeeded and printed nothing.
 
+    When it ended is left out: its start and its duration say that.
     ``used`` are the values of a :class:`jobctl.model.run.Usage`, in their order.
     """
     return (
         f'{{"n":1,"o":"succeeded","v":"k"{_place(host, pool)}'
-        f"{_when(pid, started_at, started_at + duration, duration)}{_used(*used)}}}"
+        f"{_when(pid, started_at, 0.0, duration)}{_used(*used)}}}"
     )
 
 

@@ -144,8 +144,12 @@ class BlockingStore:
 
     def _ask(self, calls: Sequence[Call[T]]) -> list[object]:
         """Return one raw reply per call from the server at hand, teaching it unknown scripts."""
-        waits = sum(call.blocking for call in calls if call.blocking)
-        replies = self._round_trip([packed(call) for call in calls], waits, idle=True)
+        waits = 0.0
+        commands = []
+        for call in calls:
+            waits += call.blocking or 0.0
+            commands.append(call.data or packed(call))
+        replies = self._round_trip(commands, waits, idle=True)
         for _ in range(MAX_LOADS):
             missing = [index for index, reply in enumerate(replies) if unknown_script(reply)]
             if not missing:

@@ -218,6 +218,10 @@ def _some(body: Mapping[str, Any], name: str) -> float | None:
 def decode_attempt(entry: str) -> AttemptRecord:
     """Rebuild one attempt of a run's history."""
     body = json.loads(entry)
+    started, duration = _some(body, "st"), _some(body, "du") or 0.0
+    finished = _some(body, "fn")
+    if finished is None and started is not None:
+        finished = started + duration
     return AttemptRecord(
         number=int(body.get("n", 0)),
         outcome=_word(body.get("o", "")),
@@ -227,9 +231,9 @@ def decode_attempt(entry: str) -> AttemptRecord:
         error=body.get("er"),
         host=_word_or_none(body.get("ho")),
         pid=body.get("pi"),
-        started_at=_some(body, "st"),
-        finished_at=_some(body, "fn"),
-        duration=_some(body, "du") or 0.0,
+        started_at=started,
+        finished_at=finished,
+        duration=duration,
         usage=Usage(
             user=_some(body, "us") or 0.0,
             system=_some(body, "sy") or 0.0,
@@ -263,9 +267,10 @@ def _number(value: str | None) -> int | None:
     return None if value is None else int(value)
 
 
-def at_once(letter: str, fields: Mapping[str, str]) -> bool:
-    """Return whether a run ended well with its first attempt, of which the entry says everything."""
-    return letter == "k" and "at" not in fields and "a1" in fields
+def complete(fields: dict[str, str]) -> None:
+    """Add to a record what is left out of it because a run succeeded with its first attempt and 0."""
+    if fields.get("s") == "k" and "a1" in fields and fields.setdefault("at", "1") == "1":
+        fields.setdefault("rc", "0")
 
 
 def attempts_started(letter: object, attempts: bytes | None) -> int:
@@ -286,6 +291,7 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
     items = iter(raw) if isinstance(raw, list) else None
     pairs = zip(items, items, strict=True) if items is not None else raw.items()  # type: ignore[union-attr]
     f = {text(key): text(value) for key, value in pairs}
+    complete(f)
     try:
         letter = f["s"]
         request = decode_request(
@@ -296,7 +302,7 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             max_attempts=f.get("mx", "1"),
             envelope=f["e"],
         )
-        attempt = int(f.get("at", "1" if at_once(letter, f) else "0"))
+        attempt = int(f.get("at", "0"))
         state = LETTERS[letter]
         if letter == "d" and attempt:
             state = RunState.RETRYING
@@ -325,7 +331,7 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             epoch=int(f.get("ep", "0")),
             lost=int(f.get("ls", "0")),
             owner=f.get("o"),
-            exit_code=0 if at_once(letter, f) else _number(f.get("rc")),
+            exit_code=_number(f.get("rc")),
             signal=_number(f.get("sg")),
             submitted_at=moment(f["t"]),
             not_before=_seconds(f.get("nb")),

@@ -114,10 +114,6 @@ def milliseconds(value: float) -> int:
     return round(value * 1000)
 
 
-def _seconds(value: bytes) -> float | None:
-    return float(value) / 1000 if value else None
-
-
 def _moment(value: float | None, delay: float | None) -> str:
     if delay is not None:
         return f"+{milliseconds(delay)}"
@@ -208,22 +204,36 @@ def _claims() -> Callable[..., Claim]:
     return maker(Claim)
 
 
+@cache
+def _replies() -> Callable[..., ClaimReply]:
+    return maker(ClaimReply)
+
+
 def _claim_reply(reply: object) -> ClaimReply:
     # What follows the three is per run: id, submitted, envelope. A zero and what the next runs
-    # have in common may come before it.
-    status, now, next_due, *flat = items_of(reply)
+    # have in common may come before it. By places and in few calls: a lone run waits for this.
+    parts = items_of(reply)
+    status, now, next_due = parts[:3]
     claims = []
-    made = _claims() if flat else Claim
-    items = iter(flat)
-    for run_id in items:
-        if run_id == 0:
-            epoch, attempt, lost, interrupted = (int(next(items)) for _ in range(4))
-            first, due = _seconds(next(items)), _seconds(next(items))
-            queue, priority, job, most = (text(next(items)) for _ in range(4))
+    place, end = 3, len(parts)
+    made = _claims() if place < end else Claim
+    while place < end:
+        if parts[place] == 0:
+            epoch, attempt, lost, interrupted = map(int, parts[place + 1 : place + 5])
+            first, due = parts[place + 5 : place + 7]
+            first = float(first) / 1000 if first else None
+            due = float(due) / 1000 if due else None
+            queue, priority, job, most = [
+                str(part, "utf-8", "backslashreplace") if isinstance(part, bytes) else str(part)
+                for part in parts[place + 7 : place + 11]
+            ]
+            place += 11
             continue
+        run_id, submitted, envelope = parts[place : place + 3]
+        place += 3
         claims.append(
             made(
-                text(run_id),
+                str(run_id, "utf-8", "backslashreplace"),
                 epoch,
                 attempt,
                 lost,
@@ -231,19 +241,19 @@ def _claim_reply(reply: object) -> ClaimReply:
                 queue,
                 priority,
                 job,
-                float(next(items)) / 1000,
+                float(submitted) / 1000,
                 most,
-                next(items),
+                envelope,
                 due,
                 interrupted,
             )
         )
-    return ClaimReply(
-        fenced=status < 0,
-        more=status == 0,
-        now=now / 1000,
-        next_due=None if next_due < 0 else next_due / 1000,
-        claims=tuple(claims),
+    return _replies()(
+        status < 0,
+        status == 0,
+        now / 1000,
+        None if next_due < 0 else next_due / 1000,
+        tuple(claims),
     )
 
 
@@ -289,50 +299,44 @@ FIRST = ("at", "a1", "du", "st", "fs", "pi")
 """How the names begin of what is set for a run that ended with its first attempt. The entry of the
 attempt says the last four of these too, or only another attempt would need them."""
 IN_ENTRY = slice(FIRST.index("du"), len(FIRST))
-AT_ONCE = (*FIRST, "rc")
-"""How they begin when it has an exit code. When that is 0 nothing of these but the entry is sent."""
+CODE = len(FIRST)
+"""Where its exit code is. When that is 0, nothing up to it but the entry is sent."""
 ENTRY = FIRST.index("a1")
+NOTHING_LEFT_OUT = slice(0, 0)
 
 
-def _is_plain_end(item: Settlement) -> bool:
-    """Return whether a run succeeded with its first attempt and 0: then its entry says everything."""
-    fields = item.fields
-    return (
-        item.letter == "k"
-        and fields[: 2 * len(AT_ONCE) : 2] == AT_ONCE
-        and fields[2 * len(AT_ONCE) - 1] == 0
-    )
-
-
-def _without_repeats(item: Settlement, part: tuple[Part, ...], *, plain: bool) -> list[Part]:
-    """Return the names, or the values, that are sent of those that are set for a run."""
-    if plain:
-        return [part[ENTRY], *part[len(AT_ONCE) :]]
-    kept = [*part]
-    if item.letter == "k" and item.fields[: 2 * len(FIRST) : 2] == FIRST:
-        del kept[IN_ENTRY]
-    return kept
+def _left_out(letter: str, names: tuple[Part, ...], code: Part | None) -> tuple[slice, slice]:
+    """Return which of the fields that are set for a run are not sent, last ones first."""
+    if letter == "k" and names[: len(FIRST)] == FIRST:
+        if names[CODE : CODE + 1] == ("rc",) and code == 0:
+            return slice(ENTRY + 1, CODE + 1), slice(0, ENTRY)
+        return IN_ENTRY, NOTHING_LEFT_OUT
+    return NOTHING_LEFT_OUT, NOTHING_LEFT_OUT
 
 
 def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple[str, ...]]:
     """Record how attempts ended; answers are the new letters, ``already`` or ``stale``."""
     parts: list[Part] = [keys.prefix, owner]
-    alike: tuple[object, ...] | None = None
     letters: list[str] = []
+    alike: tuple[object, ...] | None = None
+    last = first = NOTHING_LEFT_OUT
     place = 0
     for item in items:
-        plain = _is_plain_end(item)
-        names = item.fields[::2]
-        kind = (item.letter, item.reason, item.delay, item.epoch, names, plain)
+        names, values = item.fields[::2], [*item.fields[1::2]]
+        code = values[CODE] if len(values) > CODE else None
+        kind = (item.letter, item.reason, item.delay, item.epoch, names, code == 0)
         if kind != alike:
             alike = kind
-            sent = _without_repeats(item, names, plain=plain)
+            last, first = _left_out(item.letter, names, code)
+            sent = [*names]
+            del sent[last], sent[first]
             delay = milliseconds(item.delay)
             parts += (item.letter, item.reason, delay, item.epoch, len(sent), *sent, 0)
             place = len(parts) - 1
         parts[place] += 1  # type: ignore[operator]  # how many runs the group has
+        del values[last], values[first]
         parts.append(item.id)
-        parts += _without_repeats(item, item.fields[1::2], plain=plain)
+        parts += values
         letters.append(item.letter)
 
     def decode(reply: object) -> tuple[str, ...]:

@@ -143,6 +143,25 @@ def test_a_full_disk_costs_the_journal_and_not_the_run(
     assert caplog.text.count("cannot be written") == 1
 
 
+@pytest.mark.parametrize("run_id", ["a" * 16, "\u00e9", 'a"b', "a\\b", "a-b"])
+@pytest.mark.parametrize("entry", ['{"n":1,"ho":"h\u00f6st"}', '{"ho":"\\ud800"}', "\t", b"{}"])
+@pytest.mark.parametrize("signed", [None, 17])
+def test_a_success_is_read_as_it_was_written(
+    tmp_path: Path, run_id: str, entry: str | bytes, signed: int | None
+) -> None:
+    until = 99.0 if signed else 0.0
+    fields = ("at", 1, "a1", entry, "rc", 0)
+    success = Settlement(run_id, 3, "k", "", 0.0, fields, signed=signed, last_start=until)
+    HostJournal(tmp_path / "j").settled([success, outcome("other")])
+
+    text = entry if isinstance(entry, str) else entry.decode()
+    found = journal_content.read(tmp_path / "j").outcomes
+    assert found == {
+        run_id: replace(success, fields=("at", 1, "a1", text, "rc", 0)),
+        "other": outcome("other"),
+    }
+
+
 def test_a_seal_stays_until_the_start_is_counted(tmp_path: Path) -> None:
     journal = HostJournal(tmp_path / "j")
     signed, plain = held("one"), held("two")

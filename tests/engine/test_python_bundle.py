@@ -611,3 +611,86 @@ def test_without_room_for_answers_there_is_no_file(
         tally.Tally(str(tmp_path / "t"))
 
     assert not list(tmp_path.iterdir())
+
+
+ROUSED = """
+import os, subprocess
+def seen():
+    print("said by", os.environ["JOBCTL_RUN_ID"])
+    below = subprocess.run(["/usr/bin/printenv", "JOBCTL_RUN_ID"], stdout=subprocess.PIPE)
+    return [os.environ["JOBCTL_RUN_ID"], below.stdout.decode(), len(os.listdir("/proc/self/fd"))]
+def leaves():
+    os.environ["LEFT"] = "behind"
+def left():
+    return os.environ.get("LEFT")
+"""
+
+
+@staged
+async def test_child_that_was_roused_runs_what_comes_as_any_other(bench: Bundler) -> None:
+    bench.write(ROUSED)
+    open_files = [count for _, _, count in await bench.results(("seen", []), ("seen", []))]
+    assert bench.child is not None
+    for _ in range(2):
+        (bench.directory / "spool").unlink()  # as the pool, which gives it its lasting name
+        bench.child.rouse()
+        bench.child.rouse()
+        seen = await bench.results(("seen", []), ("seen", []))
+        assert [(run, below.strip()) for run, below, _ in seen] == [("r0", "r0"), ("r1", "r1")]
+        assert [count for _, _, count in seen] == open_files
+        assert bench.output_of("r0") == "said by r0\n"
+    assert bench.end is not None
+    assert not bench.end.result()["retired"]
+
+    await bench.results(("leaves", []))
+    bench.child.rouse()
+
+    assert await bench.results(("left", [])) == [None]
+
+
+@staged
+async def test_file_that_changed_while_nothing_ran_is_seen_by_a_child_that_is_roused(
+    bench: Bundler,
+) -> None:
+    bench.write(ROUSED)
+    assert await bench.results(("left", [])) == [None]
+    assert bench.child is not None
+    for _ in range(2):
+        await asyncio.sleep(0.25)  # one that is in use looks only now and then
+        bench.child.rouse()
+        assert await bench.results(("left", [])) == [None]
+    await asyncio.sleep(0.25)
+    bench.write(ROUSED + "# changed")
+    bench.child.rouse()
+
+    assert await bench.bundle(("left", [])) == []
+    assert bench.end is not None
+    assert "has changed" in bench.end.result()["stale"]
+
+
+@staged
+async def test_lone_run_waits_a_moment_for_its_token(bench: Bundler) -> None:
+    bench.write("def does(): return 1\n")
+    await bench.results(("does", []))
+    assert bench.child is not None
+    own = bench.tallies[-1]
+    rows = [(1, "late", 1, 7, None, "[[],{}]")]
+
+    async def end() -> dict[str, Any]:
+        assert bench.end is not None
+        return await asyncio.wait_for(bench.end, DEADLINE)
+
+    bench.end = asyncio.get_running_loop().create_future()
+    bench.child.bundle(own.bundle + 1, rows, shapes=[], listener=bench)
+    await asyncio.sleep(0.005)
+    own.begin(1)
+    await end()
+    assert [answer[RESULT] for answer in own.answers()] == ["1"]
+    assert own.call_back() == 0
+
+    bench.end = asyncio.get_running_loop().create_future()
+    bench.child.bundle(own.bundle + 1, rows, shapes=[], listener=bench)
+    await end()
+    own.begin(1)
+    assert own.call_back() == 1
+    assert own.answers() == []

@@ -30,7 +30,7 @@ def outcome(epoch: int) -> Settlement:
 
 def put(ledger: Ledger, place: str, item: Settlement) -> None:
     if place == "recent":
-        ledger.acknowledged(item, now=0.0)
+        ledger.acknowledged([item], now=0.0)
     else:
         ledger.unsettled[item.id] = item
 

@@ -83,8 +83,8 @@ class Oracle:
     def _owners_word(self, call: Call[Any]) -> Any:
         """Whatever an owner says counts only while it holds that very claim."""
         if call.script == "settle":
-            _, owner, letter, _, _, names = call.parts[:6]
-            run_id, epoch = call.parts[int(names) + 7 : int(names) + 9]
+            _, owner, letter, _, _, epoch, names = call.parts[:7]
+            run_id = call.parts[int(names) + 8]
         else:
             _, owner, run_id, epoch = call.parts[:4]
         before = self.world.record(run_id)

@@ -65,12 +65,14 @@ def test_runs_that_ended_in_one_call_are_kept_as_each_says(world: World) -> None
         ("a", "1:60000:"),
         ("b", ""),
         ("b", "9:90000:5"),
+        ("c", "5:60000:"),
+        ("c", "5:90000:"),
     ]
     ids = [world.submit(job=job, keep=keep) for job, keep in kept]
-    world.claim(6)
+    world.claim(8)
     items = [
         Settlement(run_id, 1, letter, "exit" if letter == "x" else "", 0.0, ())
-        for run_id, letter in zip(ids, "kxkkkx", strict=True)
+        for run_id, letter in zip(ids, "kxkkkxkk", strict=True)
     ]
 
     world.run(transitions.settle(world.keys, owner=OWNER, items=items))
@@ -81,10 +83,10 @@ def test_runs_that_ended_in_one_call_are_kept_as_each_says(world: World) -> None
     }  # fmt: skip
     for job, run_id in (("a", ids[1]), ("b", ids[5])):
         assert world.raw("LRANGE", world.keys.prefix + f"hf:{job}", 0, -1) == [run_id.encode()]
-    assert world.states(*ids) == "-xkkkx"
+    assert world.states(*ids) == "-xkkkxkk"
     assert all("fn" in world.record(run_id) for run_id in ids[1:])
     lasts = [world.raw("PTTL", world.keys.run(run_id)) for run_id in ids[1:]]
-    assert [round(ms / 10_000) for ms in lasts] == [9, 9, 6, 60_480, 9]
+    assert [round(ms / 10_000) for ms in lasts] == [9, 9, 6, 60_480, 9, 6, 9]
 
 
 @pytest.mark.parametrize(
@@ -158,6 +160,14 @@ def test_what_the_entry_of_a_run_that_succeeded_at_once_says_is_not_kept_twice(
     assert run is not None
     assert (run.attempt, run.exit_code, run.attempts[0].exit_code) == (1, 0, 0)
     world.check()
+
+
+def test_a_run_that_was_seen_to_run_shows_its_end_as_any_other(world: World) -> None:
+    run_id = world.running()
+    world.settle(run_id, fields=attempt(1))
+    run = world.run(queries.run(world.keys, run_id))
+    assert run is not None
+    assert (run.attempt, run.exit_code, run.pid) == (1, 0, 4242)
 
 
 def test_another_exit_code_of_a_run_that_succeeded_at_once_is_kept(world: World) -> None:

@@ -264,3 +264,24 @@ def test_bell_of_a_queue_that_was_found_empty_rings_for_what_the_same_claim_wake
     assert world.claim(9, queues=["a", "b"]) == [due]
     assert world.states(parked, late) == "qe"
     assert bells(world, "a") == [1]
+
+
+def test_runs_claimed_together_are_told_their_own_epochs(world: World) -> None:
+    again = world.submit()
+    new = [world.submit(), world.submit()]
+    world.claim_one(again)
+    assert world.release((again, 1)) == ("ok",)
+    claims = world.take(3).claims
+    assert [claim.id for claim in claims] == [again, *new]
+    assert [claim.epoch for claim in claims] == [
+        int(world.record(claim.id)["ep"]) for claim in claims
+    ]
+    assert claims[0].epoch > claims[1].epoch == claims[2].epoch == 1
+
+
+def test_run_that_ends_before_its_time_to_start_leaves_the_timetable(world: World) -> None:
+    run_id = world.submit(expires_in=60)
+    assert world.raw("ZSCORE", world.keys.due, f"^{run_id}") is not None
+    world.claim_one(run_id)
+    world.settle(run_id)
+    assert world.raw("ZSCORE", world.keys.due, f"^{run_id}") is None

@@ -444,3 +444,23 @@ def _without_its_parts(name: str, text: bytes) -> bytes:
         if name == "moves"
         else text
     )
+
+
+def test_claimed_run_whose_record_lost_its_job_fails_when_it_ends(broken_world: World) -> None:
+    run_id = broken_world.submit()
+    broken_world.claim_one(run_id)
+    broken_world.raw("HDEL", broken_world.keys.run(run_id), "j")
+    broken_world.settle(run_id)
+    found = broken_world.record(run_id)
+    assert (found["s"], found["rs"]) == ("x", "bad_payload")
+    assert not broken_world.raw("SCARD", broken_world.keys.own("h1~a/p.1"))
+
+
+def test_last_look_of_a_claim_may_find_no_list_at_all(broken_world: World) -> None:
+    # With one wanted, a claim looks 34 times. The last time it meets a queue without any list.
+    stale = [f"gone{n}" for n in range(33)]
+    broken_world.raw("RPUSH", broken_world.keys.queue("a", 5), *stale)
+    for priority in range(10):
+        broken_world.raw("SET", broken_world.keys.queue("b", priority), "no list")
+    assert broken_world.claim(1, queues=["a", "b"]) == []
+    assert not broken_world.raw("EXISTS", broken_world.keys.queue("a", 5))

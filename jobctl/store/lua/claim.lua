@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
---#later slots notices moves
+--#later seldom lines slots notices moves
 --#include common
 -- Claims ready runs for one pool (q → c; q → p when a limit is full; q → e when too late).
 --
@@ -73,6 +73,8 @@ end
 -- What few claims need: limits, deadlines, what is due.
 local weigh, promote_due, take_again
 local function more()
+--#include seldom
+--#include lines
 --#include slots
 --#include notices
 --#include moves
@@ -141,13 +143,9 @@ local function more()
 end
 
 -- A broken run, met by whoever needs nothing else of it.
-function let_go(...)
+function quarantine(...)
   more()
-  return let_go(...)
-end
-function announce(...)
-  more()
-  return announce(...)
+  return quarantine(...)
 end
 
 local function consider(id, queue)
@@ -163,19 +161,26 @@ local function consider(id, queue)
   end
 end
 
+-- Returns the lists of a queue, in order, with room for what pop() says behind them; and how many.
 local function levels(queue)
-  local keys = {}
-  for p = 0, 9 do keys[p + 1] = P .. 'q:' .. queue .. ':' .. (low_first and p or 9 - p) end
-  return keys
+  local list = P .. 'q:' .. queue .. ':'
+  -- Texts: to make one of a number costs as much as a small command.
+  local keys = low_first and { '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '', '', '' }
+    or { '9', '8', '7', '6', '5', '4', '3', '2', '1', '0', '', '', '' }
+  for k = 1, 10 do keys[k] = list .. keys[k] end
+  return keys, 10
 end
 
-local function lists_only(keys)
-  local lists = {}
-  for _, key in ipairs(keys) do
-    local kind = call('TYPE', key).ok
-    if kind == 'list' or kind == 'none' then lists[#lists + 1] = key end
+local function lists_only(keys, lists)
+  local kept, n = {}, 0
+  for k = 1, lists do
+    local kind = call('TYPE', keys[k]).ok
+    if kind == 'list' or kind == 'none' then
+      n = n + 1
+      kept[n] = keys[k]
+    end
   end
-  return lists
+  return kept, n
 end
 
 local function own_fresh()
@@ -184,13 +189,10 @@ local function own_fresh()
 end
 
 -- Pops from the first level that has runs.
-local function pop(keys, most)
-  if #keys == 0 then return nil end
-  local words = { 'LMPOP', #keys }
-  for _, key in ipairs(keys) do words[#words + 1] = key end
-  local n = #words
-  words[n + 1], words[n + 2], words[n + 3] = 'LEFT', 'COUNT', most
-  return redis.pcall(unpack(words))
+local function pop(keys, lists, most)
+  if lists == 0 then return nil end
+  keys[lists + 1], keys[lists + 2], keys[lists + 3] = 'LEFT', 'COUNT', most
+  return redis.pcall('LMPOP', lists, unpack(keys))
 end
 
 local soonest = next_due()
@@ -210,13 +212,17 @@ end
 
 for i = 5, #ARGV do
   local queue = ARGV[i]
-  local keys = levels(queue)
+  local keys, lists = levels(queue)
+  local more_there = true
   while taken < want and budget > 0 do
-    local got = pop(keys, math.min(want - taken, budget))
-    if not got then break end
+    local got = pop(keys, lists, math.min(want - taken, budget))
+    if not got then
+      more_there = false
+      break
+    end
     if got.err then
       -- A key under a queue's name that is no list must not stop the others.
-      keys = lists_only(keys)
+      keys, lists = lists_only(keys, lists)
       budget = budget - 1
     else
       budget = budget - #got[2]
@@ -224,7 +230,7 @@ for i = 5, #ARGV do
       own_fresh()
     end
   end
-  if #keys > 0 and call('EXISTS', unpack(keys)) > 0 then
+  if more_there and lists > 0 and call('EXISTS', unpack(keys, 1, lists)) > 0 then
     -- Also for queues this claim did not come to: the token that brought us may have been theirs.
     out[1] = 0
     ring(queue)

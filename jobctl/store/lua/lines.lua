@@ -1,11 +1,4 @@
--- Where runs wait: queues, lines for a limit, the timetable; and the bells that wake who waits for
--- them. A part of common.
-
--- A doorbell holds at most one token, which wakes at most one waiter.
-local function ring(bell)
-  local key = P .. 'b:' .. bell
-  if redis.pcall('LLEN', key) == 0 then call('RPUSH', key, '1') end
-end
+-- Where runs wait: queues, lines for a limit, the timetable. A part of common.
 
 -- A run that had its turn and must wait again (parked, put back, tried again at once) keeps as its
 -- number when that was, in ms: whoever had its turn earlier is in front, in its queue and in a line.
@@ -60,13 +53,6 @@ local function in_order(list, id, number, letter)
   end
 end
 
-local rung = {} -- queues whose bell has rung in this call
-local function ring_once(queue)
-  if rung[queue] then return end
-  ring(queue)
-  rung[queue] = true
-end
-
 -- Puts a run into its queue, in front when it had its turn before, and rings. Raises when the key
 -- is no list. The record of a `fresh` run says queued already.
 local function push(id, queue, priority, front, fresh)
@@ -89,11 +75,6 @@ local function due_at(member, ms)
   if first[1] == member then ring('@due') end
 end
 
-local function next_due()
-  local first = call('ZRANGE', P .. 'due', 0, 0, 'WITHSCORES')
-  return first[2] and tonumber(first[2]) or -1
-end
-
 -- Parks a run for a limit (→ p), and has the limit looked at then.
 local function wait_for(limit, id, number, again)
   in_order(P .. 'pk:' .. limit, id, number, 'p')
@@ -111,11 +92,4 @@ local function ready(id, queue, priority, front, fresh)
   if pcall(push, id, queue, priority, front, fresh) then return end
   local v = call('HMGET', record(id), 'nr', 'ct')
   wait_aside(id, queue, turn(id, v[1], front and v[2]))
-end
-
--- Makes up to MANY new runs ready, in order. Their records say so already; their queue is a list.
-local MANY = 500
-local function ready_all(ids, queue, priority)
-  call('RPUSH', P .. 'q:' .. queue .. ':' .. priority, unpack(ids))
-  ring_once(queue)
 end

@@ -44,12 +44,13 @@ local function remember(history, keep, ids)
   -- What a repeated settle is answered from must stay, so at least one is kept.
   local over = type(length) == 'number' and length - math.max(tonumber(keep), 1) or 0
   if over < 1 then return end
-  local gone = {}
-  for _, old in ipairs(call('RPOP', history, math.min(over, math.max(LOOKAHEAD, 2 * #ids)))) do
-    gone[#gone + 1] = record(old)
-    gone[#gone + 1] = P .. 'l:' .. old
+  local records, outputs = {}, {}
+  for k, old in ipairs(call('RPOP', history, math.min(over, math.max(LOOKAHEAD, 2 * #ids)))) do
+    records[k], outputs[k] = record(old), P .. 'l:' .. old
   end
-  call('UNLINK', unpack(gone))
+  call('UNLINK', unpack(records))
+  -- Few runs have their output here, and what is asked for costs less than what is written down.
+  if call('EXISTS', unpack(outputs)) > 0 then call('UNLINK', unpack(outputs)) end
 end
 
 local function flush_ends()
@@ -87,7 +88,8 @@ end
 -- all of which that is the same.
 local places = {}
 local function retention(r, letter)
-  local kind = (r.kp or '') .. (letter == 'x' and ' x ' or ' ') .. r.j
+  -- The name of a job is one word, so it stands for nothing else.
+  local kind = r.kp and r.kp .. (letter == 'x' and ' x ' or ' ') .. r.j or r.j
   local kept = places[kind]
   if kept then return kept end
   local keep, ttl, failed = string.match(r.kp or '', '^(%d+):(%d+):(%d*)$')
@@ -99,12 +101,13 @@ local function retention(r, letter)
   return kept
 end
 
--- Ends a run: the only way to a final state. `more` are further fields to set.
+-- Ends a run: the only way to a final state. `more` are further fields to set. Few runs have what is
+-- asked for here before it is cared for.
 local NONE = {}
 local function finish(r, letter, reason, more)
   local key = r.key or record(r.id)
   disown(r)
-  unlist(r)
+  if r.s == 'q' or r.s == 'p' then unlist(r) end
   if r.s == 'd' then redis.pcall('ZREM', P .. 'due', r.id) end
   if r.xp then redis.pcall('ZREM', P .. 'due', '^' .. r.id) end
   if reason and reason ~= '' then
@@ -112,8 +115,8 @@ local function finish(r, letter, reason, more)
   else
     call('HSET', key, 's', letter, 'fn', NOW_TEXT, unpack(more or NONE))
   end
-  announce(r, letter, reason, more)
-  let_go(r)
+  if r.nt then announce(r, letter, reason, more) end
+  if r.uq or r.lv or r.lm then let_go(r) end
   local kept = retention(r, letter)
   call('PEXPIREAT', key, kept.till)
   local all = gather(ended, kept, r.id)

@@ -32,12 +32,16 @@ end
 -- Of a group whose first run is none, others are not looked at either: they are mostly alike.
 local PLUS = string.byte('+')
 local usual
+local short = { s = '', o = owner, ep = '', j = '', id = '', key = '' } -- the last of them
 local function brief(id)
   if not usual then return nil end
   local key = record(id)
   local v = redis.pcall('HMGET', key, 's', 'o', 'ep', 'ct', 'cx', 'j')
   usual = not v.err and v[1] == 'c' and v[2] == owner and v[4] and string.byte(v[4]) == PLUS and not v[5] and v[6]
-  return usual and { s = 'c', o = owner, ep = v[3], j = v[6], id = id, key = key }
+  if not usual then return nil end
+  local r = short
+  r.s, r.ep, r.j, r.id, r.key = 'c', v[3], v[6], id, key
+  return r
 end
 
 local function settle(id, epoch, letter, reason, delay, fields)

@@ -5,6 +5,12 @@
 --
 -- Parked runs never depend on one event alone: while a limit has some, the timetable holds
 -- "!limit" and its time wakes as many of them as fit.
+local function words(text)
+  local out = {}
+  if text then for word in string.gmatch(text, '%S+') do out[#out + 1] = word end end
+  return out
+end
+
 local function is_rate(limit) return string.sub(limit, 1, 2) == 't:' end
 
 local function capacity(limit)

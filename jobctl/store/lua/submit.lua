@@ -1,5 +1,5 @@
 #!lua
---#later slots notices moves
+--#later records seldom lines slots notices moves
 --#include common
 --#include group
 -- Accepts new runs (- → q, d or s), in groups that share their job's settings.
@@ -14,6 +14,12 @@ local answers = {}
 -- True when nothing but a run's id can be in its way, and nothing but its queue knows of it.
 local function plain(g)
   return (g.ov == '' or g.ov == 'a') and g.ml == '' and g.dl == '' and g.nt == ''
+end
+
+-- Makes up to MANY new runs ready, in order. Their records say so already; their queue is a list.
+local function ready_all(ids, queue, priority)
+  call('RPUSH', P .. 'q:' .. queue .. ':' .. priority, unpack(ids))
+  ring_once(queue)
 end
 
 -- Accepts plain runs, which are ready at once; returns the last one that was accepted. They are
@@ -48,6 +54,9 @@ end
 -- What plain runs do not need.
 local admit_one
 local function more()
+--#include records
+--#include seldom
+--#include lines
 --#include slots
 --#include notices
 --#include moves
