@@ -73,8 +73,11 @@ def act(n, what="", where="."):
         import jobctl
         raise jobctl.Skip("nothing to do")
     bundles = sys.modules["_jobctl_child"].CHILD.bundles
+    begun, answered = 0, 0
+    if bundles is not None:
+        begun, answered, *_ = bundles.HEADER.unpack_from(bundles.page, bundles.HEADER_AT)
     return {
-        "bundled": bundles is not None and bundles.begun > bundles.answered,
+        "bundled": begun > answered,
         "run": os.environ["JOBCTL_RUN_ID"],
         "cwd": os.getcwd(),
         "left": os.environ.get("LEFT"),
