@@ -30,7 +30,7 @@ retry_on = ["OSError"]
 cwd = "{0}"
 """
 WORK = """
-import os, signal, struct, sys, time
+import os, signal, sys, time
 
 def note(name, text):
     fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -73,7 +73,9 @@ def act(n, what="", where="."):
         import jobctl
         raise jobctl.Skip("nothing to do")
     bundles = sys.modules["_jobctl_child"].CHILD.bundles
-    begun, answered = struct.unpack_from("<II", bundles.page, 8) if bundles else (0, 0)
+    begun, answered = 0, 0
+    if bundles is not None:
+        begun, answered, *_ = bundles.HEADER.unpack_from(bundles.page, bundles.HEADER_AT)
     return {
         "bundled": begun > answered,
         "run": os.environ["JOBCTL_RUN_ID"],
