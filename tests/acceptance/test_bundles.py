@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine import tally
+from jobctl.engine.starts import Starts
 from tests.acceptance.host import wait_until
 
 if TYPE_CHECKING:
@@ -263,6 +265,14 @@ def test_a_killed_pool_costs_nothing_that_has_ended(warm: Host, begun: tuple[int
     assert sorted(map(int, warm.lines("ran"))) == list(range(60))
     assert [one["result"]["run"] for one in found] == runs
     assert warm.run("logs", runs[2]) == "before\nfrom below\nno end of line"
+    # Each is known to this host as started once and over, whoever saw its end.
+    table = Starts(warm.state / "starts", namespace="default", clock=SYSTEM_CLOCK)
+    known = wait_until(
+        lambda: (seen := [table.look(run) for run in runs]) and all(seen) and seen,
+        what="all of them are noted",
+    )
+    table.close()
+    assert {(one.starts, one.letter) for one in known} == {(1, "k")}
 
 
 @pytest.mark.parametrize("long", [False, True])
