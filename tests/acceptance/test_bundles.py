@@ -268,7 +268,7 @@ def test_a_killed_pool_costs_nothing_that_has_ended(warm: Host, begun: tuple[int
     # Each is known to this host as started once and over, whoever saw its end.
     table = Starts(warm.state / "starts", namespace="default", clock=SYSTEM_CLOCK)
     known = wait_until(
-        lambda: (seen := [table.look(run) for run in runs]) and all(seen) and seen,
+        lambda: all(one and one.letter for one in (seen := [*map(table.look, runs)])) and seen,
         what="all of them are noted",
     )
     table.close()
