@@ -14,7 +14,7 @@ import pytest
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine import tally
-from jobctl.engine.starts import Starts
+from jobctl.engine.starts import Known, Starts
 from tests.acceptance.host import wait_until
 
 if TYPE_CHECKING:
@@ -267,10 +267,12 @@ def test_a_killed_pool_costs_nothing_that_has_ended(warm: Host, begun: tuple[int
     assert warm.run("logs", runs[2]) == "before\nfrom below\nno end of line"
     # Each is known to this host as started once and over, whoever saw its end.
     table = Starts(warm.state / "starts", namespace="default", clock=SYSTEM_CLOCK)
-    known = wait_until(
-        lambda: all(one and one.letter for one in (seen := [*map(table.look, runs)])) and seen,
-        what="all of them are noted",
-    )
+
+    def noted() -> list[Known]:
+        known = [one for run in runs if (one := table.look(run)) is not None and one.letter]
+        return known if len(known) == len(runs) else []
+
+    known = wait_until(noted, what="the end of each is noted")
     table.close()
     assert {(one.starts, one.letter) for one in known} == {(1, "k")}
 
