@@ -25,7 +25,7 @@ from jobctl.testing.eager_runs import EagerError, EagerRuns
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jobctl.client.steps import Steps
     from jobctl.model.run import Run
@@ -110,7 +110,16 @@ def _runs() -> EagerRuns:
 # What stands in for everything that asks the store; each has the signature of what it replaces.
 
 
-def _send(session: Session, ready: Sequence[plan.Ready]) -> Steps[list[Answer]]:
+def _submit_now(
+    self: Operations, job: object, args: Sequence[object], kwargs: Mapping[str, object]
+) -> tuple[str, str]:
+    return self.session.carry_out(self.submit(job, args, kwargs))
+
+
+def _send(
+    session: Session, ready: Sequence[plan.Ready], *, tried: object = None
+) -> Steps[list[Answer]]:
+    del tried
     yield from ()
     return [_runs().submit(session, one) for one in ready]
 
@@ -174,6 +183,7 @@ def _resolve(_session: Session, word: str) -> str:
 
 
 STAND_INS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+    (Operations, "submit_now", _submit_now),
     (plan, "send", _send),
     (Operations, "record", _record),
     (Operations, "wait", _wait),
