@@ -358,8 +358,11 @@ class Pump:
                 log.error("run %s runs here, and the store does not know it any more", mark[0])
         for item, answer in zip(batch.settlements.values(), settled, strict=True):
             letter = item.letter if answer == "already" else answer
-            answered.append((item, letter if letter in FINAL_LETTERS else ""))
-            if item.id in self._replayed:
+            resent, final = item.id in self._replayed, letter in FINAL_LETTERS
+            # Of what a dead pool had sent, too, its start was counted then.
+            if final or not resent or answer == item.letter:
+                answered.append((item, letter if final else ""))
+            if resent:
                 self._replayed.discard(item.id)
             elif answer == "gone":
                 self._on_gone(item)

@@ -49,7 +49,8 @@ def returned(
         log.warning(
             "run %s: the store has lost that it ran here; sending its outcome again", claim.id
         )
-        settle(replace(item, epoch=claim.epoch))
+        signed = item.signed if claim.id in ledger.unsettled else None  # else it is counted
+        settle(replace(item, epoch=claim.epoch, signed=signed))
         return True
     return False
 

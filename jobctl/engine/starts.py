@@ -142,8 +142,10 @@ class Starts:
                 key = self._key(item.id)
                 bucket = self._read(key)
                 offset, place = _search(key, *bucket)
-                if item.signed is not None and _is_open(place, item.signed):
-                    self._count(key, bucket, offset, place, item.signed, item.last_start, letter)
+                if item.signed is not None:
+                    if _is_open(place, item.signed):
+                        until = item.last_start
+                        self._count(key, bucket, offset, place, item.signed, until, letter)
                 elif letter and place is not None:
                     os.pwrite(self._fd, letter.encode(), offset + _LETTER_AT)
 
@@ -226,8 +228,10 @@ class Starts:
 
 
 def _is_open(place: _Place | None, signed: int) -> bool:
-    """Return whether nobody has noted yet how a run ended that was signed then."""
-    return place is None or place[2] != signed or place[4] == _NOTHING
+    """Return whether nobody has noted yet how a run ended that was signed then, or a later one."""
+    if place is None or signed > place[2]:
+        return True
+    return signed == place[2] and place[4] == _NOTHING
 
 
 def _search(key: bytes, start: int, data: bytes) -> tuple[int, _Place | None]:

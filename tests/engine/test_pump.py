@@ -18,6 +18,7 @@ from jobctl.store import membership, queries, transitions
 from jobctl.store.aio import AsyncStore
 from jobctl.store.calls import Call
 from jobctl.store.keys import Keys
+from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,7 @@ def a_pump(
         "on_stale": lambda _id, _epoch: None,
         "hush": lambda: asyncio.sleep(0),
         "idle": lambda: 2,
+        "on_answered": lambda *_: None,
     }
     return Pump(
         store,
@@ -64,7 +66,6 @@ def a_pump(
         queues=("default",),
         journal=HostJournal(Path(os.devnull), os.open(os.devnull, os.O_RDWR)),
         on_claims=on_claims,
-        on_answered=lambda *_: None,
         on_gone=lambda _item: None,
         on_fenced=lambda: None,
         **(seams | others),
@@ -131,6 +132,36 @@ def test_claim_whose_answer_was_lost_is_found_and_given_back(
         return claimed
 
     assert asyncio.run(story()) == [run_id]
+
+
+def test_an_outcome_that_a_dead_pool_had_sent_counts_no_start_again(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    keys = Keys("pump-resent")
+    register(store, keys)
+    run_id = submit(store, keys)
+    store.run(transitions.claim(keys, supervisor="s", owner="s/p.1", want=1, queues=["default"]))
+    again = Settlement(run_id, 1, "d", "exit", 60.0, ("at", 1), signed=5, last_start=9.0)
+
+    async def story() -> list[list[tuple[str, str]]]:
+        link = AsyncStore(server.address)
+        told: list[list[tuple[str, str]]] = []
+        for _ in range(3):
+            said: list[tuple[str, str]] = []
+            told.append(said)
+            pump = a_pump(
+                link, keys, lambda _: None,
+                on_answered=lambda ends, said=said: said.extend((i.id, word) for i, word in ends),
+            )  # fmt: skip
+            task = asyncio.create_task(pump.run())
+            pump.inherit({run_id: again})
+            async with asyncio.timeout(5):
+                await pump.wait_clear()
+            task.cancel()
+        await link.close()
+        return told
+
+    assert asyncio.run(story()) == [[(run_id, "")], [], []]
 
 
 def flooded(

@@ -72,6 +72,12 @@ def test_an_end_that_is_told_twice_is_one_start(table: Starts) -> None:
     assert table.look("a") == Known(6, 1, "x")
 
 
+def test_an_old_end_takes_nothing_from_a_run_that_was_signed_since(table: Starts) -> None:
+    table.began(("a", 6, SOON))
+    ended(table, {"a": "k"}, signed=5)
+    assert table.look("a") == Known(6, 1, "")
+
+
 def test_an_end_of_a_start_that_was_counted_counts_no_other(table: Starts) -> None:
     table.began(("a", 5, SOON))
     ended(table, {"a": ""})
