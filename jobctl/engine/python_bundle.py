@@ -277,13 +277,15 @@ class Bundles:
         """
         surroundings, getsignal = self.surroundings, _signal.getsignal
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
-        _signal.alarm(0)
+        MODULE.stop_timers()
         default = _signal.SIG_DFL
         for number in self.handled:
             if getsignal(number) is not default:
                 surroundings.quiet()
         if getsignal(_signal.SIGPIPE) is not _signal.SIG_IGN:
             surroundings.quiet()
+        if _signal.pthread_sigmask(_signal.SIG_BLOCK, ()) != surroundings.mask:
+            surroundings.unmask()
         problem = None
         if not self._untouched():
             problem = surroundings.restore()

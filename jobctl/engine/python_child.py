@@ -490,6 +490,13 @@ def _current_directory() -> str:
         return "/"
 
 
+def stop_timers() -> None:
+    """Stop the timers that would send a signal later: that of time and those of CPU time."""
+    _signal.alarm(0)
+    _signal.setitimer(_signal.ITIMER_VIRTUAL, 0.0)
+    _signal.setitimer(_signal.ITIMER_PROF, 0.0)
+
+
 class Surroundings:
     """What a call sees of the process: streams, environment, directory, signal handlers."""
 
@@ -498,6 +505,7 @@ class Surroundings:
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self.umask = os.umask(0o022)
         os.umask(self.umask)
+        self.mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
         self.environ = ENVIRON
         self.env: dict[str, str] = {}
         self.env_raw: object = None  # it is read when a call comes
@@ -529,12 +537,26 @@ class Surroundings:
     def quiet(self) -> None:
         """Put signal handlers back, so that nothing of the last call interrupts what follows."""
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
-        _signal.alarm(0)
+        stop_timers()
         for number in HANDLED:
             if _signal.getsignal(number) is not _signal.SIG_DFL:
                 _signal.signal(number, _signal.SIG_DFL)
         if _signal.getsignal(_signal.SIGPIPE) is not _signal.SIG_IGN:
             _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+        if _signal.pthread_sigmask(_signal.SIG_BLOCK, ()) != self.mask:
+            self.unmask()
+
+    def unmask(self) -> None:
+        """Let the signals through again that a job has blocked, but for those that wait.
+
+        They were the job's; now they would end the process, and with it somebody else's run.
+        """
+        for number in _signal.sigpending():
+            handler = _signal.getsignal(number)
+            _signal.signal(number, _signal.SIG_IGN)  # which drops what waits
+            if handler is not None:
+                _signal.signal(number, handler)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self.mask)
 
     def detach(self) -> str | None:
         """Put back what a job may have changed; returns why that failed, or None."""

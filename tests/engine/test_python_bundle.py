@@ -130,6 +130,8 @@ def seen():
         "int": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
         "pipe": signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN,
         "alarm": signal.alarm(0), "blocking": os.get_blocking(1),
+        "timers": [signal.getitimer(n)[0] for n in (signal.ITIMER_PROF, signal.ITIMER_VIRTUAL)],
+        "masked": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
         "same": sys.stdout is sys.__stdout__ and not sys.stdin.closed,
     }
 def wild():
@@ -143,6 +145,10 @@ def wild():
     for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGPIPE, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     signal.alarm(1000)
+    signal.setitimer(signal.ITIMER_PROF, 1000)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1000)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
+    os.kill(os.getpid(), signal.SIGUSR1)
     os.set_blocking(1, False)
     print("kept back", end="")
     sys.stdout = open("/dev/null", "w")
@@ -181,6 +187,8 @@ async def test_what_a_run_changes_is_put_back_for_the_next(bench: Bundler) -> No
             "int": True,
             "pipe": True,
             "alarm": 0,
+            "timers": [0.0, 0.0],
+            "masked": 0,
             "blocking": True,
             "same": True,
         }

@@ -229,6 +229,9 @@ async def test_what_a_job_changes_is_put_back(bench: Bench) -> None:
         "    os.environ['EXTRA'] = 'x'; del os.environ['HOME']; os.chdir('/'); os.umask(0o777)\n"
         "    signal.signal(signal.SIGTERM, lambda *_: None)\n"
         "    signal.signal(signal.SIGUSR1, signal.SIG_IGN); signal.alarm(1000)\n"
+        "    signal.setitimer(signal.ITIMER_PROF, 1000)\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR2])\n"
+        "    os.kill(os.getpid(), signal.SIGUSR2)\n"
         "    sys.stdout = io.StringIO(); print('swallowed'); sys.stderr.close(); os.close(1)\n"
         "    sys.argv.append('more')\n"
         "def look():\n"
@@ -236,7 +239,8 @@ async def test_what_a_job_changes_is_put_back(bench: Bench) -> None:
         "    print('seen'); print('seen too', file=sys.stderr)\n"
         "    return [os.environ.get('EXTRA'), os.environ['HOME'], os.getcwd(), mask, sys.argv,\n"
         "      signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,\n"
-        "      signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL, signal.alarm(0)]\n"
+        "      signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL, signal.alarm(0),\n"
+        "      signal.getitimer(signal.ITIMER_PROF), len(signal.pthread_sigmask(0, []))]\n"
     )
     clean = (await bench.call("look")).result
     assert (await bench.call("spoil")).recycle is None
