@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from python_children import DEADLINE, VERSIONS, Bench, find_python, staged
 
-from jobctl.engine import python_lent, tally
+from jobctl.engine import python_child, python_lent, tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -480,11 +480,13 @@ def nothing(): pass
     assert 0.045 < cpu[1] < 0.2
     assert 0.095 < cpu[3] < 1.0
     assert max(cpu[0], cpu[2], cpu[4]) < 0.02
-    peaks = [
-        answer[5] for answer in await bench.bundle(("nothing", []), ("holds", []), ("nothing", []))
-    ]
-    assert peaks[1] - peaks[0] > 38 << 20
-    assert peaks[2] - peaks[0] < 20 << 20
+    # Of a run that is held up by a busy machine its peak is that of its process: then once more.
+    for _ in range(20):
+        first, large, last = await bench.bundle(("nothing", []), ("holds", []), ("nothing", []))
+        assert large[5] - first[5] > 38 << 20
+        if last[2] < python_child.SHORT:
+            break
+    assert last[5] - first[5] < 20 << 20
 
 
 LENDING = """
