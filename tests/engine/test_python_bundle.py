@@ -483,9 +483,9 @@ def nothing(): pass
     # Of a run that is held up by a busy machine its peak is that of its process: then once more.
     for _ in range(20):
         first, large, last = await bench.bundle(("nothing", []), ("holds", []), ("nothing", []))
-        assert large[5] - first[5] > 38 << 20
-        if last[2] < python_child.SHORT:
+        if max(first[2], last[2]) < python_child.SHORT:
             break
+    assert large[5] - first[5] > 38 << 20
     assert last[5] - first[5] < 20 << 20
 
 
