@@ -301,12 +301,16 @@ attempt says the last four of these too, or only another attempt would need them
 IN_ENTRY = slice(FIRST.index("du"), len(FIRST))
 CODE = len(FIRST)
 """Where its exit code is. When that is 0, nothing up to it but the entry is sent."""
+SUCCESS = ("at", "a1", "rc")
+"""How they begin where whoever settles has left out what the entry says too."""
 ENTRY = FIRST.index("a1")
 NOTHING_LEFT_OUT = slice(0, 0)
 
 
 def _left_out(letter: str, names: tuple[Part, ...], code: Part | None) -> tuple[slice, slice]:
     """Return which of the fields that are set for a run are not sent, last ones first."""
+    if letter == "k" and names[: len(SUCCESS)] == SUCCESS and code == 0:
+        return slice(ENTRY + 1, len(SUCCESS)), slice(0, ENTRY)
     if letter == "k" and names[: len(FIRST)] == FIRST:
         if names[CODE : CODE + 1] == ("rc",) and code == 0:
             return slice(ENTRY + 1, CODE + 1), slice(0, ENTRY)
@@ -323,7 +327,8 @@ def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple
     place = 0
     for item in items:
         names, values = item.fields[::2], [*item.fields[1::2]]
-        code = values[CODE] if len(values) > CODE else None
+        place_of_code = len(SUCCESS) - 1 if names[: len(SUCCESS)] == SUCCESS else CODE
+        code = values[place_of_code] if len(values) > place_of_code else None
         kind = (item.letter, item.reason, item.delay, item.epoch, names, code == 0)
         if kind != alike:
             alike = kind

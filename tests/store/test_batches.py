@@ -227,3 +227,21 @@ def test_what_an_earlier_attempt_left_is_gone_after_the_next(world: World) -> No
 
     assert run is not None
     assert (run.reason, run.error, run.exit_code, run.attempt) == (None, None, 0, 2)
+
+
+@pytest.mark.parametrize(("code", "kept"), [(0, {}), (3, {"at": "1", "rc": "3"})])
+def test_a_short_success_is_kept_by_its_entry_alone(
+    world: World, code: int, kept: dict[str, str]
+) -> None:
+    run_id = world.submit()
+    world.claim(1)
+    entry = '{"n":1,"o":"succeeded","st":1.5}'
+    fields = ("at", 1, "a1", entry, "rc", code, "re", "[2]")
+    items = [Settlement(run_id, 1, "k", "", 0.0, fields)]
+    answers = world.run(transitions.settle(world.keys, owner=OWNER, items=items))
+
+    assert answers == ("k",)
+    found = world.record(run_id)
+    assert (found["a1"], found["re"]) == (entry, "[2]")
+    raw = world.raw("HMGET", world.keys.run(run_id), "at", "rc")
+    assert {name: one.decode() for name, one in zip(("at", "rc"), raw, strict=True) if one} == kept
