@@ -40,6 +40,8 @@ UNANSWERED_MOST = 3
 LINE_PATIENCE = 10.0
 """Seconds a pool may live without a line to its supervisor before it is killed."""
 LOOK_EVERY = 0.01
+KEEPER_PATIENCE = 0.2
+"""Seconds in which the keeper of a pool that is gone tells how; it may be gone as well."""
 
 
 class PoolAliveError(JobctlError):
@@ -102,6 +104,8 @@ class PoolHandle:
         self.reserved = 0
         """Slots it was told to keep idle."""
         self._unanswered = 0
+        self._exits_before = 0
+        """Bytes that were told of earlier processes of this pool."""
         self._address = address
         self.ended = asyncio.Event()
         self._on_end = on_end
@@ -130,6 +134,8 @@ class PoolHandle:
         lock = self.files.lock()
         if lock is None:
             raise PoolAliveError(f"pool {self.owner} has a process already")
+        with contextlib.suppress(OSError):
+            self._exits_before = self.files.exits.stat().st_size
         ours, theirs = socket.socketpair()
         descriptors = (theirs.fileno(), lock)
         try:
@@ -230,7 +236,7 @@ class PoolHandle:
         if self._channel is None:
             return
         if self._unanswered and self._unanswered % UNANSWERED_MOST == 0:
-            log.error("pool %s (pid %d) does not answer any more; killing it", self.owner, self.pid)
+            log.error("pool %s does not answer any more; killing it", self.label())
             self.kill()
         self._unanswered += 1
         self.send({"do": "ping"})
@@ -256,15 +262,29 @@ class PoolHandle:
         """Whether somebody ended the process by force."""
         return self.how() == f"signal {int(signal.SIGKILL)}"
 
+    def label(self) -> str:
+        """Return its name with its process id, as far as that is known."""
+        end = self._end()
+        pid = self.pid or (0 if end is None else end[0])
+        return f"{self.name} (pid {pid})" if pid else self.name
+
     def how(self) -> str:
         """Say how the process ended, as far as its keeper has told."""
+        end = self._end()
+        if end is None:
+            return "nobody knows how"
+        code = os.waitstatus_to_exitcode(end[1])
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def _end(self) -> tuple[int, int] | None:
+        """Return process id and wait status of the process, once its keeper has told."""
         with contextlib.suppress(OSError, ValueError):
-            for line in reversed(self.files.exits.read_text().splitlines()):
+            told = self.files.exits.read_bytes()[self._exits_before :]
+            for line in reversed(told.decode("ascii").splitlines()):
                 words = line.split()
-                if words[:1] == ["pool"]:
-                    code = os.waitstatus_to_exitcode(int(words[2]))
-                    return f"signal {-code}" if code < 0 else f"exit code {code}"
-        return "nobody knows how"
+                if words[:1] == ["pool"] and self.pid in {0, int(words[1])}:
+                    return int(words[1]), int(words[2])
+        return None
 
     def _on_message(self, message: Message) -> None:
         self._unanswered = 0
@@ -300,9 +320,18 @@ class PoolHandle:
                 self.kill()
                 deadline += LINE_PATIENCE
             await asyncio.sleep(LOOK_EVERY)
+        if not self.finished:
+            await self._hear_keeper()
         self.running = 0
         self.ended.set()
         self._on_end(self)
+
+    async def _hear_keeper(self) -> None:
+        """Let the keeper say how the process ended: that is told a moment later than it shows."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KEEPER_PATIENCE):
+                while self._end() is None:  # noqa: ASYNC110 - it writes a file
+                    await asyncio.sleep(LOOK_EVERY)
 
 
 def _environment() -> dict[str, str]:

@@ -47,7 +47,7 @@ class Repairs:
         """Repair a pool whose process is gone; nothing happens after :meth:`close`."""
         if self._over:
             return
-        log.error("pool %s (pid %d) ended unexpectedly: %s", pool.name, pool.pid, pool.how())
+        log.error("pool %s ended unexpectedly: %s", pool.label(), pool.how())
         task = asyncio.create_task(self._repair(pool))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from jobctl.engine.lock import prepare
 from jobctl.errors import NotAcceptedError
 from jobctl.model.config import Config, Settings
 from jobctl.model.pool import PoolDef
-from jobctl.store import membership
+from jobctl.store import failpoints, membership
 from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
 
@@ -103,6 +104,42 @@ def test_a_pool_that_is_given_up_has_a_successor_also_when_that_is_refused_at_fi
 
     assert len(asyncio.run(play())) == 1
     assert not starts.fates
+
+
+def test_a_pool_that_dies_at_its_very_start_is_told_of_by_the_pid_its_keeper_saw(
+    server: EmbeddedStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What it refuses first thing, before it has said who it is.
+    monkeypatch.setenv(failpoints.RULES_VARIABLE, "no such rule")
+
+    async def play() -> None:
+        async with Crewed(server, tmp_path / "state") as fleet:
+            async with asyncio.timeout(20):
+                while "ended unexpectedly" not in caplog.text:  # noqa: ASYNC110 - nobody would tell
+                    await asyncio.sleep(0.01)
+            monkeypatch.delenv(failpoints.RULES_VARIABLE)
+            await ready(fleet)
+
+    asyncio.run(play())
+    said = re.findall(r"pool p(.*) ended unexpectedly: (.*)", caplog.text)
+    assert [how for _, how in said] == ["exit code 78"] * len(said)
+    assert all(re.fullmatch(r" \(pid [1-9]\d*\)", who) for who, _ in said), said
+
+
+def test_a_pool_whose_pid_nobody_knows_is_told_of_without_one(
+    server: EmbeddedStore, tmp_path: Path, starts: Starts, caplog: pytest.LogCaptureFixture
+) -> None:
+    starts.fates = ["crash"]
+
+    async def play() -> None:
+        async with Crewed(server, tmp_path / "state") as fleet:
+            await ready(fleet)
+
+    asyncio.run(play())
+    assert "pool p ended unexpectedly: nobody knows how" in caplog.text
 
 
 def test_a_pool_that_begins_when_all_are_drained_ends_with_them(
