@@ -15,6 +15,8 @@ def main() -> None:
             open_closed()
         if words == ["--version"] and _told_version():
             return
+        if _verb(words) == "daemon":
+            _hold_signals()
         from jobctl.cli.start import start  # noqa: PLC0415 (same)
 
         code = start(words)
@@ -22,6 +24,29 @@ def main() -> None:
         # Before there was anything to interrupt.
         code = 130
     sys.exit(code)
+
+
+def _verb(words: list[str]) -> str | None:
+    """Return the first word that is no option and no value of one."""
+    left = iter(words)
+    for word in left:
+        if word in ("-c", "--config"):
+            next(left, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def _hold_signals() -> None:
+    """Let signals wait until the daemon, which takes a while to begin, can end in order.
+
+    See :mod:`jobctl.engine.signals`, which is a part of that while.
+    """
+    import signal  # noqa: PLC0415 (same)
+
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+    )
 
 
 def _told_version() -> bool:

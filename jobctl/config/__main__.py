@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import json
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m jobctl.config PATH\n")
         return ExitCode.USAGE
+    # A daemon that begins holds some back, and what asks modules for their jobs runs their code.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # This process ends before the garbage is worth a look.
     gc.disable()
     try:

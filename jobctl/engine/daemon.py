@@ -15,12 +15,14 @@ from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.child import load_in_child
 from jobctl.config.hosts import host_problems
 from jobctl.config.problem import ERROR, ConfigProblems
+from jobctl.engine import signals
 from jobctl.engine.identity import Identity
 from jobctl.engine.journal import configure_logging
 from jobctl.engine.lock import prepare
 from jobctl.engine.notify import Notifier
-from jobctl.engine.succession import replace_process
+from jobctl.engine.succession import is_successor, replace_process
 from jobctl.engine.supervisor import Supervisor
+from jobctl.errors import ExitCode
 from jobctl.host import boot_id, host_name, host_zone
 from jobctl.store import scripts
 from jobctl.store.address import Address
@@ -56,7 +58,12 @@ def run_daemon(
 
 async def _run(path: str, *, burst: bool, scheduling: bool) -> int | Notifier:
     """Return the exit code; what to tell the service manager with when this is to begin anew."""
-    config = await _load(path)
+    try:
+        # A successor has something to stop, and can do that only when it knows it.
+        loading = _load(path)
+        config = await (loading if is_successor() else signals.stoppable(loading))
+    except signals.StoppedEarlyError:
+        return ExitCode.OK
     latest = config
 
     async def reload() -> Config:

@@ -152,6 +152,7 @@ class Fleet:
             self._dismiss(handle)
         else:
             handle.attach(channel, hello, self._config, self._identity)
+            self._catch_up(handle)
         log.info("pool %s is back, with %d attempts that went on", owner, handle.running)
         self._crew.balance()
 
@@ -308,7 +309,7 @@ class Fleet:
         self._catch_up(handle)
 
     def _catch_up(self, pool: PoolHandle) -> None:
-        """Tell a pool that has just begun what the others were told meanwhile."""
+        """Tell a pool that has just begun, or come back, what the others were told meanwhile."""
         if pool in self._crew.leaving or self._draining:
             left = self._drain_by and max(0.0, self._drain_by - self._clock.monotonic())
             pool.send({"do": "drain", "deadline": left})

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from jobctl.engine.notify import Notifier
 
 
+_MARK = "JOBCTL_REPLACED"
+"""Set in the environment of a process that goes on for another one, until it has read that."""
+
+
 def code_version() -> str:
     """Return what tells this installation of jobctl from any other: its version and newest file."""
     package = Path(jobctl.__file__).parent
@@ -31,4 +35,10 @@ def replace_process(notifier: Notifier) -> NoReturn:
     """Begin anew with the words this process was started with; raises ``OSError``."""
     if notifier.given is not None:
         os.environ["NOTIFY_SOCKET"] = notifier.given
+    os.environ[_MARK] = "1"
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own interpreter
+
+
+def is_successor() -> bool:
+    """Return whether this process was made by :func:`replace_process`; only the first call tells."""
+    return os.environ.pop(_MARK, None) is not None

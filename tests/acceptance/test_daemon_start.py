@@ -149,6 +149,85 @@ def test_signals_until_its_very_end_do_not_change_how_a_daemon_ends(host: Host) 
     assert not host.processes()
 
 
+HELD_UP = """
+import os, sys, time
+
+class HeldUp:
+    def find_spec(self, name, *_):
+        if name == {module!r} and not os.path.exists("told"):
+            open("reached", "w").close()
+            while not os.path.exists("told"):
+                time.sleep(0.01)
+
+sys.meta_path.insert(0, HeldUp())
+"""
+"""Stops a process where it imports a module, until it is told to go on."""
+STAGES = {
+    "before it knows its words": "jobctl.cli.start",
+    "while it imports": "jobctl.engine.supervisor",
+    "while its file is read": "jobctl.config.validate",
+}
+
+
+def held_up(host: Host, stage: str, *, wait: bool = True) -> subprocess.Popen[str]:
+    """Start a daemon that does not get beyond a stage of its start."""
+    host.write("")
+    site = host.directory / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(HELD_UP.format(module=STAGES[stage]))
+    host.extra["PYTHONPATH"] = f"{site}:{host.environment['PYTHONPATH']}"
+    daemon = host.start(ready=False)
+    if wait:
+        wait_until((host.directory / "reached").exists, what=stage)
+    return daemon
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_daemon_that_is_stopped_while_it_starts_ends_in_order(
+    host: Host, stage: str, number: signal.Signals, code: int
+) -> None:
+    daemon = held_up(host, stage)
+
+    daemon.send_signal(number)
+    if stage != "while its file is read":
+        (host.directory / "told").touch()
+
+    assert daemon.wait(DEADLINE) == code, host.log
+    assert "Traceback" not in host.log
+    assert not host.processes()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_daemon_that_is_to_reload_while_it_starts_does_so_when_it_can(
+    host: Host, stage: str
+) -> None:
+    daemon = held_up(host, stage)
+
+    daemon.send_signal(signal.SIGHUP)
+    (host.directory / "told").touch()
+
+    wait_until(lambda: " is ready " in host.log or daemon.poll() is not None, what="it is ready")
+    assert host.stop() == 0, host.log
+
+
+def test_a_daemon_that_is_stopped_while_it_begins_anew_stops_what_went_on_meanwhile(
+    host: Host,
+) -> None:
+    (host.directory / "told").touch()
+    daemon = held_up(host, "while it imports", wait=False)
+    wait_until(lambda: " is ready " in host.log, what="it is ready")
+    (host.directory / "told").unlink()
+    daemon.send_signal(signal.SIGUSR2)
+    wait_until((host.directory / "reached").exists, what="it begins anew")
+
+    daemon.send_signal(signal.SIGTERM)
+    (host.directory / "told").touch()
+
+    assert daemon.wait(DEADLINE) == 0, host.log
+    assert not host.processes()
+
+
 def test_ctrl_c_before_it_is_ready_shows_no_traceback(host: Host) -> None:
     host.write("")
     daemon = subprocess.Popen(
