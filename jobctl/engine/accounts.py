@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.returned import is_same
@@ -23,6 +23,15 @@ LAG_MOST = 300.0
 """Seconds by which a server that becomes the primary is behind at the most, we suppose."""
 MOST = 100
 """Runs that one call takes back."""
+
+
+class _Lost(NamedTuple):
+    """A claim of a process that died."""
+
+    epoch: int
+    begun: bool
+    """Whether its run had been started. One of a short run is told of with its end; but the host
+    journal knows it, and those that it knows are not lost."""
 
 
 class Accounts:
@@ -78,17 +87,14 @@ class Accounts:
             await self._miss_outcomes()
             self._generation = generation
         # What is claimed and begins while we ask is in none of the answers.
-        begun = {run_id: held.claim.epoch for run_id, held in self._ledger.running.items()}
+        running = {run_id: held.claim.epoch for run_id, held in self._ledger.running.items()}
         owned = set(await self._store.run(queries.owned(self._keys, self._owner)))
         unknown = owned - self._ledger.known() - releasing
         if unknown:
             await self._hush()  # it may be a claim whose answer is on its way
             unknown -= self._ledger.known()
-        lost = [
-            (run_id, epoch)
-            for run_id in unknown
-            if (epoch := await self._lost_epoch(run_id)) is not None
-        ]
+        found = [(run_id, await self._lost_claim(run_id)) for run_id in unknown]
+        lost = [(run_id, claim.epoch) for run_id, claim in found if claim is not None]
         for start in range(0, len(lost), MOST):
             await self._store.run(
                 membership.rescue(
@@ -99,9 +105,13 @@ class Accounts:
                 )
             )
         if lost:
-            _log.warning("%d runs were under way in a process that died; taken back", len(lost))
+            begun = sum(claim is not None and claim.begun for _, claim in found)
+            _log.warning(
+                "taken back from a process that died: %d run%s under way, %d only claimed",
+                begun, " that was" if begun == 1 else "s that were", len(lost) - begun,
+            )  # fmt: skip
         self.inherited = False
-        for run_id, epoch in begun.items():
+        for run_id, epoch in running.items():
             over = run_id not in self._ledger.running or run_id in self._ledger.unsettled
             if over or run_id in owned:
                 continue
@@ -133,8 +143,8 @@ class Accounts:
         self._on_claims(reply)
         return bool(reply.claims)
 
-    async def _lost_epoch(self, run_id: str) -> int | None:
-        """Deal with a run that the store says we hold; return the epoch to take it back from."""
+    async def _lost_claim(self, run_id: str) -> _Lost | None:
+        """Deal with a run that the store says we hold; return the claim if it is to be taken back."""
         run = await self._store.run(queries.run_or_broken(self._keys, run_id))
         if run is None or run.owner != self._owner or run.letter not in {"c", "r"}:
             # Only the entry in our set is removed.
@@ -150,4 +160,4 @@ class Accounts:
             _log.info("run %s: its claim was never answered; giving it back", run_id)
             self._release(run_id, run.epoch)
             return None
-        return run.epoch
+        return _Lost(run.epoch, begun=run.letter == "r")

@@ -23,6 +23,8 @@ from jobctl.store.transitions import Settlement
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
+
     from jobctl.store.blocking import BlockingStore
     from jobctl.store.embedded import EmbeddedStore
     from jobctl.store.transitions import ClaimReply
@@ -162,6 +164,34 @@ def test_an_outcome_that_a_dead_pool_had_sent_counts_no_start_again(
         return told
 
     assert asyncio.run(story()) == [[(run_id, "")], [], []]
+
+
+def test_what_is_taken_back_of_a_dead_process_is_told_by_what_had_become_of_it(
+    store: BlockingStore, server: EmbeddedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = Keys("pump-taken-back")
+    register(store, keys)
+    runs = [submit(store, keys) for _ in range(4)]
+    store.run(transitions.claim(keys, supervisor="s", owner="s/p.1", want=4, queues=["default"]))
+    store.run(transitions.start(keys, owner="s/p.1", marks=[(runs[0], 1, 1, 1e9, 77)]))
+    # Somebody else's by now: of this, only the entry goes.
+    store.run(Call(("HSET", keys.run(runs[3]), "o", "t/p.1"), lambda reply: reply))
+
+    async def story() -> None:
+        link = AsyncStore(server.address)
+        pump = a_pump(link, keys, lambda _: None, idle=lambda: 0)
+        task = asyncio.create_task(pump.run())
+        pump.inherit({})
+        async with asyncio.timeout(5):
+            while "taken back" not in caplog.text:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await link.close()
+
+    asyncio.run(story())
+
+    (said,) = [one.message for one in caplog.records if "taken back" in one.message]
+    assert said == "taken back from a process that died: 1 run that was under way, 2 only claimed"
 
 
 def flooded(
