@@ -106,6 +106,7 @@ class PoolProcess:
         if self._place is not None:
             self._place.close()
         if self._files is not None and (self._pool is None or self._pool.settled):
+            spool.clear(self._files, under_way=(), logs=())
             self._files.remove()
         self._channel.send({"say": "done"})
         self._channel.close()

@@ -111,7 +111,7 @@ class Supervisor:
             clock=clock,
         )
         self._mailbox = self._new_mailbox()
-        self._serving = False
+        self._serving = self._leaves_nothing = False
         self._duties: Duties | None = None
         self._rendezvous: Rendezvous | None = None
 
@@ -149,6 +149,8 @@ class Supervisor:
             if self._rendezvous is not None:
                 self._rendezvous.close()
             await self._close()
+            if self._leaves_nothing:
+                takeover.tidy(self._state_dir)
             self._lock.release()
             signals.leave(replaced=self.replaced)
         # What a bug was is in the log.
@@ -212,6 +214,7 @@ class Supervisor:
         elif await self._wind_down(self._duties):
             # Nothing is left to take over, and what a job left on purpose is not to be touched.
             self._lock.forget()
+            self._leaves_nothing = True
 
     async def _seal_what_waits(self) -> None:
         await seal_what_waits(

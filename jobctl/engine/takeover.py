@@ -119,8 +119,20 @@ def _clear_all(directory: Path, *, kept: list[PoolFiles]) -> None:
     prefixes = tuple(f"{files.serial}-" for files in kept)
     for path in directory.iterdir():
         if not path.name.startswith(prefixes):
-            with contextlib.suppress(OSError):
-                path.unlink()
+            spool.remove(path)
+
+
+def tidy(state_dir: Path) -> None:
+    """Delete what speaks of attempts when there is none any more; nothing happens while there may be.
+
+    A pool that was left behind, with what it could not record, keeps it all.
+    """
+    if any(True for _ in known_pools(state_dir)):
+        return
+    with contextlib.suppress(OSError):
+        _clear_all(state_dir / "spool", kept=[])
+    with contextlib.suppress(OSError):
+        stray_exits(state_dir).unlink()
 
 
 async def leave(store: AsyncStore, keys: Keys, *, supervisor: str) -> bool:

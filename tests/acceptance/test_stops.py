@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.acceptance.host import wait_until
+from tests.acceptance.host import DEADLINE, wait_until
 
 if TYPE_CHECKING:
     from tests.acceptance.host import Host
@@ -199,6 +199,46 @@ def test_a_daemon_that_a_job_starts_on_purpose_is_left_alone(host: Host) -> None
         process.kill()
     assert len(left) == 2
     assert host.run("logs", "j") == "started\n"
+
+
+def test_nothing_that_says_nothing_is_left_of_an_orderly_stop(host: Host) -> None:
+    host.write(
+        "[pools.default]\nslots = 2\n[pools.threads]\nqueues = ['t']\npython = 'thread'\n"
+        f"[jobs.j]\npython = 'quick:quick'\ncwd = '{host.directory}'\n[jobs.say]\ncommand = 'echo said'\n"
+    )
+    (host.directory / "quick.py").write_text("def quick(): pass\n")
+    host.start()
+    host.run("submit", "--from-ndjson", "-", "j", input="{}\n" * 20)
+    for words in (("j",), ("j", "--queue", "t"), ("say",)):
+        host.run("submit", *words, "--wait")
+    for process in [p for p in host.processes() if "jobctl.engine.pool_main" in p.cmdline()]:
+        process.kill()
+    wait_until((host.state / "pools" / "orphans.exits").exists, what="keepers are gone")
+    host.run("submit", "j", "--wait")
+
+    host.run("stop")
+
+    assert host.daemons[0].wait(DEADLINE) == 0
+    assert [*(host.state / "spool").iterdir()] == []
+    assert [*(host.state / "pools").iterdir()] == []
+    assert len([*(host.state / "logs").glob("say/*.log")]) == 1
+
+
+def test_a_pool_that_goes_before_its_daemon_leaves_nothing_in_the_spool(host: Host) -> None:
+    host.write(
+        "[pools.default]\nslots = 2\n[pools.old]\nqueues = ['o']\n[jobs.j]\ncommand = 'true'\n"
+    )
+    daemon = host.start()
+    host.run("submit", "j", "--queue", "o", "--wait")
+    host.run("submit", "j", "--wait")
+    old = {p.name for p in (host.state / "spool").glob("old.*")}
+
+    host.write("[pools.default]\nslots = 2\n[jobs.j]\ncommand = 'true'\n")
+    daemon.send_signal(signal.SIGHUP)
+
+    assert old
+    wait_until(lambda: not [*(host.state / "spool").glob("old.*")], what="they are gone")
+    assert [*(host.state / "spool").glob("default.*")]
 
 
 def _is(process: psutil.Process, words: list[str]) -> bool:
