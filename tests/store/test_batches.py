@@ -89,6 +89,23 @@ def test_runs_that_ended_in_one_call_are_kept_as_each_says(world: World) -> None
     assert [round(ms / 10_000) for ms in lasts] == [9, 9, 6, 60_480, 9, 6, 9]
 
 
+def test_runs_of_several_jobs_that_ended_in_one_call_are_each_in_the_history_of_their_own(
+    world: World,
+) -> None:
+    ids = [world.submit(job=job) for job in "abab"]
+    world.claim(4)
+    items = [
+        Settlement(run_id, 1, letter, "exit" if letter == "x" else "", 0.0, ())
+        for run_id, letter in zip(ids, "kkxx", strict=True)
+    ]
+
+    world.run(transitions.settle(world.keys, owner=OWNER, items=items))
+
+    for job, own in (("a", ids[::2]), ("b", ids[1::2])):
+        known = world.raw("LRANGE", world.keys.history(job), 0, -1)
+        assert {run_id.decode() for run_id in known} == set(own)
+
+
 @pytest.mark.parametrize(
     "own",
     [

@@ -161,6 +161,22 @@ def test_unique_key_is_free_after_every_end(world: World, end: str) -> None:
     assert world.answer(unique="k") == Answer("ok")
 
 
+@pytest.mark.parametrize("letter", "kxs")
+def test_unique_lock_goes_with_the_run_that_had_it(world: World, letter: str) -> None:
+    run_id = world.submit(unique="k")
+    world.claim_one(run_id)
+    world.settle(run_id, letter)
+    assert world.raw("KEYS", world.keys.prefix + "u:*") == []
+
+
+def test_runs_with_something_of_their_own_queue_up_as_any_other(world: World) -> None:
+    ids = [
+        world.submit(**own)
+        for own in ({}, {"unique": "a"}, {"expires_in": 60.0}, {}, {"unique": "b"})
+    ]
+    assert world.claim(5) == ids
+
+
 def test_unique_key_is_kept_through_retries_rescues_and_releases(world: World) -> None:
     run_id = world.submit(unique="k", max_attempts=5)
     world.claim_one(run_id)
