@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from jobctl.client.doctor import ERROR, OK, WARNING, Check
 from jobctl.errors import JobctlError
+from jobctl.model.run import Run
+from jobctl.model.sealing import TOO_EARLY, TOO_LATE
 from jobctl.store import keyring, queries
 
 if TYPE_CHECKING:
@@ -13,6 +15,13 @@ if TYPE_CHECKING:
 
     from jobctl.client.open import Session
     from jobctl.model.config import Config
+
+NAME = "signatures"
+LOOKED_AT = 100
+"""Refused runs, the newest, of which the reason is looked at."""
+LONGEST = 300
+"""Characters of a reason."""
+SOMEBODY = "the daemons' logs say why; find out who can write to the store, and whether all hosts have the same keys"
 
 
 def key_check(config: Config) -> Check:
@@ -45,18 +54,56 @@ def key_check(config: Config) -> Check:
 
 
 def refusal_check(session: Session) -> Iterator[Check]:
-    """Say how many records and orders were refused, if any were."""
+    """Say what was refused and why, if anything was; and what came back after its end."""
     counters = session.run(queries.counters(session.keys))
     runs, orders, again = (
         int(counters.get(name, "0") or 0) for name in ("bad", "forged", "replayed")
     )
+    if runs:
+        yield _refused_runs(session, runs)
+    if orders:
+        yield Check(
+            name=NAME, status=WARNING,
+            detail=f"{_counted(orders, 'order')} or live schedules were refused: they were not signed as they must be",
+            remedy=SOMEBODY,
+        )  # fmt: skip
+    if again:
+        yield Check(
+            name=NAME, status=WARNING,
+            detail=f"{_counted(again, 'run')} that had ended here came back into the store and "
+            f"{'was' if again == 1 else 'were'} not run again",
+            remedy="a failover, a crash or a backup that sets the store back does this; "
+            "if there was none, find out who can write to the store",
+        )  # fmt: skip
     if not (runs or orders or again):
-        yield Check(name="signatures", status=OK, detail="nothing was refused")
-        return
-    yield Check(
-        name="signatures",
-        status=WARNING,
-        detail=f"{runs} runs and {orders} orders were refused: their records were not signed as they must be, "
-        f"were changed, or cannot be read; {again} runs that had ended came back and were not run again",
-        remedy="the daemons' logs say why; find out who can write to the store, and whether all hosts have the same keys",
-    )
+        yield Check(name=NAME, status=OK, detail="nothing was refused")
+
+
+def _refused_runs(session: Session, count: int) -> Check:
+    """Say how many were refused, and of the newest why."""
+    ids = session.run(queries.refused_ids(session.keys, most=LOOKED_AT))
+    found = session.try_many([queries.run_or_broken(session.keys, run_id) for run_id in ids])
+    why = [run.error or "" for run in found if isinstance(run, Run)]
+    detail = f"{_counted(count, 'run')} {'was' if count == 1 else 'were'} refused and failed"
+    if why and why[0]:
+        detail += f", the last one: {_printable(why[0])}"
+    if why and len(why) == count and all(_untimely(words) for words in why):
+        return Check(
+            name=NAME, status=WARNING, detail=detail,
+            remedy="they waited for longer than valid_for in [security] allows, or clocks differ; "
+            "jobctl retry RUN for what is still wanted",
+        )  # fmt: skip
+    return Check(name=NAME, status=WARNING, detail=detail, remedy=SOMEBODY)
+
+
+def _untimely(words: str) -> bool:
+    return words.endswith((TOO_EARLY, TOO_LATE))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _printable(words: str) -> str:
+    """Return what a record says for a terminal: anybody may have written it."""
+    return "".join(char if char.isprintable() else "?" for char in words[:LONGEST])

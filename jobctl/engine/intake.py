@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jobctl.engine.ledger import Held
 from jobctl.engine.requests import Requests
 from jobctl.model.run import LETTERS, Reason
-from jobctl.model.sealing import SKEW, SealError
+from jobctl.model.sealing import SKEW, TOO_EARLY, TOO_LATE, SealError
 from jobctl.store.codec import BadPayloadError
 from jobctl.store.keyring import Signing
 from jobctl.store.transitions import Settlement
@@ -122,10 +122,10 @@ def last_start(sealed: Sealed, valid_for: float) -> float:
 def _check_time(claim: Claim, sealed: Sealed, ring: Ring, *, now: float) -> None:
     """Raise SealError when a run is not to start now; clocks may differ by SKEW."""
     if sealed.not_before is not None and now + SKEW < sealed.not_before:
-        raise SealError("it is not due yet, or the clocks of its submitter and of this host differ")
+        raise SealError(TOO_EARLY)
     until = sealed.until if claim.attempt == 0 else last_start(sealed, ring.valid_for)
     if now - SKEW > until:
-        raise SealError("it was to start long ago (see valid_for in [security]), or clocks differ")
+        raise SealError(TOO_LATE)
 
 
 def _check_replay(claim: Claim, sealed: Sealed, known: Known) -> None:

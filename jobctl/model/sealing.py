@@ -39,6 +39,9 @@ VERSION = "1"
 BLOCK = 64
 SKEW = 300.0
 """Seconds that two hosts' clocks may differ before times in signatures are held against somebody."""
+TOO_EARLY = "it is not due yet, or the clocks of its submitter and of this host differ"
+TOO_LATE = "it was to start long ago (see valid_for in [security]), or clocks differ"
+"""Why what is signed as it must be is refused all the same."""
 MARK = b',"z":"'
 SEAL_WORDS = 5
 FACTS_MOST = 1000

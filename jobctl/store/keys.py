@@ -171,6 +171,11 @@ class Keys:
         return f"{self.prefix}l:{run_id}"
 
     @property
+    def refused(self) -> str:
+        """LIST, the newest 1000."""
+        return f"{self.prefix}bad"
+
+    @property
     def schema(self) -> str:
         """STRING, set by the first supervisor."""
         return f"{self.prefix}schema"

@@ -238,6 +238,11 @@ def counters(keys: Keys) -> Call[dict[str, str]]:
     return Call(("HGETALL", keys.counters), _fields)
 
 
+def refused_ids(keys: Keys, *, most: int) -> Call[list[str]]:
+    """Read the ids of the last runs whose records could not be understood or trusted, newest first."""
+    return Call(("LRANGE", keys.refused, 0, most - 1), _ids)
+
+
 def supervisors(keys: Keys) -> Call[list[str]]:
     """Read the ids of all supervisors not known to be gone."""
     return Call(("SMEMBERS", keys.supervisors), _ids)

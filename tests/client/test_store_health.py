@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobctl.client.doctor import ERROR, OK, WARNING
+from jobctl.client.doctor import ERROR, OK, WARNING, Check
 from jobctl.client.open import Session
 from jobctl.client.store_health import (
     durability_check,
@@ -15,7 +15,12 @@ from jobctl.client.store_health import (
     store_checks,
     version_check,
 )
-from jobctl.store import membership
+from jobctl.model.admission import Admission, NewRun
+from jobctl.model.ids import new_id
+from jobctl.model.run import Request
+from jobctl.model.sealing import TOO_EARLY, TOO_LATE
+from jobctl.store import membership, transitions
+from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from jobctl.store.blocking import BlockingStore
@@ -127,3 +132,69 @@ def test_store_that_is_away_is_one_error() -> None:
 
     assert check.status == ERROR
     assert check.remedy
+
+
+def refuse(store: BlockingStore, session: Session, *why: str) -> None:
+    """Have runs fail as a pool fails what it does not let in."""
+    keys, owner = session.keys, "h~1/p.1"
+    store.run(membership.register(keys, supervisor="h~1", facts={}))
+    store.run(membership.add_pool(keys, supervisor="h~1", owner=owner))
+    runs = [NewRun(request=Request(id=new_id(), job="a"), admission=Admission()) for _ in why]
+    store.run(transitions.submit(keys, runs))
+    store.run(
+        transitions.claim(keys, supervisor="h~1", owner=owner, want=len(runs), queues=["default"])
+    )
+    for run, words in zip(runs, why, strict=True):
+        error = f"run {run.request.id} of 'a' is refused: {words}"
+        item = Settlement(run.request.id, 1, "x", "bad_payload", 0.0, ("er", error))
+        assert store.run(transitions.settle(keys, owner=owner, items=[item])) == ("x",)
+
+
+def signatures(session: Session) -> list[Check]:
+    return [check for check in store_checks(session) if check.name == "signatures"]
+
+
+@pytest.mark.parametrize(
+    ("why", "suspects"),
+    [
+        ((TOO_LATE,), False),
+        ((TOO_EARLY, TOO_LATE), False),
+        ((TOO_LATE, "its signature does not fit"), True),
+        (("its signature does not fit", TOO_LATE), True),
+        (("it is not signed",), True),
+    ],
+)
+def test_runs_that_only_waited_too_long_are_no_sign_of_a_forger(
+    store: BlockingStore, server: EmbeddedStore, why: tuple[str, ...], *, suspects: bool
+) -> None:
+    with a_session(server) as session:
+        refuse(store, session, *why)
+        (found,) = signatures(session)
+
+    assert found.status == WARNING
+    assert found.detail.startswith(f"{len(why)} run{'s were' if len(why) > 1 else ' was'} refused")
+    assert why[-1] in found.detail
+    assert ("who can write to the store" in found.remedy) == suspects
+
+
+def test_a_store_that_was_set_back_is_no_sign_of_a_forger(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    with a_session(server) as session:
+        store.run(transitions.count(session.keys, "replayed"))
+        (found,) = signatures(session)
+
+    assert found.status == WARNING
+    assert found.detail.startswith("1 run that had ended here came back")
+    assert found.remedy.startswith("a failover, a crash or a backup")
+
+
+def test_the_reason_of_a_refusal_cannot_reach_a_terminal_as_it_is(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    with a_session(server) as session:
+        refuse(store, session, "\x1b[2J\n" + "x" * 5000)
+        (found,) = signatures(session)
+
+    assert found.detail.isprintable()
+    assert len(found.detail) < 500
