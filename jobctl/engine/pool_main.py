@@ -184,7 +184,7 @@ class PoolProcess:
         if message.get("inherits"):
             content = journal_content.read(files.journal)
             answered = bundle_recovery.answered(files, content)
-            survivors = recovery.survivors(files, content)
+            survivors = recovery.survivors(files, content, address=address, keys=keys)
         journal = HostJournal(files.journal, self._journal_fd)
         self._place = place = Workplace.open(
             dirs=AttemptDirs.under(files.state_dir), clock=SYSTEM_CLOCK, witness=journal

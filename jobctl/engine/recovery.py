@@ -11,20 +11,35 @@ from jobctl.engine.host_journal import since_boot
 from jobctl.engine.ledger import Held
 from jobctl.engine.roster import stray_exits
 from jobctl.engine.survivors import Death, Survivor, leader_of, unwritten
+from jobctl.errors import JobctlError
 from jobctl.model.job import JobDef
 from jobctl.model.run import OutcomeKind, Reason, Request
+from jobctl.store import queries
 from jobctl.store.transitions import Claim
 
 if TYPE_CHECKING:
     from jobctl.engine.journal_content import Content, Started
     from jobctl.engine.roster import PoolFiles
+    from jobctl.store.address import Address
+    from jobctl.store.keys import Keys
+
+ANSWER = 1.0
+"""Seconds the store has for saying which attempts have ended."""
 
 
-def survivors(files: PoolFiles, content: Content) -> list[Survivor]:
-    """Return the attempts of a dead pool that were started and not settled."""
+def survivors(
+    files: PoolFiles, content: Content, *, address: Address, keys: Keys
+) -> list[Survivor]:
+    """Return the attempts of a dead pool that were started and not settled.
+
+    The store is asked only for processes of which the journal says nothing.
+    """
     exits = (files.exits, stray_exits(files.state_dir))
-    for started in unwritten(files.owner, known={*content.running, *content.outcomes}):
-        content.running[started.run_id] = started
+    found = unwritten(files.owner, known={*content.running, *content.outcomes})
+    over = _over(found, content.intended, address=address, keys=keys)
+    for started in found:
+        if started.run_id not in over:
+            content.running[started.run_id] = started
     intended = content.intended
     if intended is not None and intended.run_id not in content.running:
         known = {started.pid for started in content.running.values()}
@@ -41,6 +56,28 @@ def survivors(files: PoolFiles, content: Content) -> list[Survivor]:
         )
         for started in content.running.values()
     ]
+
+
+def _over(
+    found: list[Started], intended: Started | None, *, address: Address, keys: Keys
+) -> set[str]:
+    """Return the runs of attempts that have ended; of none while the store is away.
+
+    An attempt is written down before it is made, and forgotten when it is settled. So a process of
+    another one was left by its job on purpose, unless the journal could not be written.
+    """
+    unsure = [one for one in found if intended is None or one.run_id != intended.run_id]
+    if not unsure:
+        return set()
+    from jobctl.store.blocking import BlockingStore  # noqa: PLC0415 - few pools ever need it
+
+    calls = [queries.attempt_ended(keys, one.run_id, one.attempt) for one in unsure]
+    try:
+        with BlockingStore(address, timeout=ANSWER) as store:
+            ended = store.try_many(calls)
+    except JobctlError:
+        return set()
+    return {one.run_id for one, word in zip(unsure, ended, strict=True) if word is True}
 
 
 def held(started: Started, *, now: float) -> Held:

@@ -123,6 +123,13 @@ def claim_of(keys: Keys, run_id: str) -> Call[tuple[str, str, str]]:
     return Call(("HMGET", keys.run(run_id), "s", "o", "ep"), decode)
 
 
+def attempt_ended(keys: Keys, run_id: str, attempt: int) -> Call[bool]:
+    """Tell whether it is on record how an attempt ended."""
+    return Call(
+        ("HMGET", keys.run(run_id), f"a{attempt}"), lambda reply: items_of(reply)[0] is not None
+    )
+
+
 def latest(keys: Keys, job: str) -> Call[str | None]:
     """Read the id of the latest run of ``job``; ``@last`` for the last of all."""
     return Call(("HGET", keys.latest, job), lambda reply: text(reply) if reply else None)

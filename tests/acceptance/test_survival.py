@@ -426,3 +426,24 @@ def test_a_daemon_goes_on_when_an_upgrade_has_replaced_its_files(host: Host) -> 
     host.run("revoke", second)
     assert host.wait_state(second)["reason"] == "user"
     assert host.run("submit", "quick", "--wait")
+
+
+def test_what_a_job_left_on_purpose_goes_on_when_its_pool_is_killed_later(host: Host) -> None:
+    host.write(
+        "[jobs.leave]\nleftovers = 'keep'\ncommand = 'setsid sleep 307 & true'\n"
+        "[jobs.j]\ncommand = 'true'\n"
+    )
+    host.start()
+    run_id = host.submit("leave")
+    host.wait_state(run_id)
+    # What has ended and is settled stays in no journal.
+    journals = [*host.state.glob("pools/*/*.journal")]
+    wait_until(lambda: not any(path.stat().st_size for path in journals), what="it is forgotten")
+
+    for pool in pools(host):
+        pool.kill()
+    wait_until(lambda: "ended unexpectedly" in host.log, what="it is noticed")
+    host.run("submit", "j", "--wait")
+
+    assert f"run {run_id}: taking over" not in host.log
+    assert len(host.named("sleep")) == 1
