@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from jobctl.store import transitions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
@@ -83,14 +83,18 @@ class Outbox:
                 self.marks.pop(item.id, None)
                 self.notes.pop(item.id, None)
 
-    def batch(self) -> Batch:
-        """Return what goes next."""
+    def batch(self, under_way: Sequence[Batch] = ()) -> Batch:
+        """Return what goes next, which is nothing of what is ``under_way``."""
         extra, self.extra = self.extra, []
         return Batch(
-            marks=dict(self.marks),
-            notes=dict(self.notes),
-            settlements=dict(itertools.islice(self.unsettled.items(), SETTLE_MOST)),
-            releases=dict(self.releases),
+            marks=dict(_others(self.marks, [one.marks for one in under_way])),
+            notes=dict(_others(self.notes, [one.notes for one in under_way])),
+            settlements=dict(
+                itertools.islice(
+                    _others(self.unsettled, [one.settlements for one in under_way]), SETTLE_MOST
+                )
+            ),
+            releases=dict(_others(self.releases, [one.releases for one in under_way])),
             extra=extra,
         )
 
@@ -100,6 +104,17 @@ class Outbox:
         _forget(self.notes, batch.notes)
         _forget(self.unsettled, batch.settlements)
         _forget(self.releases, batch.releases)
+
+
+def _others(waiting: dict[str, T], sent: Sequence[Mapping[str, T]]) -> Iterable[tuple[str, T]]:
+    """Return what waits and was not sent, or something newer than what was."""
+    if not any(sent):
+        return waiting.items()
+    return (
+        (key, value)
+        for key, value in waiting.items()
+        if all(one.get(key) is not value for one in sent)
+    )
 
 
 def _forget(waiting: dict[str, T], sent: Mapping[str, T]) -> None:

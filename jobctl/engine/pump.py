@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
@@ -40,6 +41,10 @@ LOW_FIRST_EVERY = 16
 """Every so many claims the lowest priority goes first, so that none starves."""
 FLOOD = 64
 """Runs for which the next turn begins while what the last one brought is taken in."""
+FLIGHTS = 2
+"""Turns under way at most: in a flood the store must not wait until we have read its last answer."""
+PLENTY = 96
+"""Outcomes for which a second turn begins: one costs the store and us as much as some five runs."""
 RECONCILE_EVERY = 5.0
 """Seconds between checks that the store and this pool agree on what is claimed, while it holds
 anything; an idle pool is told by its supervisor, whose every beat brings the number."""
@@ -52,7 +57,7 @@ class _Flight:
     batch: Batch
     want: int | None
     """Runs to claim; ``None`` when it is no time to claim any."""
-    replies: Awaitable[list[object]]
+    replies: asyncio.Future[list[object]]
 
 
 class Pump:
@@ -119,7 +124,10 @@ class Pump:
         self._beside = False
         """Whether a claim waits with the bells."""
         self._reconcile = False
-        self._flight: _Flight | None = None
+        self._flights: deque[_Flight] = deque()
+        """What is under way, in the order in which it was sent and is answered."""
+        self._flood = False
+        """Whether the last claim left many runs that are wanted."""
         self._hungry = asyncio.Event()
         self._acknowledged = asyncio.Event()
         self._backoff = Backoff()
@@ -182,6 +190,9 @@ class Pump:
         # To an idle pool what comes next will be brought by the claim that waits for a bell.
         self._look |= not self._beside or bool(self._ledger.running or self._ledger.backlog)
         self._wake.set()
+        if self._flood and 0 < len(self._flights) < FLIGHTS and self._unsent >= PLENTY:
+            self._look = True
+            self._launch()
 
     def inherit(self, outcomes: dict[str, Settlement]) -> None:
         """Go on for a dead process of this pool: send what it may not have sent, take back the rest."""
@@ -237,39 +248,69 @@ class Pump:
                 await asyncio.sleep(self._backoff.next())
                 self._wake.set()
 
+    @property
+    def _unsent(self) -> int:
+        """Outcomes that are not under way."""
+        return len(self._outbox.unsettled) - sum(
+            len(one.batch.settlements) for one in self._flights
+        )
+
     async def _turn(self) -> None:
-        if self._flight is None:
+        if not self._flights:
             if self._reconcile or self._accounts.moved:
                 await self._accounts.settle(set(self._outbox.releases))
                 self._reconcile = False
-            self._flight = self._launch()
-        flight = self._flight
-        if flight is None:
+            self._launch()
+        if not self._flights:
             return
         try:
-            replies = await flight.replies
-        finally:
-            self._flight = None
-        await self._land(flight, replies)
-        if self._flight is not None or self._ledger.unsettled or self._outbox.extra:
+            replies = await self._flights[0].replies
+        except JobctlError:
+            self._flights.popleft()
+            await self._strand()
+            raise
+        except asyncio.CancelledError:
+            for flight in self._flights:
+                flight.replies.cancel()
+            self._flights.clear()
+            raise
+        await self._land(self._flights.popleft(), replies)
+        if self._flights or self._outbox.unsettled or self._outbox.extra:
             self._wake.set()
 
-    def _launch(self, *, coming: int = 0) -> _Flight | None:
-        """Return what is to be sent now, ``None`` if there is nothing; ``coming`` are claimed already."""
-        batch = self._outbox.batch()
+    async def _strand(self) -> None:
+        """Take what was under way behind a turn that has failed, which mostly has failed as well."""
+        self._reconcile = True
+        while self._flights:
+            flight = self._flights.popleft()
+            try:
+                await self._land(flight, await flight.replies)
+            except JobctlError as error:
+                log.debug("so did what was under way behind it: %s", error)
+
+    def _launch(self, *, landed: int = 0) -> None:
+        """Send what is to be sent now, if there is anything; ``landed`` claims are not taken in yet."""
+        batch = self._outbox.batch([one.batch for one in self._flights])
         calls = batch.calls(self._keys, self._owner)
         want = 0
         if self.claiming and self._look:
-            want = self._ledger.wanted(idle=self._idle(), coming=coming)
+            want = self._wanted(landed)
         claiming = want > 0 or (self._rung and self._look)
         if claiming:
             self._claims += 1
             calls.append(self._claim(want))
         if not calls:
-            return None
+            return
         self._hungry.clear()
         replies = self._send(calls, claiming=claiming, harmless=batch.extra)
-        return _Flight(batch, want if claiming else None, replies)
+        self._flights.append(
+            _Flight(batch, want if claiming else None, asyncio.ensure_future(replies))
+        )
+
+    def _wanted(self, landed: int) -> int:
+        """Return how many runs to claim, when so many are to be taken in and others under way."""
+        coming = landed + sum(one.want or 0 for one in self._flights)
+        return self._ledger.wanted(idle=self._idle(), coming=coming)
 
     async def _land(self, flight: _Flight, replies: list[object]) -> None:
         """Act on answers. In a flood the store has the next turn meanwhile, which keeps both busy."""
@@ -277,11 +318,11 @@ class Pump:
         reply: ClaimReply | None = None
         if flight.want is not None:
             reply = replies[-1]  # type: ignore[assignment]  # the claim went last
-        if reply is not None and self._flooded(reply):
-            self._look = True
-            ahead = self._launch(coming=len(reply.claims))
-            if ahead is not None:
-                self._flight = replace(ahead, replies=asyncio.ensure_future(ahead.replies))
+        if reply is not None:
+            self._flood = self._flooded(reply)
+            if self._flood and not self._flights:
+                self._look = True
+                self._launch(landed=len(reply.claims))
                 for _ in range(2):  # it is begun, and what it has to say is written
                     await asyncio.sleep(0)
         if answered:
@@ -293,8 +334,7 @@ class Pump:
         """Return whether many more runs are there, and wanted, than a claim has brought."""
         if not (reply.more and self.claiming) or self._reconcile or self._accounts.moved:
             return False
-        coming = len(reply.claims)
-        return self._ledger.wanted(idle=self._idle(), coming=coming) >= FLOOD
+        return self._wanted(len(reply.claims)) >= FLOOD
 
     async def _send(
         self, calls: list[Call[object]], *, claiming: bool, harmless: list[Call[object]]
@@ -338,7 +378,7 @@ class Pump:
         self._look |= reply.more or len(reply.claims) >= want > 0
         if self._look and self._ledger.wanted(idle=self._idle()) > 0:
             self._wake.set()
-        elif not self._look:
+        elif not self._look and all(one.want is None for one in self._flights):
             self._hungry.set()
 
     def _acknowledge(self, batch: Batch, replies: list[object]) -> list[tuple[Settlement, str]]:

@@ -217,7 +217,7 @@ def flooded(
                 given.append(claim.id)
                 request = Request(id=claim.id, job=claim.job)
                 pump._ledger.running[claim.id] = Held(claim, request, 0.0, 1)
-            if pump._flight is not None:
+            if pump._flights:
                 see(link, pump)
 
         pump = a_pump(link, keys, on_claims, idle=lambda: 1000 - len(set(given)))
@@ -240,7 +240,7 @@ def test_in_a_flood_the_next_claim_is_made_while_one_is_taken_in(
 ) -> None:
     wanted: list[int | None] = []
     ids, given = flooded(
-        store, server, Keys("pump-flood"), lambda _, pump: wanted.append(pump._flight.want)
+        store, server, Keys("pump-flood"), lambda _, pump: wanted.append(pump._flights[-1].want)
     )
 
     assert wanted == [256]  # the first one came by a connection that was new
