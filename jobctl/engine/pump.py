@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.accounts import Accounts
 from jobctl.engine.batch import Outbox
 from jobctl.engine.complaints import Complaints
+from jobctl.engine.flights import Flight, Flights
 from jobctl.engine.hold import Hold
 from jobctl.engine.loops import Turn
 from jobctl.errors import JobctlError
@@ -41,23 +40,11 @@ LOW_FIRST_EVERY = 16
 """Every so many claims the lowest priority goes first, so that none starves."""
 FLOOD = 64
 """Runs for which the next turn begins while what the last one brought is taken in."""
-FLIGHTS = 2
-"""Turns under way at most: in a flood the store must not wait until we have read its last answer."""
 PLENTY = 96
 """Outcomes for which a second turn begins: one costs the store and us as much as some five runs."""
 RECONCILE_EVERY = 5.0
 """Seconds between checks that the store and this pool agree on what is claimed, while it holds
 anything; an idle pool is told by its supervisor, whose every beat brings the number."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """What goes to the store in one turn."""
-
-    batch: Batch
-    want: int | None
-    """Runs to claim; ``None`` when it is no time to claim any."""
-    replies: asyncio.Future[list[object]]
 
 
 class Pump:
@@ -124,8 +111,7 @@ class Pump:
         self._beside = False
         """Whether a claim waits with the bells."""
         self._reconcile = False
-        self._flights: deque[_Flight] = deque()
-        """What is under way, in the order in which it was sent and is answered."""
+        self._flights = Flights()
         self._flood = False
         """Whether the last claim left many runs that are wanted."""
         self._hungry = asyncio.Event()
@@ -190,7 +176,8 @@ class Pump:
         # To an idle pool what comes next will be brought by the claim that waits for a bell.
         self._look |= not self._beside or bool(self._ledger.running or self._ledger.backlog)
         self._wake.set()
-        if self._flood and 0 < len(self._flights) < FLIGHTS and self._unsent >= PLENTY:
+        unsent = len(self._outbox.unsettled) - self._flights.settling
+        if self._flood and self._flights.room and unsent >= PLENTY:
             self._look = True
             self._launch()
 
@@ -248,13 +235,6 @@ class Pump:
                 await asyncio.sleep(self._backoff.next())
                 self._wake.set()
 
-    @property
-    def _unsent(self) -> int:
-        """Outcomes that are not under way."""
-        return len(self._outbox.unsettled) - sum(
-            len(one.batch.settlements) for one in self._flights
-        )
-
     async def _turn(self) -> None:
         if not self._flights:
             if self._reconcile or self._accounts.moved:
@@ -270,9 +250,7 @@ class Pump:
             await self._strand()
             raise
         except asyncio.CancelledError:
-            for flight in self._flights:
-                flight.replies.cancel()
-            self._flights.clear()
+            self._flights.abandon()
             raise
         await self._land(self._flights.popleft(), replies)
         if self._flights or self._outbox.unsettled or self._outbox.extra:
@@ -290,7 +268,7 @@ class Pump:
 
     def _launch(self, *, landed: int = 0) -> None:
         """Send what is to be sent now, if there is anything; ``landed`` claims are not taken in yet."""
-        batch = self._outbox.batch([one.batch for one in self._flights])
+        batch = self._outbox.batch(self._flights.batches)
         calls = batch.calls(self._keys, self._owner)
         want = 0
         if self.claiming and self._look:
@@ -304,15 +282,15 @@ class Pump:
         self._hungry.clear()
         replies = self._send(calls, claiming=claiming, harmless=batch.extra)
         self._flights.append(
-            _Flight(batch, want if claiming else None, asyncio.ensure_future(replies))
+            Flight(batch, want if claiming else None, asyncio.ensure_future(replies))
         )
 
     def _wanted(self, landed: int) -> int:
         """Return how many runs to claim, when so many are to be taken in and others under way."""
-        coming = landed + sum(one.want or 0 for one in self._flights)
+        coming = landed + self._flights.coming
         return self._ledger.wanted(idle=self._idle(), coming=coming)
 
-    async def _land(self, flight: _Flight, replies: list[object]) -> None:
+    async def _land(self, flight: Flight, replies: list[object]) -> None:
         """Act on answers. In a flood the store has the next turn meanwhile, which keeps both busy."""
         answered = self._acknowledge(flight.batch, replies)
         reply: ClaimReply | None = None
@@ -378,7 +356,7 @@ class Pump:
         self._look |= reply.more or len(reply.claims) >= want > 0
         if self._look and self._ledger.wanted(idle=self._idle()) > 0:
             self._wake.set()
-        elif not self._look and all(one.want is None for one in self._flights):
+        elif not self._look and not self._flights.claiming:
             self._hungry.set()
 
     def _acknowledge(self, batch: Batch, replies: list[object]) -> list[tuple[Settlement, str]]:

@@ -7,6 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+import pytest
+
 from jobctl.engine.hold import Hold
 from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.ledger import Held, Ledger
@@ -22,8 +26,6 @@ from jobctl.store.transitions import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from jobctl.store.blocking import BlockingStore
     from jobctl.store.embedded import EmbeddedStore
@@ -261,6 +263,71 @@ def test_what_a_claim_brought_ahead_is_found_when_its_connection_breaks(
 
     assert broken
     assert sorted(given) == sorted(ids)
+
+
+def settled_in_a_flood(
+    store: BlockingStore, server: EmbeddedStore, keys: Keys, *, break_at: int | None
+) -> tuple[list[int], set[str]]:
+    """Have a pump settle 2,000 runs as they come, a hundred each moment.
+
+    Returns how many turns were under way at each of those moments, and the letters of the runs.
+    """
+    register(store, keys)
+    runs = [
+        NewRun(request=Request(id=new_id(), job="j"), admission=Admission()) for _ in range(2000)
+    ]
+    store.run(transitions.submit(keys, runs))
+    under_way: list[int] = []
+
+    async def story() -> None:
+        link = AsyncStore(server.address)
+        waiting: list[Settlement] = []
+        done: set[str] = set()
+
+        def on_claims(reply: ClaimReply) -> None:
+            for claim in reply.claims:
+                request = Request(id=claim.id, job=claim.job)
+                pump._ledger.running[claim.id] = Held(claim, request, 0.0, 1)
+                waiting.append(Settlement(claim.id, claim.epoch, "k", "", 0.0, ("at", 1)))
+
+        pump = a_pump(link, keys, on_claims, idle=lambda: 600 - len(pump._ledger.running))
+        task = asyncio.create_task(pump.run())
+        pump.look()
+        async with asyncio.timeout(20):
+            while len(done) < len(runs) or not pump.clear:
+                now, waiting[:] = waiting[:100], waiting[100:]
+                for item in now:
+                    pump._ledger.running.pop(item.id, None)
+                    done.add(item.id)
+                pump.settle(*now)
+                under_way.append(len(pump._flights))
+                if len(under_way) == break_at:
+                    link.drop()
+                await asyncio.sleep(0)
+        task.cancel()
+        await link.close()
+
+    asyncio.run(story())
+    ended = store.run_many([queries.run(keys, run.request.id) for run in runs])
+    return under_way, {run.letter if run is not None else "" for run in ended}
+
+
+def test_in_a_flood_a_second_turn_does_not_wait_for_the_first(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    under_way, letters = settled_in_a_flood(store, server, Keys("pump-two"), break_at=None)
+
+    assert max(under_way) == 2
+    assert letters == {"k"}
+
+
+@pytest.mark.parametrize("moment", [5, 9, 14, 22, 40])
+def test_outcomes_under_way_in_two_turns_survive_a_connection(
+    store: BlockingStore, server: EmbeddedStore, moment: int
+) -> None:
+    _, letters = settled_in_a_flood(store, server, Keys(f"pump-cut-{moment}"), break_at=moment)
+
+    assert letters == {"k"}
 
 
 def test_refused_output_costs_neither_settlement_nor_claim(
