@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import pytest
-
 from jobctl.engine.hold import Hold
 from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.ledger import Held, Ledger
