@@ -95,7 +95,12 @@ class Bundles:
         self.folders: dict[str, int] = {}
         """Descriptors of the directories that runs of the bundle begin in, if there are several."""
         self.several = False
-        self.handled: list[int] = MODULE.HANDLED
+        self.set_handler: Any = MODULE.set_handler
+        self.signs = MODULE.SIGNS
+        lent = MODULE.beside("python_lent")
+        self.c_output: Any = lent.NOTHING if lent.SYSTEM is None else lent.SYSTEM.stdout
+        """Words 4 and 5 differ when C keeps output back."""
+        self.flush_c: Any = lent.Lent.flush
         self.entered: tuple[Shape, Row, bytes] | None = None
         """Whose environment is in force."""
         self.poll: Any = None
@@ -268,35 +273,29 @@ class Bundles:
         self.entered = shape, row, files
         self.environ.enter(shape, row, files)
         sys.argv[:] = shape.argv
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        self.set_handler(_signal.SIGINT, _signal.default_int_handler)
 
     def _restore(self, *, quiet: bool) -> str | None:
         """Put back what a job may have changed; returns why no other must follow, or None.
 
         ``quiet``: whether it can have started no process.
         """
-        surroundings, getsignal = self.surroundings, _signal.getsignal
-        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
-        MODULE.stop_timers()
-        default = _signal.SIG_DFL
-        for number in self.handled:
-            if getsignal(number) is not default:
-                surroundings.quiet()
-        if getsignal(_signal.SIGPIPE) is not _signal.SIG_IGN:
-            surroundings.quiet()
-        if _signal.pthread_sigmask(_signal.SIG_BLOCK, ()) != surroundings.mask:
-            surroundings.unmask()
-        problem = None
-        if not self._untouched():
+        surroundings, problem = self.surroundings, None
+        self.set_handler(_signal.SIGINT, _signal.SIG_IGN)
+        if self.c_output[4] != self.c_output[5]:
+            self.flush_c()
+        if self.signs.seen or not self._untouched():
             problem = surroundings.restore()
+            if self.limits.suspect:
+                problem = problem or self.limits.changed()
         os.umask(surroundings.umask)
         if not os.get_blocking(self.log):
             os.set_blocking(self.log, True)
         if not quiet:
             problem = problem or self._left()
         if _thread._count():
-            problem = problem or MODULE.leftover_threads()
-        return problem or (self.limits.changed() if self.limits.suspect else None)
+            problem = problem or surroundings.threads.left(surroundings.streams)
+        return problem
 
     def _left(self) -> str | None:
         return "it left processes running" if self.meter.processes_left() else None
@@ -305,6 +304,11 @@ class Bundles:
         """Write out what is buffered; returns whether the streams are as they shall be."""
         source, out, err = self.surroundings.streams
         if sys.stdout is not out or sys.stderr is not err or sys.stdin is not source:
+            return False
+        module: Any = sys
+        if module.__stdout__ is not out or module.__stderr__ is not err:
+            return False
+        if module.__stdin__ is not source:
             return False
         try:
             logging = sys.modules.get("logging")

@@ -62,10 +62,21 @@ PREPARED: dict[str, Any] = {}
 """What a template has made for its children: ``streams``, and the names of modules ``seen``."""
 IMPORTED: dict[str, tuple[str, str, Any]] = {}
 """By target: name of the module, that of the function, and the module, which was imported."""
-HANDLED = [
-    getattr(_signal, name)
-    for name in ("SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCHLD")
-]
+set_handler = _signal.signal
+"""As it is, without the watch of python_signals.py."""
+
+
+class Signs:
+    """What tells that a run has done to its process what few runs do."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen = False
+        """Whether there is something to be put back that is not looked at else."""
+
+
+SIGNS = Signs()
 
 
 def _in_order(values: Any) -> list[object]:
@@ -296,7 +307,7 @@ class Running:
 
     def stopping(self) -> bool:
         """Return whether it has been asked to stop."""
-        return beside("python_stop").stopping(self, HANDLED)  # type: ignore[no-any-return]
+        return beside("python_stop").stopping(self)  # type: ignore[no-any-return]
 
 
 RUNNING: _contextvars.ContextVar[Running | None] = _contextvars.ContextVar(
@@ -465,6 +476,8 @@ class Modules:
             if error.name and (module + ".").startswith(error.name + "."):
                 raise TargetError(f"no module {error.name!r} for {name!r}") from None
             raise
+        if CHILD is not None:
+            CHILD.surroundings.threads.note()
         found: Any = sys.modules[module]
         for part in attribute.split("."):
             found = getattr(found, part, None)
@@ -490,13 +503,6 @@ def _current_directory() -> str:
         return "/"
 
 
-def stop_timers() -> None:
-    """Stop the timers that would send a signal later: that of time and those of CPU time."""
-    _signal.alarm(0)
-    _signal.setitimer(_signal.ITIMER_VIRTUAL, 0.0)
-    _signal.setitimer(_signal.ITIMER_PROF, 0.0)
-
-
 class Surroundings:
     """What a call sees of the process: streams, environment, directory, signal handlers."""
 
@@ -505,7 +511,10 @@ class Surroundings:
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self.umask = os.umask(0o022)
         os.umask(self.umask)
-        self.mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+        self.signals = beside("python_signals").Signals()
+        self.threads = beside("python_streams").Threads()
+        self.lent: Any = None
+        """The environment of C, once there was a call that came alone."""
         self.environ = ENVIRON
         self.env: dict[str, str] = {}
         self.env_raw: object = None  # it is read when a call comes
@@ -524,44 +533,24 @@ class Surroundings:
         os.chdir(call["cwd"] or self.home)
         self._set_environment(call["env"])
         sys.argv[:] = [call["target"]]
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        set_handler(_signal.SIGINT, _signal.default_int_handler)
 
     def restore(self) -> str | None:
         """Do as :meth:`detach` between two calls of a bundle, whose log stays in place."""
-        self.quiet()
+        SIGNS.seen = False
+        self.signals.put_back()
         problem = self._flush()
         if not (self._untouched(1) and self._untouched(2) and self._untouched(0)):
             self._renew()
-        return problem
-
-    def quiet(self) -> None:
-        """Put signal handlers back, so that nothing of the last call interrupts what follows."""
-        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
-        stop_timers()
-        for number in HANDLED:
-            if _signal.getsignal(number) is not _signal.SIG_DFL:
-                _signal.signal(number, _signal.SIG_DFL)
-        if _signal.getsignal(_signal.SIGPIPE) is not _signal.SIG_IGN:
-            _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
-        if _signal.pthread_sigmask(_signal.SIG_BLOCK, ()) != self.mask:
-            self.unmask()
-
-    def unmask(self) -> None:
-        """Let the signals through again that a job has blocked, but for those that wait.
-
-        They were the job's; now they would end the process, and with it somebody else's run.
-        """
-        for number in _signal.sigpending():
-            handler = _signal.getsignal(number)
-            _signal.signal(number, _signal.SIG_IGN)  # which drops what waits
-            if handler is not None:
-                _signal.signal(number, handler)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, self.mask)
+        return problem or self.threads.talked()
 
     def detach(self) -> str | None:
         """Put back what a job may have changed; returns why that failed, or None."""
-        self.quiet()
-        problem = self._flush()
+        SIGNS.seen = False
+        self.signals.look()
+        if self.lent is not None:
+            self.lent.flush()
+        problem = self._flush() or self.threads.talked()
         self._renew()
         self.with_stdin = False
         os.umask(self.umask)
@@ -577,7 +566,7 @@ class Surroundings:
         for number in replaced:
             if number == 0:
                 os.dup2(self.null, 0)
-            self.streams[number] = open_stream(number, self.encoding)
+            self.streams[number] = beside("python_streams").open_stream(number, self.encoding)
 
     def _flush(self) -> str | None:
         """Write out what is buffered: text that stays would end up in the log of the next run."""
@@ -592,8 +581,15 @@ class Surroundings:
         """Return False for streams that the next call needs anew."""
         if number == 0 and self.with_stdin:
             return False
+        name = STREAMS[number]
         stream = self.streams[number]
-        return stream is getattr(sys, STREAMS[number], None) and _usable(stream)
+        shown = getattr(sys, name, None) is stream
+        if not shown or not _usable(stream):
+            return False
+        if stream.changed:
+            stream.put_back(number, self.encoding)
+        setattr(sys, f"__{name}__", stream)
+        return not stream.changed
 
     def _give_input(self, text: str) -> None:
         self.with_stdin = True
@@ -611,6 +607,9 @@ class Surroundings:
             os.dup2(source, 0)
 
     def _set_environment(self, env: dict[str, str]) -> None:
+        if self.lent is None:
+            self.lent = beside("python_lent").Lent()
+        touched = not self.lent.untouched()
         os.environ = environ = self.environ
         if getattr(environ, "_data", self) != self.env_raw:  # the job changed something, or first
             self.env = dict(environ)
@@ -619,21 +618,15 @@ class Surroundings:
         for name, value in env.items():
             if self.env.get(name) != value:
                 environ[name] = value
-        if self.env.get("TZ") != env.get("TZ"):
+        if touched:
+            self.lent.settle({os.fsencode(name): os.fsencode(value) for name, value in env.items()})
+        else:
+            self.lent.keep()
+        if touched or self.env.get("TZ") != env.get("TZ"):
             time.tzset()
         self.env = env
         raw = getattr(environ, "_data", None)
         self.env_raw = raw.copy() if isinstance(raw, dict) else None
-
-
-def open_stream(number: int, encoding: str) -> Any:
-    """Make a standard stream anew; by lines, so that logs can be followed."""
-    mode = "r" if number == 0 else "w"
-    errors = ("surrogateescape", "surrogateescape", "backslashreplace")[number]
-    stream = open(number, mode, 1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115 - it stays
-    setattr(sys, STREAMS[number], stream)
-    setattr(sys, f"__{STREAMS[number]}__", stream)
-    return stream
 
 
 def _usable(stream: Any) -> bool:
@@ -707,6 +700,7 @@ class Child:
             self.sent = None
         if kind == BUNDLE and self.bundles is not None:
             self.bundles.run(meta)
+            self.surroundings.signals.look()  # what the last run has done in C
             self.reset_peak()
         elif kind == CALL:
             self._answer(meta, body, self.descriptors.pop(0))
@@ -780,7 +774,9 @@ class Child:
         if os.getpid() != self.pid:
             self.end_of_copy(reply)
         self.retired = reply["recycle"] = (
-            self.surroundings.detach() or leftover_threads() or self.limits.changed()
+            self.surroundings.detach()
+            or self.surroundings.threads.left(self.surroundings.streams)
+            or self.limits.changed()
         )
         reply["duration"] = time.monotonic() - started
         self._measure(reply, before, children)
@@ -835,7 +831,7 @@ class Child:
     def interrupt(self) -> None:
         """End as an interrupted program does: by the signal."""
         self.surroundings.detach()
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        set_handler(_signal.SIGINT, _signal.SIG_DFL)
         os.kill(os.getpid(), _signal.SIGINT)
 
     def end_of_copy(self, reply: dict[str, Any]) -> NoReturn:
@@ -846,7 +842,7 @@ class Child:
     def reset_peak(self) -> None:
         """Let the kernel's peak of resident memory start anew, so that it is that of one call.
 
-        The kernel walks through all memory for it, so it is done after an answer, when nobody waits.
+        That takes about as long as two other system calls, however much memory there is.
         """
         if self.clear_refs is not None:
             try:
@@ -937,17 +933,6 @@ def _exit_as_script(error: SystemExit, reply: dict[str, Any]) -> None:
         reply["reason"] = "exit"
 
 
-def leftover_threads() -> str | None:
-    """Return what threads of the job still run and will not end with the process."""
-    threading = sys.modules.get("threading")
-    if threading is None:
-        return None
-    left = [
-        t.name for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()
-    ]
-    return f"threads still running: {', '.join(left)}"[:MAX_ERROR] if left else None
-
-
 CHILD: Child | None = None
 """The one of this process."""
 
@@ -980,6 +965,7 @@ def main(fd: int, options: str = "{}", modules: Modules | None = None) -> None:
         modules = modules or Modules()
         if wishes.get("mode") in ("thread", "async"):
             beside("python_shared").serve(sys.modules[__name__], fd, wishes, modules)
+        beside("python_signals").watch()
         if wishes.get("init"):
             value = call_hook("child_init", wishes["init"], modules)
             if hasattr(type(value), "__await__"):
@@ -993,5 +979,6 @@ def main(fd: int, options: str = "{}", modules: Modules | None = None) -> None:
     except BaseException:  # noqa: BLE001 - nothing may unwind into whatever the job left behind
         sys.__excepthook__(*sys.exc_info())
         os._exit(70)
-    if leftover_threads():
+    threads = None if CHILD is None else CHILD.surroundings.threads.left([])
+    if threads is not None:
         os._exit(0)  # the interpreter would wait for them

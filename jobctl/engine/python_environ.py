@@ -34,7 +34,7 @@ class Environ:
     def __init__(self, environ: Any) -> None:
         self.environ = environ
         """The one of ``os``, whatever a job puts in its place."""
-        self.lent = MODULE.beside("python_lent").Lent()
+        self.lent: Any = MODULE.beside("python_lent").Lent()
         self.known: dict[bytes, bytes] = {}
         """What is in force as long as no job has changed it."""
         self.base: tuple[Shape, int, int] | None = None
@@ -65,6 +65,7 @@ class Environ:
             data[RESULT] = known[RESULT] = result
             data[PROGRESS] = known[PROGRESS] = progress
             return
+        touched = not self.lent.untouched()
         self.base = None
         self.known = known = {
             **shape.environ,
@@ -81,6 +82,8 @@ class Environ:
         if self.lent.complete(known):
             self.places = tuple(places[name].write for name in (RUN_ID, RESULT, PROGRESS))
             self.base = shape, attempt, epoch
+        if touched:
+            time.tzset()  # it may have been set as the variables were: only C knew
 
     def _write_over(self, own: Mapping[bytes, bytes]) -> bool:
         """Write what the last run had otherwise; returns False where that cannot be."""

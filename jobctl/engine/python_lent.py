@@ -1,4 +1,6 @@
-"""Variables of C's environment that are in memory of ours, and may be written over there.
+"""What the C library keeps: its environment, and output that it holds back.
+
+Variables of the environment are in memory of ours, and may be written over there.
 
 What ``os.putenv`` calls keeps each value it was ever given, in the C library of most systems, and
 looks for every new one among them: 300 bytes a run that nobody gets back, and more time than all
@@ -19,8 +21,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 PAGE = mmap.PAGESIZE
+LINE = 64
+"""Bytes that are read of a text at once; a page has whole lines."""
 POINTER = struct.calcsize("P")
 """Bytes of one."""
+
+
+PENDING, NOTHING = (0, 0, 0, 0, 0, 1), (0,) * 6
+"""As :attr:`System.stdout` where it cannot be seen, and where there is nothing to be flushed."""
 
 
 class System:
@@ -36,18 +44,45 @@ class System:
         program: Any = None  # all that is linked into this one
         handle = _ctypes.dlopen(program, os.RTLD_NOW)
         call: Any = _ctypes.call_cdeclfunction
+        pointer = type("Pointer", (_ctypes._SimpleCData,), {"_type_": "P"})
         function = _ctypes.dlsym(handle, "putenv")
         byref: Any = _ctypes.byref
         self.putenv: Callable[[Any], bool] = lambda text: not call(function, (byref(text),))
         """Lets the environment point at a text that stays where it is; returns whether it does."""
         self.addressof: Any = _ctypes.addressof
         self._byte: Any = Byte
+        self._lines: dict[int, Any] = {}
         self.list = self.view(_ctypes.dlsym(handle, "environ"), POINTER)
         """A single pointer: where the list of the environment is."""
+        flush = _ctypes.dlsym(handle, "fflush")
+        stdout = self.view(_ctypes.dlsym(handle, "stdout"), POINTER)
+        # Not all streams at once: another thread may hold one for as long as it waits for input.
+        self.flush: Callable[[], object] = lambda: call(flush, (pointer(stdout[0]),))
+        """Writes out what ``stdout`` of C keeps back."""
+        self.stdout: Any = PENDING
+        """Words 4 and 5 differ when it keeps something back: begin and end of that."""
+        try:  # noqa: SIM105 - contextlib is an import
+            self.stdout = self.view(_ctypes.dlsym(handle, "_IO_2_1_stdout_"), 6 * POINTER)
+        except OSError:
+            pass  # another C library than that of GNU, whose streams look otherwise
 
     def view(self, address: int, size: int) -> memoryview:
         """Return the pointers that are somewhere in memory."""
         return memoryview((self._byte * size).from_address(address)).cast("B").cast("P")
+
+    def read(self, address: int) -> bytes:
+        """Return the text that is somewhere in memory."""
+        found = b""
+        while True:  # a line at a time: what is behind the page of its end need not be there
+            size = LINE - address % LINE
+            kind = self._lines.get(size)
+            if kind is None:
+                kind = self._lines[size] = self._byte * size
+            part, end, _ = bytes(kind.from_address(address)).partition(b"\0")
+            found += part
+            if end:
+                return found
+            address += size
 
     def text(self, page: mmap.mmap, at: int) -> Any:
         """Return a place in a page as C can have it: its first byte, which needs no type of its own."""
@@ -144,10 +179,7 @@ class Lent:
         )
 
     def complete(self, wanted: Mapping[bytes, bytes]) -> bool:
-        """Have C see what is ``wanted`` in places of ours; returns whether that could be.
-
-        What others have added stays. It was not in ``os.environ``: libraries do that for themselves.
-        """
+        """Have C see what is ``wanted``, in places of ours; returns whether that could be."""
         self._list = None
         if SYSTEM is None:
             return False
@@ -159,10 +191,52 @@ class Lent:
             there = self._pointers()
             if not all(self._is_among(there, name, wanted[name]) for name in wanted):
                 return False
-        self._base = SYSTEM.list[0]
-        self._list = SYSTEM.view(self._base, (len(there) + 1) * POINTER)
-        self._known = self._list.tobytes()
+        if len(there) != len(wanted):
+            self._drop_others(wanted)
+            there = self._pointers()
+        self._remember(len(there))
         return True
+
+    def settle(self, wanted: Mapping[bytes, bytes]) -> None:
+        """Have C see what is ``wanted``, wherever; some of it may be there."""
+        if SYSTEM is None:
+            return
+        there = self._drop_others(wanted)
+        for name, value in wanted.items():
+            if there.get(name) != value:
+                os.putenv(name, value)
+        self.keep()
+
+    @staticmethod
+    def flush() -> None:
+        """Write out what C keeps back."""
+        if SYSTEM is not None and SYSTEM.stdout[4] != SYSTEM.stdout[5]:
+            SYSTEM.flush()
+
+    def keep(self) -> None:
+        """Take the list as it is for that which is wanted."""
+        if SYSTEM is not None:
+            self._remember(len(self._pointers()))
+
+    def _remember(self, length: int) -> None:
+        assert SYSTEM is not None  # noqa: S101 - who calls has looked
+        self._base = SYSTEM.list[0]
+        self._list = SYSTEM.view(self._base, (length + 1) * POINTER) if self._base else None
+        self._known = b"" if self._list is None else self._list.tobytes()
+
+    def _drop_others(self, wanted: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        """Unset what nobody wants, which was not in ``os.environ``; return what is there then."""
+        assert SYSTEM is not None  # noqa: S101 - as above
+        there: dict[bytes, bytes] = {}
+        for address in self._pointers():
+            name, equals, value = SYSTEM.read(address).partition(b"=")
+            if not (name and equals):
+                continue  # no variable
+            if name in wanted:
+                there.setdefault(name, value)
+            else:
+                os.unsetenv(name)
+        return there
 
     def _is_among(self, there: Iterable[int], name: bytes, value: bytes) -> bool:
         assert SYSTEM is not None  # noqa: S101 - who calls has looked

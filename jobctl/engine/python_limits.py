@@ -13,10 +13,15 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+MODULE: Any = sys.modules.get("_jobctl_child")
+"""The module of the child that loads this."""
 
 CHANGERS = (
     (resource, "setrlimit"),
@@ -68,14 +73,22 @@ class Limits:
 
     def _watch(self, module: Any, name: str) -> None:
         """Notice that a function is called; one that acts on other processes is noticed in vain."""
-        function = getattr(module, name)
 
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            self.suspect = True
-            return function(*args, **kwargs)
+        def note(*_: object) -> None:
+            self.suspect = MODULE.SIGNS.seen = True
 
-        watched.__name__ = watched.__qualname__ = name
-        watched.__module__ = function.__module__
-        watched.__doc__ = function.__doc__
-        watched.__wrapped__ = function  # type: ignore[attr-defined]
-        setattr(module, name, watched)
+        setattr(module, name, watched(getattr(module, name), note))
+
+
+def watched(function: Any, note: Callable[..., None]) -> Any:
+    """Return a function that does the same, and calls ``note`` with its arguments before."""
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        note(*args)
+        return function(*args, **kwargs)
+
+    watched.__name__ = watched.__qualname__ = function.__name__
+    watched.__module__ = function.__module__
+    watched.__doc__ = function.__doc__
+    watched.__wrapped__ = function  # type: ignore[attr-defined]
+    return watched

@@ -32,6 +32,8 @@ UTIME, STIME, INBLOCK, OUBLOCK = 0, 1, 9, 10
 """Places in what ``getrusage`` returns: three times as fast as its names."""
 COUNTS = slice(6, None)
 """The places of all that is counted: missing pages, blocks, turns of others."""
+FAULTS = slice(6, 8)
+"""The places of missing pages among them."""
 MICRO = 1e6
 SECOND = 1_000_000_000
 NEVER = 1 << 63
@@ -95,6 +97,8 @@ class Meter:
         )
         seconds = duration / SECOND
         peak: int = self._child.peak(seconds, after)
+        if after[FAULTS] != before[FAULTS]:  # it has grown, and may have shrunk again
+            self._child.reset_peak()
         self._held = None  # known to the next run, if it needs it
         return int(user * MICRO + 0.5), int(system * MICRO + 0.5), peak, int(read), int(wrote)
 

@@ -6,6 +6,7 @@ Standard library of CPython 3.9 on only, as all that runs in a child.
 from __future__ import annotations
 
 import _thread
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 else:
     import _signal  # As in python_child.py.
 
+MODULE: Any = sys.modules.get("_jobctl_child")
+"""The module of the child that loads this."""
+
 SIGTERM = 15
 NUMBER = _signal.SIGRTMIN + 9
 """The signal by which the timer interrupts the main thread: one that no job uses."""
@@ -24,11 +28,8 @@ PATIENCE = 0.05
 """Seconds a coroutine in a thread has to come to its next ``await`` when it is stopped."""
 
 
-def stopping(running: Any, handled: list[int]) -> bool:
-    """Return whether a run has been asked to stop; from the first time on it is told.
-
-    ``handled`` are the signals whose default action is put back after the call.
-    """
+def stopping(running: Any) -> bool:
+    """Return whether a run has been asked to stop; from the first time on it is told."""
     if running.stop is None:
         number = running.limit("stop_signal") or SIGTERM
         before = _signal.getsignal(number)
@@ -42,8 +43,6 @@ def stopping(running: Any, handled: list[int]) -> bool:
             _signal.signal(number, on_stop)
         except ValueError:
             return False  # only the main thread can be told
-        if number not in handled and number != _signal.SIGINT:
-            handled.append(number)
         running.stop = False
     return bool(running.stop)
 
@@ -67,7 +66,7 @@ class SoftLimit:
     def call(self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call ``function``, to the end of its coroutine if it is one."""
         self._done.acquire()
-        _signal.signal(NUMBER, self._on_signal)
+        MODULE.set_handler(NUMBER, self._on_signal)  # not noticed: it stays, see below
         self._armed = True
         _thread.start_new_thread(self._watch, ())
         try:

@@ -40,7 +40,9 @@ def serve(child: Any, fd: int, options: dict[str, Any]) -> None:
     for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
         _signal.signal(number, _signal.SIG_IGN)  # they go to whole groups, and the pool decides
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    child.PREPARED["streams"] = [child.open_stream(number, encoding) for number in (0, 1, 2)]
+    open_stream = child.beside("python_streams").open_stream
+    child.PREPARED["streams"] = [open_stream(number, encoding) for number in (0, 1, 2)]
+    child.beside("python_signals").watch()
     modules = unsure = None
     if options["preload"]:
         modules = child.Modules()
