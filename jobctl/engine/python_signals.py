@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ OF_ALL = ("alarm", "setitimer", "pthread_sigmask", "set_wakeup_fd")
 ALARM, SETITIMER = _signal.alarm, _signal.setitimer
 SIGMASK, SET_WAKEUP_FD = _signal.pthread_sigmask, _signal.set_wakeup_fd
 """As they are: what is done here is not to be noticed."""
+LOOK_EVERY = 1.0
+"""Seconds."""
 TOUCHED: set[int] = set()
 """Signals that a function of Python was called for."""
 
@@ -62,6 +65,8 @@ class Signals:
             if (before := _signal.getsignal(number)) is not None
         }
         self._status = MODULE.open_meter("status", os.O_RDONLY)
+        self._modules = 0
+        self._again = 0.0
         self._known = self._masks()
         """What the kernel says of blocked, ignored and handled signals."""
 
@@ -83,8 +88,22 @@ class Signals:
             self._unmask()
 
     def look(self) -> None:
-        """Put back what was changed, by C code too."""
+        """Put back what was changed, by C code too.
+
+        To ask the kernel takes a tenth of what a lone run costs, so as long as no code has come that
+        could call C as it likes, extension modules by themselves are looked after now and then.
+        """
         self.put_back()
+        modules, now = sys.modules, time.monotonic()
+        known, self._modules = self._modules, len(modules)
+        if (
+            now < self._again
+            and known == self._modules
+            and "ctypes" not in modules
+            and "_cffi_backend" not in modules
+        ):
+            return
+        self._again = now + LOOK_EVERY
         masks = self._masks()
         if masks == self._known:
             return
