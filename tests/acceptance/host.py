@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DEADLINE = 30.0
 """Seconds; also on a machine where others leave a test little time."""
+OF_SERVICES = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC"})
 PACKAGE = str(Path(__file__).parents[2])
 
 
@@ -60,6 +61,11 @@ class Host:
 
     def __post_init__(self) -> None:
         self.within = Within(self.config)
+
+    @property
+    def usual(self) -> bool:
+        """Whether nothing in the environment makes a command other than the same within a story."""
+        return self.extra.keys() <= OF_SERVICES
 
     @property
     def config(self) -> Path:
@@ -141,18 +147,18 @@ class Host:
 
     def submit(self, *words: str) -> str:
         """Submit and return the run id."""
-        if not self.extra and not any(word.startswith("-") for word in words):
+        if self.usual and not any(word.startswith("-") for word in words):
             return self.within.submit(*words)
         return self.run("submit", *words).strip()
 
     def inspect(self, run: str) -> dict[str, Any]:
         """Return the run's record."""
-        if not self.extra:
+        if self.usual:
             return self.within.inspect(run)
         return dict(json.loads(self.run("inspect", run, "--json"))["run"])
 
     def runs(self, *filters: str) -> list[dict[str, Any]]:
-        if not self.extra and PLAIN.issuperset(filters[::2]):
+        if self.usual and PLAIN.issuperset(filters[::2]):
             return self.within.runs(filters)
         return list(json.loads(self.run("list", "--json", "-n", "1000", *filters))["runs"])
 
@@ -187,15 +193,18 @@ class Host:
 
     def processes(self) -> list[psutil.Process]:
         """Return every process that has to do with this host's directory."""
-        mark = str(self.directory)
+        mark = os.fsencode(self.directory)
         found = []
-        for process in psutil.process_iter():
-            try:
-                words = " ".join(process.cmdline()) + " ".join(process.environ().values())
-                if mark in words + process.cwd() and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
+        for entry in Path("/proc").iterdir():
+            # Every process of the machine is looked at: that has to be cheap.
+            if not entry.name.isdecimal():
                 continue
+            with contextlib.suppress(OSError, psutil.Error):
+                words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                if mark in words + os.fsencode((entry / "cwd").readlink()):
+                    process = psutil.Process(int(entry.name))
+                    if process.status() != psutil.STATUS_ZOMBIE:
+                        found.append(process)
         return found
 
     def named(self, *words: str) -> list[psutil.Process]:
