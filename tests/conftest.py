@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,32 @@ settings.load_profile("busy")
 def pytest_xdist_auto_num_workers() -> int:
     """Return four times the processors for ``-n auto``: the suite waits more than it computes."""
     return min(4 * len(os.sched_getaffinity(0)), WORKERS_MOST)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile what no run before this one compiled: else each worker would, all at the same time."""
+    config = session.config
+    if config.getoption("dist", "no") == "no" or config.args != config.getini("testpaths"):
+        return
+    modules = [path for path in map(Path, config.args) for path in sorted(path.rglob("test_*.py"))]
+    if sys.dont_write_bytecode or all(map(is_compiled, modules)):
+        return
+    shares = len(os.sched_getaffinity(0))
+    collect = [sys.executable, "-m", "pytest", "-qq", "-n0", "--collect-only"]
+    running = [
+        subprocess.Popen([*collect, *modules[first::shares]], stdout=subprocess.DEVNULL)
+        for first in range(shares)
+    ]
+    for process in running:
+        process.wait()  # what is wrong with a module, the workers tell
+
+
+def is_compiled(module: Path) -> bool:
+    """Say if pytest has written down its form of ``module``, which costs it much to make."""
+    made = (module.parent / "__pycache__").glob(
+        f"{module.stem}.{sys.implementation.cache_tag}-pytest-*"
+    )
+    return any(path.stat().st_mtime >= module.stat().st_mtime for path in made)
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,7 @@ def test_a_job_is_pinged_at_start_and_end(host: Host) -> None:
         )
         host.start()
         host.wait_state(host.submit("good"))
+        web.wait(2)
         host.wait_state(host.submit("bad"))
         calls = web.wait(4)
 
@@ -275,7 +276,7 @@ def test_a_daemon_that_stops_tells_first(host: Host) -> None:
     with MailServer() as post:
         host.write(mail_table(post) + '[jobs.bad]\nmail_to = "root"\ncommand = "exit 1"\n')
         host.start()
-        host.submit("bad")
+        host.wait_state(host.submit("bad"))
         host.stop()
         post.wait()
         host.start("--burst").wait(30)

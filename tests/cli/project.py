@@ -196,6 +196,14 @@ class Worker:
         """Change what the supervisor says of itself."""
         self.store.run(membership.register(self.keys, supervisor=self.sid, facts=facts))
 
+    def reloads(self, **facts: str) -> None:
+        """Say that it has reloaded once it is told to: before, the command would not wait for it."""
+        limit = time.monotonic() + 10
+        while "reload" not in self.beat():
+            assert time.monotonic() < limit, "nobody told it to reload"
+            time.sleep(0.01)
+        self.says(reloads="1", **facts)
+
     def leave(self) -> None:
         self.store.run(membership.leave(self.keys, supervisor=self.sid))
 

@@ -139,14 +139,14 @@ def test_an_unfinished_run_is_not_retried_without_force(project: Project, worker
 def test_reload_reaches_every_supervisor(project: Project, worker: Worker):
     assert project.jobctl("reload", "--no-wait").code == 0
     assert worker.beat() == ("reload",)
-    with worker.soon(lambda other: other.says(reloads="1")):
+    with worker.soon(lambda other: other.reloads()):
         result = project.jobctl("reload")
     assert result.code == 0
     assert "h1" in result.err
 
 
 def test_reload_says_why_a_supervisor_could_not(project: Project, worker: Worker):
-    with worker.soon(lambda other: other.says(reloads="1", reload_error="no such user")):
+    with worker.soon(lambda other: other.reloads(reload_error="no such user")):
         result = project.jobctl("reload")
     assert result.code == 78
     assert "no such user" in result.err
