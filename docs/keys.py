@@ -46,7 +46,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "retries", "retry_delay", "retry_backoff", "retry_max_delay", "retry_jitter", "retry_on",
         "no_retry_on",
     ),
-    "history": ("keep_runs", "keep_days", "keep_failed", "keep_result", "result_format", "result_compression"),
+    "history": ("keep_runs", "keep_days", "keep_failed", "keep_ids", "keep_result", "result_format", "result_compression"),
     "notices": (
         "mail_to", "mail_on", "mail_every", "ping_url", "on_failure", "on_success", "on_retry",
         "late_after", "pause_after_failures",

@@ -71,6 +71,8 @@ class JobctlError(Exception):
     """The job it is about, if it is about one."""
     ids: Sequence[str] = ()
     """The runs it is about; with these a request can be repeated."""
+    items: Sequence[int] = ()
+    """Of ``submit_many``: the places, from 0, of the items it is about, those that ``ids`` are of."""
 
     def __init__(
         self, message: str = "", *, job: str | None = None, ids: Sequence[str] = ()

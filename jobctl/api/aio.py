@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any, Self
 
 from jobctl.api.handle import Handle
-from jobctl.api.operations import Operations, requests_of
+from jobctl.api.many import requests_of
+from jobctl.api.operations import Operations
 from jobctl.api.options import reference_of, run_ids, seconds, whole
 from jobctl.client import logs
 from jobctl.client.changes import Changes
@@ -71,16 +72,17 @@ class AsyncClient:
 
         Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
         """
-        self._require_open()
-        run_id = await asyncio.to_thread(resolve, self._operations.session, reference_of(reference))
+        session = (await self._up_to_date()).session
+        run_id = await asyncio.to_thread(resolve, session, reference_of(reference))
         found = AsyncRun(self, run_id, "")
         await found.refresh()
         return found
 
     async def revoke(self, ids: Iterable[str]) -> dict[str, bool]:
         """Revoke runs by their ids; tells of each whether there was anything left to revoke."""
+        operations = await self._up_to_date()
         return await self._carry_out(
-            self._operations.revoke(run_ids(ids), signal=None, grace=None, kill=True)
+            operations.revoke(run_ids(ids), signal=None, grace=None, kill=True)
         )
 
     @property
@@ -137,7 +139,10 @@ class AsyncClient:
         if self._store is None or self._owner != owner:
             if self._store is not None and self._owner[:2] == owner[:2]:
                 self._store.retire("the configuration was read again")
-            self._store, self._owner = AsyncStore(session.address), owner
+            self._store, self._owner = (
+                AsyncStore(session.address, timeout=session.answer_wait),
+                owner,
+            )
         return await self._store.run_many(calls)
 
     def __repr__(self) -> str:
@@ -161,11 +166,11 @@ class AsyncRun(Handle):
 
     async def refresh(self) -> Record:
         """Read the run again and return everything that is stored about it."""
-        return self._keep(await self._carry_out(self._operations.record(self.id)))
+        return self._keep(await self._carry_out(self._operations.record(self.id, job=self._job)))
 
     async def wait(self, timeout: Duration | None = None) -> Any:  # noqa: ANN401, ASYNC109 - as the blocking one
         """Wait for its end; see :meth:`jobctl.api.client.Run.wait`."""
-        steps = self._operations.wait(self.id, timeout=seconds("timeout", timeout))
+        steps = self._operations.wait(self.id, timeout=seconds("timeout", timeout), job=self._job)
         return self._result_of(self._ended() or self._keep(await self._carry_out(steps)))
 
     async def revoke(
@@ -173,13 +178,13 @@ class AsyncRun(Handle):
     ) -> bool:
         """Revoke it; see :meth:`jobctl.api.client.Run.revoke`."""
         steps = self._operations.revoke(
-            [self.id], signal=signal, grace=seconds("grace", grace), kill=kill
+            [self.id], signal=signal, grace=seconds("grace", grace), kill=kill, job=self._job
         )
         return (await self._carry_out(steps))[self.id]
 
     async def progress(self) -> Any:  # noqa: ANN401 - JSON
         """Return what its attempt last reported, ``{"percent": …, "message": …}``, or ``None``."""
-        return await self._carry_out(self._operations.progress(self.id))
+        return await self._carry_out(self._operations.progress(self.id, job=self._job))
 
     async def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:
         """Return the output of an attempt; see :meth:`jobctl.api.client.Run.logs`."""
@@ -196,7 +201,7 @@ class AsyncRun(Handle):
 
     async def follow(self) -> AsyncIterator[bytes]:
         """Yield its output as it comes; see :meth:`jobctl.api.client.Run.follow`."""
-        follower = logs.Follower(self._operations.session, self.id)
+        follower = logs.Follower(self._operations.session, self.id, job=self._job)
         try:
             while piece := await self._carry_out(follower.more()):
                 yield piece
@@ -206,7 +211,7 @@ class AsyncRun(Handle):
     async def events(self, *, timeout: Duration | None = None) -> AsyncIterator[Event]:  # noqa: ASYNC109 - as the blocking one
         """Yield each change of state and progress; see :meth:`jobctl.api.client.Run.events`."""
         session = self._operations.session
-        changes = Changes(session, self.id, timeout=seconds("timeout", timeout))
+        changes = Changes(session, self.id, timeout=seconds("timeout", timeout), job=self._job)
         while not changes.ended:
             for event in await self._carry_out(changes.more()):
                 yield event

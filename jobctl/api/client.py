@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jobctl.api.handle import Handle
-from jobctl.api.operations import Operations, requests_of
+from jobctl.api.many import requests_of
+from jobctl.api.operations import Operations
 from jobctl.api.options import reference_of, run_ids, seconds, whole
 from jobctl.client import logs
 from jobctl.client.changes import Changes
@@ -48,7 +49,8 @@ class Client:
         keys) take the place of what it says. Where there is no file, a client with ``redis`` can look
         at runs, wait for them and revoke them, and submits nothing.
         ``store_wait`` is how long a request waits for a store that is away (default: 3 seconds, or
-        ``$JOBCTL_STORE_WAIT``). Raises ``ConfigError``.
+        ``$JOBCTL_STORE_WAIT``), or between two daemons; and for the answer of one that hangs (default:
+        5 seconds, which is the most; 2 is the least). Raises ``ConfigError``.
         """
         self._operations = Operations(
             config, redis=redis, namespace=namespace, key_file=key_file,
@@ -62,13 +64,15 @@ class Client:
         are texts; anything else in them, at any depth, is ``InvalidArguments`` that says where.
         Options begin with an underscore: ``_in`` and ``_expires`` and
         ``_timeout`` (seconds, ``"10m"`` or a timedelta), ``_at`` (a datetime or ISO 8601 text; without an offset, in the file's zone),
-        ``_queue`` (one that the file has, or that a pool takes from now), ``_priority`` (0 to 9, 9 first), ``_retries``, ``_id`` (a run id, or any key that
-        makes a repetition harmless), ``_tags`` (a dict), ``_force`` (overlap with other runs) and
+        ``_queue`` (one that the file has, or that a pool takes from now), ``_priority`` (0 to 9, 9 first), ``_retries``, ``_id`` (a run id, or any key: a
+        repetition makes no second run, until ``keep_ids`` after the end of the first), ``_tags`` (a dict), ``_force`` (overlap with other runs) and
         ``_kwargs`` (arguments whose names begin with an underscore).
 
-        Raises ``NoSuchJob``, ``InvalidArguments``, ``NotAccepted`` (its queue is full, or it must
-        not overlap), ``StoreUnreachable`` (certainly not accepted), and ``SubmitUnknown`` when the
-        answer was lost: repeat it with ``_id=error.id``, it cannot run twice.
+        Raises ``NoSuchJob``, ``InvalidArguments`` (also for an ``_id`` of a run of another job),
+        ``NotAccepted`` (its queue is full, or it must not overlap), ``StoreUnreachable`` (certainly
+        not accepted), and ``SubmitUnknown`` when the answer was lost: repeat it with
+        ``_id=error.id``, it cannot run twice as long as the store has its record, or, where you gave
+        it an ``_id`` at once, until ``keep_ids`` after its end.
         """
         return Run(self, *self._up_to_date().submit_now(job, args, kwargs))
 
@@ -81,9 +85,11 @@ class Client:
         list of arguments, or the only argument. ``submit_many(items)``: an item is
         ``(job, arguments)`` or ``(job, arguments, options)``. ``options`` are for all of them.
 
-        Raises as :meth:`submit`. ``NotAccepted`` names in ``ids`` those that were refused, the
-        others are accepted; after ``SubmitUnknown`` and ``StoreUnreachable`` earlier batches of 500
-        may be accepted: to be able to repeat all, give every item an ``_id``.
+        Raises as :meth:`submit`; ``items`` and ``ids`` of the error say which it is about, by their
+        places from 0 and their run ids. Those of ``NotAccepted``, and of an ``_id`` of another job's
+        run, were refused, the others are accepted. After ``SubmitUnknown`` and ``StoreUnreachable``
+        the items before those were sent, those behind were not: to be able to repeat all, give every
+        item an ``_id``.
         """
         operations = self._up_to_date()
         requests = requests_of(job, items, options)
@@ -95,7 +101,7 @@ class Client:
 
         Raises ``NoSuchRun``, and ``UsageError`` when several ids begin so.
         """
-        session = self._operations.session
+        session = self._up_to_date().session
         found = Run(self, resolve(session, reference_of(reference)), "")
         found.refresh()
         return found
@@ -105,8 +111,9 @@ class Client:
 
         Raises ``NoSuchRun``, and ``InvalidArguments`` for what is no list of ids.
         """
-        return self._operations.session.carry_out(
-            self._operations.revoke(run_ids(ids), signal=None, grace=None, kill=True)
+        operations = self._up_to_date()
+        return operations.session.carry_out(
+            operations.revoke(run_ids(ids), signal=None, grace=None, kill=True)
         )
 
     @property
@@ -172,7 +179,7 @@ class Run(Handle):
 
     def refresh(self) -> Record:
         """Read the run again and return everything that is stored about it."""
-        return self._keep(self._carry_out(self._operations.record(self.id)))
+        return self._keep(self._carry_out(self._operations.record(self.id, job=self._job)))
 
     def wait(self, timeout: Duration | None = None) -> Any:  # noqa: ANN401 - whatever the job returned
         """Wait for its end and return what the job returned; ``timeout`` is at most so long.
@@ -180,7 +187,7 @@ class Run(Handle):
         Raises ``JobFailed`` when it ended without success, ``WaitTimeout`` when it has not ended
         by then (the run goes on), and ``NoSuchRun``.
         """
-        steps = self._operations.wait(self.id, timeout=seconds("timeout", timeout))
+        steps = self._operations.wait(self.id, timeout=seconds("timeout", timeout), job=self._job)
         return self._result_of(self._ended() or self._keep(self._carry_out(steps)))
 
     def revoke(
@@ -192,13 +199,13 @@ class Run(Handle):
         ``kill`` only the signal is sent. Returns whether there was anything left to revoke.
         """
         steps = self._operations.revoke(
-            [self.id], signal=signal, grace=seconds("grace", grace), kill=kill
+            [self.id], signal=signal, grace=seconds("grace", grace), kill=kill, job=self._job
         )
         return self._carry_out(steps)[self.id]
 
     def progress(self) -> Any:  # noqa: ANN401 - JSON
         """Return what its attempt last reported, ``{"percent": …, "message": …}``, or ``None``."""
-        return self._carry_out(self._operations.progress(self.id))
+        return self._carry_out(self._operations.progress(self.id, job=self._job))
 
     def logs(self, *, lines: int | None = None, attempt: int | None = None) -> str:
         """Return the output of an attempt (default: the last), or only its last ``lines`` lines.
@@ -213,7 +220,7 @@ class Run(Handle):
     def follow(self) -> Iterator[bytes]:
         """Yield its output as it comes, in pieces, until it ends."""
         session = self._operations.session
-        return logs.follow(session, self.id, lines=None, on_attempt=lambda _: None)
+        return logs.follow(session, self.id, lines=None, on_attempt=lambda _: None, job=self._job)
 
     def events(self, *, timeout: Duration | None = None) -> Iterator[Event]:
         """Yield each change of state and progress as it is seen, until it ends.
@@ -221,7 +228,7 @@ class Run(Handle):
         Begins with the state it is in. Raises ``WaitTimeout`` after ``timeout``, and ``NoSuchRun``.
         """
         session = self._operations.session
-        changes = Changes(session, self.id, timeout=seconds("timeout", timeout))
+        changes = Changes(session, self.id, timeout=seconds("timeout", timeout), job=self._job)
         while not changes.ended:
             yield from self._carry_out(changes.more())
 

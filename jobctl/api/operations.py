@@ -5,32 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 
+from jobctl.api.many import name_of, of_items, require_all
 from jobctl.api.options import (
     OWN,
     flag,
     namespace_of,
     path_of,
-    several,
     signal_name,
     split,
     wish_for,
 )
 from jobctl.client import plan, queues
 from jobctl.client.control import BATCH as REVOKE_BATCH
+from jobctl.client.forgotten import forgotten
 from jobctl.client.open import Session
 from jobctl.client.sending import Tried, check_room
 from jobctl.client.steps import AWAY, outlast, patiently
-from jobctl.client.submit import own_name
+from jobctl.client.submit import own_name, taken
 from jobctl.client.views import loads
 from jobctl.client.waiting import Wait
 from jobctl.config.load import read_plain
 from jobctl.config.paths import find_config, usual_state_dir
 from jobctl.errors import (
     ConfigError,
-    InvalidArguments,
     JobctlError,
     NoSuchRun,
     NotAcceptedError,
+    UnreachableError,
 )
 from jobctl.store import queries, transitions
 
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     from jobctl.model.run import Run as Record
     from jobctl.store.transitions import Answer
 
+LEAST_ANSWER = 2.0
+"""Seconds that a store that hangs is given for its answer, however short ``store_wait`` is."""
+_OF_THE_STORE = (NotAcceptedError, UnreachableError)
+"""What may hit one batch and not those before it."""
 LOOK_EVERY = 2.0
 """Seconds between two looks whether jobs.toml was changed."""
 
@@ -79,6 +84,8 @@ class Operations:
         self._stamp = _stamp(self.session.path)
         self._looked = self.session.clock.monotonic()
         self._plans: dict[str, plan.Plan] = {}
+        self._moved_from = ""
+        """The store and namespace before the configuration named others, in words."""
 
     def _opened(self) -> Session:
         plain = self._read()
@@ -87,8 +94,10 @@ class Operations:
         if self._key_file is not None:
             plain = {**plain, "security": {**plain["security"], "key_file": self._key_file}}
         session = Session(plain)
+        session.for_programs = True
         if self._store_wait is not None:
             session.store_wait = self._store_wait
+            session.answer_wait = min(session.answer_wait, max(LEAST_ANSWER, self._store_wait))
         return session
 
     def _read(self) -> dict[str, Any]:
@@ -109,6 +118,13 @@ class Operations:
         else:
             before.close()
         self.session, self._plans = fresh, {}
+        if _place(fresh) != _place(before):
+            self._moved_from = _place(before)
+            plan.warn(
+                f"{fresh.path} now names {_place(fresh)}, before it was {_place(before)}: runs are "
+                "submitted there from now on, and those of before are not found; daemons follow when "
+                "they are started anew"
+            )
 
     def changed(self) -> bool:
         """Look now and then whether jobs.toml was changed; if so, once, :meth:`follow` is due."""
@@ -171,20 +187,15 @@ class Operations:
                 runs.append((yield from self.checked(job, args, kwargs, shared=shared)))
             except JobctlError as error:
                 error.args = (f"item {number}: {error}; nothing was submitted",)
+                error.items = (number,)
                 raise
-        answers = yield from plan.send(self.session, runs)
-        refused = [
-            run
-            for run, answer in zip(runs, answers, strict=True)
-            if answer.kind in ("full", "skip")
-        ]
-        if refused:
-            raise NotAcceptedError(
-                f"{len(refused)} of {len(runs)} runs were not accepted, the first of job "
-                f"{refused[0].job}: its queue is full, or it must not overlap; their ids are in `ids`",
-                job=refused[0].job,
-                ids=[run.id for run in refused],
-            )
+        try:
+            answers = yield from plan.send(self.session, runs)
+        except JobctlError as error:
+            if error.items and (error.items[0] or isinstance(error, _OF_THE_STORE)):
+                error.args = (of_items(error, len(runs)),)
+            raise
+        require_all(runs, answers)
         return [
             (_accepted(run, answer), run.job) for run, answer in zip(runs, answers, strict=True)
         ]
@@ -214,13 +225,15 @@ class Operations:
         given, options = split(kwargs)
         if not options:
             return self._plan(job).ready(args, given)
-        key = (job, *((name, repr(item)) for name, item in options.items() if name not in OWN))
+        run_id = options.get("_id")
+        rest = ((name, repr(item)) for name, item in options.items() if name not in OWN)
+        key = (job, run_id is None, *rest)
         found = None if shared is None else shared.get(key)
         if found is None:
-            found = self._planned(job, {k: v for k, v in options.items() if k != "_id"})
+            # With the id, so that the plan is for runs that have one.
+            found = self._planned(job, options)
             if shared is not None:
                 shared[key] = found
-        run_id = options.get("_id")
         if run_id is not None:
             wish_for(self.session, job, {"_id": run_id})
         return found.ready(args, given, run_id=run_id)  # type: ignore[arg-type]  # checked above
@@ -237,37 +250,47 @@ class Operations:
 
     # Looking.
 
-    def record(self, run_id: str) -> Steps[Record]:
-        """Read a run; raises ``NoSuchRun``."""
+    def _forgotten(self, run_id: str, job: str) -> Steps[NoSuchRun]:
+        error = yield from forgotten(self.session, run_id, job=job)
+        if self._moved_from:
+            message = (
+                f"no run {run_id} in {_place(self.session)}, which the configuration names by now; runs "
+                f"of before are in {self._moved_from}: make a client for that"
+            )
+            error.args = (message,)
+        return error
+
+    def record(self, run_id: str, *, job: str = "") -> Steps[Record]:
+        """Read a run; raises ``NoSuchRun``. ``job`` is that of one that was known, here and below."""
         (found,) = yield from patiently(self.session, [queries.run(self.session.keys, run_id)])
         if found is None:
-            raise NoSuchRun(
-                f"no run {run_id}: it never was, or is past its retention", ids=[run_id]
-            )
+            raise (yield from self._forgotten(run_id, job))
         return found  # type: ignore[no-any-return]  # what the call decodes
 
-    def wait(self, run_id: str, *, timeout: float | None) -> Steps[Record]:
+    def wait(self, run_id: str, *, timeout: float | None, job: str = "") -> Steps[Record]:
         """Wait for the end of a run; raises ``TimedOutError`` after ``timeout`` seconds."""
         waiting = Wait(self.session, [run_id], timeout=timeout)
         (found,) = yield from waiting.ended()
         if found is None:
-            raise NoSuchRun(
-                f"no run {run_id}: it never was, or is past its retention", ids=[run_id]
-            )
+            raise (yield from self._forgotten(run_id, job))
         return found
 
-    def progress(self, run_id: str) -> Steps[object]:
+    def progress(self, run_id: str, *, job: str = "") -> Steps[object]:
         """Read what a run last reported: ``{"percent": …, "message": …}`` or ``None``."""
         calls = [queries.state(self.session.keys, run_id)]
         ((letter, progress, _),) = yield from outlast(self.session, calls)
         if letter is None:
-            raise NoSuchRun(
-                f"no run {run_id}: it never was, or is past its retention", ids=[run_id]
-            )
+            raise (yield from self._forgotten(run_id, job))
         return loads(progress)
 
     def revoke(
-        self, ids: Sequence[str], *, signal: str | None, grace: float | None, kill: bool
+        self,
+        ids: Sequence[str],
+        *,
+        signal: str | None,
+        grace: float | None,
+        kill: bool,
+        job: str = "",
     ) -> Steps[dict[str, bool]]:
         """Revoke runs; tells of each whether it was still to be revoked."""
         name, kill = signal_name(signal), flag("kill", kill)
@@ -286,11 +309,14 @@ class Operations:
             for run_id, answer in zip(batch, answers, strict=True):
                 letter = answer.split(" ")[0]
                 if letter == "-":
-                    raise NoSuchRun(
-                        f"no run {run_id}: it never was, or is past its retention", ids=[run_id]
-                    )
+                    raise (yield from self._forgotten(run_id, job))
                 out[run_id] = letter not in ("k", "x", "v", "e", "s")
         return out
+
+
+def _place(session: Session) -> str:
+    """Return which store and namespace a session works with, in words without a password."""
+    return f"namespace {session.keys.namespace} at {session.address}"
 
 
 def _stamp(path: str) -> tuple[int, ...]:
@@ -301,59 +327,11 @@ def _stamp(path: str) -> tuple[int, ...]:
     return info.st_mtime_ns, info.st_size, info.st_ino
 
 
-def name_of(job: object) -> str:
-    """Return the name of a job that is given by it or by its decorated function."""
-    name = getattr(job, "job_name", job)
-    if not isinstance(name, str):
-        raise InvalidArguments(
-            f"{job!r} is no job: give its name, or a function that is decorated with @job"
-        )
-    return name
-
-
-def requests_of(
-    job: object, items: Iterable[object] | None, common: Mapping[str, object]
-) -> Iterable[tuple[str, Sequence[object], Mapping[str, object]]]:
-    """Yield what each item asks for: job, arguments, named arguments with options.
-
-    With a job, an item is a dict of named arguments, a tuple or list of arguments, or the only
-    argument. Without one, it is ``(job, arguments)`` or ``(job, arguments, named arguments)``.
-    """
-    if items is None:
-        asked: Any = job
-        if isinstance(job, str) or hasattr(job, "job_name"):
-            raise InvalidArguments(
-                f"submit_many of {name_of(job)}: there are no items; pass a list of arguments, such "
-                f"as submit_many({name_of(job)!r}, [(1,), (2,)])"
-            )
-        for item in several("items", asked, "pass a list of (job, arguments)"):
-            if not isinstance(item, tuple) or len(item) not in (2, 3):
-                raise InvalidArguments(
-                    f"{item!r} asks for no run; write (job, arguments), or submit_many(job, items)"
-                )
-            args, kwargs = _of_item(item[1])
-            more = item[2] if len(item) == 3 else {}  # noqa: PLR2004 (see above)
-            if not isinstance(more, dict):
-                raise InvalidArguments(f"{item!r}: its options are no dict: {more!r}")
-            yield name_of(item[0]), args, {**common, **kwargs, **more}
-        return
-    name = name_of(job)
-    for item in several("items", items, "pass a list of arguments, such as [(1,), (2,)]"):
-        args, kwargs = _of_item(item)
-        yield name, args, ({**common, **kwargs} if common else kwargs)
-
-
-def _of_item(item: object) -> tuple[Sequence[object], Mapping[str, object]]:
-    if isinstance(item, dict):
-        return (), item
-    if isinstance(item, tuple | list):
-        return item, {}
-    return (item,), {}
-
-
 def _accepted(run: plan.Ready, answer: Answer) -> str:
     """Return the id of the run to look at; raises ``NotAcceptedError`` when there is none."""
     match answer.kind:
+        case "other":
+            raise taken(run.id, job=run.job, other=answer.detail, option="_id")
         case "full":
             raise NotAcceptedError(
                 f"the queue of job {run.job} is full; try again later", job=run.job, ids=[run.id]

@@ -60,6 +60,7 @@ class _Tally:
     def __init__(self, call: Invocation) -> None:
         self._console = call.console
         self.refused = self.skipped = self.accepted = self.spooled = 0
+        self.taken: list[Receipt] = []
         self.documents: list[dict[str, object]] = []
 
     def take(self, receipt: Receipt) -> None:
@@ -68,7 +69,10 @@ class _Tally:
         self.refused += receipt.full
         self.skipped += receipt.answer.kind == "skip"
         self.accepted += receipt.accepted
-        self.tell(receipt.id, answer=receipt.answer.kind, job=receipt.job, shown=not receipt.full)
+        if receipt.taken:
+            self.taken.append(receipt)
+        made = not (receipt.full or receipt.taken)
+        self.tell(receipt.id, answer=receipt.answer.kind, job=receipt.job, shown=made)
 
     def tell(self, run_id: str, *, answer: str, job: str | None = None, shown: bool = True) -> None:
         """Write an id, or keep it for the document."""
@@ -115,7 +119,21 @@ def _conclude(call: Invocation, tally: _Tally) -> int:
         )
     if skipped:
         call.console.note(f"{skipped} runs were skipped, an older run of their job has not ended")
+    if tally.taken:
+        call.console.report("usage", _taken(tally))
+        return ExitCode.USAGE
     return ExitCode.NOT_ACCEPTED if refused or skipped else ExitCode.OK
+
+
+def _taken(tally: _Tally) -> str:
+    shown = "; ".join(
+        f"{one.id} of job {one.answer.detail}, not {one.job}" for one in tally.taken[:MOST_SHOWN]
+    )
+    more = "; …" if len(tally.taken) > MOST_SHOWN else ""
+    return (
+        f"{len(tally.taken)} runs were not submitted, {tally.accepted} were: their ids are those of runs "
+        f"of other jobs ({shown}{more}); give them other ids, or none"
+    )
 
 
 class _Lines:

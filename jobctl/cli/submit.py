@@ -6,7 +6,7 @@ from jobctl.cli import values
 from jobctl.cli.words import arguments
 from jobctl.client.sending import send_one
 from jobctl.client.steps import AWAY
-from jobctl.client.submit import Wish, ahead, prepare
+from jobctl.client.submit import Wish, ahead, prepare, taken
 from jobctl.errors import (
     ExitCode,
     JobctlError,
@@ -184,6 +184,8 @@ def send(call: Invocation, asked: Asked, run: NewRun) -> int:
         # The id is what a repetition needs, whatever has become of this one.
         _print_id(call, run.request, error.code)
         raise
+    if receipt.taken:
+        raise taken(receipt.id, job=receipt.job, other=receipt.answer.detail, option="--id")
     if not receipt.full:
         _print_id_or_say_it(call, receipt)
     code = explain(call, receipt)

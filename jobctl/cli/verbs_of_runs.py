@@ -20,7 +20,7 @@ _ASK = (
     Option("--priority", metavar="0-9", help="9 runs first."),
     Option("--timeout", metavar="DURATION", help="Of one attempt, instead of the job's own."),
     Option("--retries", metavar="N", help="Further attempts after a failed one; -1: without end."),
-    Option("--id", metavar="KEY", help="A run id, or any key: the same key never makes a second run of the job."),
+    Option("--id", metavar="KEY", help="A run id, or any key: the same key makes no second run of the job, until keep_ids after its end."),
     Option("--tag", metavar="K=V", many=True, help="A tag to find the run by; repeatable."),
     Option("--wait", help="Wait for the end and exit with the job's own code."),
     Option("--timeout-wait", metavar="DURATION", help="Wait at most so long, then exit 124; the run goes on."),

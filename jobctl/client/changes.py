@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from jobctl.client.forgotten import forgotten
 from jobctl.client.steps import outlast
 from jobctl.client.views import loads
 from jobctl.client.waiting import GROWTH, QUICKEST, SLOWEST
-from jobctl.errors import NoSuchRun, TimedOutError
+from jobctl.errors import TimedOutError
 from jobctl.model.run import FINAL_LETTERS, LETTERS, RunState
 from jobctl.store import queries
 
@@ -40,12 +41,15 @@ class Event:
 class Changes:
     """A look-out for changes of one run; what passes between two looks is not seen."""
 
-    def __init__(self, session: Session, run_id: str, *, timeout: float | None = None) -> None:
-        """``timeout`` is in seconds from now."""
+    def __init__(
+        self, session: Session, run_id: str, *, timeout: float | None = None, job: str = ""
+    ) -> None:
+        """``timeout`` is in seconds from now; ``job`` is that of a run that is known to have been."""
         self.ended = False
         """True once the run is final: then there is nothing more to come."""
         self._session = session
         self._id = run_id
+        self._job = job
         self._timeout = timeout
         clock = session.clock
         self._deadline = None if timeout is None else clock.monotonic() + timeout
@@ -63,9 +67,7 @@ class Changes:
                 self._session, calls, until=self._deadline
             )
             if letter is None:
-                raise NoSuchRun(
-                    f"no run {self._id}: it never was, or is past its retention", ids=[self._id]
-                )
+                raise (yield from forgotten(self._session, self._id, job=self._job))
             found = self._compare(letter, progress, attempt)
             if found:
                 self._pause = QUICKEST

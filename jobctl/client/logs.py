@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from jobctl.client.forgotten import forgotten
 from jobctl.client.steps import outlast
 from jobctl.errors import NotFoundError, NotPermittedError
 from jobctl.model.run import FINAL_LETTERS
@@ -60,9 +61,12 @@ def follow(
     lines: int | None,
     on_attempt: Callable[[int], None],
     deadline: float | None = None,
+    job: str = "",
 ) -> Iterator[bytes]:
     """Yield a run's output as it comes, until the run ends; see :class:`Follower`."""
-    follower = Follower(session, run_id, lines=lines, on_attempt=on_attempt, deadline=deadline)
+    follower = Follower(
+        session, run_id, lines=lines, on_attempt=on_attempt, deadline=deadline, job=job
+    )
     try:
         while piece := session.carry_out(follower.more()):
             yield piece
@@ -85,11 +89,12 @@ class Follower:
         lines: int | None = None,
         on_attempt: Callable[[int], None] = lambda _: None,
         deadline: float | None = None,
+        job: str = "",
     ) -> None:
         """``lines`` are the last ones of the newest attempt to begin with (``None``: all of it).
 
         ``on_attempt`` is called for each further attempt, before its output. It ends early at
-        ``deadline``, by the monotonic clock.
+        ``deadline``, by the monotonic clock. ``job`` is that of a run that is known to have been.
         """
         self.session = session
         self.id = run_id
@@ -98,7 +103,7 @@ class Follower:
         self._lines = lines
         self._attempt = 0
         self._newest = 0
-        self._job = ""
+        self._job = job
         self._final = False
         self._asked: float | None = None
         self._fd: int | None = None
@@ -109,7 +114,7 @@ class Follower:
     def more(self) -> Steps[bytes]:
         """Wait for more output and return a piece of it, nothing once there is no more to come.
 
-        Raises ``NotFoundError`` when the run is forgotten meanwhile.
+        Raises ``NoSuchRun`` when the run is forgotten meanwhile.
         """
         while True:
             piece = yield from self._piece()
@@ -136,7 +141,7 @@ class Follower:
         call = queries.log_state(self.session.keys, self.id)
         ((letter, job, attempt),) = yield from outlast(self.session, [call], until=self._until)
         if letter is None:
-            raise NotFoundError(f"run {self.id} was forgotten meanwhile")
+            raise (yield from forgotten(self.session, self.id, job=self._job))
         self._job, self._newest, self._final = job, attempt, letter in FINAL_LETTERS
 
     def _advance(self) -> None:

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+RESTART = 10.0
+"""Seconds after the end of a daemon in which another one is expected."""
+LONGEST_ANSWER = 5.0
+"""Seconds that an answer may take."""
 NEAREST = 3
 """Names offered for one that is not known."""
 
@@ -54,8 +58,12 @@ class Session:
         self.path = str(plain.get("path", ""))
         self.store_wait = usual_wait()
         """Seconds that a request waits for a store that is away for a moment."""
+        self.answer_wait = LONGEST_ANSWER
+        """Seconds that it waits for the answer of one that hangs."""
         self.known_queues: set[str] = set()
         """Queues that were looked for and found."""
+        self.for_programs = False
+        """Whether Python programs use it, and read its messages, rather than people at a terminal."""
         self.roomy_until = 0.0
         """Until when, by the monotonic clock, nobody has to look whether a disk is full."""
         self._plain = plain
@@ -89,7 +97,7 @@ class Session:
     def store(self) -> BlockingStore:
         """The connection; prefer :meth:`run` and :meth:`run_many`."""
         if self._store is None:
-            self._store = BlockingStore(self.address)
+            self._store = BlockingStore(self.address, timeout=self.answer_wait)
         return self._store
 
     @property
@@ -227,15 +235,35 @@ class Session:
     def _try(self, calls: Sequence[Call[Any]]) -> list[Any]:
         return self.store.try_many(calls)
 
+    def again(self, ids: Sequence[str]) -> str:
+        """Return how runs are submitted again under their ids, in words for who reads messages."""
+        if self.for_programs:
+            shown = ", ".join(repr(one) for one in ids[:NEAREST])
+            if len(ids) == 1:
+                return f"it with _id={shown}"
+            more = ", …" if len(ids) > NEAREST else ""
+            return f"each of these items with its id as _id ({shown}{more}; all are in `ids`)"
+        return f"it with --id {ids[0]}" if len(ids) == 1 else "it with the same ids"
+
     def patience(self, began: float | None = None) -> Patience:
         """Return the time for one request, which begins now, or ``began`` by the monotonic clock."""
         return Patience(self.store_wait, self.clock, began=began)
 
-    def comes_back(self, error: JobctlError) -> bool:
-        """Tell whether the store may answer soon: an embedded one is served by its daemon."""
+    def comes_back(self, error: JobctlError, patience: Patience) -> bool:
+        """Tell whether the store may answer soon: an embedded one is served by its daemon.
+
+        Between two daemons there is none. A program waits then wherever one has been; a submit at a
+        terminal where one has ended just now, and other commands say at once that none is up.
+        """
         if self.settings.redis is not None or isinstance(error, StoreBusyError):
             return True
-        return daemon_is_up(self.settings.state_dir)
+        state_dir = self.settings.state_dir
+        if daemon_is_up(state_dir):
+            return True
+        left = daemon_left(state_dir)
+        if left is None or not (self.for_programs or patience.submits):
+            return False
+        return self.for_programs or self.clock.epoch() - left < RESTART
 
     def unreachable(self, error: UnreachableError) -> UnreachableError:
         """Return the error in the user's words: without ``redis =`` the daemon serves the store."""
@@ -284,6 +312,17 @@ def daemon_is_up(state_dir: str) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def daemon_left(state_dir: str) -> float | None:
+    """Return when the last daemon was seen to come or to go, in epoch seconds; ``None`` for never."""
+    seen = []
+    for name in ("supervisor.json", "store"):
+        try:
+            seen.append(os.stat(f"{state_dir}/{name}").st_mtime)  # noqa: PTH116 (texts)
+        except OSError:
+            continue
+    return max(seen, default=None)
 
 
 def shown(word: str, most: int = 60) -> str:

@@ -36,13 +36,15 @@ def usual_wait() -> float:
 class Patience:
     """The time that one request has, over all its tries."""
 
-    __slots__ = ("_clock", "_deadline", "_pause", "lost")
+    __slots__ = ("_clock", "_deadline", "_pause", "lost", "submits")
 
     def __init__(self, seconds: float, clock: Clock, *, began: float | None = None) -> None:
         """``began`` is when the request began, by the monotonic clock; now, if it is not given."""
         self._clock = clock
         self._deadline = (clock.monotonic() if began is None else began) + seconds
         self._pause = FIRST_PAUSE
+        self.submits = False
+        """Whether it is for a submit, which is not refused because a daemon is just being restarted."""
         self.lost: LostReplyError | None = None
         """The first try that was sent and not answered: since then its fate is unknown."""
 

@@ -10,7 +10,7 @@ import json
 
 from jobctl.client.sending import BATCH_BYTES, BATCH_RUNS, deliver
 from jobctl.client.submit import Wish, check_envelope, check_options, new_run, run_id_for
-from jobctl.errors import InvalidArguments
+from jobctl.errors import InvalidArguments, JobctlError
 from jobctl.model.admission import unique_digest
 from jobctl.model.config import Durability
 from jobctl.model.ids import new_id
@@ -89,7 +89,7 @@ class Plan:
         """
         job = self.job
         if args and self._ignored:
-            _warn(self._ignored)
+            warn(self._ignored)
         args, kwargs = bind(job, args, kwargs, text=False)
         envelope = self._begin
         try:
@@ -137,7 +137,7 @@ class Plan:
         return self._sealing[2]
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
     """Warn the code that called jobctl."""
     import sys  # noqa: PLC0415 (only for a mistake)
     import warnings  # noqa: PLC0415 (same)
@@ -182,8 +182,18 @@ def send(
     """
     answers: list[Answer] = []
     for batch in _batches(runs):
-        call = transitions.submit_groups(session.keys, _groups(batch))
-        (found,) = yield from deliver(session, (call,), [run.id for run in batch], tried=tried)
+        try:
+            call = transitions.submit_groups(session.keys, _groups(batch))
+            (found,) = yield from deliver(
+                session,
+                (call,),
+                [run.id for run in batch],
+                tried=tried,
+                known_for=min(run.plan.template.keep_id for run in batch),
+            )
+        except JobctlError as error:
+            error.items = range(len(answers), len(answers) + len(batch))
+            raise
         answers += found
     return answers
 

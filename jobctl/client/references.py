@@ -6,6 +6,7 @@ latest run), or ``@last`` (the last submitted run).
 
 from __future__ import annotations
 
+from jobctl.client.forgotten import forgotten
 from jobctl.client.open import hint, shown
 from jobctl.errors import NoSuchRun, UsageError
 from jobctl.model.ids import is_id, is_prefix
@@ -92,5 +93,5 @@ def _nothing(session: Session, word: str) -> str:
     if word in session.job_names:
         return f"job {word} has no runs yet"
     if is_id(word):
-        return f"no run {word}: it never was, or is past its retention"
+        return str(session.carry_out(forgotten(session, word)))
     return f"no job or run {shown(word)}{hint(word, session.job_names)}"

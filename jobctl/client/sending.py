@@ -51,6 +51,11 @@ class Receipt:
         return self.answer.kind == "full"
 
     @property
+    def taken(self) -> bool:
+        """True when its id is that of a run of another job: there is no such run of this one."""
+        return self.answer.kind == "other"
+
+    @property
     def accepted(self) -> bool:
         """True when the run, or the one it repeats, will be run or was."""
         return self.answer.kind in ("ok", "dup", "unique")
@@ -66,9 +71,12 @@ class LostSubmitError(LostReplyError):
 
     code = "unknown"
 
-    def __init__(self, ids: Sequence[str], cause: LostReplyError) -> None:
-        again = f"--id {ids[0]}" if len(ids) == 1 else "the same ids"
-        super().__init__(f"{cause}; repeat it with {again}, it cannot run twice", ids=list(ids))
+    def __init__(
+        self, ids: Sequence[str], cause: LostReplyError, *, again: str, known_for: float = 0.0
+    ) -> None:
+        """``again`` is how they are repeated, ``known_for`` for how long their ids are known (``keep_ids``)."""
+        until = _known_until(known_for)
+        super().__init__(f"{cause}; repeat {again}, it cannot run twice {until}", ids=list(ids))
 
 
 class NotReplicatedError(NotAcceptedError):
@@ -76,16 +84,33 @@ class NotReplicatedError(NotAcceptedError):
 
     code = "not_replicated"
 
-    def __init__(self, ids: Sequence[str], *, confirmed: int, settings: Settings) -> None:
+    def __init__(
+        self,
+        ids: Sequence[str],
+        *,
+        confirmed: int,
+        settings: Settings,
+        again: str,
+        known_for: float = 0.0,
+    ) -> None:
+        """``again`` and ``known_for`` are as :class:`LostSubmitError` takes them."""
         what = f"run {ids[0]} is" if len(ids) == 1 else f"{len(ids)} runs are"
-        again = f"--id {ids[0]}" if len(ids) == 1 else "the same ids"
         super().__init__(
             f"{what} accepted by the primary, not yet replicated: {confirmed} of "
             f"{settings.durability_replicas} replicas confirmed within "
-            f"{settings.durability_timeout:g} s, and a failover now could lose it; repeat it with "
-            f"{again}, it cannot run twice",
+            f"{settings.durability_timeout:g} s, and a failover now could lose it; repeat {again}, it "
+            f"cannot run twice {_known_until(known_for)}",
             ids=list(ids),
         )
+
+
+def _known_until(seconds: float) -> str:
+    """Return for how long a repeated submit makes no second run: all of its runs had a given id, or not."""
+    if not seconds:
+        return "as long as its record is kept (keep_runs, keep_days)"
+    from jobctl.model.units import format_duration  # noqa: PLC0415 (only in trouble)
+
+    return f"until {format_duration(seconds)} after its end (keep_ids)"
 
 
 def send_one(session: Session, run: NewRun, *, spool: bool = False) -> tuple[Receipt, bool]:
@@ -98,7 +123,8 @@ def send_one(session: Session, run: NewRun, *, spool: bool = False) -> tuple[Rec
         queries.supervisors(session.keys),
     )
     try:
-        (answer,), supervisors = session.carry_out(deliver(session, calls, [run.request.id]))
+        steps = deliver(session, calls, [run.request.id], known_for=run.keep_id)
+        (answer,), supervisors = session.carry_out(steps)
     except AWAY as error:
         if not spool:
             raise
@@ -119,7 +145,9 @@ def send_many(
             try:
                 call = transitions.submit(session.keys, batch, seal=session.signing.seal)
                 ids = [run.request.id for run in batch]
-                (answers,) = session.carry_out(deliver(session, (call,), ids))
+                known_for = min(run.keep_id for run in batch)
+                steps = deliver(session, (call,), ids, known_for=known_for)
+                (answers,) = session.carry_out(steps)
             except AWAY as error:
                 if not spool:
                     raise
@@ -143,17 +171,24 @@ class Tried:
 
 
 def deliver(
-    session: Session, calls: Sequence[Call[Any]], ids: Sequence[str], *, tried: Tried | None = None
+    session: Session,
+    calls: Sequence[Call[Any]],
+    ids: Sequence[str],
+    *,
+    tried: Tried | None = None,
+    known_for: float = 0.0,
 ) -> Steps[list[Any]]:
     """Carry out a submit of the runs ``ids``, again when its answer was lost: the ids make that safe.
 
-    ``tried`` says that it was sent once before, which counts as the first try. Raises ``LostSubmitError`` when something was sent and no answer comes after all, and
+    ``tried`` says that it was sent once before, which counts as the first try. ``known_for`` is the
+    ``keep_ids`` of all the runs, in seconds, if their ids were given. Raises ``LostSubmitError`` when something was sent and no answer comes after all, and
     ``UnreachableError`` or ``NotAcceptedError`` when the runs were certainly not accepted.
     """
     if tried is None:
         check_room(session)
     settings = session.settings
     patience = session.patience(None if tried is None else tried.began)
+    patience.submits = True
     sealed = list(calls)
     if settings.durability == Durability.REPLICATED:
         sealed += queries.replicated(
@@ -169,12 +204,20 @@ def deliver(
         if first_word(error.reply) == "UNBLOCKED":  # by a demotion, while it waited for replicas
             patience.failed(LostReplyError(str(error)))
         if patience.lost is not None:
-            raise LostSubmitError(ids, patience.lost) from error
+            raise LostSubmitError(
+                ids, patience.lost, again=session.again(ids), known_for=known_for
+            ) from error
         failure = type(error)(f"not accepted: {error}", ids=ids)
         failure.reply = error.reply
         raise failure from error
     if len(sealed) > len(calls) and answers[-1] < settings.durability_replicas:
-        raise NotReplicatedError(ids, confirmed=answers[-1], settings=settings)
+        raise NotReplicatedError(
+            ids,
+            confirmed=answers[-1],
+            settings=settings,
+            again=session.again(ids),
+            known_for=known_for,
+        )
     return answers[: len(calls)]
 
 

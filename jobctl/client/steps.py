@@ -9,7 +9,7 @@ an event loop, so that nothing is written twice.
 from __future__ import annotations
 
 from jobctl.errors import JobctlError, UnreachableError
-from jobctl.store.failures import LostReplyError, StoreBusyError
+from jobctl.store.failures import LostReplyError, StoreBusyError, unread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,10 +96,12 @@ def patiently(
             return (yield calls)  # type: ignore[no-any-return]  # the answers
         except AWAY as error:
             patience.failed(error)
-            again = all(call.idempotent for call in calls) and session.comes_back(error)
+            again = all(call.idempotent for call in calls) and session.comes_back(error, patience)
             pause = patience.pause() if again else None
             if pause is None and isinstance(error, UnreachableError):
                 raise session.unreachable(error) from error
+            if pause is None and isinstance(error, LostReplyError) and all(c.reads for c in calls):
+                raise unread(error) from error
             if pause is None:
                 raise
         yield pause

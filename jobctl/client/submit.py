@@ -132,6 +132,7 @@ def new_run(
         start_at=wish.start_at,
         expires_in=job.expires if wish.expires is None else wish.expires,
         unique=unique_digest(job, args, kwargs) if job.unique else "",
+        keep_id=0.0 if wish.id is None else job.keep_ids,
     )
 
 
@@ -146,6 +147,19 @@ def run_id_for(session: Session, wish: Wish) -> str:
         return wish.id
     _check_word("id", wish.id)
     return derived_id(session.keys.namespace, wish.job, wish.id)
+
+
+def taken(run_id: str, *, job: str, other: str, option: str) -> InvalidArguments:
+    """Return the error for an id that was given to a run of ``job`` and is that of a run of ``other``.
+
+    ``option`` is how an id is given where the message is read.
+    """
+    return InvalidArguments(
+        f"job {job}: nothing was submitted, the id {run_id} is that of a run of job {other}; leave out "
+        f"{option} or give it another one (a key that is no run id belongs to one job only)",
+        job=job,
+        ids=[run_id],
+    )
 
 
 def own_name() -> str:

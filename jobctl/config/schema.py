@@ -221,6 +221,7 @@ class JobTable(Table):
         | None
     ) = None
     keep_failed: Count | None = None
+    keep_ids: Duration | None = None
     keep_result: Annotated[str, PlainValidator(values.one_of("all", "errors", "none"))] | None = (
         None
     )

@@ -97,6 +97,11 @@ class Forwarder(Service):
                     "run %s of %s, left here while the store was away, was not made: run %s of "
                     "the same is there already", run.request.id, run.request.job, answer.detail,
                 )  # fmt: skip
+            elif answer.kind == "other":
+                log.error(
+                    "run %s of %s, left here while the store was away, was not made: its id is that of "
+                    "a run of %s", run.request.id, run.request.job, answer.detail,
+                )  # fmt: skip
             else:
                 made += 1
         if made:

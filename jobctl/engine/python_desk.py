@@ -117,6 +117,11 @@ class Desk:
         )
         if answer.kind == "full":
             raise RefusedError(f"queue {run.request.queue} is full; submit again later")
+        if answer.kind == "other":
+            raise RefusedError(
+                f"the id {run.request.id} is that of a run of job {answer.detail}, not of {job.name};"
+                " leave out _id or give it another one"
+            )
         if answer.kind == "skip":
             raise RefusedError(
                 f"job {job.name} has a run that has not ended ({answer.detail}), and its overlap"
@@ -180,6 +185,7 @@ class Desk:
             start_in=options.get("in"),
             expires_in=options.get("expires", job.expires),
             unique=unique_digest(job, args, kwargs) if job.unique else "",
+            keep_id=0.0 if key is None else job.keep_ids,
         )
 
 

@@ -59,6 +59,9 @@ class NewRun:
     """Seconds from the store's now."""
     unique: str = ""
     """Digest of what must be unique among unfinished runs."""
+    keep_id: float = 0.0
+    """Seconds for which its id, which somebody gave it, is known after its end, whatever has become
+    of its record. 0 for an id that was made up."""
 
 
 def admission_for(

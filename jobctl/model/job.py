@@ -293,6 +293,9 @@ class JobDef:
     """Days that final runs and log files are kept."""
     keep_failed: int | None = None
     """Failed runs kept in a history of their own, so that successes do not push them out."""
+    keep_ids: float = 86400.0
+    """How long an id that was given at submit is known after the end of its run, though ``keep_runs``
+    or ``keep_days`` has dropped the record: so long it makes no second run. ``0``: as long as the record."""
     keep_result: str = "all"
     """``all``, ``errors`` or ``none``."""
     result_format: str = "json"

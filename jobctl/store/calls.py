@@ -21,6 +21,14 @@ else:
     Generic = {T_co: object}
 
 
+READING = frozenset((
+    "CLUSTER", "CONFIG", "EXISTS", "GET", "HGET", "HGETALL", "HKEYS", "HMGET", "HVALS", "INFO",
+    "LINDEX", "LLEN", "LPOS", "LRANGE", "PTTL", "SCAN", "SCARD", "SMEMBERS", "TIME", "TYPE", "XRANGE",
+    "XREVRANGE", "ZCARD", "ZRANGE", "ZREVRANGE",
+))  # fmt: skip
+"""Plain commands that change nothing, of those that jobctl uses."""
+
+
 class Call(Generic[T_co]):
     """One command to the store; not changed once made.
 
@@ -57,6 +65,11 @@ class Call(Generic[T_co]):
         self.told: Callable[[T_co], None] | None = None
         """Who is told of the result, once, the moment it comes: before whoever waits for it goes on.
         Only where the asyncio executor carries out several calls."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing, so that it does not matter whether it was carried out."""
+        return self.script is None and self.parts[0] in READING
 
     def __repr__(self) -> str:
         name = self.script or " ".join(str(part) for part in self.parts[:1])

@@ -43,6 +43,8 @@ class LostReplyError(NotAcceptedError):
     """Raised when a call was sent and its answer never came: it may or may not have happened."""
 
     code = "unknown"
+    cause = ""
+    """What became of the answer, and of which store, as a sentence begins."""
 
 
 BUSY = {
@@ -195,10 +197,16 @@ def tls_failure(error: Exception, address: Address) -> JobctlError:
 
 def lost_reply(why: str, address: Address) -> LostReplyError:
     """Return the error for a call that was sent and not answered."""
-    return LostReplyError(
-        f"no reply from the store at {address} ({why}); it is unknown whether the request was "
-        "carried out"
-    )
+    cause = f"no reply from the store at {address} ({why})"
+    failure = LostReplyError(f"{cause}; it is unknown whether the request was carried out")
+    failure.cause = cause
+    return failure
+
+
+def unread(error: LostReplyError) -> UnreachableError:
+    """Return the error for a call that only reads, whose answer was lost: nothing can have happened."""
+    cause = error.cause or str(error)
+    return UnreachableError(f"{cause}; try again, or check that the server runs and answers")
 
 
 def broken_on_purpose(address: Address, *, sent: bool) -> JobctlError:

@@ -20,6 +20,8 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
     pk:<limit>    LIST    run ids parked for a limit
     rl:<limit>    STRING  rate limit: theoretical arrival time in ms; expires by itself
     u:<digest>    STRING  unique lock: the holder's run id
+    id:<id>       STRING  state letter and job of a run that has ended and whose id was given, so that
+                          the id is known when its record is gone; expires as its job said (keep_ids)
     on:<job>:<key> STRING what ``once`` decided: "d" done or "b" begun, run, epoch, token; expires as
                           the job said
     live:<job>    SET     unfinished runs that the job's overlap policy looks at
@@ -47,7 +49,7 @@ touch any of them, on Redis Cluster too. The Lua scripts derive the same names f
 Fields of r:<id> (all optional but s q p j t e): s state letter, q queue, p priority, j job,
 t submitted ms, e envelope, mx attempts allowed (1), nb due ms, xp expiry ms, lm limits, uq unique
 digest, nt which notices, lv overlap policy as in moves.lua, a capital for scheduled runs,
-kp "runs:ttl ms:failed",
+kp "runs:ttl ms:failed", ik for how many ms its id is known after its end, if that was given,
 ol "f" fail when lost, pl last parked for, nr ms of its turn when it waits again, ep epoch, o owner,
 ct claimed ms ("+" before it: nothing in the record makes its end unusual), fs first start ms, st
 last start ms, at attempts started, pi pid, ls times lost, dr times interrupted, cl claims lost, cx stop order, pg progress, fn finished ms, rs reason, rc exit
@@ -122,6 +124,10 @@ class Keys:
     def parked(self, limit: str) -> str:
         """LIST, gone when empty."""
         return f"{self.prefix}pk:{limit}"
+
+    def given_id(self, run_id: str) -> str:
+        """Name a STRING that is gone ``keep_ids`` after the end of the run."""
+        return f"{self.prefix}id:{run_id}"
 
     def live(self, job: str) -> str:
         """SET, gone when empty."""

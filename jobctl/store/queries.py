@@ -221,6 +221,24 @@ def history(keys: Keys, job: str, *, newest: int) -> Call[list[str]]:
     return Call(("LRANGE", keys.history(job), 0, newest - 1), _ids)
 
 
+def history_length(keys: Keys, job: str) -> Call[int]:
+    """Count the final runs in a job's history."""
+    return Call(("LLEN", keys.history(job)), _int)
+
+
+def given_id(keys: Keys, run_id: str) -> Call[tuple[str, str] | None]:
+    """Read state letter and job of a run that has ended and whose id was given.
+
+    ``None`` when nothing is left of it, or nothing that can be read.
+    """
+
+    def decode(reply: object) -> tuple[str, str] | None:
+        letter, _, job = text(reply or b"").partition(" ")
+        return (letter, job) if letter in tuple(FINAL_LETTERS) and job else None
+
+    return Call(("GET", keys.given_id(run_id)), decode)
+
+
 def failed_history(keys: Keys, job: str, *, newest: int) -> Call[list[str]]:
     """Read the ids of a job's newest failed runs that are kept apart (``keep_failed``)."""
     return Call(("LRANGE", keys.failed_history(job), 0, newest - 1), _ids)

@@ -28,9 +28,10 @@ class Answer:
     """What the store said to one submitted run."""
 
     kind: str
-    """``ok``, ``dup`` (this id is known: fine), ``unique``, ``full`` or ``skip`` (overlap)."""
+    """``ok``, ``dup`` (this id is known: fine), ``other`` (it is that of a run of another job),
+    ``unique``, ``full`` or ``skip`` (overlap)."""
     detail: str = ""
-    """The state letter for ``dup``, the other run's id for ``unique`` and ``skip``."""
+    """The state letter for ``dup``, the job for ``other``, the other run's id for ``unique`` and ``skip``."""
 
     @classmethod
     def parse(cls, reply: object) -> Answer:
@@ -135,6 +136,7 @@ def run_header(run: NewRun) -> tuple[Part, ...]:
         rules.max_length,
         rules.start_deadline,
         rules.notices,
+        milliseconds(run.keep_id) if run.keep_id else "",
     )
 
 

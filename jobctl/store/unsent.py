@@ -139,6 +139,8 @@ def _plain(run: NewRun, now: float) -> dict[str, object]:
         body["expires_at"] = now + run.expires_in
     if run.unique:
         body["unique"] = run.unique
+    if run.keep_id:
+        body["keep_id"] = run.keep_id
     return body
 
 
@@ -152,4 +154,5 @@ def _run(body: Mapping[str, Any], now: float) -> NewRun:
         start_at=None if start is None else float(start),
         expires_in=None if expires is None else max(SOON, float(expires) - now),
         unique=str(body.get("unique", "")),
+        keep_id=float(body.get("keep_id", 0)),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobctl.client.plan import Plan
 from jobctl.client.queues import require
-from jobctl.client.submit import Wish
+from jobctl.client.submit import Wish, taken
 from jobctl.engine.exchange import progress_json
 from jobctl.engine.python_child import plain
 from jobctl.errors import JobctlError
@@ -113,6 +113,8 @@ class EagerLink:
             attempt=self._attempt,
         )
         answer = self._submit(self._session, ready, parent)
+        if answer.kind == "other":
+            raise taken(ready.id, job=ready.job, other=answer.detail, option="_id")
         return answer.detail if answer.kind == "unique" else ready.id
 
 

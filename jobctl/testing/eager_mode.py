@@ -124,18 +124,18 @@ def _send(
     return [_runs().submit(session, one) for one in ready]
 
 
-def _record(_self: Operations, run_id: str) -> Steps[Run]:
+def _record(_self: Operations, run_id: str, **_: object) -> Steps[Run]:
     yield from ()
     return _runs().find(run_id).run
 
 
-def _wait(_self: Operations, run_id: str, *, timeout: float | None) -> Steps[Run]:
+def _wait(_self: Operations, run_id: str, *, timeout: float | None, **_: object) -> Steps[Run]:
     del timeout
     yield from ()
     return _ended(run_id)
 
 
-def _progress(_self: Operations, run_id: str) -> Steps[object]:
+def _progress(_self: Operations, run_id: str, **_: object) -> Steps[object]:
     yield from ()
     return loads(_runs().find(run_id).run.progress)
 

@@ -93,6 +93,8 @@ class EagerRuns:
             )
         with self._lock:
             known = self.held.get(ready.id)
+            if known is not None and known.run.job != job.name:
+                return Answer("other", known.run.job)
             if known is not None:
                 return Answer("dup", known.run.letter)
             for other in self.held.values():

@@ -25,6 +25,18 @@ cwd = "."
 [jobs.add]
 python = "work:add"
 
+[jobs.brief]
+python = "work:add"
+keep_runs = 1
+
+[jobs.fleeting]
+python = "work:add"
+keep_runs = 1
+keep_ids = 0
+
+[jobs.asks]
+python = "work:asks"
+
 [jobs.broken]
 python = "work:broken"
 
@@ -80,6 +92,10 @@ import os
 
 def add(*args, **kwargs):
     return {"sum": sum(args), **kwargs}
+
+def asks(job, key):
+    from jobctl import current
+    return current().submit(job, _id=key)
 
 def broken(text="no"):
     raise LookupError(text)

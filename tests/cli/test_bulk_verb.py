@@ -49,6 +49,17 @@ def test_a_line_says_everything_the_command_can(project: Project, worker: Worker
     assert run.state == "scheduled"
 
 
+def test_lines_with_ids_of_other_jobs_are_told_of_and_the_others_are_made(
+    project: Project, worker: Worker
+):
+    taken = project.submit("hello")
+    result = bulk(project, lines({}, {"id": taken}, {}), "other")
+    assert result.code == 2
+    assert [project.run(one).job for one in result.out.split()] == ["other", "other"]
+    assert "1 runs were not submitted, 2 were" in result.err
+    assert f"({taken} of job hello, not other)" in result.err
+
+
 def test_a_line_with_a_queue_that_does_not_exist_is_refused_with_all(
     project: Project, worker: Worker
 ):

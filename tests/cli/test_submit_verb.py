@@ -10,6 +10,7 @@ import pytest
 from project import Project, Worker, environment
 
 from jobctl.model.ids import derived_id, is_id, new_id
+from jobctl.store.calls import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +155,30 @@ def test_the_same_key_never_makes_a_second_run(project: Project, worker: Worker)
 
 def test_the_same_key_of_another_job_is_another_run(project: Project, worker: Worker):
     assert project.submit("hello", "--id", "k") != project.submit("other", "--id", "k")
+
+
+def test_the_id_of_another_jobs_run_is_refused(project: Project, worker: Worker):
+    taken = project.submit("hello")
+    result = project.jobctl("submit", "other", "--id", taken)
+    assert (result.code, result.out) == (2, "")
+    assert (
+        f"job other: nothing was submitted, the id {taken} is that of a run of job hello"
+        in result.err
+    )
+    assert "leave out --id" in result.err
+    assert project.run(taken).job == "hello"
+
+
+def test_a_key_is_known_when_its_record_is_gone(project: Project, worker: Worker):
+    run_id = project.submit("hello", "--id", "invoice 8")
+    project.jobctl("revoke", run_id)
+    worker.store.run(Call(("DEL", project.keys.run(run_id)), lambda _: None))
+    again = project.jobctl("submit", "hello", "--id", "invoice 8")
+    assert (again.code, again.id) == (0, run_id)
+    assert "submitted before; nothing new was made" in again.err
+    shown = project.jobctl("inspect", run_id)
+    assert shown.code == 66
+    assert "was accepted, has ended (revoked), and its record is gone" in shown.err
 
 
 def test_a_unique_job_answers_with_the_run_that_waits(project: Project, worker: Worker):

@@ -23,7 +23,7 @@ FIRST = {
     "admit": ["submit", "overlap", "schedules", "retention"],
     "beat": ["rescue", "written_down", "schedule_changes"],
     "boot": ["schedules", "schedule_changes", "written_down"],
-    "claim": ["batches", "claim", "limits", "order", "malformed"],
+    "claim": ["batches", "claim", "limits", "order", "malformed", "retention"],
     "common": ["malformed", "foreign_keys"],
     "decided": ["schedules", "schedule_changes", "written_down"],
     "leave": ["rescue", "written_down"],
@@ -54,7 +54,7 @@ FIRST = {
     "skip": ["schedule_changes"],
     "slots": ["limits", "foreign_limits"],
     "start": ["rescue", "claim"],
-    "submit": ["submit", "claim", "notices", "malformed"],
+    "submit": ["submit", "claim", "notices", "malformed", "retention"],
     "switch": ["schedule_changes"],
     "tick": ["schedules", "schedule_changes", "written_down"],
 }

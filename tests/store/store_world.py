@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ADMISSION = (
     "limits", "overlap", "keep", "on_lost", "max_length", "start_deadline", "notices",
 )  # fmt: skip
-TIMES = ("start_in", "start_at", "expires_in", "unique")
+TIMES = ("start_in", "start_at", "expires_in", "unique", "keep_id")
 DEADLINE = 10.0
 
 

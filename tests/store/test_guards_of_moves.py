@@ -29,7 +29,7 @@ def test_run_that_replaces_another_hands_on_its_proof(world: World) -> None:
     running = world.running(overlap="r")
     call = transitions.submit(world.keys, [new_run(overlap="r")])
     parts = list(call.parts)
-    parts[15] = b'{"v":1,"tr":"manual","y":"proof.of-it","z":"seal"}'
+    parts[16] = b'{"v":1,"tr":"manual","y":"proof.of-it","z":"seal"}'
     world.run(Call(tuple(parts), lambda reply: reply, script="submit"))
     (message,) = world.raw("LRANGE", world.keys.mailbox("h1~a"), 0, -1)
     assert message.decode() == f"revoke {running} 1 replaced - - 1 proof.of-it"

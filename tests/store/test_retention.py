@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from jobctl.model.ids import new_id
 from jobctl.store import queries, transitions
 from jobctl.store.calls import Call
+from jobctl.store.transitions import Answer
 
 if TYPE_CHECKING:
     from store_world import World
@@ -99,3 +103,67 @@ def test_runs_that_end_in_one_call_are_kept_as_if_each_had_its_own(world: World)
     assert world.raw("EXISTS", f"{world.keys.prefix}l:{ids[0]}") == 0
     assert world.raw("LRANGE", world.keys.history("other"), 0, -1) == [other.encode()]
     assert world.raw("LRANGE", world.keys.prefix + "hf:few", 0, -1) == [failed.encode()]
+
+
+def test_id_that_was_given_is_known_when_its_record_is_gone(world: World) -> None:
+    run_id = finished(world, keep="1:1000000:", keep_id=60.0)
+    finished(world, keep="1:1000000:")
+    assert world.states(run_id) == "-"
+
+    assert world.answer(run_id, keep_id=60.0) == Answer("dup", "k")
+    assert world.answer(run_id, keep_id=60.0, start_in=5) == Answer("dup", "k")
+    assert world.answer(run_id, job="z", keep_id=60.0) == Answer("other", "j")
+
+    assert world.states(run_id) == "-"
+    left = world.run(Call(("PTTL", world.keys.given_id(run_id)), lambda reply: reply))
+    assert 55_000 < left <= 60_000
+
+
+def test_id_that_was_given_makes_a_new_run_once_its_time_is_over(world: World) -> None:
+    run_id = finished(world, keep="1:1000000:", keep_id=60.0)
+    finished(world, keep="1:1000000:")
+    world.raw("PEXPIRE", world.keys.given_id(run_id), 0)
+    assert world.answer(run_id, keep_id=60.0) == Answer("ok")
+
+
+@pytest.mark.parametrize("how", ["failed", "revoked", "expired", "skipped"])
+def test_id_that_was_given_is_known_however_its_run_ended(world: World, how: str) -> None:
+    keep = "1:1000000:"
+    if how == "failed":
+        run_id, letter = finished(world, "x", keep=keep, keep_id=60.0), "x"
+    elif how == "revoked":
+        run_id, letter = world.submit(keep=keep, keep_id=60.0), "v"
+        world.revoke(run_id)
+    elif how == "expired":
+        run_id, letter = world.submit(keep=keep, keep_id=60.0, expires_in=0.001), "e"
+        world.until(lambda: world.promote() and world.state(run_id) == "e")
+    else:
+        world.submit(overlap="s")
+        run_id, letter = new_id(), "s"
+        assert world.answer(run_id, overlap="s", keep=keep, keep_id=60.0).kind == "skip"
+    world.raw("DEL", world.keys.run(run_id))
+    assert world.answer(run_id, keep_id=60.0) == Answer("dup", letter)
+
+
+def test_id_that_was_given_is_known_when_its_run_ended_before_its_start_was_written(
+    world: World,
+) -> None:
+    run_id = world.submit(keep_id=60.0)
+    world.claim_one(run_id)
+    world.settle(run_id)
+    world.raw("DEL", world.keys.run(run_id))
+    assert world.answer(run_id, keep_id=60.0) == Answer("dup", "k")
+
+
+def test_ids_that_were_made_up_leave_nothing_behind(world: World) -> None:
+    run_id = finished(world, keep="1:1000000:")
+    finished(world, keep="1:1000000:")
+    assert world.raw("EXISTS", world.keys.given_id(run_id)) == 0
+
+
+def test_how_long_an_id_is_known_may_be_nonsense(world: World) -> None:
+    run_id = world.submit(keep_id=60.0)
+    world.raw("HSET", world.keys.run(run_id), "ik", "9" * 30)
+    world.claim()
+    assert world.settle(run_id) == "k"
+    assert kept(world) == [run_id]

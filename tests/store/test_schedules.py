@@ -157,6 +157,15 @@ def test_instant_whose_run_is_known_is_not_run_again(world: World, last: float) 
     assert world.claim() == []
 
 
+def test_instant_whose_run_was_of_another_job_is_not_run_again(world: World, last: float) -> None:
+    tick(world, last, last + 10)
+    (run_id,) = world.claim(5)
+    world.raw("HSET", world.keys.run(run_id), "j", "other")
+    world.raw("HSET", world.keys.schedule("s"), "last", round(last * 1000))
+    reply = tick(world, last, last + 10)
+    assert (reply.answer.kind, reply.answer.detail) == ("dup", "c")
+
+
 def test_scheduled_run_replaces_a_waiting_retry(world: World, last: float) -> None:
     tick(world, last, last + 1, overlap="s", max_attempts=5)
     (first,) = world.claim()

@@ -218,3 +218,17 @@ def test_counters_count_what_happened(world: World) -> None:
     world.settle(ids[1], "x")
     world.settle(ids[2], "d", delay=60)
     assert world.counters() == {"submitted": 3, "k": 1, "x": 1, "retried": 1}
+
+
+def test_id_of_another_jobs_run_is_no_repeat_and_says_whose_it_is(world: World) -> None:
+    taken = world.submit(job="a")
+    waiting = new_run(taken, job="b", start_in=60)
+    mine = new_run(job="b")
+
+    answers = world.run(transitions.submit(world.keys, [new_run(taken, job="b"), mine]))
+
+    assert answers == (Answer("other", "a"), Answer("ok"))
+    assert world.run(transitions.submit(world.keys, [waiting])) == (Answer("other", "a"),)
+    assert world.record(taken)["j"] == "a"
+    assert world.run(queries.latest(world.keys, "b")) == mine.request.id
+    assert world.counters() == {"submitted": 2}

@@ -310,6 +310,10 @@ def test_runs_are_found_as_usual(client) -> None:
         assert client.submit("double", number=5, _id="order-5") == client.submit(
             "double", number=5, _id="order-5"
         )
+        with pytest.raises(
+            InvalidArguments, match=f"the id {first.id} is that of a run of job double"
+        ):
+            client.submit("odd", _id=first.id)
         with pytest.raises(NoSuchRun):
             client.run("aaaaaaaaaaaaaaaa")
     assert shop().calls == [1, 2, 5]

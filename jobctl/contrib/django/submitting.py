@@ -8,7 +8,7 @@ from django.core.signals import setting_changed
 from django.db import transaction
 
 from jobctl.api.client import Client, Run
-from jobctl.api.operations import name_of
+from jobctl.api.many import name_of
 from jobctl.contrib.django.conf import Settings
 from jobctl.model.ids import new_id
 

@@ -1,6 +1,7 @@
 -- Accepts one new run; shared by submit and tick. What is said of a group and a run is in group.lua.
 --
--- Answers: ok, dup <state>, unique <holder>, full, skip <holder>.
+-- Answers: ok, dup <state>, other <job> (the id is that of a run of another job), unique <holder>, full,
+-- skip <holder>.
 
 local function at_time(text, base)
   if text == '' then return nil end
@@ -31,7 +32,10 @@ end
 local function admit(g, n, scheduled, held)
   local key = record(n.id)
   local known = redis.pcall('HGET', key, 's')
-  if known then return 'dup ' .. (type(known) == 'string' and known or 'x') end
+  if known or g.ik ~= '' then
+    local answer = repeated(g, n.id, known, scheduled)
+    if answer then return answer end
+  end
   if n.uq ~= '' then
     local holder = call('GET', P .. 'u:' .. n.uq)
     if holder and alive(holder) then return 'unique ' .. holder end
@@ -56,7 +60,8 @@ local function admit(g, n, scheduled, held)
   count('submitted')
   if blocker then
     local nt = g.nt ~= '' and g.nt or nil
-    finish({ id = n.id, s = '-', j = g.job, kp = g.kp ~= '' and g.kp or nil, nt = nt }, 's', 'overlap')
+    local ik = g.ik ~= '' and g.ik or nil
+    finish({ id = n.id, s = '-', j = g.job, kp = g.kp ~= '' and g.kp or nil, nt = nt, ik = ik }, 's', 'overlap')
     return 'skip ' .. blocker
   end
   if n.uq ~= '' then call('SET', P .. 'u:' .. n.uq, n.id) end

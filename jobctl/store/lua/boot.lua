@@ -7,7 +7,7 @@
 --
 -- KEYS[1]  prefix
 -- ARGV     schedule, host, boot id, who, "late" for a schedule that came after the start (else ""),
---          max runs or "", then the eleven fields of GROUP and the five of a run
+--          max runs or "", then the fields of GROUP and the five of a run
 -- Returns  the answer of admit; "moved" when this boot was seen before; "disabled": switched off;
 --          "late": it waits for the next boot; "spent": max runs reached
 --

@@ -59,7 +59,7 @@ end
 -- A "+" before the time says that, until the run is started or claimed anew, nothing but an order to
 -- stop it can make its end differ from the usual: whoever settles it need not read the whole record.
 local NOW_USUAL = '+' .. NOW_TEXT
-local function is_usual(r) return not (r.xp or r.lm or r.uq or r.lv or r.nt or r.kp or r.at) end
+local function is_usual(r) return not (r.xp or r.lm or r.uq or r.lv or r.nt or r.kp or r.ik or r.at) end
 
 local function take(r)
   local epoch = r.ep and string.format('%.0f', tonumber(r.ep) + 1) or '1'

@@ -1,10 +1,11 @@
 -- What runs that are submitted together have in common; shared by submit, boot and tick.
 --
--- g: the group's job, queue, priority p, mx, lm, ov, kp, ol, ml, nt; n: id, e, nb, xp, uq.
+-- g: the group's job, queue, priority p, mx, lm, ov, kp, ol, ml, nt, ik; n: id, e, nb, xp, uq.
+-- ik is how many ms ids that were given are known after the end of their runs; "" for ids made up.
 -- nb and xp are "", "+ms" from now, or absolute ms; g.dl is "" or ms after the due time.
 
 -- Reads a group header that starts at ARGV[i]; returns it and the index of what follows.
-local GROUP = { 'job', 'queue', 'p', 'mx', 'lm', 'ov', 'kp', 'ol', 'ml', 'dl', 'nt' }
+local GROUP = { 'job', 'queue', 'p', 'mx', 'lm', 'ov', 'kp', 'ol', 'ml', 'dl', 'nt', 'ik' }
 local function read_group(i)
   local g = {}
   for k, name in ipairs(GROUP) do g[name] = ARGV[i + k - 1] end
@@ -31,5 +32,22 @@ local function record_of(g, envelope, letter)
   put(set, 'kp', g.kp)
   put(set, 'ol', g.ol)
   put(set, 'nt', g.nt)
+  put(set, 'ik', g.ik)
   return set
+end
+
+-- Returns the answer to a run whose id is known, nil when it is not: by its record, of which `letter` is
+-- the state if there is one, or, when it was given, by what its end left of it. The id of an instant is
+-- that of its schedule, whichever job this has by now.
+local function repeated(g, id, letter, scheduled)
+  local job
+  if letter then
+    job = redis.pcall('HGET', record(id), 'j')
+  else
+    local left = g.ik ~= '' and redis.pcall('GET', P .. 'id:' .. id)
+    if type(left) ~= 'string' then return nil end
+    letter, job = string.match(left, '^(%l) (.*)$')
+  end
+  if type(job) == 'string' and job ~= g.job and not scheduled then return 'other ' .. job end
+  return 'dup ' .. (type(letter) == 'string' and letter or 'x')
 end

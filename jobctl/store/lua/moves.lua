@@ -116,6 +116,7 @@ local function finish(r, letter, reason, more)
     call('HSET', key, 's', letter, 'fn', NOW_TEXT, unpack(more or NONE))
   end
   if r.nt then announce(r, letter, reason, more) end
+  if r.ik then redis.pcall('SET', P .. 'id:' .. r.id, letter .. ' ' .. r.j, 'PX', r.ik) end
   if r.uq or r.lv or r.lm then let_go(r) end
   local kept = retention(r, letter)
   call('PEXPIREAT', key, kept.till)

@@ -5,7 +5,7 @@
 -- Accepts new runs (- → q, d or s), in groups that share their job's settings.
 --
 -- KEYS[1]  prefix
--- ARGV     per group: the eleven fields of GROUP, the number of runs, how many fields they have, then
+-- ARGV     per group: the fields of GROUP, the number of runs, how many fields they have, then
 --          those: id and envelope, or all five
 -- Returns  one answer per run, in order (see admit.lua); all of a full queue's runs are refused.
 -- A repeat answers "dup" for what the first call accepted: it is idempotent.
@@ -30,17 +30,22 @@ local function admit_plain(g, first, last)
   local keys = {}
   for i = first, last, 2 do keys[#keys + 1] = record(ARGV[i]) end
   local all_new = call('EXISTS', unpack(keys)) == 0
+  if all_new and g.ik ~= '' then
+    local left = {}
+    for i = first, last, 2 do left[#left + 1] = P .. 'id:' .. ARGV[i] end
+    all_new = call('EXISTS', unpack(left)) == 0
+  end
   local set = record_of(g, '', 'q')
   local accepted, seen = {}, {}
   for k, key in ipairs(keys) do
     local id = ARGV[first + 2 * k - 2]
-    local known = seen[id] or (not all_new and redis.pcall('HGET', key, 's'))
+    local known = seen[id] or (not all_new and repeated(g, id, redis.pcall('HGET', key, 's')))
     if known then
-      answers[#answers + 1] = 'dup ' .. (type(known) == 'string' and known or 'x')
+      answers[#answers + 1] = known
     else
       set[ENVELOPE] = ARGV[first + 2 * k - 1]
       call('HSET', key, unpack(set))
-      seen[id] = 'q'
+      seen[id] = 'dup q'
       accepted[#accepted + 1] = id
       answers[#answers + 1] = 'ok'
     end

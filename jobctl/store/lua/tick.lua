@@ -8,7 +8,7 @@
 -- KEYS[1]  prefix
 -- ARGV     schedule, generation, previous instant ms, this instant ms, next instant ms or "",
 --          kind (fire, late, catchup, missed), who, max runs or "", how many older missed instants
---          are only counted (or ""), and for all kinds but missed: the eleven fields of GROUP and the
+--          are only counted (or ""), and for all kinds but missed: the fields of GROUP and the
 --          five of a run; for missed maybe the job and its nt, when somebody is to be told
 -- Returns  {answer, last}: ok, skip …, dup …, unique …, full, missed, disabled (switched off), spent
 --          (max runs reached); or moved (another supervisor decided it), foreign (another

@@ -30,7 +30,7 @@ ANY = "any"
 FAMILIES = {
     "r": "hash", "q": "list", "due": "zset", "own": "set", "pools": "set", "sup": "hash",
     "sups": "set", "b": "list", "mb": "list", "lim": "hash", "c": "set", "pk": "list",
-    "rl": "string", "on": "string", "u": "string", "live": "set", "s": "hash", "sh": "list", "h": "list",
+    "rl": "string", "on": "string", "u": "string", "id": "string", "live": "set", "s": "hash", "sh": "list", "h": "list",
     "hf": "list", "l": "stream", "bad": "list", "schema": "string", "latest": "hash", "n": "hash",
     "ls": "hash", "lsv": "string", "aside": ANY, "out": "list", "al": "hash",
 }  # fmt: skip
