@@ -276,10 +276,11 @@ class Pump:
         claiming = want > 0 or (self._rung and self._look)
         if claiming:
             self._claims += 1
+            # Only a claim tells anew whether it is time to listen: after another turn it still is.
+            self._hungry.clear()
             calls.append(self._claim(want))
         if not calls:
             return
-        self._hungry.clear()
         replies = self._send(calls, claiming=claiming, harmless=batch.extra)
         self._flights.append(
             Flight(batch, want if claiming else None, asyncio.ensure_future(replies))

@@ -79,6 +79,29 @@ def register(store: BlockingStore, keys: Keys) -> None:
     store.run(membership.add_pool(keys, supervisor="s", owner="s/p.1"))
 
 
+def test_pool_goes_on_listening_after_a_turn_that_claims_nothing(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    """Else nobody hears a bell while slots are free, until a run ends."""
+    keys = Keys("pump-hungry")
+    register(store, keys)
+
+    async def story() -> None:
+        turns = AsyncStore(server.address)
+        pump = a_pump(turns, keys, lambda _reply: None)
+        task = asyncio.create_task(pump.run())
+        async with asyncio.timeout(5):
+            pump.look()
+            await pump.wait_hungry()
+            pump.mark((new_id(), 1, 1, 1.0, 99))
+            await pump.wait_clear()
+            await pump.wait_hungry()
+        task.cancel()
+        await turns.close()
+
+    asyncio.run(story())
+
+
 def test_bell_that_rings_while_an_empty_claim_travels_is_heard(
     store: BlockingStore, server: EmbeddedStore
 ) -> None:
