@@ -18,7 +18,7 @@ else:
     import _signal  # As in python_child.py.
 
 MODULE: Any = sys.modules.get("_jobctl_child")
-"""The module of the child that loads this."""
+"""The module of the child that loads this; ``None`` where a test runs jobs in its own process."""
 
 SIGTERM = 15
 NUMBER = _signal.SIGRTMIN + 9
@@ -66,7 +66,8 @@ class SoftLimit:
     def call(self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call ``function``, to the end of its coroutine if it is one."""
         self._done.acquire()
-        MODULE.set_handler(NUMBER, self._on_signal)  # not noticed: it stays, see below
+        # In a child not noticed: it stays, see below.
+        (_signal.signal if MODULE is None else MODULE.set_handler)(NUMBER, self._on_signal)
         self._armed = True
         _thread.start_new_thread(self._watch, ())
         try:

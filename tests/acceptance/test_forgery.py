@@ -440,7 +440,7 @@ def test_a_key_of_a_run_that_is_forgotten_may_be_used_again(written: Host) -> No
     host.wait_state(first)
     second = int(time.time())
     wait_until(lambda: int(time.time()) > second, what="the next second")
-    Forger(host).do("DEL", KEYS.run(first))
+    Forger(host).do("DEL", KEYS.run(first), KEYS.given_id(first))
 
     again = host.submit("say", "two", "--id", "daily")
 

@@ -182,9 +182,9 @@ def test_retry_of_a_started_run_does_not_expire(world: World) -> None:
 
 
 def test_claim_given_back_still_expires(world: World) -> None:
-    run_id = world.submit(expires_in=0.02)
+    run_id = world.submit(expires_in=0.5)
     world.claim_one(run_id)
-    world.let_pass(0.03)
+    world.let_pass(0.51)
     world.promote()
     assert world.state(run_id) == "c"
     world.release((run_id, 1))
