@@ -72,7 +72,9 @@ def _sorted_out(
         if started is None or _settled(content, started):
             continue
         if place in said:
-            content.running.pop(started.run_id, None)
+            if content.running.pop(started.run_id, None) is not None:
+                # It had a slot of its own by then, and its start was counted with that.
+                started = replace(started, signed=None)  # noqa: PLW2901 - the same run
             last = place == len(answers) - 1
             found.append(Answered(started=started, answer=said[place], placed=not last))
         elif place == standing.begun - 1 and started.run_id not in content.running:
