@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from datetime import UTC, datetime, timedelta
@@ -126,8 +127,9 @@ def test_run_left_by_a_crash_does_not_block_its_schedule_for_ever(host: Host) ->
     killed = [*psutil.Process(daemon.pid).children(recursive=True), psutil.Process(daemon.pid)]
     killed += host.processes()
     for process in killed:
-        if process.is_running() and process.pid != psutil.Process().pid:
-            process.send_signal(signal.SIGKILL)
+        if process.pid != psutil.Process().pid:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
     daemon.wait()
 
     host.start()
