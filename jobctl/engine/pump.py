@@ -1,7 +1,7 @@
 """A pool's traffic with the store: claims, start marks, settlements and progress, in batches.
 
-One coroutine sends everything but the claim that waits with the doorbells, so that whatever gathered
-while a call was under way travels together with the next. Nothing is dropped in an outage: settlements stay until they are
+Everything but the claim that waits with the doorbells goes in turns, one after the other, so that
+whatever gathered while one was under way travels together with the next; in a flood there are two. Nothing is dropped in an outage: settlements stay until they are
 acknowledged, and a claim whose answer was lost is found again by reading the pool's own set.
 """
 
@@ -41,7 +41,7 @@ LOW_FIRST_EVERY = 16
 FLOOD = 64
 """Runs for which the next turn begins while what the last one brought is taken in."""
 PLENTY = 96
-"""Outcomes for which a second turn begins: one costs the store and us as much as some five runs."""
+"""Outcomes for which a second turn begins: for fewer, what a turn costs by itself would show."""
 RECONCILE_EVERY = 5.0
 """Seconds between checks that the store and this pool agree on what is claimed, while it holds
 anything; an idle pool is told by its supervisor, whose every beat brings the number."""
