@@ -259,7 +259,10 @@ def old_backup(world: World) -> None:
         expect("sending its outcome again" in a.log, "the log does not tell")
     else:
         told = a.call("doctor").stdout
-        expect("came back and were not run again" in told, f"doctor does not tell: {told}")
+        expect(
+            "came back into the store and were not run again" in told,
+            f"doctor does not tell: {told}",
+        )
 
 
 def _sealed_off(world: World, submit: Callable[[], str]) -> None:
