@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from jobctl.store.calls import Call
     from jobctl.store.keyring import Signing
     from jobctl.store.keys import Keys
-    from jobctl.store.transitions import ClaimReply, Settlement
+    from jobctl.store.settling import Settlement
+    from jobctl.store.transitions import ClaimReply
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from jobctl.engine.pace import Pace
 from jobctl.engine.returned import returned
 from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Reason
-from jobctl.store.transitions import Settlement
+from jobctl.store.settling import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
