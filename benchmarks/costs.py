@@ -21,7 +21,7 @@ from jobctl.model.config import Config, Security, Settings
 from jobctl.model.ids import new_id
 from jobctl.model.job import JobDef
 from jobctl.model.run import Outcome, OutcomeKind, Request, Usage
-from jobctl.store import membership, transitions
+from jobctl.store import membership, settling, transitions
 from jobctl.store.aio import AsyncStore
 from jobctl.store.binary import find_binary
 from jobctl.store.calls import Call
@@ -29,7 +29,7 @@ from jobctl.store.codec import text
 from jobctl.store.embedded import EmbeddedStore
 from jobctl.store.keyring import own_path
 from jobctl.store.keys import Keys
-from jobctl.store.transitions import Settlement
+from jobctl.store.settling import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -261,7 +261,7 @@ class Bench:
 
     async def _settle(self, items: list[Settlement]) -> None:
         for start in range(0, len(items), BATCH):
-            call = transitions.settle(KEYS, owner=OWNER, items=items[start : start + BATCH])
+            call = settling.settle(KEYS, owner=OWNER, items=items[start : start + BATCH])
             if set(await self._store.run(call)) != {"k"}:
                 raise SystemExit("a settlement was refused")
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from jobctl.engine.ledger import Ledger
     from jobctl.store.aio import AsyncStore
     from jobctl.store.keys import Keys
-    from jobctl.store.transitions import ClaimReply, Settlement
+    from jobctl.store.settling import Settlement
+    from jobctl.store.transitions import ClaimReply
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from jobctl.engine.ending import Ending, Finding, judge, judge_reply
 from jobctl.engine.guard import Guard
 from jobctl.engine.host_journal import PYTHON, since_boot
 from jobctl.engine.processes import Attempt, Processes
-from jobctl.engine.python_host import left_reply
+from jobctl.engine.python_answers import left_reply
 from jobctl.engine.tree import Process, descendants, environ_of, read_process
 from jobctl.model.run import OutcomeKind, Reason, Usage
 

@@ -6,14 +6,14 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from jobctl.store import transitions
+from jobctl.store import settling, transitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
-    from jobctl.store.transitions import Settlement
+    from jobctl.store.settling import Settlement
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Batch:
         if self.marks:
             calls.append(transitions.start(keys, owner=owner, marks=self.marks.values()))
         if self.settlements:
-            calls.append(transitions.settle(keys, owner=owner, items=self.settlements.values()))
+            calls.append(settling.settle(keys, owner=owner, items=self.settlements.values()))
         if self.notes:
             calls.append(transitions.note(keys, owner=owner, items=self.notes.values()))
         if self.releases:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobctl.engine.python_host import answered
+from jobctl.engine.python_answers import answered
 from jobctl.model.records import maker
 from jobctl.model.run import Usage
 

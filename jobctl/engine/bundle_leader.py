@@ -18,7 +18,8 @@ from jobctl.engine.bundle_answer import Answer
 from jobctl.engine.ending import Finding
 from jobctl.engine.guard import Guard
 from jobctl.engine.processes import Attempt
-from jobctl.engine.python_host import MALFORMED, answered
+from jobctl.engine.python_answers import answered
+from jobctl.engine.python_wire import MALFORMED
 from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from jobctl.engine.bundle_answer import Answer
 from jobctl.engine.bundle_leader import BundleLeader
 from jobctl.engine.ending import Ending, Finding, judge_reply, outcome_of
 from jobctl.engine.exchange import progress_json
-from jobctl.engine.python_host import MALFORMED
+from jobctl.engine.python_wire import MALFORMED
 from jobctl.engine.spawn import SpawnError
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from jobctl.store.calls import Call
     from jobctl.store.keyring import Signing
     from jobctl.store.keys import Keys
-    from jobctl.store.transitions import Claim, Settlement
+    from jobctl.store.settling import Settlement
+    from jobctl.store.transitions import Claim
 
 
 class Gate:

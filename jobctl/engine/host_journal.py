@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from jobctl.engine.ending import Finding
     from jobctl.engine.ledger import Held
-    from jobctl.store.transitions import Settlement
+    from jobctl.store.settling import Settlement
 
 COMMAND, PYTHON = "command", "python"
 """Kinds of attempts."""

@@ -11,7 +11,7 @@ from jobctl.model.run import LETTERS, Reason
 from jobctl.model.sealing import SKEW, TOO_EARLY, TOO_LATE, SealError
 from jobctl.store.codec import BadPayloadError
 from jobctl.store.keyring import Signing
-from jobctl.store.transitions import Settlement
+from jobctl.store.settling import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable

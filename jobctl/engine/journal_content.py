@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from jobctl.store.transitions import Settlement
+from jobctl.store.settling import Settlement
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobctl.model.run import Request
-    from jobctl.store.transitions import Claim, Settlement
+    from jobctl.store.settling import Settlement
+    from jobctl.store.transitions import Claim
 
 SHORT_RUN = 0.05
 """Seconds; when runs take less on average, some are claimed ahead of free slots."""

@@ -78,8 +78,8 @@ class Observer:
         if progress is not None:
             held.progress = progress
             pool.pump.note(run_id, held.claim.epoch, progress)
-        if pool.shipper is not None:
-            pool.shipper.poll(run_id, held.attempt, slot)
+        if pool.work.shipper is not None:
+            pool.work.shipper.poll(run_id, held.attempt, slot)
         if table is not None and held.pid and (every or not held.sampled):
             held.sampled = True
             slot.sample(table)

@@ -223,7 +223,7 @@ class PoolProcess:
             pool, config.pools[name], make=make, store=store, keys=keys, clock=SYSTEM_CLOCK
         )
         if config.settings.redis is not None:
-            pool.shipper = Shipper(keys, send=pool.send, tail=config.settings.log_tail)
+            pool.work.shipper = Shipper(keys, send=pool.send, tail=config.settings.log_tail)
         self._orphanage = Orphanage(
             pool, AsyncStore(address, name=f"jobctl-{name}-alone"), keys,
             supervisor=str(message["supervisor"]), name=name,

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
-    from jobctl.store.transitions import ClaimReply, Settlement
+    from jobctl.store.settling import Settlement
+    from jobctl.store.transitions import ClaimReply
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 Runs in any CPython from 3.9 on, in environments where jobctl is not installed, so it uses the
 standard library only; and of that as little as it can, because its imports are paid at every
-start. :mod:`jobctl.engine.python_host` starts it, and describes the wire.
+start. :mod:`jobctl.engine.python_host` starts it; :mod:`jobctl.engine.python_wire` describes the wire.
 
 Between two calls everything a script would find fresh is put back: standard streams, working
 directory, environment, umask, signal handlers, alarm. What is not: imported modules and whatever

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from jobctl.engine.batch import Mark
     from jobctl.engine.ledger import Ledger
-    from jobctl.store.transitions import Claim, Settlement
+    from jobctl.store.settling import Settlement
+    from jobctl.store.transitions import Claim
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from jobctl.model.records import maker
 from jobctl.model.run import Outcome, OutcomeKind, Reason
 from jobctl.model.settle import settle
 from jobctl.store.attempts import encode_attempt, encode_success
-from jobctl.store.transitions import Settlement
+from jobctl.store.settling import Settlement
 
 if TYPE_CHECKING:
     from jobctl.engine.bundle_answer import Answer

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobctl.clock import Clock
-    from jobctl.store.transitions import Settlement
+    from jobctl.store.settling import Settlement
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from jobctl.engine import journal_content, spool
 from jobctl.engine.rescuer import take_back
 from jobctl.engine.roster import known_pools, stray_exits
 from jobctl.errors import JobctlError
-from jobctl.store import membership, transitions
+from jobctl.store import membership, settling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +87,7 @@ async def abandon(files: PoolFiles, *, store: AsyncStore, keys: Keys) -> None:
     outcomes = list(journal_content.read(files.journal).outcomes.values())
     for start in range(0, len(outcomes), REPLAY_MOST):
         chunk = outcomes[start : start + REPLAY_MOST]
-        await store.run(transitions.settle(keys, owner=files.owner, items=chunk))
+        await store.run(settling.settle(keys, owner=files.owner, items=chunk))
     ended = await asyncio.to_thread(_end_all, files.owner)
     moved = await take_back(store, keys, supervisor=files.supervisor, owner=files.owner)
     if ended or moved:

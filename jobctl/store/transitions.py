@@ -1,6 +1,7 @@
 """Every change of a run as a :class:`Call`: one Lua script each.
 
-Schedules are in :mod:`jobctl.store.decisions`, supervisors in :mod:`jobctl.store.membership`.
+Ends of attempts are in :mod:`jobctl.store.settling`, schedules in :mod:`jobctl.store.decisions`,
+supervisors in :mod:`jobctl.store.membership`.
 """
 
 from __future__ import annotations
@@ -78,31 +79,8 @@ class ClaimReply:
     claims: tuple[Claim, ...]
 
 
-@record(frozen=True, slots=True)
-class Settlement:
-    """How one attempt ended, for ``settle``."""
-
-    id: str
-    epoch: int
-    letter: str
-    reason: str
-    delay: float
-    """Seconds until the next attempt, for letter ``d``."""
-    fields: tuple[Part, ...]
-    """Names and values to set."""
-    submitted_at: float | None = None
-    """As its claim says; ``None`` when nobody knows any more. It tells runs apart that had the
-    same id one after the other. Not sent."""
-    stays: bool = False
-    """Whether its job keeps records for so long that one which is missing soon was lost. Not sent."""
-    signed: int | None = None
-    """When its run was signed, in epoch seconds, if its start is yet to be counted on this host; else
-    ``None``. Not sent."""
-    last_start: float = 0.0
-    """Until when that is to be remembered, in epoch seconds. Not sent."""
-
-
-def _texts(reply: object) -> tuple[str, ...]:
+def texts(reply: object) -> tuple[str, ...]:
+    """Return an answer that is a list of texts."""
     return tuple(text(item) for item in items_of(reply))
 
 
@@ -294,63 +272,7 @@ def start(
     parts: list[Part] = [keys.prefix, owner]
     for run_id, epoch, attempt, started_at, pid in marks:
         parts += (run_id, epoch, attempt, milliseconds(started_at), pid)
-    return Call(tuple(parts), _texts, script="start")
-
-
-FIRST = ("at", "a1", "du", "st", "fs", "pi")
-"""How the names begin of what is set for a run that ended with its first attempt. The entry of the
-attempt says the last four of these too, or only another attempt would need them."""
-IN_ENTRY = slice(FIRST.index("du"), len(FIRST))
-CODE = len(FIRST)
-"""Where its exit code is. When that is 0, nothing up to it but the entry is sent."""
-SUCCESS = ("at", "a1", "rc")
-"""How they begin where whoever settles has left out what the entry says too."""
-ENTRY = FIRST.index("a1")
-NOTHING_LEFT_OUT = slice(0, 0)
-
-
-def _left_out(letter: str, names: tuple[Part, ...], code: Part | None) -> tuple[slice, slice]:
-    """Return which of the fields that are set for a run are not sent, last ones first."""
-    if letter == "k" and names[: len(SUCCESS)] == SUCCESS and code == 0:
-        return slice(ENTRY + 1, len(SUCCESS)), slice(0, ENTRY)
-    if letter == "k" and names[: len(FIRST)] == FIRST:
-        if names[CODE : CODE + 1] == ("rc",) and code == 0:
-            return slice(ENTRY + 1, CODE + 1), slice(0, ENTRY)
-        return IN_ENTRY, NOTHING_LEFT_OUT
-    return NOTHING_LEFT_OUT, NOTHING_LEFT_OUT
-
-
-def settle(keys: Keys, *, owner: str, items: Iterable[Settlement]) -> Call[tuple[str, ...]]:
-    """Record how attempts ended; answers are the new letters, ``already`` or ``stale``."""
-    parts: list[Part] = [keys.prefix, owner]
-    letters: list[str] = []
-    alike: tuple[object, ...] | None = None
-    last = first = NOTHING_LEFT_OUT
-    place = 0
-    for item in items:
-        names, values = item.fields[::2], [*item.fields[1::2]]
-        place_of_code = len(SUCCESS) - 1 if names[: len(SUCCESS)] == SUCCESS else CODE
-        code = values[place_of_code] if len(values) > place_of_code else None
-        kind = (item.letter, item.reason, item.delay, item.epoch, names, code == 0)
-        if kind != alike:
-            alike = kind
-            last, first = _left_out(item.letter, names, code)
-            sent = [*names]
-            del sent[last], sent[first]
-            delay = milliseconds(item.delay)
-            parts += (item.letter, item.reason, delay, item.epoch, len(sent), *sent, 0)
-            place = len(parts) - 1
-        parts[place] += 1  # type: ignore[operator]  # how many runs the group has
-        del values[last], values[first]
-        parts.append(item.id)
-        parts += values
-        letters.append(item.letter)
-
-    def decode(reply: object) -> tuple[str, ...]:
-        # A number stands for as many answers that are what was asked for.
-        return tuple(letters) if reply == len(letters) else _texts(reply)
-
-    return Call(tuple(parts), decode, script="settle")
+    return Call(tuple(parts), texts, script="start")
 
 
 def release(keys: Keys, *, owner: str, items: Iterable[tuple[str, int]]) -> Call[tuple[str, ...]]:
@@ -358,7 +280,7 @@ def release(keys: Keys, *, owner: str, items: Iterable[tuple[str, int]]) -> Call
     parts: list[Part] = [keys.prefix, owner]
     for run_id, epoch in items:
         parts += (run_id, epoch)
-    return Call(tuple(parts), _texts, script="release")
+    return Call(tuple(parts), texts, script="release")
 
 
 def note(keys: Keys, *, owner: str, items: Iterable[tuple[str, int, str]]) -> Call[int]:
@@ -429,7 +351,7 @@ def revoke(
     parts: list[Part] = [keys.prefix]
     for run_id in ids:
         parts += (run_id, order if seal is None else seal(order, run_id))
-    return Call(tuple(parts), _texts, script="revoke")
+    return Call(tuple(parts), texts, script="revoke")
 
 
 def seal(keys: Keys, triples: Sequence[tuple[str, bytes, str]]) -> Call[int]:

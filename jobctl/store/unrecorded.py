@@ -12,7 +12,7 @@ from jobctl.model.run import LETTERS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jobctl.store.transitions import Settlement
+    from jobctl.store.settling import Settlement
 
 NAME = "unrecorded.jsonl"
 """In the state directory; `jobctl doctor` reports what is in it."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from jobctl.cli.start import start
 from jobctl.client.open import Session
-from jobctl.store import membership, queries, transitions
-from jobctl.store.transitions import Settlement
+from jobctl.store import membership, queries, settling, transitions
+from jobctl.store.settling import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -236,7 +236,7 @@ class Worker:
         item = Settlement(
             claim.id, claim.epoch, letter, reason, delay, tuple(str(part) for part in flat)
         )
-        self.store.run(transitions.settle(self.keys, owner=self.owner, items=[item]))
+        self.store.run(settling.settle(self.keys, owner=self.owner, items=[item]))
 
     def finish(self, letter: str = "k", **options: Any) -> str:
         """Claim, start and end the next run; return its id."""

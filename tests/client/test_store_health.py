@@ -19,8 +19,8 @@ from jobctl.model.admission import Admission, NewRun
 from jobctl.model.ids import new_id
 from jobctl.model.run import Request
 from jobctl.model.sealing import TOO_EARLY, TOO_LATE
-from jobctl.store import membership, transitions
-from jobctl.store.transitions import Settlement
+from jobctl.store import membership, settling, transitions
+from jobctl.store.settling import Settlement
 
 if TYPE_CHECKING:
     from jobctl.store.blocking import BlockingStore
@@ -147,7 +147,7 @@ def refuse(store: BlockingStore, session: Session, *why: str) -> None:
     for run, words in zip(runs, why, strict=True):
         error = f"run {run.request.id} of 'a' is refused: {words}"
         item = Settlement(run.request.id, 1, "x", "bad_payload", 0.0, ("er", error))
-        assert store.run(transitions.settle(keys, owner=owner, items=[item])) == ("x",)
+        assert store.run(settling.settle(keys, owner=owner, items=[item])) == ("x",)
 
 
 def signatures(session: Session) -> list[Check]:

@@ -16,7 +16,8 @@ from jobctl.engine.ledger import Held
 from jobctl.engine.pace import Pace
 from jobctl.model.job import Delivery, JobDef
 from jobctl.model.run import Request
-from jobctl.store.transitions import Claim, Settlement
+from jobctl.store.settling import Settlement
+from jobctl.store.transitions import Claim
 
 if TYPE_CHECKING:
     from pathlib import Path

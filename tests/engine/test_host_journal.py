@@ -13,7 +13,8 @@ from jobctl.engine.ending import Finding
 from jobctl.engine.host_journal import COMMAND, HostJournal
 from jobctl.engine.ledger import Held
 from jobctl.model.run import OutcomeKind, Reason, Request
-from jobctl.store.transitions import Claim, Settlement
+from jobctl.store.settling import Settlement
+from jobctl.store.transitions import Claim
 
 if TYPE_CHECKING:
     from pathlib import Path

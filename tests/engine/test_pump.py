@@ -20,7 +20,7 @@ from jobctl.store import membership, queries, transitions
 from jobctl.store.aio import AsyncStore
 from jobctl.store.calls import Call
 from jobctl.store.keys import Keys
-from jobctl.store.transitions import Settlement
+from jobctl.store.settling import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -110,8 +110,9 @@ async def test_answer_read_with_the_death_is_not_lost(bench: Bench) -> None:
     text = "x" * 100_000
     running = asyncio.ensure_future(bench.call("echo", text))
     await asyncio.sleep(0)
-    bench.child._loop.remove_reader(bench.child._socket)
-    await until(lambda: _readable(bench.child._socket.fileno()))
+    wire = bench.child._wire
+    wire._loop.remove_reader(wire._socket)
+    await until(lambda: _readable(wire._socket.fileno()))
     signal.pidfd_send_signal(bench.child.pidfd, signal.SIGKILL)
     bench.reap()
     bench.child.close()

@@ -7,7 +7,8 @@ from dataclasses import replace
 from jobctl.engine.ledger import Held, Ledger
 from jobctl.engine.returned import returned
 from jobctl.model.run import Request
-from jobctl.store.transitions import Claim, Settlement
+from jobctl.store.settling import Settlement
+from jobctl.store.transitions import Claim
 
 
 def claim(epoch: int) -> Claim:

@@ -12,7 +12,7 @@ import pytest
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine import starts as module
 from jobctl.engine.starts import Known, Starts
-from jobctl.store.transitions import Settlement
+from jobctl.store.settling import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

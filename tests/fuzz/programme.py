@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jobctl.model.run import FINAL_LETTERS
-from jobctl.store import queries, transitions
-from jobctl.store.transitions import Settlement
+from jobctl.store import queries, settling, transitions
+from jobctl.store.settling import Settlement
 from tests.fuzz.cast import JOBS, KEPT, LIMITS, QUEUES, Held, Supervisor
 from tests.fuzz.noise import Noise
 from tests.fuzz.telling import Telling
@@ -86,7 +86,7 @@ class Programme(Noise, Timing, Telling):
             self.settle_one(sup, Settlement(run_id, held.epoch, letter, "exit", delay, fields))
 
     def settle_one(self, sup: Supervisor, item: Settlement) -> None:
-        call = transitions.settle(self.keys, owner=sup.owner, items=[item])
+        call = settling.settle(self.keys, owner=sup.owner, items=[item])
         answers = self.send(call)
         if answers is None:
             # Nobody knows: sent again until answered.

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from jobctl.model.admission import Admission, NewRun
 from jobctl.model.ids import new_id
 from jobctl.model.run import Request
-from jobctl.store import membership, queries, transitions
+from jobctl.store import membership, queries, settling, transitions
 from jobctl.store.calls import Call
 from jobctl.store.keys import Keys
-from jobctl.store.transitions import Answer, Claim, ClaimReply, Settlement
+from jobctl.store.settling import Settlement
+from jobctl.store.transitions import Answer, Claim, ClaimReply
 from jobctl.store.verify import verify
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class World:
         fields: tuple[str | int, ...] = ("du", "0.1"),
     ) -> str:
         item = Settlement(run_id, epoch, letter, reason, delay, fields)
-        return self.run(transitions.settle(self.keys, owner=f"{sid}/p.1", items=[item]))[0]
+        return self.run(settling.settle(self.keys, owner=f"{sid}/p.1", items=[item]))[0]
 
     def release(self, *items: tuple[str, int], sid: str = "h1~a") -> tuple[str, ...]:
         return self.run(transitions.release(self.keys, owner=f"{sid}/p.1", items=items))

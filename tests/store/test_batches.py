@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobctl.store import queries, transitions
-from jobctl.store.transitions import Settlement
+from jobctl.store import queries, settling
+from jobctl.store.settling import Settlement
 
 if TYPE_CHECKING:
     from store_world import World
@@ -24,7 +24,7 @@ def test_a_batch_settles_every_run_whatever_the_others_become(world: World) -> N
         for n, (run_id, letter) in enumerate(zip(ids, letters, strict=True))
     ]
 
-    answers = world.run(transitions.settle(world.keys, owner=OWNER, items=items))
+    answers = world.run(settling.settle(world.keys, owner=OWNER, items=items))
 
     assert list(answers) == letters
     runs = [world.run(queries.run(world.keys, run_id)) for run_id in ids]
@@ -48,7 +48,7 @@ def test_runs_that_ended_alike_keep_their_own_values(world: World) -> None:
         for run_id, values in zip(ids, fields, strict=True)
     ]
 
-    answers = world.run(transitions.settle(world.keys, owner=OWNER, items=items))
+    answers = world.run(settling.settle(world.keys, owner=OWNER, items=items))
 
     assert answers == ("k",) * 5
     found = [world.record(run_id) for run_id in ids]
@@ -75,7 +75,7 @@ def test_runs_that_ended_in_one_call_are_kept_as_each_says(world: World) -> None
         for run_id, letter in zip(ids, "kxkkkxkk", strict=True)
     ]
 
-    world.run(transitions.settle(world.keys, owner=OWNER, items=items))
+    world.run(settling.settle(world.keys, owner=OWNER, items=items))
 
     assert world.raw("LRANGE", world.keys.history("a"), 0, -1) == [ids[3].encode()]
     assert set(world.raw("LRANGE", world.keys.history("b"), 0, -1)) == {
@@ -99,7 +99,7 @@ def test_runs_of_several_jobs_that_ended_in_one_call_are_each_in_the_history_of_
         for run_id, letter in zip(ids, "kkxx", strict=True)
     ]
 
-    world.run(transitions.settle(world.keys, owner=OWNER, items=items))
+    world.run(settling.settle(world.keys, owner=OWNER, items=items))
 
     for job, own in (("a", ids[::2]), ("b", ids[1::2])):
         known = world.raw("LRANGE", world.keys.history(job), 0, -1)
@@ -200,12 +200,12 @@ def test_answers_of_runs_that_ended_as_asked_and_of_one_that_did_not(world: Worl
     first, second = world.submit(), world.submit()
     world.claim(2)
     items = [Settlement(run_id, 1, "k", "", 0.0, attempt(1)) for run_id in (first, second, first)]
-    assert world.run(transitions.settle(world.keys, owner="h1~a/p.1", items=items[:2])) == (
+    assert world.run(settling.settle(world.keys, owner="h1~a/p.1", items=items[:2])) == (
         "k", "k",
     )  # fmt: skip
     items = [Settlement(world.submit(), 1, "k", "", 0.0, attempt(1)), *items]
     world.claim()
-    assert world.run(transitions.settle(world.keys, owner="h1~a/p.1", items=items)) == (
+    assert world.run(settling.settle(world.keys, owner="h1~a/p.1", items=items)) == (
         "k", "already", "already", "already",
     )  # fmt: skip
 
@@ -255,7 +255,7 @@ def test_a_short_success_is_kept_by_its_entry_alone(
     entry = '{"n":1,"o":"succeeded","st":1.5}'
     fields = ("at", 1, "a1", entry, "rc", code, "re", "[2]")
     items = [Settlement(run_id, 1, "k", "", 0.0, fields)]
-    answers = world.run(transitions.settle(world.keys, owner=OWNER, items=items))
+    answers = world.run(settling.settle(world.keys, owner=OWNER, items=items))
 
     assert answers == ("k",)
     found = world.record(run_id)

@@ -8,9 +8,10 @@ import pytest
 from store_world import new_run
 
 from jobctl.errors import JobctlError
-from jobctl.store import decisions, transitions
+from jobctl.store import decisions, settling, transitions
 from jobctl.store.calls import Call
-from jobctl.store.transitions import Answer, Settlement
+from jobctl.store.settling import Settlement
+from jobctl.store.transitions import Answer
 
 if TYPE_CHECKING:
     from store_world import World
@@ -162,7 +163,7 @@ def test_outcome_of_a_run_that_can_be_put_nowhere_stops_no_other(broken_world: W
         Settlement(second, 1, "k", "", 0.0, done),
     ]
 
-    answers = world.run(transitions.settle(world.keys, owner="h1~a/p.1", items=items))
+    answers = world.run(settling.settle(world.keys, owner="h1~a/p.1", items=items))
     assert answers == ("x", "k")
     assert world.states(first, second) == "xk"
 

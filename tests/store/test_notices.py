@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobctl.model.notices import parse_notice
-from jobctl.store import decisions, membership, outbox, transitions
-from jobctl.store.transitions import Settlement
+from jobctl.store import decisions, membership, outbox, settling
+from jobctl.store.settling import Settlement
 from jobctl.store.verify import audit
 from jobctl.store.verify.repair import repair
 
@@ -382,7 +382,7 @@ def test_batch_of_settlements_tells_all_of_them(world: World) -> None:
     ids = [world.submit(notices="k") for _ in range(3)]
     world.claim(3)
     items = [Settlement(run_id, 1, "k", "", 0.0, ()) for run_id in ids]
-    world.run(transitions.settle(world.keys, owner=f"{A}/p.1", items=items))
+    world.run(settling.settle(world.keys, owner=f"{A}/p.1", items=items))
     assert [notice.run for notice in taken(world)] == ids
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobctl.model.ids import new_id
-from jobctl.store import queries, transitions
+from jobctl.store import queries, settling
 from jobctl.store.calls import Call
 from jobctl.store.transitions import Answer
 
@@ -84,7 +84,7 @@ def test_runs_that_end_in_one_call_are_kept_as_if_each_had_its_own(world: World)
     failed = world.running(job="few", keep="3:1000000:2")
     again = world.running(job="few", max_attempts=2)
     items = [
-        transitions.Settlement(run_id, 1, letter, "", 60.0, ("du", "0.1"))
+        settling.Settlement(run_id, 1, letter, "", 60.0, ("du", "0.1"))
         for run_id, letter in [
             *((one, "k") for one in ids),
             (other, "k"),
@@ -94,7 +94,7 @@ def test_runs_that_end_in_one_call_are_kept_as_if_each_had_its_own(world: World)
     ]
     world.raw("SET", f"{world.keys.prefix}l:{ids[0]}", "output")
 
-    answers = world.run(transitions.settle(world.keys, owner="h1~a/p.1", items=items))
+    answers = world.run(settling.settle(world.keys, owner="h1~a/p.1", items=items))
     assert answers == ("k",) * 6 + ("x", "d")
     assert world.raw("SCARD", world.keys.prefix + "own:h1~a/p.1") == 0
     history = [item.decode() for item in world.raw("LRANGE", world.keys.history("few"), 0, -1)]

@@ -1,0 +1,181 @@
+"""The frames between a Python slot and its interpreter.
+
+The wire is a stream socket pair. A frame is ``>2sBBII`` (magic ``jc``, protocol, kind, bytes of
+meta, bytes of body), meta as JSON, then the body: for ``CALL`` the JSON of ``[args, kwargs]``, for
+``DONE`` that of the result, so that neither is encoded twice. The child opens with ``HELLO``. Every
+``CALL`` brings the descriptor of its log, and ``LINE`` one end of the socket by which jobs ask; see
+:mod:`jobctl.engine.python_desk`.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import os
+import socket
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from jobctl.store.compact import dump, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROTOCOL = 1
+MAGIC = b"jc"
+HEADER = struct.Struct(">2sBBII")
+HELLO, CALL, DONE, PROGRESS, LINE, TALLY, BUNDLE, NEWS, ROUSE = 1, 2, 3, 4, 5, 6, 7, 8, 9
+
+MALFORMED = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What reading a frame that no child of ours wrote may raise."""
+MAX_META = 1 << 20
+"""Bytes; a child bounds every text of its answers to a few kilobytes."""
+RECEIVE_BYTES = 1 << 16
+"""More would be mapped and unmapped by the allocator for every frame."""
+WAKE_UP = memoryview(HEADER.pack(MAGIC, PROTOCOL, ROUSE, 2, 0) + b"{}")
+
+
+class Wire:
+    """The pool's end of the socket of one interpreter.
+
+    ``largest`` tells how many bytes a body may have now; ``on_frame`` takes kind, meta and body of each
+    frame, ``on_end`` why nothing more comes, and ``on_nonsense`` why what came cannot be gone on with.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        largest: Callable[[], int],
+        on_frame: Callable[[int, Any, str], None],
+        on_end: Callable[[str], None],
+        on_nonsense: Callable[[str], None],
+    ) -> None:
+        self._socket = sock
+        self._largest = largest
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._on_nonsense = on_nonsense
+        self._loop = asyncio.get_running_loop()
+        self._received = bytearray()
+        self._unsent: deque[tuple[memoryview, int | None]] = deque()
+        self._loop.add_reader(sock, self.receive)
+
+    def send(
+        self, kind: int, meta: dict[str, Any], body: bytes = b"", fd: int | None = None
+    ) -> None:
+        """Send a frame, now or when there is room, and with it ``fd``, which stays the caller's.
+
+        Raises OSError when ``fd`` cannot be sent. What is sent to nobody is lost without a word.
+        """
+        text = dump(meta).encode()
+        head = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text
+        data = memoryview(head + body)
+        if self._unsent:
+            self._unsent.append((data, None if fd is None else os.dup(fd)))
+            return
+        sent = self._write(data, fd)
+        if sent < len(data):
+            # The descriptor travels with the first byte.
+            self._unsent.append((data[sent:], None if sent or fd is None else os.dup(fd)))
+            self._loop.add_writer(self._socket, self._on_writable)
+
+    def rouse(self) -> None:
+        """Send a frame that says nothing, unless others are on their way."""
+        if self._unsent:
+            return
+        try:
+            sent = self._socket.send(WAKE_UP)
+        except OSError:
+            return  # it is about to be found out, or is not asleep
+        if sent < len(WAKE_UP):
+            self._unsent.append((WAKE_UP[sent:], None))
+            self._loop.add_writer(self._socket, self._on_writable)
+
+    def receive(self) -> bool:
+        """Handle what has come, up to a limit; returns False when there was nothing."""
+        try:
+            data = self._socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._on_end(f"its socket failed: {error}")
+            return False
+        if not data:
+            self._on_end("it ended")
+            return False
+        self._received += data
+        try:
+            while self._take_frame():
+                pass
+        except MALFORMED as error:
+            self._on_nonsense(f"it wrote something else to its socket ({error!r})")
+        return True
+
+    def close(self) -> None:
+        """Close the socket; what was not sent yet is not sent."""
+        # By number: of a socket the loop would spell out all it knows, only to drop it.
+        self._loop.remove_reader(self._socket.fileno())
+        if self._unsent:
+            self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+        for _, fd in self._unsent:
+            if fd is not None:
+                os.close(fd)
+        self._unsent.clear()
+
+    def _write(self, data: memoryview, fd: int | None) -> int:
+        """Return how much of ``data`` was taken; a broken socket takes it all."""
+        try:
+            if fd is None:
+                return self._socket.send(data)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+            return self._socket.sendmsg([data], rights)
+        except BlockingIOError:
+            return 0
+        except (BrokenPipeError, ConnectionResetError):
+            return len(data)  # its end is read from the other direction, after its last answers
+
+    def _on_writable(self) -> None:
+        while self._unsent:
+            data, fd = self._unsent.popleft()
+            try:
+                sent = self._write(data, fd)
+            except OSError as error:
+                self._unsent.appendleft((data, fd))
+                self._on_nonsense(f"a call could not be sent: {error}")
+                return
+            if fd is not None and sent:
+                os.close(fd)
+                fd = None
+            if sent < len(data):
+                self._unsent.appendleft((data[sent:], fd))
+                return
+        self._loop.remove_writer(self._socket)
+
+    def _take_frame(self) -> bool:
+        """Handle the first whole frame received; returns False when there is none."""
+        received = self._received
+        if len(received) < HEADER.size:
+            return False
+        magic, protocol, kind, meta_size, body_size = HEADER.unpack_from(received)
+        if magic != MAGIC or meta_size > MAX_META or body_size > self._largest():
+            raise ValueError("not a frame")
+        if protocol != PROTOCOL:
+            raise ValueError(f"protocol {protocol}: restart the daemon after an upgrade")
+        start = HEADER.size + meta_size
+        if len(received) < start + body_size:
+            return False
+        meta: Any = parse(received[HEADER.size : start].decode())
+        body = received[start : start + body_size].decode()
+        del received[: start + body_size]
+        self._on_frame(kind, meta, body)
+        return True
