@@ -63,7 +63,7 @@ def target_problems(config: Config) -> list[Problem]:
         if number == MOST or SYSTEM_CLOCK.monotonic() - begun > LONGEST:
             found.append(_too_many(jobs[0], len(groups) - number))
             break
-        found += _ask(place, jobs, prepared)
+        found += _ask(place, jobs, prepared, config)
     return found
 
 
@@ -92,7 +92,9 @@ def _surroundings(job: JobDef) -> Surroundings | None:
     return Surroundings(python, cwd, environment | job.env, user=job.user)
 
 
-def _ask(place: Surroundings, jobs: list[JobDef], prepared: set[str]) -> Iterator[Problem]:
+def _ask(
+    place: Surroundings, jobs: list[JobDef], prepared: set[str], config: Config
+) -> Iterator[Problem]:
     calls = [list(_calls(job)) for job in jobs]
     asked = [
         {"target": job.python, "calls": [[len(args), list(kwargs)] for args, kwargs, _ in own]}
@@ -106,7 +108,15 @@ def _ask(place: Surroundings, jobs: list[JobDef], prepared: set[str]) -> Iterato
         yield _problem(jobs[0], message, remedy="its runs on this host would fail likewise")
         return
     for job, own, answer in zip(jobs, calls, answers, strict=True):
-        yield from _judge(job, own, answer, prepared=job.queue in prepared)
+        beside = job.cwd is None and _lies_beside(str(job.python), config)
+        yield from _judge(job, own, answer, prepared=job.queue in prepared, beside=beside)
+
+
+def _lies_beside(target: str, config: Config) -> bool:
+    """Return whether a module or package of that name is in the directory of the main file."""
+    name = target.partition(":")[0].partition(".")[0]
+    base = os.path.join(os.path.dirname(config.path), name)  # noqa: PTH118, PTH120 (texts)
+    return any(os.path.exists(base + end) for end in (".py", "/__init__.py"))  # noqa: PTH110 (same)
 
 
 def _calls(job: JobDef) -> Iterator[Call]:
@@ -120,17 +130,19 @@ def _calls(job: JobDef) -> Iterator[Call]:
 
 
 def _judge(
-    job: JobDef, calls: list[Call], answer: dict[str, Any], *, prepared: bool
+    job: JobDef, calls: list[Call], answer: dict[str, Any], *, prepared: bool, beside: bool
 ) -> Iterator[Problem]:
     if not answer.get("imported", True) and prepared:
         # It may be importable only after what the pool calls before.
         return
     if "wrong" in answer:
-        yield _problem(
-            job,
-            answer["wrong"],
-            remedy="runs of this job on this host will fail until it is mended",
-        )
+        remedy = "runs of this job on this host will fail until it is mended"
+        if beside and not answer.get("imported", True):
+            remedy = (
+                'its file lies beside jobs.toml, and jobs begin in the home directory: write cwd = "."'
+                " in the job or in [defaults]"
+            )
+        yield _problem(job, answer["wrong"], remedy=remedy)
         return
     said = set()
     for (args, kwargs, what), misfit in zip(calls, answer["calls"], strict=True):

@@ -474,7 +474,10 @@ class Modules:
             __import__(module)
         except ModuleNotFoundError as error:
             if error.name and (module + ".").startswith(error.name + "."):
-                raise TargetError(f"no module {error.name!r} for {name!r}") from None
+                raise TargetError(
+                    f"no module {error.name!r} for {name!r} in cwd ({sys.path[0]}), PYTHONPATH, "
+                    f"or what is installed for {sys.executable}"
+                ) from None
             raise
         if CHILD is not None:
             CHILD.surroundings.threads.note()

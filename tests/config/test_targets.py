@@ -201,3 +201,16 @@ def test_root_imports_as_the_user_of_the_job(
         path.chmod(0o755)
     [found] = told(f'[jobs.a]\npython = "media:plain"\nuser = "nobody"\ninterpreter = "{asked}"\n')
     assert "said: nobody" in found
+
+
+def test_module_beside_the_file_is_found_with_the_missing_cwd_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "media.py").write_text(MODULE)
+    main = tmp_path / "jobs.toml"
+    main.write_text('[jobs]\na = { python = "media:plain" }\nb = { python = "elsewhere:plain" }\n')
+    beside, elsewhere = target_problems(check_config(str(main)).require())
+    assert 'write cwd = "."' in beside.text
+    assert "cwd" not in elsewhere.text
