@@ -7,6 +7,7 @@ import json
 from jobctl.cli.render import (
     clock_time,
     describe_end,
+    describe_progress,
     elapsed,
     full_time,
     short,
@@ -19,7 +20,7 @@ from jobctl.client.open import shown
 from jobctl.client.references import fetch
 from jobctl.client.results import is_wrapped, result_for_view
 from jobctl.client.schedules import next_fires
-from jobctl.client.views import job_view, loads, run_view, visible_arguments
+from jobctl.client.views import job_view, run_view, visible_arguments
 from jobctl.client.zone_data import zone_data
 from jobctl.errors import ExitCode, NotFoundError, UnreachableError
 from jobctl.model.units import format_size
@@ -160,12 +161,9 @@ def _time_lines(call: Invocation, run: Run) -> Iterator[str]:
 
 
 def _end_lines(run: Run) -> Iterator[str]:
-    progress = loads(run.progress)
-    if isinstance(progress, dict):
-        yield _field(
-            "progress",
-            f"{progress.get('percent', 0):g}% {progress.get('message') or ''}",
-        )
+    progress = describe_progress(run)
+    if progress:
+        yield _field("progress", progress)
     if run.state.final:
         yield _field("ended", describe_end(run).removeprefix(f"{run.id} "))
     if run.error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobctl.cli.render import ending, short
+from jobctl.cli.render import describe_progress, ending, short
 from jobctl.cli.screen import terminal_size
 from jobctl.cli.table import columns, cut
 from jobctl.client.overview import overview
@@ -158,11 +158,15 @@ class _Screen:
                 str(run.attempt or 1),
                 short(seen.now - run.started_at) if run.started_at else "-",
                 run.host or "-",
+                describe_progress(run),
             )
             for run in seen.running[: self._most]
         ]
+        told = any(row[-1] for row in rows)
         more = seen.total_running - len(rows)
-        table = self._block(("RUNNING", "JOB", "ATT", "AGE", "HOST"), rows, right=(2, 3))
+        table = self._block(
+            ("RUNNING", "JOB", "ATT", "AGE", "HOST", "PROGRESS" if told else ""), rows, right=(2, 3)
+        )
         return [*table, f"… and {more} more"] if more > 0 else table
 
     def _next(self) -> list[str]:

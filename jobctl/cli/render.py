@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from jobctl.client.views import loads
 from jobctl.model.run import RunState
 from jobctl.model.units import format_duration
 
@@ -92,6 +93,16 @@ def elapsed(run: Run, now: float) -> float | None:
     if run.state is RunState.RUNNING and run.started_at is not None:
         return max(0.0, now - run.started_at)
     return run.duration
+
+
+def describe_progress(run: Run) -> str:
+    """Return how far a run says it is, ``12.5% copying``; "" when it has not said so."""
+    progress = loads(run.progress)
+    if not isinstance(progress, dict):
+        return ""
+    percent = progress.get("percent")
+    share = round(percent, 1) if isinstance(percent, int | float) else 0.0
+    return f"{share:g}% {progress.get('message') or ''}".rstrip()
 
 
 def describe_end(run: Run) -> str:

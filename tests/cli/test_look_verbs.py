@@ -253,6 +253,24 @@ def test_status_shows_supervisors_queues_running_next_and_failures(
     assert result.code == 0
 
 
+def test_status_shows_how_far_runs_say_they_are(project: Project, worker: Worker):
+    for _ in range(2):
+        project.submit("hello")
+    silent, talking = worker.start(), worker.start()
+    assert "PROGRESS" not in project.jobctl("status").out
+    progress = '{"percent": 24.1667, "message": "copying\\u001b[31m"}'
+    note = transitions.note(
+        worker.keys, owner=worker.owner, items=[(talking.id, talking.epoch, progress)]
+    )
+    worker.store.run(note)
+    lines = project.jobctl("status").out.splitlines()
+    (shown,) = [line for line in lines if talking.id in line]
+    assert "24.2% copying" in shown
+    assert "\x1b" not in shown
+    (other,) = [line for line in lines if silent.id in line]
+    assert "%" not in other
+
+
 @pytest.mark.parametrize("height", [20, 24])
 def test_status_fits_the_screen(project: Project, worker: Worker, height: int):
     for _ in range(12):
