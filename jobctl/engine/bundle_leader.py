@@ -124,6 +124,13 @@ class BundleLeader:
             if warm is None:
                 return
             self._begin(warm)
+        try:
+            await self._to_the_end(warm)
+        finally:
+            # Whoever still asks for a run that has ended, a thread it left say, is not that run.
+            self._python.bundled = None
+
+    async def _to_the_end(self, warm: Warm) -> None:
         marks = Attempt(run_id=b"", number=b"", leader=warm.child.pid)
         guard = Guard(marks, job=self._setting.spec.job, processes=self._processes)
         try:

@@ -1,8 +1,9 @@
 """A pool's traffic with the store: claims, start marks, settlements and progress, in batches.
 
 Everything but the claim that waits with the doorbells goes in turns, one after the other, so that
-whatever gathered while one was under way travels together with the next; in a flood there are two. Nothing is dropped in an outage: settlements stay until they are
-acknowledged, and a claim whose answer was lost is found again by reading the pool's own set.
+whatever gathered while one was under way travels together with the next; in a flood there are two.
+Nothing is dropped in an outage: settlements stay until they are acknowledged, and a claim whose
+answer was lost is found again by reading the pool's own set.
 """
 
 from __future__ import annotations

@@ -188,6 +188,20 @@ def test_an_interpreter_that_waits_has_its_runs_at_once(bench: Bench) -> None:
     bench.inside(scenario)
 
 
+def test_questions_of_runs_that_have_ended_are_nobodys(bench: Bench) -> None:
+    async def scenario(slot: Slot) -> None:
+        leader, _ = bench.leader(slot, "once_waits", 2)
+        led = asyncio.ensure_future(leader.lead())
+        await until((bench.directory / "began").exists)
+        assert slot.python.spec_of("r1") is not None
+        assert slot.python.spec_of("r7") is None
+        (bench.directory / "go").touch()
+        await led
+        assert slot.python.spec_of("r1") is None
+
+    bench.inside(scenario)
+
+
 def test_what_was_handed_over_at_once_to_a_child_that_died_begins_elsewhere(bench: Bench) -> None:
     async def scenario(slot: Slot) -> None:
         first, owner = bench.leader(slot, "me", 1)
