@@ -37,17 +37,35 @@ _HIDDEN = frozenset(
 """Keys whose values may be secret and are never repeated."""
 
 _OTHER_WORDS = {
-    "at": 'schedule = "@at …"', "attempts": "retries", "backoff": "retry_backoff",
+    "acks_late": 'delivery = "at-least-once"', "at": 'schedule = "@at …"', "attempts": "retries",
+    "autoretry_for": "retry_on", "backoff": "retry_backoff", "callable": "python",
     "catch_up": "missed", "catchup": "missed", "cmd": "command", "concurrency": "max_running",
-    "concurrency_policy": "overlap", "cron": "schedule", "dir": "cwd", "directory": "cwd",
-    "disabled": "enabled = false", "environment": "env", "every": 'schedule = "@every …"',
-    "email": "mail_to", "exec": "command", "from": "sender", "lock": "limits", "max_instances": "max_running",
-    "mailto": "mail_to", "max_memory": "max_rss", "max_retries": "retries", "mem_limit": "max_rss",
-    "memory": "max_rss", "run": "command", "script": "command", "suspend": "enabled = false",
-    "time_limit": "timeout", "time_zone": "timezone", "tz": "timezone", "venv": "interpreter",
-    "virtualenv": "interpreter", "workdir": "cwd", "working_dir": "cwd",
+    "concurrency_policy": "overlap", "countdown": "retry_delay", "cron": "schedule",
+    "default_retry_delay": "retry_delay", "dir": "cwd", "directory": "cwd",
+    "disabled": "enabled = false", "dont_autoretry_for": "no_retry_on", "email": "mail_to",
+    "environment": "env", "every": 'schedule = "@every …"', "exec": "command",
+    "execstart": "command", "failure_ttl": "keep_failed", "from": "sender", "func": "python",
+    "function": "python", "grace": "stop_timeout", "grace_period": "stop_timeout",
+    "ignore_result": 'keep_result = "none"', "job_timeout": "timeout",
+    "kill_after": "stop_timeout", "kill_signal": "stop_signal", "kill_timeout": "stop_timeout",
+    "lock": "limits", "mailto": "mail_to", "max_age": "expires", "max_backoff": "retry_max_delay",
+    "max_instances": "max_running", "max_memory": "max_rss",
+    "max_memory_per_child": "max_rss_per_child", "max_retries": "retries",
+    "max_tasks_per_child": "max_runs_per_child", "max_tries": "retries", "max_workers": "slots",
+    "mem_limit": "max_rss", "memory": "max_rss", "memorymax": "max_rss",
+    "min_backoff": "retry_delay", "oncalendar": "schedule", "parallelism": "slots",
+    "persistent": "missed", "prefetch_multiplier": "prefetch", "processes": "slots",
+    "randomizeddelaysec": "jitter", "rate_limit": "rate", "result_expires": "result_ttl",
+    "result_time_limit": "result_ttl", "retry_backoff_max": "retry_max_delay", "run": "command",
+    "runtimemaxsec": "timeout", "script": "command", "soft_time_limit": "soft_timeout",
+    "stop_grace": "stop_timeout", "suspend": "enabled = false", "target": "python",
+    "task": "python", "threads": "slots", "throws": "expected", "time_limit": "timeout",
+    "time_zone": "timezone", "timeoutstopsec": "stop_timeout", "ttl": "expires", "tz": "timezone",
+    "venv": "interpreter", "virtualenv": "interpreter", "workdir": "cwd",
+    "worker_max_tasks_per_child": "max_runs_per_child", "worker_prefetch_multiplier": "prefetch",
+    "workers": "slots", "working_dir": "cwd", "workingdirectory": "cwd",
 }  # fmt: skip
-"""Words other schedulers use, and what a job says here."""
+"""Words other schedulers and queues use, and what a job or a pool says here."""
 
 _HOMES: tuple[tuple[str, type[Table]], ...] = (
     ("[jobctl]", SettingsTable), ("a job", JobTable), ("a pool", PoolTable),
