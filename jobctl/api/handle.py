@@ -7,6 +7,8 @@ from jobctl.client.views import masked, run_view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn, Self
+
     from jobctl.api.aio import AsyncClient
     from jobctl.api.client import Client
     from jobctl.api.operations import Operations
@@ -54,6 +56,18 @@ class Handle:
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} belongs to the connection of its client and cannot be pickled;"
+            " pass its id, and get a handle there by run(id) of a client"
+        )
+
+    def __copy__(self) -> Self:
+        return type(self)(self._client, self.id, self._job)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self.__copy__()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id}, job={self._job!r})"

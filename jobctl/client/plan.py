@@ -100,7 +100,8 @@ class Plan:
         except TypeError as error:
             raise InvalidArguments(_no_json(job.name, args, kwargs, error), job=job.name) from error
         except (ValueError, RecursionError) as error:
-            raise InvalidArguments(f"job {job.name}: {error}", job=job.name) from error
+            says = _no_number(args, kwargs) or str(error)
+            raise InvalidArguments(f"job {job.name}: {says}", job=job.name) from error
         envelope += "}"
         if not envelope.isascii() and not _is_utf8(envelope):
             envelope = json.dumps(json.loads(envelope), separators=(",", ":"))
@@ -156,12 +157,31 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
+def _named(args: Sequence[object], kwargs: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    yield from ((f"argument {number}", value) for number, value in enumerate(args, 1))
+    yield from kwargs.items()
+
+
+def _no_number(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
+    """Return the sentence for a number that JSON has no form for; "" when there is none."""
+    for name, value in _named(args, kwargs):
+        try:
+            _encode(value)
+        except ValueError as error:
+            if "float" not in str(error):  # values within each other
+                return ""
+            return (
+                f"{name}: holds a number that JSON does not have (nan or an infinity); pass None or"
+                " a text for it"
+            )
+    return ""
+
+
 def _no_json(
     job: str, args: Sequence[object], kwargs: Mapping[str, object], error: TypeError
 ) -> str:
     """Return the sentence for arguments that JSON has no form for, naming the first of them."""
-    named = [*((f"argument {number}", value) for number, value in enumerate(args, 1)), *kwargs.items()]  # fmt: skip
-    for name, value in named:
+    for name, value in _named(args, kwargs):
         try:
             _encode(value)
         except (TypeError, ValueError):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import enum
 import functools
 import os
+import pickle
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -185,7 +187,8 @@ def test_unique_job_gives_the_run_that_waits(client: jobctl.Client) -> None:
         ("add", (datetime(2026, 1, 1, tzinfo=UTC),), {}, "argument 1: a datetime cannot be passed"),
         ("add", (RunState.QUEUED, Reason), {}, "argument 2: a EnumType cannot be passed"),
         ("add", (), {"n": Mode.FAST}, "n: a Mode cannot be passed .* as value.value"),
-        ("add", (), {"n": float("nan")}, "not JSON compliant"),
+        ("add", (), {"n": float("nan")}, "n: holds a number that JSON does not have .* pass None"),
+        ("add", (1, [{"a": float("inf")}]), {}, "argument 2: holds a number that JSON does not"),
         ("add", ("a\0b",), {}, "NUL"),
         ("add", ("x" * 5_000_000,), {}, "the limit is"),
     ],
@@ -519,3 +522,11 @@ def test_key_file_takes_the_place_of_what_the_file_says(shop: Host, tmp_path: Pa
 def test_what_is_no_function_is_not_declared(thing, says) -> None:
     with pytest.raises(TypeError, match=f"@job: .*{says}"):
         jobctl.job(thing)
+
+
+def test_handle_says_how_it_gets_to_another_process(client: jobctl.Client):
+    run = client.submit("add")
+    with pytest.raises(TypeError, match="pass its id"):
+        pickle.dumps(run)
+    assert client.run(pickle.loads(pickle.dumps(run.id))) == run
+    assert copy.deepcopy({"run": run}) == {"run": run}
