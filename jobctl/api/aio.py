@@ -14,7 +14,7 @@ from jobctl.client import logs
 from jobctl.client.changes import Changes
 from jobctl.client.references import resolve
 from jobctl.client.steps import carry_out_async
-from jobctl.errors import UsageError
+from jobctl.errors import JobctlError, UsageError
 from jobctl.store.aio import AsyncStore
 
 if TYPE_CHECKING:
@@ -129,7 +129,10 @@ class AsyncClient:
             )
 
     async def _carry_out(self, steps: Steps[T]) -> T:
-        return await carry_out_async(steps, send=self._send, pause=asyncio.sleep)
+        try:
+            return await carry_out_async(steps, send=self._send, pause=asyncio.sleep)
+        except JobctlError as error:
+            raise error from None  # as of the blocking client
 
     async def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
         self._require_open()

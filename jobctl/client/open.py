@@ -12,7 +12,7 @@ from jobctl.client import steps
 from jobctl.client.patience import Patience, usual_wait
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.load import read_plain
-from jobctl.errors import NoSuchJob, UnreachableError
+from jobctl.errors import JobctlError, NoSuchJob, UnreachableError
 from jobctl.model.config import (
     config_from_plain,
     job_from_plain,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from jobctl.client.steps import Steps
     from jobctl.clock import Clock
-    from jobctl.errors import ConfigError, JobctlError
+    from jobctl.errors import ConfigError
     from jobctl.model.config import Config, Settings
     from jobctl.store.calls import Call
     from jobctl.store.keyring import Signing
@@ -227,7 +227,10 @@ class Session:
 
     def carry_out(self, what: Steps[T]) -> T:
         """Return the result of a use case; this thread waits for its answers and its pauses."""
-        return steps.carry_out(what, send=self._send, pause=time.sleep)
+        try:
+            return steps.carry_out(what, send=self._send, pause=time.sleep)
+        except JobctlError as error:
+            raise error from None  # it says all that those do from which it came
 
     def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
         return self.store.run_many(calls)

@@ -7,6 +7,7 @@ import shutil
 import socket
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,7 @@ from jobctl.store.failpoint_plan import Plan
 from tests.acceptance.host import Host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 JOBS = '[jobs.a]\ncommand = "true"\nqueue = "nobody"\n'
 
@@ -143,3 +144,24 @@ def test_another_namespace_under_a_living_client_is_warned_of(
         ):
             run.refresh()
         assert second.state == "queued"
+
+
+def submit(host: Host) -> None:
+    jobctl.Client(host.config).submit("a")
+
+
+def submit_from_a_loop(host: Host) -> None:
+    async def ask() -> None:
+        async with jobctl.AsyncClient(host.config) as client:
+            await client.submit("a")
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("ask", [submit, submit_from_a_loop])
+def test_trouble_is_told_once_and_not_with_all_it_came_from(
+    host: Host, ask: Callable[[Host], None]
+) -> None:
+    with pytest.raises(jobctl.StoreUnreachable, match="no daemon is running") as caught:
+        ask(host)
+    assert "".join(traceback.format_exception(caught.value)).count("Traceback") == 1
