@@ -345,7 +345,8 @@ def test_start_that_waits_counts_by_the_clock(attempts: Attempts) -> None:
         await nest.result("value")
         warm = nest.slots[0].python.resting
         assert warm is not None
-        assert warm.child.start_cost > 0.2
+        # It may have begun to wait a moment before anybody counts; of CPU it takes a hundredth.
+        assert warm.child.start_cost > 0.1
 
     Nest(attempts, child_init="jobs:linger").inside(story)
 
