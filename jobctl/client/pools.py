@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from jobctl.client.control import send_to
 from jobctl.client.supervisors import live_supervisors
-from jobctl.errors import NotFoundError, UnreachableError, UsageError
+from jobctl.errors import NotFoundError, TimedOutError, UnreachableError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 GROW, SHRINK, RESTART = "grow", "shrink", "restart"
 MOST_SLOTS = 10_000
 """Of any pool."""
+PATIENCE = 20.0
+"""Seconds for a supervisor to say that an order about slots is carried out."""
+LOOK_EVERY = 0.05
 
 
 class PoolSeen:
@@ -71,6 +76,8 @@ def order(
 ) -> list[Ordered]:
     """Send an order about a pool to all supervisors that have it; return what it does to each.
 
+    Orders about slots are waited for: ``TimedOutError`` when one is not carried out in time.
+
     Raises ``UnreachableError`` when no supervisor runs, ``NotFoundError`` when none has it, and
     ``UsageError`` when it is to change its number of slots and has one by its nature.
     """
@@ -89,6 +96,28 @@ def order(
             'at a time; for more give it "process", "thread" or "async"'
         )
     send_to(session, f"pool:{action}:{pool}:{slots}", having)
-    return [
-        Ordered(PoolSeen(item, pool), action, slots, session.least_slots(pool)) for item in having
-    ]
+    least = session.least_slots(pool)
+    done = [Ordered(PoolSeen(item, pool), action, slots, least) for item in having]
+    _wait(
+        session, pool, {item.id: one.now for item, one in zip(having, done, strict=True) if one.by}
+    )
+    return done
+
+
+def _wait(session: Session, pool: str, before: dict[str, int]) -> None:
+    """Return when each of these supervisors says that the pool has other slots than ``before``.
+
+    Raises ``TimedOutError`` when one does not say so in time.
+    """
+    deadline = session.clock.monotonic() + PATIENCE
+    while before:
+        for item in live_supervisors(session):
+            if PoolSeen(item, pool).slots != before.get(item.id):
+                before.pop(item.id, None)
+        if before and session.clock.monotonic() > deadline:
+            raise TimedOutError(
+                f"pool {pool} has been given the order, and {len(before)} of its supervisors did not"
+                f" say within {PATIENCE:g} s that it is carried out; see `jobctl pool list`"
+            )
+        if before:
+            time.sleep(LOOK_EVERY)

@@ -40,7 +40,8 @@ class Fleet:
     """The pools of one supervisor.
 
     ``state_dir`` is where they keep their files; ``code`` names the program they run, so that
-    pools of an earlier version are replaced. ``on_fenced`` is called when the store refuses one.
+    pools of an earlier version are replaced. ``on_fenced`` is called when the store refuses one,
+    ``on_resized`` when one has another number of slots.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Fleet:
         store: AsyncStore,
         keys: Keys,
         on_fenced: Callable[[], None],
+        on_resized: Callable[[], None],
         clock: Clock,
     ) -> None:
         self._identity = identity
@@ -60,6 +62,9 @@ class Fleet:
         self._store = store
         self._keys = keys
         self._on_fenced = on_fenced
+        self._on_resized = on_resized
+        self._slots: dict[str, int] = {}
+        """By owner id: slots as last reported."""
         self._clock = clock
         self._config: Config | None = None
         self._crew = Crew()
@@ -325,11 +330,18 @@ class Fleet:
             files,
             address=self._store.address,
             on_end=self._on_end,
-            on_load=lambda _: self._crew.balance(),
+            on_load=self._on_load,
             on_fenced=self._on_fenced,
         )
 
+    def _on_load(self, pool: PoolHandle) -> None:
+        self._crew.balance()
+        before, self._slots[pool.owner] = self._slots.get(pool.owner), pool.slots
+        if before and before != pool.slots:
+            self._on_resized()
+
     def _on_end(self, pool: PoolHandle) -> None:
+        self._slots.pop(pool.owner, None)
         self._crew.ended(pool)
         if pool.finished and (pool in self._crew.leaving or self._draining):
             self._crew.remove(pool)

@@ -148,6 +148,7 @@ class PoolProcess:
                 pool.reserve(int(str(message["slots"])))
             case "resize" if self._scaling is not None:
                 self._scaling.change(int(str(message["by"])))
+                self._report_load()  # somebody waits for it
             case "lease":
                 pool.lease.renew(float(str(message["sent"])))
             case "ping":
@@ -249,19 +250,24 @@ class PoolProcess:
         self._say({"say": "ready", "pid": os.getpid()})
         while True:
             self._pool.watchdog.look()
-            load = {
-                "running": len(self._pool.busy),
-                "unrecorded": self._pool.unrecorded,
-                "slots": self._pool.size,
-                "children": self._children(self._pool),
-            }
-            if load != self._reported:
-                self._reported = load
-                self._say({"say": "load", **load})
+            self._report_load()
             if self._pool.fenced.is_set():
                 self._say({"say": "fenced"})
                 self._pool.fenced.clear()
             await asyncio.sleep(REPORT_EVERY if self._drain is None else QUICK_REPORT)
+
+    def _report_load(self) -> None:
+        pool = self._pool
+        assert pool is not None  # noqa: S101 - started before
+        load = {
+            "running": len(pool.busy),
+            "unrecorded": pool.unrecorded,
+            "slots": pool.size,
+            "children": self._children(pool),
+        }
+        if load != self._reported:
+            self._reported = load
+            self._say({"say": "load", **load})
 
     def _children(self, pool: Pool) -> int:
         """Count the Python interpreters, those that slots share included."""

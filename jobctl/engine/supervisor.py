@@ -181,6 +181,7 @@ class Supervisor:
             store=self._store,
             keys=self._keys,
             on_fenced=self._standing.ask,
+            on_resized=self._beat,
             clock=self._clock,
         )
 

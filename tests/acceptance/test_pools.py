@@ -57,6 +57,7 @@ def test_slots_follow_orders_and_load_and_a_restart_loses_nothing(host: Host) ->
     assert host.call("pool", "grow", "default", "2").stderr.startswith(
         "Pool default on host-a gets 2"
     )
+    assert pool(host, "default")["slots"] == 3
     wait_until(lambda: pool(host, "default")["running"] == 3, what="three at once")
 
     before = pool(host, "default")["pid"]
