@@ -204,6 +204,14 @@ class Worker:
             time.sleep(0.01)
         self.says(reloads="1", **facts)
 
+    def resizes(self, slots: int) -> None:
+        """Say that its pool has so many slots once it is told to change them."""
+        limit = time.monotonic() + 10
+        while not any(message.startswith("pool:") for message in self.beat()):
+            assert time.monotonic() < limit, "nobody told it to change its slots"
+            time.sleep(0.01)
+        self.beat(pools={"default": {"running": 0, "slots": slots}})
+
     def leave(self) -> None:
         self.store.run(membership.leave(self.keys, supervisor=self.sid))
 

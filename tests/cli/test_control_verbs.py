@@ -206,8 +206,20 @@ def test_nothing_to_tell_exits_69(project: Project, verb: str):
 def test_order_about_slots_says_what_becomes_of_it(
     project: Project, worker: Worker, words: list[str], said: str, by: int
 ):
-    assert f"Pool default on h1 {said}" in project.jobctl("pool", *words).err
-    assert project.jobctl("pool", *words, "--json").json["slots"] == {"h1": by}
+    with worker.soon(lambda other: other.resizes(4 + by)):
+        assert f"Pool default on h1 {said}" in project.jobctl("pool", *words).err
+    worker.beat()
+    with worker.soon(lambda other: other.resizes(4 + by)):
+        assert project.jobctl("pool", *words, "--json").json["slots"] == {"h1": by}
+
+
+def test_order_about_slots_that_is_not_carried_out_is_told(
+    project: Project, worker: Worker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("jobctl.client.pools.PATIENCE", 0.2)
+    result = project.jobctl("pool", "grow", "default")
+    assert result.code == 124
+    assert "did not say within 0.2 s that it is carried out; see `jobctl pool list`" in result.err
 
 
 def test_order_that_changes_nothing_says_so(make_project: Callable[..., Project]):
@@ -215,4 +227,6 @@ def test_order_that_changes_nothing_says_so(make_project: Callable[..., Project]
     worker = Worker(project)
     worker.beat(pools={"default": {"running": 0, "slots": 4, "most": 4}})
     assert "keeps its 4 slots, the most that" in project.jobctl("pool", "grow", "default").err
-    assert "loses 1 slot, not 2: 3 is" in project.jobctl("pool", "shrink", "default", "2").err
+    with worker.soon(lambda other: other.resizes(3)):
+        shrunk = project.jobctl("pool", "shrink", "default", "2")
+    assert "loses 1 slot, not 2: 3 is" in shrunk.err
