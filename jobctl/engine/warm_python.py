@@ -149,7 +149,10 @@ class WarmPython:
         warm = self._warm
         if warm is None or warm.tally is None or not warm.child.open:
             return None
-        return warm if _serves(warm, self._key(setting)) else None
+        try:
+            return warm if _serves(warm, self._key(setting)) else None
+        except spawn.SpawnError:
+            return None  # whoever prepares one meets it again, and tells
 
     def rouse(self) -> None:
         """Let the child get ready for a bundle that is not even known yet."""

@@ -188,6 +188,20 @@ def test_an_interpreter_that_waits_has_its_runs_at_once(bench: Bench) -> None:
     bench.inside(scenario)
 
 
+def test_missing_interpreter_gives_runs_back_where_another_waits(bench: Bench) -> None:
+    async def scenario(slot: Slot) -> None:
+        first, _ = bench.leader(slot, "me", 1)
+        await first.lead()
+        leader, owner = bench.leader(slot, "me", 2, interpreter="/nonexistent/python")
+        leader.begin()
+        await leader.lead()
+        assert owner.returned == names(0, 2)
+        assert owner.alone
+        assert not owner.begun
+
+    bench.inside(scenario)
+
+
 def test_questions_of_runs_that_have_ended_are_nobodys(bench: Bench) -> None:
     async def scenario(slot: Slot) -> None:
         leader, _ = bench.leader(slot, "once_waits", 2)
