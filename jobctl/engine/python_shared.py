@@ -406,6 +406,8 @@ class Threads(Shared):
         token = self.running.set(run)
         try:
             try:
+                # Whole before anybody may interrupt: half a module would be there for all others.
+                self.modules.target(run.call["target"])
                 run.cancel = interrupt
                 if run.asked is not None:
                     raise Stopped

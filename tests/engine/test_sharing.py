@@ -281,6 +281,24 @@ def test_soft_timeout_is_raised_in_one_run(attempts: Attempts, mode: str, functi
     Common(attempts, mode).inside(story)
 
 
+def test_import_that_outlasts_a_soft_timeout_leaves_whole_modules(attempts: Attempts) -> None:
+    # A package that was interrupted after its submodule does not get it as an attribute again.
+    (attempts.directory / "slow").mkdir()
+    (attempts.directory / "slow" / "part.py").write_text("whole = 1\n")
+    (attempts.directory / "slow" / "__init__.py").write_text(
+        "from .part import *\nimport time\nfor _ in range(60): time.sleep(0.005)\n"
+        "whole = part.whole\n"
+    )
+
+    async def story(common: Common) -> None:
+        common.write("import slow\ndef get(): return slow.whole\n")
+        outcome = await common.run("get", soft_timeout=0.05)
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.TIMEOUT)
+        assert [await common.result("get", slot=slot) for slot in (0, 1, 2)] == [1, 1, 1]
+
+    Common(attempts, "thread").inside(story)
+
+
 @pytest.mark.parametrize(
     ("function", "said"),
     [("dozes", "got SoftTimeout\ntidied up"), ("aspin", "got SoftTimeout\n")],
