@@ -145,7 +145,7 @@ class RunContext:
         self._link.progress(min(max(float(percent), 0.0), 100.0), str(message)[:MESSAGE_MOST])
 
     def should_stop(self) -> bool:
-        """Return True once the run was revoked, its daemon stops, or a time limit has passed.
+        """Return True once the run was revoked, its daemon stops it, or a time limit has passed.
 
         From the first call on the function must end by itself after a stop signal: the signal no
         longer ends it at once, only the KILL after ``stop_timeout`` does. The first call must be
@@ -253,6 +253,7 @@ def current(default: Any = ...) -> RunContext:
 
     Raises NotRunning outside of a run when there is no ``default``. In a thread that the function
     started it is the same run; a thread that outlives its run should be given the object instead.
+    In pools of threads and coroutines only what runs in a copy of its context has it.
     """
     found = None if _bound is None else _bound.get()
     if found is None:
