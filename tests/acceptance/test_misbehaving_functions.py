@@ -139,8 +139,9 @@ def story(
         found.clear()
         for run in host.runs():
             found.setdefault(run["job"], []).append(run)
-        states = {run["state"] for runs in found.values() for run in runs}
-        return states <= {"succeeded", "failed"}
+        states = [run["state"] for runs in found.values() for run in runs]
+        # A list is read in pieces: a run that moves meanwhile may be in none of them.
+        return len(states) == len(lines) and {*states} <= {"succeeded", "failed"}
 
     wait_until(ended, what=f"every run has ended: {found}")
     return found
