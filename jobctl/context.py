@@ -149,7 +149,7 @@ class RunContext:
 
         From the first call on the function must end by itself after a stop signal: the signal no
         longer ends it at once, only the KILL after ``stop_timeout`` does. The first call must be
-        in the main thread.
+        in the main thread, but in pools of threads and coroutines, where there are no signals.
         """
         return self._link.stopping()
 
@@ -253,7 +253,6 @@ def current(default: Any = ...) -> RunContext:
 
     Raises NotRunning outside of a run when there is no ``default``. In a thread that the function
     started it is the same run; a thread that outlives its run should be given the object instead.
-    In pools of threads and coroutines only what runs in a copy of its context has it.
     """
     found = None if _bound is None else _bound.get()
     if found is None:

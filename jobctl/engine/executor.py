@@ -161,8 +161,15 @@ class Executor:
             timer = loop.call_later(MARK_AFTER, lambda: self._mark(_mark(held)))
             self._catch_up(held, slot)
 
+        def on_move(pid: int) -> None:
+            held.pid = pid
+            on_launch()
+            self._journal.started(held, born=slot.born)
+
         try:
-            outcome = await slot.execute(spec, on_launch=on_launch, on_start=on_start)
+            outcome = await slot.execute(
+                spec, on_launch=on_launch, on_start=on_start, on_move=on_move
+            )
             return self._blamed(held, job, outcome)
         finally:
             if timer is not None:

@@ -780,6 +780,7 @@ class Child:
             self.surroundings.detach()
             or self.surroundings.threads.left(self.surroundings.streams)
             or self.limits.changed()
+            or self.modules.outdated
         )
         reply["duration"] = time.monotonic() - started
         self._measure(reply, before, children)

@@ -94,6 +94,8 @@ class PythonChild:
         """Its version, once it has said hello."""
         self.start_cost = 0.0
         """Seconds of CPU it had used by then; by the clock with ``child_init``, which may wait."""
+        self.on_other: Callable[[int, dict[str, Any]], None] | None = None
+        """Who is told of frames of another kind."""
         self._interpreter = interpreter
         self._options = options
         self._output = output
@@ -157,6 +159,21 @@ class PythonChild:
         """
         if not self._ready.done():
             await self.ready()
+        _, reply = self.hand_over(call, log_fd=log_fd, on_progress=on_progress)
+        return await reply
+
+    def hand_over(
+        self,
+        call: PythonCall,
+        *,
+        log_fd: int,
+        on_progress: Callable[[float, str], None] | None = None,
+    ) -> tuple[int, asyncio.Future[PythonReply]]:
+        """Send a call to a child that is ready; returns its number and its answer to come.
+
+        Raises as :meth:`call`, the answer too. Who gives the answer another end is heard: what the
+        child says of it later is passed over.
+        """
         self._ready.result()
         if self._closed:
             raise ChildDiedError("the child had ended", started=False)
@@ -181,7 +198,7 @@ class PythonChild:
         except OSError:
             del self._waiting[seq]
             raise
-        return await future
+        return seq, future
 
     def share(self, tally: str, *, spool: str, tokens: int) -> None:
         """Tell the child by which file and descriptor bundles are counted, and where they print."""
@@ -233,13 +250,18 @@ class PythonChild:
             stale = meta.get("stale")
             reply = None if stale else reply_of(meta, body)
             del self._waiting[meta["seq"]]
-            if future.cancelled():
+            if future.done():
                 return
             if reply is None:
                 future.set_exception(StaleChildError(str(stale)))
             else:
                 future.set_result(reply)
-        elif kind == NEWS and self._listener is not None:
+        else:
+            self._hear(kind, meta)
+
+    def _hear(self, kind: int, meta: dict[str, Any]) -> None:
+        """Pass on what a child says of itself."""
+        if kind == NEWS and self._listener is not None:
             listener, ended = self._listener, bool(meta["end"])
             if ended:
                 self._listener = None
@@ -252,6 +274,8 @@ class PythonChild:
             hear = self._waiting[meta["seq"]].on_progress
             if hear is not None:
                 self._loop.call_soon(hear, float(meta["percent"]), str(meta["message"]))
+        elif self.on_other is not None:
+            self.on_other(kind, meta)
 
     def _break(self, why: str) -> None:
         """Kill a child that cannot be understood; the slot still waits for its pid."""

@@ -2,8 +2,8 @@
 
 Each call has a thread of its own, or is a task of one event loop. What it prints through
 ``sys.stdout``, ``sys.stderr`` or ``logging`` goes to the log of its run, known by a context
-variable; what is written to the descriptors themselves, and by threads that a job starts, goes to
-the log of the daemon. Environment and directory are those of the process.
+variable; what is written to the descriptors themselves goes to the log of the daemon. Environment
+and directory are those of the process.
 
 Loaded by :mod:`jobctl.engine.python_child`, by its path; standard library, CPython 3.9 or later.
 :mod:`jobctl.engine.sharing` is the other end.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import _socket
 import contextvars
-import io
+import faulthandler
 import json
 import os
 import struct
@@ -27,152 +27,19 @@ if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable, Coroutine, Iterator
     from typing import Any
+
+    from jobctl.engine.python_shared_run import Run
 else:
     import _signal
 
-CANCEL, COMMON = 32, 33
-"""Kinds of frames that only a shared child gets: stop a run, and where else output goes."""
-PARTIAL_MOST = 8192
-"""Characters of an unfinished line that are kept back."""
+CANCEL, COMMON, ENTRIES, PING, PONG = 32, 33, 34, 35, 36
+"""Kinds of frames that only a shared child has: stop a run, where else output goes, the file of
+:mod:`jobctl.engine.python_entries`, a question whether it still does anything, and the answer."""
+WHERE_SIGNAL = 11
+"""After ``SIGRTMIN``: makes it print where each thread is, even if none gets to run."""
 NO_ARGUMENTS = b"[[], {}]"
 AGAIN_AFTER = 0.05
 """Seconds until a call is interrupted again whose interruption was lost."""
-
-
-class Stopped(BaseException):
-    """Raised inside a function whose run is stopped."""
-
-
-Stopped.__module__ = "jobctl"
-
-
-class Run:
-    """One call that is under way."""
-
-    def __init__(self, shared: Shared, call: dict[str, Any], body: bytes, log: int) -> None:
-        self.shared = shared
-        self.call = self.said = call
-        limits: dict[str, Any] = call.get("limits") or {}
-        self.limits = {name: limits[name] for name in limits if name != "soft_timeout"}
-        """Without what the host sees to, since there is no signal for one thread."""
-        self.body = body
-        self.log = log
-        self.context: Any = None
-        """What ``jobctl.current()`` keeps."""
-        self.started_at = time.time()
-        self.over = False
-        self.asked: str | None = None
-        """How it was asked to stop: ``stop`` or ``soft``."""
-        self.cancel: Callable[[], object] | None = None
-        self.partial = ["", ""]
-        self.lock = threading.RLock()
-
-    def write(self, number: int, text: str) -> None:
-        """Write to the log of the run, by whole lines."""
-        with self.lock:
-            text = self.partial[number] + text
-            end = len(text) if len(text) > PARTIAL_MOST else text.rfind("\n") + 1
-            self.partial[number] = text[end:]
-            if end:
-                self.write_bytes(text[:end].encode(errors="backslashreplace"))
-
-    def write_bytes(self, data: bytes) -> None:
-        """Write to the log at once; a full disk loses it, as with any other output of a job."""
-        try:
-            while data and self.log >= 0:
-                data = data[os.write(self.log, data) :]
-        except OSError:
-            pass
-
-    def flush(self) -> None:
-        """Write out lines that have no end."""
-        with self.lock:
-            rest, self.partial = "".join(self.partial), ["", ""]
-            self.write_bytes(rest.encode(errors="backslashreplace"))
-
-    def close(self) -> None:
-        """Write out the rest and let go of the log."""
-        self.flush()
-        with self.lock:
-            os.close(self.log)
-            self.log = -1
-
-    def progress(self, percent: float, message: str = "") -> None:
-        """Tell the host how far it is."""
-        meta = {"seq": self.call["seq"], "percent": percent, "message": message}
-        self.shared.send(self.shared.child.PROGRESS, meta)
-
-    def limit(self, name: str) -> Any:
-        """Return something of the job that few jobs have, else ``None``."""
-        return self.limits.get(name)
-
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Return what the pool answers; in an event loop, others wait meanwhile."""
-        shared = self.shared
-        if self.over:
-            return {"error": "the run has ended; ask before its function returns"}
-        with shared.counting:
-            if shared.asking is None:
-                shared.asking = shared.child.beside("python_asks").Line(shared.line)
-        return shared.asking.ask(question, shared.child.plain)  # type: ignore[no-any-return]
-
-    def stopping(self) -> bool:
-        """Return whether it was asked to stop."""
-        return self.asked is not None
-
-
-class _Bytes(io.RawIOBase):
-    """The ``buffer`` of a stream."""
-
-    def __init__(self, number: int, runs: contextvars.ContextVar[Any]) -> None:
-        super().__init__()
-        self.number, self.runs = number, runs
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self.number
-
-    def write(self, data: Any) -> int:
-        data = bytes(data)
-        run = self.runs.get()
-        if run is None:
-            return os.write(self.number, data)
-        run.flush()
-        run.write_bytes(data)
-        return len(data)
-
-
-class Stream(io.TextIOBase):
-    """``sys.stdout`` or ``sys.stderr``: writes to the log of the run that writes."""
-
-    encoding = "utf-8"
-    errors = "backslashreplace"
-
-    def __init__(self, number: int, runs: contextvars.ContextVar[Any]) -> None:
-        super().__init__()
-        self.number, self.runs = number, runs
-        self.buffer = _Bytes(number, runs)
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self.number
-
-    def write(self, text: str) -> int:
-        run = self.runs.get()
-        if run is None:
-            os.write(self.number, text.encode(errors="backslashreplace"))
-        else:
-            run.write(self.number - 1, text)
-        return len(text)
-
-    def flush(self) -> None:
-        run = self.runs.get()
-        if run is not None:
-            run.flush()
 
 
 class _Finished:
@@ -210,17 +77,24 @@ class Shared:
         self.line: int | None = None
         """Where questions of jobs go to the pool."""
         self.asking: Any = None
+        self.entries: int | None = None
+        self.entry = child.beside("python_entries")
+        self.interrupts = child.beside("python_interrupt")
         self.running = child.RUNNING
-        self.streams = Stream(1, self.running), Stream(2, self.running)
+        own = child.beside("python_shared_run")
+        self.make_run = own.Run
+        self.streams = own.Stream(1, self.running), own.Stream(2, self.running)
         self.statm = child.open_meter("statm", os.O_RDONLY)
         self.put_back_streams()
         child._write = child.beside("python_failure")._write = self._write
         sys.unraisablehook = self._on_unraisable
+        child.beside("python_heirs").install(self.running)
+        faulthandler.register(_signal.SIGRTMIN + WHERE_SIGNAL, file=2, all_threads=True)
 
     def put_back_streams(self) -> None:
         """Make the streams ours again, whatever a job put there."""
-        sys.stdout = sys.__stdout__ = self.streams[0]  # type: ignore[misc, assignment]
-        sys.stderr = sys.__stderr__ = self.streams[1]  # type: ignore[misc, assignment]
+        sys.stdout = sys.__stdout__ = self.streams[0]  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self.streams[1]  # type: ignore[misc]
 
     @staticmethod
     def _write(text: str) -> None:
@@ -272,13 +146,14 @@ class Shared:
                 os.close(log)
                 self.send(self.child.DONE, {"seq": meta["seq"], "stale": stale})
                 return
-            run = self.runs[meta["run"]] = Run(self, meta, body, log)
+            run = self.runs[meta["run"]] = self.make_run(self, meta, body, log)
             self.begin(run)
         elif kind == CANCEL and meta["run"] in self.runs:
-            run = self.runs[meta["run"]]
-            run.asked = meta["how"]
-            if run.cancel is not None:
-                run.cancel()
+            self.runs[meta["run"]].order(meta["how"])
+        elif kind == PING:
+            self.send(PONG, meta)
+        elif kind == ENTRIES:
+            self.entries = self.descriptors.pop(0)
         elif kind == self.child.LINE:
             self.line = self.descriptors.pop(0)
         elif kind == COMMON:
@@ -290,6 +165,18 @@ class Shared:
     def begin(self, run: Run) -> None:
         """Start a call; it must not keep the caller."""
         raise NotImplementedError
+
+    def enter(self, run: Run) -> bool:
+        """Return whether a call may begin, which is noted then; else the host has taken it back."""
+        seq = run.call["seq"]
+        if self.entries is None or self.entry.mark(self.entries, seq, withdrawn=False):
+            run.started_at = time.time()
+            return True
+        run.over = True
+        run.close()
+        del self.runs[run.call["run"]]
+        self.send(self.child.DONE, {"seq": seq, "stale": "it was taken back"})
+        return False
 
     def ask_again(self, run: Run) -> None:
         """Interrupt a call once more, from whatever thread, unless it is over."""
@@ -323,7 +210,7 @@ class Shared:
         # The class itself is asked: what it says of itself may be any code of the job.
         if run.asked == "soft" and not issubclass(type(error), (Exception, type(None))):
             trace = self.child.beside("python_failure").TRACE.__get__(error)
-            error = soft_timeout()("soft_timeout has passed").with_traceback(trace)
+            error = self.interrupts.soft_timeout()("soft_timeout has passed").with_traceback(trace)
         reply: dict[str, Any] = {"seq": run.call["seq"], "started_at": run.started_at}
         reply["duration"] = time.time() - run.started_at
         token = self.running.set(run)
@@ -371,6 +258,8 @@ class Threads(Shared):
                 self.handle(kind, meta, body)
 
     def begin(self, run: Run) -> None:
+        if not self.enter(run):
+            return
         with self.counting:
             fresh = self.idle == 0
             self.idle -= not fresh
@@ -391,41 +280,29 @@ class Threads(Shared):
                 self.idle += 1
 
     def _execute(self, run: Run) -> None:
-        """Call the function; an order to stop may reach this thread at any instruction."""
+        """Call the function of a run, to the end of its coroutine if it is one."""
+        before = time.thread_time()
+        token = self.running.set(run)
         value: object = None
         error: BaseException | None = None
-        before = time.thread_time()
-        over = threading.Event()
-        ident = threading.get_ident()
-
-        def interrupt() -> None:
-            with run.lock:
-                if not over.is_set():
-                    _raise_in(ident, soft_timeout() if run.asked == "soft" else Stopped)
-
-        token = self.running.set(run)
         try:
-            try:
-                # Whole before anybody may interrupt: half a module would be there for all others.
-                self.modules.target(run.call["target"])
-                run.cancel = interrupt
-                if run.asked is not None:
-                    raise Stopped
-                value = self.call(run)
-                if hasattr(type(value), "__await__"):
-                    stop = self.child.beside("python_stop")
-                    value = stop.ThreadWait(run, interrupt, soft_timeout).call(value)
-            finally:
-                with run.lock:
-                    over.set()
-                if run.asked is not None:
-                    _raise_in(ident, None)
-        except BaseException as caught:  # noqa: BLE001 - whatever a job raises is its outcome
+            # Whole before anybody may interrupt: half a module would be there for all others.
+            self.modules.target(run.call["target"])
+        except BaseException as caught:  # noqa: BLE001 - as what the function itself raises
             error = caught
-            over.set()
-            _raise_in(ident, None)
+        else:
+            call = self.interrupts.Interruptible(run)
+            run.cancel = call.interrupt
+            value, error = call.call(lambda: self._whole(run, call.interrupt))
         self.running.reset(token)
         self._finish(run, value, error, time.thread_time() - before)
+
+    def _whole(self, run: Run, interrupt: Callable[[], object]) -> object:
+        value = self.call(run)
+        if hasattr(type(value), "__await__"):
+            stop = self.child.beside("python_stop")
+            value = stop.ThreadWait(run, interrupt, self.interrupts.soft_timeout).call(value)
+        return value
 
 
 class Loop(Shared):
@@ -470,6 +347,8 @@ class Loop(Shared):
         self.loop.call_soon_threadsafe(lambda: run.cancel and run.cancel())
 
     async def _execute(self, run: Run) -> None:
+        if not self.enter(run):
+            return
         value: object = None
         error: BaseException | None = None
         try:
@@ -482,9 +361,44 @@ class Loop(Shared):
     async def _value(self, run: Run) -> object:
         function = self.modules.target(run.call["target"])
         if _is_async(function):
-            return await self.call(run)  # type: ignore[misc]
-        value = await _in_thread(lambda: self.call(run))
-        return await value if hasattr(type(value), "__await__") else value
+            value: Any = self.call(run)
+        else:
+            value = await self._in_thread(run)
+            if not hasattr(type(value), "__await__"):
+                return value
+        if not run.soft:
+            return await value
+        return await self.child.beside("python_stop").soft_wait(
+            run, value, self.interrupts.soft_timeout
+        )
+
+    async def _in_thread(self, run: Run) -> Any:
+        """Return what the function returns in a thread of its own; however many there are."""
+        import asyncio
+
+        task: Any = asyncio.current_task()
+        call = self.interrupts.Interruptible(run)
+        over: asyncio.Future[None] = self.loop.create_future()
+        context = contextvars.copy_context()
+        end: list[Any] = []
+
+        def body() -> None:
+            end.extend(call.call(lambda: context.run(self.call, run)))
+            self.loop.call_soon_threadsafe(over.set_result, None)
+
+        threading.Thread(target=body, name="jobctl run", daemon=True).start()
+        while not over.done():
+            try:
+                await asyncio.wait([over])
+            except asyncio.CancelledError:  # noqa: PERF203 - once or twice in the life of a run
+                # A thread cannot be left behind: its run has not ended before it has.
+                call.interrupt()
+                if hasattr(task, "uncancel"):
+                    task.uncancel()
+        value, error = end
+        if error is not None:
+            raise error
+        return value
 
 
 def _is_async(function: Any) -> bool:
@@ -494,51 +408,6 @@ def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(made) or inspect.iscoroutinefunction(
         getattr(made, "__call__", None)  # noqa: B004 - asked of the method, not whether there is one
     )
-
-
-async def _in_thread(work: Callable[[], object]) -> Any:
-    """Return what ``work`` returns in a thread of its own; however many of them there are."""
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    over: asyncio.Future[None] = loop.create_future()
-    context = contextvars.copy_context()
-    end: list[Any] = [None, None]
-
-    def body() -> None:
-        try:
-            end[0] = context.run(work)
-        except BaseException as caught:  # noqa: BLE001 - it is the outcome of the run
-            end[1] = caught
-        loop.call_soon_threadsafe(over.set_result, None)
-
-    thread = threading.Thread(target=body, name="jobctl run", daemon=True)
-    thread.start()
-    while not over.done():
-        try:
-            await asyncio.wait([over])
-        except asyncio.CancelledError:  # noqa: PERF203 - once or twice in the life of a run
-            # A thread cannot be left behind: its run has not ended before it has.
-            if thread.ident is not None and not over.done():
-                _raise_in(thread.ident, Stopped)
-    if end[1] is not None:
-        raise end[1]
-    return end[0]
-
-
-def soft_timeout() -> type[BaseException]:
-    """Return the class that jobs know."""
-    from jobctl import SoftTimeout
-
-    return SoftTimeout
-
-
-def _raise_in(ident: int, error: type[BaseException] | None) -> None:
-    """Have ``error`` raised in a thread at its next instruction; ``None``: take that back."""
-    import ctypes
-
-    what = ctypes.py_object() if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), what)
 
 
 def serve(child: Any, fd: int, wishes: dict[str, Any], modules: Any) -> None:

@@ -85,15 +85,23 @@ class SoftLimit:
         if not self._done.acquire(timeout=most) and self._armed:
             _signal.pthread_kill(self._main, NUMBER)
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, frame: FrameType | None) -> None:
         if not self._armed:
             return
         self._armed = False
         self._running.stop = True
         if self._cancel is None:
+            if MODULE is not None:
+                self._look_at_import(frame)
             raise self._error()
         self._due = True
         self._cancel()
+
+    def _look_at_import(self, frame: FrameType | None) -> None:
+        interrupt = MODULE.beside("python_interrupt")
+        if interrupt.importing(frame):
+            child = self._running.child
+            child.retired = child.modules.outdated = interrupt.HALF
 
     def _error(self) -> BaseException:
         from jobctl import SoftTimeout
@@ -203,6 +211,32 @@ class ThreadWait:
             task.uncancel()
         instead: BaseException = self._error()("soft_timeout has passed")
         return instead
+
+
+async def soft_wait(run: Any, value: Any, error: Callable[[], Any]) -> object:
+    """Return what ``value`` comes to in an event loop that others share.
+
+    Where its task is cancelled for ``soft_timeout``, what waits gets to see SoftTimeout, once.
+    """
+    import asyncio
+
+    task: Any = asyncio.current_task()
+    told = False
+
+    async def whole() -> object:
+        return await value
+
+    def instead(raised: BaseException) -> BaseException:
+        nonlocal told
+        if told or run.asked != "soft" or type(raised).__name__ != "CancelledError":
+            return raised
+        told = True
+        if hasattr(task, "uncancel"):
+            task.uncancel()
+        shown: BaseException = error()("soft_timeout has passed")
+        return shown
+
+    return await _Steps(whole(), instead)
 
 
 class _Steps:

@@ -19,7 +19,7 @@ from jobctl.engine.host_journal import PYTHON, since_boot
 from jobctl.engine.leader import Leader, Setting
 from jobctl.engine.only_if import Condition
 from jobctl.engine.python_leader import PythonLeader
-from jobctl.engine.sharing import SharedLeader
+from jobctl.engine.shared_leader import SharedLeader
 from jobctl.engine.spool import remove, tally_file
 from jobctl.engine.usage import Meter
 from jobctl.engine.warm_python import WarmPython
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jobctl.engine.guard import Guard
     from jobctl.engine.nursery import Nursery
     from jobctl.engine.processes import Processes
-    from jobctl.engine.sharing import SharedGuard
+    from jobctl.engine.shared_guard import SharedGuard
     from jobctl.engine.survivors import Survivor
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
@@ -50,6 +50,7 @@ class _Calls:
 
     on_launch: Callable[[], None]
     on_start: Callable[[int, float], None]
+    on_move: Callable[[int], None]
 
 
 def _nothing(*_: object) -> None:
@@ -106,19 +107,19 @@ class Slot:
         *,
         on_launch: Callable[[], None] | None = None,
         on_start: Callable[[int, float], None] | None = None,
+        on_move: Callable[[int], None] | None = None,
         output: int | None = None,
     ) -> Outcome:
         """Run one attempt to the end of its last process.
 
         ``on_launch`` is called when its leader is about to be made, and nothing else happens in
         this event loop until ``on_start``, which gets pid and epoch seconds as soon as the leader
-        runs, or until it could not be made. ``output`` is a descriptor to write to instead of the
+        runs, or until it could not be made; ``on_move`` gets the pid of another leader that has
+        taken its place before anything began. ``output`` is a descriptor to write to instead of the
         log. Cancelling kills the attempt's tree first.
         """
-        return await self._whole(
-            spec,
-            self._attempt(spec, _Calls(on_launch or _nothing, on_start or _nothing), output=output),
-        )
+        calls = _Calls(on_launch or _nothing, on_start or _nothing, on_move or _nothing)
+        return await self._whole(spec, self._attempt(spec, calls, output=output))
 
     async def resume(
         self, spec: AttemptSpec, survivor: Survivor, *, on_start: Callable[[], None]
@@ -313,9 +314,10 @@ class Slot:
                 self.python, setting=setting, place=self._place, on_progress=self.on_progress
             )
         else:
-            leader = await SharedLeader.enter(
+            leader = shared = await SharedLeader.enter(
                 self._shared, setting=setting, place=self._place, on_progress=self.on_progress
             )
+            shared.on_move = lambda: self._move(shared, calls)
             if self._stop_early is not None:
                 leader.abandon()
                 return self._outcome(spec, Ending(self._stop_early))
@@ -390,6 +392,10 @@ class Slot:
         self.pid, self.started_at, self.born = leader.pid, leader.started_at, leader.born
         leader.guard.arm(timeout=spec.timeout, soft_timeout=_signalled_at(spec.job), gone=gone)
         on_start(leader.pid, leader.started_at)
+
+    def _move(self, leader: SharedLeader, calls: _Calls) -> None:
+        self.pid, self.born = leader.pid, leader.born
+        calls.on_move(leader.pid)
 
     def _begin_call(
         self, spec: AttemptSpec, leader: PythonLeader | SharedLeader, calls: _Calls

@@ -291,6 +291,19 @@ async def test_soft_timeout_is_raised_inside_the_function(bench: Bench) -> None:
 
 @every_python
 @staged
+async def test_import_that_is_interrupted_inside_a_function_costs_the_interpreter(
+    bench: Bench,
+) -> None:
+    bench.write("def go():\n    import slow\ndef quick(): return 1\n")
+    bench.write("import time\ntime.sleep(60)\n", name="slow.py")
+    assert (await bench.call("quick")).recycle is None
+    reply = await bench.call("go", limits={"soft_timeout": 0.05})
+    assert reply.reason is Reason.TIMEOUT
+    assert "an import was interrupted" in reply.recycle
+
+
+@every_python
+@staged
 async def test_traceback_has_causes_notes_and_members_of_groups(bench: Bench) -> None:
     bench.write(
         "def go():\n"

@@ -3,134 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from python_children import find_python
-from real_attempts import Attempts, alive, own_children, until
+from real_attempts import Attempts, alive, until
+from shared_slots import MODULE, Common
 
-from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine import python_child
-from jobctl.engine.attempt import log_file
-from jobctl.engine.nursery import Nursery
-from jobctl.engine.slot import Slot
-from jobctl.engine.workplace import Workplace
-from jobctl.model.job import JobDef
-from jobctl.model.pool import PoolDef
 from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from jobctl.model.run import Outcome
-
-MODULE = '''
-import asyncio, logging, os, sys, threading, time
-MET = threading.Barrier(2, timeout=10)
-GONE = []
-
-def pid(): return os.getpid()
-async def apid(): return os.getpid()
-
-def meet(text):
-    print("before", text)
-    MET.wait()
-    logging.warning("during %s", text)
-    sys.stderr.write("after " + text)
-    MET.wait()
-    return threading.get_ident()
-
-EVENTS = {}
-
-async def gather(number, of):
-    """Return when all have come: each waits for the last."""
-    event = EVENTS.setdefault("all", asyncio.Event())
-    EVENTS["count"] = EVENTS.get("count", 0) + 1
-    print("run", number)
-    if EVENTS["count"] == of:
-        event.set()
-    await event.wait()
-    print("done", number, end="")
-    return number
-
-async def nap():
-    try:
-        await asyncio.sleep(60)
-    except asyncio.CancelledError:
-        print("cancelled")
-        raise
-
-async def dozes():
-    try:
-        await asyncio.sleep(60)
-    except BaseException as error:
-        print("got", type(error).__name__)
-        await asyncio.sleep(0.01)
-        print("tidied up")
-        raise
-
-async def aspin():
-    spin()
-
-def spin():
-    try:
-        while True:
-            time.sleep(0.005)
-    except BaseException as error:
-        print("got", type(error).__name__)
-        raise
-
-class Dear:
-    def __del__(self):
-        end = time.monotonic() + 0.4
-        while time.monotonic() < end:
-            time.sleep(0.005)
-
-def mourns():
-    Dear()
-    spin()
-
-def deaf():
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            while time.monotonic() < end:
-                time.sleep(0.005)
-        except BaseException:
-            pass
-
-def bad(*_): raise SystemExit(0)
-class Notes(Exception): __notes__ = property(bad)
-class Trace(Exception): __traceback__ = property(bad)
-class Class(Exception): __class__ = property(bad)
-class Code(SystemExit): code = property(bad)
-class Text: __str__ = bad
-class Value: __class__ = property(bad)
-def hostile(name):
-    if name == "Value": return Value()
-    if name == "Text": raise SystemExit(Text())
-    raise globals()[name]
-async def ahostile(name): return hostile(name)
-def fails(): raise LookupError("nothing there")
-async def afails(): raise LookupError("nothing there")
-def dies(): os._exit(3)
-def raw(): sys.stdout.buffer.write(b"raw\\n"); os.write(1, b"unseen\\n")
-def steals(): sys.stdout = open(os.devnull, "w")
-def says(text): print(text)
-def out(): sys.exit(5)
-def interrupted(): raise KeyboardInterrupt
-async def ainterrupted(): raise KeyboardInterrupt
-def init(): GONE.append(os.getpid())
-async def ainit(): GONE.append(id(asyncio.get_running_loop()))
-def inits(): return GONE
-async def loop(): return id(asyncio.get_running_loop())
-def environ(): return os.environ.get("SHOP"), os.getcwd()
-'''
 
 KNOWS = """
 from jobctl import current
@@ -139,60 +26,6 @@ async def aknows():
     await asyncio.sleep(0)
     return current().id
 """
-
-
-class Common:
-    """Slots of one pool that share their children."""
-
-    def __init__(self, attempts: Attempts, mode: str, **pool: Any) -> None:
-        self.attempts = attempts
-        self.pool = PoolDef(name="p", python=mode, **{"slots": 3, **pool})
-        self.file = attempts.directory / "jobs.py"
-        self.write(MODULE)
-
-    def write(self, source: str) -> None:
-        self.file.write_text(source)
-        then = self.file.stat().st_mtime - 60
-        os.utime(self.file, (then, then))
-
-    def inside(self, scenario: Callable[[Common], Awaitable[None]]) -> None:
-        async def whole() -> None:
-            before = own_children()
-            place = Workplace.open(dirs=self.attempts.dirs, clock=SYSTEM_CLOCK)
-            self.nursery = Nursery(self.pool, place)
-            self.slots = [
-                Slot(name=f"t.{n}", workplace=place, nursery=self.nursery)
-                for n in range(self.pool.slots)
-            ]
-            try:
-                async with asyncio.timeout(30):
-                    await scenario(self)
-            finally:
-                for slot in self.slots:
-                    await slot.close()
-                await self.nursery.close()
-                place.close()
-                assert own_children() <= before
-
-        asyncio.run(whole())
-
-    async def run(self, function: str, *args: object, slot: int = 0, **more: Any) -> Outcome:
-        job = JobDef(
-            name="py", python=f"jobs:{function}", **{"cwd": str(self.attempts.directory), **more}
-        )
-        spec = self.attempts.specify(job, args=args, timeout=more.get("timeout"))
-        outcome = await self.slots[slot].execute(spec)
-        self.last = spec.run_id
-        return outcome
-
-    async def result(self, function: str, *args: object, slot: int = 0, **more: Any) -> Any:
-        outcome = await self.run(function, *args, slot=slot, **more)
-        assert outcome.kind is OutcomeKind.SUCCEEDED, outcome.error
-        return json.loads(outcome.result or "null")
-
-    def log(self, number: int) -> str:
-        """Return what the run of that number printed, from 1."""
-        return log_file(self.attempts.dirs.logs, "py", f"run{number:013d}", 1).read_text()
 
 
 both = pytest.mark.parametrize("mode", ["thread", "async"])
@@ -521,5 +354,235 @@ def test_shared_child_runs_in_the_oldest_python(attempts: Attempts, mode: str) -
         await common.result("says", "hello", interpreter=python)
 
         assert common.log(1) == "hello\n"
+
+    Common(attempts, mode).inside(story)
+
+
+STOPS = """
+import asyncio, os, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from jobctl import SoftTimeout, current
+
+def looks():
+    run = current()
+    assert not run.should_stop()
+    open(run.id, "w").close()
+    try:
+        while not run.should_stop(): time.sleep(0.005)
+    except BaseException as error:
+        print("got", type(error).__name__)
+        raise
+    print("told")
+    return "tidy"
+
+async def alooks():
+    run = current()
+    assert not run.should_stop()
+    open(run.id, "w").close()
+    try:
+        while not run.should_stop(): await asyncio.sleep(0.005)
+    except BaseException as error:
+        print("got", type(error).__name__)
+        raise
+    print("told")
+    return "tidy"
+
+def forgets():
+    run = current()
+    run.should_stop()
+    open(run.id, "w").close()
+    try:
+        while True: time.sleep(0.005)
+    except BaseException as error:
+        print("got", type(error).__name__)
+        raise
+
+async def aforgets():
+    run = current()
+    run.should_stop()
+    open(run.id, "w").close()
+    try:
+        await asyncio.sleep(60)
+    except BaseException as error:
+        print("got", type(error).__name__)
+        raise
+
+def nothing(): pass
+
+def catches():
+    try:
+        while True: time.sleep(0.005)
+    except SoftTimeout as error:
+        return ["tidy", str(error), current().should_stop()]
+
+async def acatches():
+    try:
+        await asyncio.sleep(60)
+    except SoftTimeout as error:
+        await asyncio.sleep(0.01)
+        return ["tidy", str(error), current().should_stop()]
+
+def late():
+    return acatches()
+
+POOL = ThreadPoolExecutor(1)
+MET = threading.Barrier(2, timeout=10)
+
+def family(text):
+    seen = []
+    def body():
+        MET.wait()
+        print("thread of", text)
+        seen.append(current().id)
+        MET.wait()
+    class Own(threading.Thread):
+        def run(self): body()
+    for kind in (lambda: threading.Thread(target=body), Own):
+        thread = kind()
+        thread.start()
+        thread.join()
+    def task():
+        print("task of", text)
+        return current().id
+    with ThreadPoolExecutor(2) as own:
+        seen += own.map(lambda _: task(), range(4))
+    seen += [POOL.submit(task).result() for _ in range(3)]
+    return [current().id, sorted(set(seen))]
+
+async def afamily(text):
+    loop = asyncio.get_running_loop()
+    seen = [await loop.run_in_executor(None, lambda: (print("task of", text), current().id)[1])]
+    seen += [await asyncio.to_thread(lambda: current().id)]
+    seen += await asyncio.gather(*(asyncio.to_thread(lambda: current().id) for _ in range(9)))
+    return [current().id, sorted(set(seen))]
+
+def outlives(path):
+    def body():
+        while not os.path.exists(path): time.sleep(0.005)
+        print("after the end")
+        open(path + ".done", "w").close()
+    threading.Thread(target=body, daemon=True).start()
+"""
+
+
+@both
+@pytest.mark.parametrize("function", ["looks", "alooks"])
+def test_function_that_asks_whether_to_stop_ends_by_itself(
+    attempts: Attempts, mode: str, function: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(STOPS)
+        begun = asyncio.create_task(common.run(function, stop_timeout=20))
+        await until((attempts.directory / "run0000000000001").exists)
+        common.slots[0].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+
+        assert (await begun).kind is OutcomeKind.REVOKED
+        assert common.log(1) == "told\n"
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+@pytest.mark.parametrize(("function", "said"), [("forgets", "Stopped"), ("aforgets", "CancelledE")])
+def test_function_that_asked_once_and_goes_on_is_stopped_after_its_grace(
+    attempts: Attempts, mode: str, function: str, said: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(STOPS + "async def waits(): await asyncio.sleep(60)\n")
+        other = asyncio.create_task(common.run("waits", slot=1))
+        begun = asyncio.create_task(common.run(function, stop_timeout=0.1))
+        (await until(lambda: common.slots[1].started_at is not None))
+        await until((attempts.directory / "run0000000000002").exists)
+        common.slots[0].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+
+        assert (await begun).kind is OutcomeKind.REVOKED
+        assert common.log(2).startswith(f"got {said}")
+        assert not other.done()
+        common.slots[1].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+        await other
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+@pytest.mark.parametrize("function", ["catches", "acatches", "late"])
+def test_function_may_catch_its_soft_timeout_and_return(
+    attempts: Attempts, mode: str, function: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(STOPS)
+        await common.result("nothing")  # imports are under the limit too
+        tidy, said, told = await common.result(function, soft_timeout=0.05, timeout=20)
+        assert (tidy, told) == ("tidy", True)
+        assert said in {"soft_timeout has passed", ""}
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_threads_and_executors_of_a_function_belong_to_its_run(
+    attempts: Attempts, mode: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(STOPS)
+        ends = await asyncio.gather(
+            common.result("family", "one"), common.result("family", "two", slot=1)
+        )
+        for number, (mine, seen) in enumerate(ends, 1):
+            assert seen == [mine]
+            text = "two" if mine.endswith("2") else "one"
+            said = common.log(number)
+            assert said.count(f"thread of {text}\n") == 2
+            assert said.count(f"task of {text}\n") == 7
+            assert said.count("of") == 9
+
+    Common(attempts, mode).inside(story)
+
+
+def test_executors_of_the_loop_belong_to_the_run_that_asks(attempts: Attempts) -> None:
+    async def story(common: Common) -> None:
+        common.write(STOPS)
+        for number in (1, 2, 3):
+            mine, seen = await common.result("afamily", str(number))
+            assert seen == [mine]
+            assert common.log(number) == f"task of {number}\n"
+
+    Common(attempts, "async").inside(story)
+
+
+@both
+def test_what_a_thread_prints_after_its_run_is_in_no_log_of_a_run(
+    attempts: Attempts, mode: str
+) -> None:
+    path = attempts.directory / "end"
+
+    async def story(common: Common) -> None:
+        common.write(STOPS)
+        outcome = await common.run("outlives", str(path))
+        path.touch()
+        await until(path.with_suffix(".done").exists)
+        assert outcome.log_bytes == 0
+        assert not common.has_log(1)
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_import_that_was_interrupted_inside_a_function_costs_the_interpreter(
+    attempts: Attempts, mode: str
+) -> None:
+    (attempts.directory / "slow").mkdir()
+    (attempts.directory / "slow" / "part.py").write_text("whole = 1\n")
+    (attempts.directory / "slow" / "__init__.py").write_text(
+        "from .part import *\nimport os, time\n"
+        "while not os.path.exists('go'): time.sleep(0.005)\nwhole = part.whole\n"
+    )
+
+    async def story(common: Common) -> None:
+        common.write("def get():\n    import slow\n    return slow.whole\n")
+        outcome = await common.run("get", soft_timeout=0.05)
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.TIMEOUT)
+        (attempts.directory / "go").touch()
+        assert await common.result("get") == 1
 
     Common(attempts, mode).inside(story)

@@ -1,0 +1,72 @@
+"""Lets the threads that a run starts in a shared child, and what it gives to executors, be the run's.
+
+Where many runs are beside each other, one is known by a context variable. Until Python 3.14 a new
+thread begins with none; here it gets that of the run which starts it, and nothing else.
+
+Loaded by :mod:`jobctl.engine.python_shared`; standard library, CPython 3.9 or later.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import ContextVar
+    from typing import Any
+
+
+def install(runs: ContextVar[Any]) -> None:
+    """Have threads and the tasks of executors begin with what ``runs`` is for whoever makes them."""
+    start: Any = threading.Thread.start
+    submit: Any = ThreadPoolExecutor.submit
+
+    @wraps(start)
+    def starts(thread: Any) -> None:
+        run = runs.get()
+        if run is not None:
+            _give(thread, runs, run)
+        start(thread)
+
+    @wraps(submit)
+    def submits(executor: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        # Always: its threads are those of whichever run made them.
+        return submit(executor, _within, runs, runs.get(), function, args, kwargs)
+
+    threading.Thread.start = starts  # type: ignore[method-assign, assignment]
+    ThreadPoolExecutor.submit = submits  # type: ignore[method-assign]
+
+
+def _give(thread: Any, runs: ContextVar[Any], run: Any) -> None:
+    if getattr(thread, "_context", thread) is None:  # 3.14: it would make an empty one
+        import contextvars
+
+        thread._context = contextvars.Context()
+        thread._context.run(runs.set, run)
+        return
+    bootstrap = getattr(thread, "_bootstrap", None)
+    if bootstrap is None:
+        return
+
+    def begins() -> None:
+        runs.set(run)
+        bootstrap()
+
+    thread._bootstrap = begins
+
+
+def _within(
+    runs: ContextVar[Any],
+    run: Any,
+    function: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+) -> Any:
+    token = runs.set(run)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        runs.reset(token)
