@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Message = dict[str, object]
+
+RECEIVE_BYTES = 1 << 16
 
 
 class Channel(asyncio.Protocol):
@@ -78,6 +82,16 @@ class Channel(asyncio.Protocol):
             if isinstance(message, dict):
                 self._on_message(message)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """Tell that the other end is gone."""
+        if exc is not None:
+            self._hear_last_words()
         self._on_close()
+
+    def _hear_last_words(self) -> None:
+        """Read what came before the end: who writes to the dead finds out before having read it."""
+        assert self._transport is not None  # noqa: S101 - it was made
+        fd = self._transport.get_extra_info("socket").fileno()
+        with contextlib.suppress(OSError):
+            while data := os.read(fd, RECEIVE_BYTES):
+                self.data_received(data)
