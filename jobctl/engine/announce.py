@@ -31,12 +31,24 @@ class Registration:
         self._started_at = started_at
         self._reloads = 0
 
-    async def write(self, config: Config, identity: Identity, *, error: str | None = None) -> None:
-        """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded."""
+    async def write(
+        self,
+        config: Config,
+        identity: Identity,
+        *,
+        error: str | None = None,
+        load: dict[str, object] | None = None,
+    ) -> None:
+        """Tell the store who we are; with ``error`` (maybe empty) that we have reloaded.
+
+        ``load`` is what a beat says: whoever waits for the reload looks at it before the next one.
+        """
         facts = _facts(config, identity, started_at=self._started_at)
         if error is not None:
             self._reloads += 1
             facts |= {"reloads": str(self._reloads), "reload_error": error}
+        if load is not None:
+            facts["load"] = json.dumps(load, separators=(",", ":"))
         await self._store.run(
             membership.register(self._keys, supervisor=identity.supervisor, facts=facts)
         )

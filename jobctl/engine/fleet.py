@@ -41,7 +41,7 @@ class Fleet:
 
     ``state_dir`` is where they keep their files; ``code`` names the program they run, so that
     pools of an earlier version are replaced. ``on_fenced`` is called when the store refuses one,
-    ``on_resized`` when one has another number of slots.
+    ``on_changed`` when one has another number of slots, or another process.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Fleet:
         store: AsyncStore,
         keys: Keys,
         on_fenced: Callable[[], None],
-        on_resized: Callable[[], None],
+        on_changed: Callable[[], None],
         clock: Clock,
     ) -> None:
         self._identity = identity
@@ -62,8 +62,8 @@ class Fleet:
         self._store = store
         self._keys = keys
         self._on_fenced = on_fenced
-        self._on_resized = on_resized
-        self._slots: dict[str, int] = {}
+        self._on_changed = on_changed
+        self._shown: dict[str, tuple[int, int]] = {}
         """By owner id: slots as last reported."""
         self._clock = clock
         self._config: Config | None = None
@@ -336,12 +336,13 @@ class Fleet:
 
     def _on_load(self, pool: PoolHandle) -> None:
         self._crew.balance()
-        before, self._slots[pool.owner] = self._slots.get(pool.owner), pool.slots
-        if before and before != pool.slots:
-            self._on_resized()
+        shown = pool.slots, pool.pid
+        before, self._shown[pool.owner] = self._shown.get(pool.owner), shown
+        if before != shown and all(shown):
+            self._on_changed()
 
     def _on_end(self, pool: PoolHandle) -> None:
-        self._slots.pop(pool.owner, None)
+        self._shown.pop(pool.owner, None)
         self._crew.ended(pool)
         if pool.finished and (pool in self._crew.leaving or self._draining):
             self._crew.remove(pool)

@@ -306,8 +306,7 @@ class Pool:
             task.cancel()
         await asyncio.gather(*self._services, return_exceptions=True)
         self.work.bundles.close()
-        for slot in self._seats:
-            await slot.close()
+        await asyncio.gather(*(slot.close() for slot in self._seats))
         self._gate.close()
 
     def _rouse(self) -> None:

@@ -100,6 +100,7 @@ class PoolProcess:
             if task is not None:
                 task.cancel()
         if self._pool is not None:
+            self._report_load()  # its successor may use its slots while interpreters still end
             await self._pool.close()
         if self._nursery is not None:
             await self._nursery.close()
@@ -138,6 +139,7 @@ class PoolProcess:
         match message.get("do"):
             case "attach":
                 pool.configure(self._config(message), _queues(message))
+                self._report_load()
                 pool.resume(Hold.ALONE, Hold.FENCED)
             case "revoke":
                 pool.revoke(str(message["id"]), int(str(message["epoch"])), str(message["order"]))

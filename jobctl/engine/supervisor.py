@@ -181,7 +181,7 @@ class Supervisor:
             store=self._store,
             keys=self._keys,
             on_fenced=self._standing.ask,
-            on_resized=self._beat,
+            on_changed=self._beat,
             clock=self._clock,
         )
 
@@ -223,7 +223,8 @@ class Supervisor:
         )
 
     async def _register(self, error: str | None = None) -> None:
-        await self._registration.write(self._config, self._identity, error=error)
+        load = self._fleet.load() if error == "" else None
+        await self._registration.write(self._config, self._identity, error=error, load=load)
 
     def _start_duties(self) -> Duties:
         resources = Resources(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from tests.acceptance.host import wait_until
 
 if TYPE_CHECKING:
@@ -114,4 +116,47 @@ def test_interpreters_that_have_nothing_to_do_end_but_for_one(host: Host) -> Non
     later = host.wait_state(host.submit("meet", "9"))
     assert later["state"] == "succeeded"
     assert later["result"] in pids
+    assert host.stop() == 0
+
+
+LINGERING = """
+[pools.default]
+slots = 2
+child_exit = "work:lingers"
+[jobs.quick]
+python = "work:quick"
+cwd = "{0}"
+"""
+LEAVING = """
+import os, time
+def quick(): return os.getppid()
+def lingers():
+    while not os.path.exists("go"):
+        time.sleep(0.02)
+"""
+
+
+def test_restarted_pool_works_while_interpreters_of_the_old_one_still_end(host: Host) -> None:
+    (host.directory / "work.py").write_text(LEAVING)
+    host.write(LINGERING.format(host.directory))
+    host.start()
+    before = wait_until(lambda: pool(host, "default")["pid"], what="the pool has said who it is")
+    for run in [host.submit("quick") for _ in range(4)]:
+        host.wait_state(run, "succeeded")
+
+    host.run("pool", "restart", "default")
+    wait_until(lambda: pool(host, "default")["pid"] not in (before, 0), what="another process")
+    host.wait_state(host.submit("quick"), "succeeded")
+    assert psutil.pid_exists(before)  # it waits for child_exit
+    (host.directory / "go").touch()
+    assert host.stop() == 0
+
+
+def test_reload_shows_the_new_number_of_slots_at_once(host: Host) -> None:
+    host.write("[pools.default]\nslots = 2\n[jobs.a]\ncommand = 'true'\n")
+    host.start()
+    assert pool(host, "default")["slots"] == 2
+    host.write("[pools.default]\nslots = 5\n[jobs.a]\ncommand = 'true'\n")
+    host.run("reload")
+    assert pool(host, "default")["slots"] == 5
     assert host.stop() == 0

@@ -70,7 +70,7 @@ class Crewed:
         )
         self.fleet = Fleet(
             an_identity(SUPERVISOR), state_dir=state_dir, code="", store=self._store, keys=KEYS,
-            on_fenced=lambda: None, on_resized=lambda: None, clock=SYSTEM_CLOCK,
+            on_fenced=lambda: None, on_changed=lambda: None, clock=SYSTEM_CLOCK,
         )  # fmt: skip
 
     async def __aenter__(self) -> Fleet:
