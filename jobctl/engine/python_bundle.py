@@ -125,8 +125,7 @@ class Bundles:
             child.send(MODULE.NEWS, {**news, "stale": stale})
             return
         try:
-            if self.log < 0:
-                self._open_log()
+            self._open_log()
         except OSError as error:
             child.send(
                 MODULE.NEWS,
@@ -153,20 +152,12 @@ class Bundles:
         """Do beforehand what the next bundle needs: the host still looks at what has come for it.
 
         The environment of the last run is made once more. Nothing changes by that, but what it takes
-        to make the next is in the caches of the processor then, which it leaves in milliseconds.
+        to make the next is in the caches of the processor then, which it leaves in milliseconds. No
+        file is opened: the slot may run something else first, which gives them other names.
         """
         self.child.modules.look()
         if self.entered is not None:
             self.environ.enter(*self.entered)
-        if self.log >= 0:
-            return
-        try:
-            self._open_log()
-        except OSError:
-            return  # the bundle tries again, and says so
-        if os.lseek(self.log, 0, os.SEEK_END):
-            os.close(self.log)  # that is the last run's, and will get another name
-            self.log = -1
 
     def close(self) -> None:
         """Leave nothing of ours to what the C library does at the end of the process."""

@@ -391,3 +391,34 @@ def test_short_runs_stay_in_the_one_interpreter_of_a_pool(host: Host, mode: str)
 
     assert {one["state"] for one in found} == {"succeeded"}
     assert {one["result"] for one in found} == {first["result"]}
+
+
+MIXED = """
+[defaults]
+cwd = "{0}"
+[pools.default]
+slots = 1
+[jobs.shell]
+command = "echo output of a command"
+[jobs.alone]
+python = "mixed:says"
+stdin = "x"
+[jobs.py]
+python = "mixed:says"
+"""
+
+
+def test_each_run_prints_into_its_own_log_whatever_runs_between(host: Host) -> None:
+    (host.directory / "mixed.py").write_text("def says(text=''): print(text, end='')\n")
+    host.write(MIXED.format(host.directory))
+    host.start()
+    host.wait_state(host.submit("py", "warm"), "succeeded")
+    for between in ("shell", "alone"):
+        for number in range(3):
+            first = host.submit(between, *(["more"] if between == "alone" else []))
+            host.wait_state(first, "succeeded")
+            second = host.submit("py", f"secret {number}")
+            host.wait_state(second, "succeeded")
+            assert "secret" not in host.run("logs", first)
+            assert host.run("logs", second) == f"secret {number}"
+    assert host.stop() == 0
