@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+_foreign: str | None = None
+"""A value of ``TZ`` that says nothing of the host."""
+
 
 def host_name(configured: str | None) -> str:
     """Return the name this host is listed under: ``configured``, else its own first label."""
@@ -14,7 +17,8 @@ def host_name(configured: str | None) -> str:
 
 def host_zone() -> str:
     """Return the IANA name of the host's time zone: ``TZ``, ``/etc/localtime``, ``/etc/timezone``, else UTC."""
-    named = os.environ.get("TZ", "").removeprefix(":")
+    given = os.environ.get("TZ", "")
+    named = (zone_at_start() if given == _foreign else given).removeprefix(":")
     if named and _exists(named):
         return named
     try:
@@ -30,6 +34,22 @@ def host_zone() -> str:
     except (OSError, UnicodeDecodeError):
         return "UTC"
     return name if name and _exists(name) else "UTC"
+
+
+def disregard_zone(zone: str | None) -> None:
+    """Do not take ``TZ`` for the zone of the host when it is ``zone``: a framework set it so."""
+    global _foreign  # noqa: PLW0603 - as the environment it is about
+    _foreign = zone
+
+
+def zone_at_start() -> str:
+    """Return ``TZ`` as this process was started with; empty where nobody can tell."""
+    try:
+        with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 (as below)
+            entries = file.read().split(b"\0")
+    except OSError:
+        return ""
+    return next((os.fsdecode(one[3:]) for one in entries if one.startswith(b"TZ=")), "")
 
 
 def boot_id() -> str:

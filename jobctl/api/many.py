@@ -56,7 +56,13 @@ def requests_of(
             yield name_of(item[0]), args, {**common, **kwargs, **more}
         return
     name = name_of(job)
-    for item in several("items", items, "pass a list of arguments, such as [(1,), (2,)]"):
+    found = several("items", items, "pass a list of arguments, such as [(1,), (2,)]")
+    for number, item in enumerate(found):
+        if number and common.get("_id") is not None:
+            raise InvalidArguments(
+                f"submit_many of {name}: `_id` is that of a single run; give each item its own, such"
+                " as {'path': 'a.png', '_id': 'thumbnail-a'}"
+            )
         args, kwargs = _of_item(item)
         yield name, args, ({**common, **kwargs} if common else kwargs)
 

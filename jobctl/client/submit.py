@@ -15,7 +15,7 @@ from jobctl.model.ids import derived_id, is_id, new_id
 from jobctl.model.params import bind
 from jobctl.model.run import Request
 from jobctl.store import queries
-from jobctl.store.codec import DEPTH_MOST, ENVELOPE_MOST, check_depth, encode_envelope
+from jobctl.store.codec import DEPTH_MOST, ENVELOPE_MOST, LAST_MOMENT, check_depth, encode_envelope
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,6 +188,11 @@ def check_options(wish: Wish) -> None:
         raise InvalidArguments(f"retries {wish.retries} is less than 0 (-1: without end)")
     if wish.start_in is not None and wish.start_at is not None:
         raise InvalidArguments("the start is given twice: use either 'in' or 'at'")
+    if wish.start_at is not None and not 0 <= wish.start_at <= LAST_MOMENT:
+        raise InvalidArguments(
+            "at: the start is not between the years 1970 and 9999; leave it out for a run that is"
+            " to wait, and hold its queue instead"
+        )
     if wish.timeout is not None and wish.timeout <= 0:
         raise InvalidArguments("timeout must be more than 0")
     if wish.queue is not None:

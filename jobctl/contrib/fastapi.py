@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotation
 from fastapi.responses import JSONResponse
 
 from jobctl.api.aio import AsyncClient, AsyncRun
@@ -156,18 +157,18 @@ class Jobctl:
         return run, unknown
 
 
-def get_client(request: Request) -> AsyncClient:
-    """Return the application's client: a dependency of routes."""
-    return extension(request).client
+def get_client(connection: HTTPConnection) -> AsyncClient:
+    """Return the application's client: a dependency of routes, those of WebSockets too."""
+    return extension(connection).client
 
 
 JobsClient = Annotated[AsyncClient, Depends(get_client)]
 """What a route's parameter is annotated with to be given the client."""
 
 
-def extension(request: Request) -> Jobctl:
-    """Return the extension of the application that serves ``request``."""
-    found = getattr(request.app.state, STATE, None)
+def extension(connection: HTTPConnection) -> Jobctl:
+    """Return the extension of the application that serves a request or a WebSocket."""
+    found = getattr(connection.app.state, STATE, None)
     if not isinstance(found, Jobctl):
         raise TypeError("this application has no jobctl extension; write Jobctl(app)")
     return found

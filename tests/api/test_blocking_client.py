@@ -130,6 +130,20 @@ def test_wait_that_runs_out_names_the_run_and_leaves_it(
     assert run.revoke() is False
 
 
+@pytest.mark.parametrize("never", [datetime.max.replace(tzinfo=UTC), "9999-12-31T23:59:59.9999999"])
+def test_start_after_the_last_year_is_refused(client: jobctl.Client, never: object) -> None:
+    with pytest.raises(jobctl.InvalidArguments, match="1970 and 9999"):
+        client.submit("kept", _at=never)
+
+
+def test_one_id_for_several_items_is_refused(client: jobctl.Client) -> None:
+    with pytest.raises(jobctl.InvalidArguments, match="give each item its own"):
+        client.submit_many("kept", [{}, {}], _id="same")
+    (run,) = client.submit_many("kept", [{}], _id="only one")
+    assert run.state == "queued"
+    run.revoke()
+
+
 def test_options_reach_the_run(client: jobctl.Client) -> None:
     due = datetime(2090, 1, 2, 3, tzinfo=UTC)
     run = client.submit(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -108,10 +109,21 @@ def test_handle_of_a_run_is_there_before_the_commit(project) -> None:
     with transaction.atomic():
         made = orders().create(item="table")
         run = contrib.submit_on_commit("pack", order_id=made.pk)
-        with pytest.raises(NoSuchRun):
+        with pytest.raises(NoSuchRun, match="when its transaction is committed"):
             run.refresh()
 
     assert run.wait("30s") == {"order": made.pk, "item": "table"}
+
+
+def test_handle_of_a_run_that_was_rolled_back_says_so(project) -> None:
+    transaction = importlib.import_module("django.db").transaction
+    contrib = importlib.import_module("jobctl.contrib.django")
+    with transaction.atomic():
+        run = contrib.submit_on_commit("pack", order_id=1)
+        transaction.set_rollback(True)
+
+    with pytest.raises(NoSuchRun, match="never when it is rolled back"):
+        run.wait("1s")
 
 
 def test_arguments_are_checked_before_the_commit(project) -> None:
@@ -188,6 +200,31 @@ def test_commands_pass_through_with_the_exit_code(project) -> None:
     assert done.returncode == 0, done.stderr
     assert manage("submit", "pakc", "--quiet").returncode == 66
     assert "pack" in manage("jobs").stdout
+
+
+def test_zone_of_django_is_not_that_of_schedules(project) -> None:
+    host = importlib.import_module("jobctl.host")
+    # Django is told nothing of a zone, so it puts its process into that of Chicago.
+    assert os.environ["TZ"] == "America/Chicago"
+    assert host.host_zone() != "America/Chicago"
+    words = ("next", "--schedule", "30 2 * * *", "-n", "1", "--json")
+    for given in ({}, {"TZ": "Asia/Tokyo"}):
+        environment = {name: value for name, value in os.environ.items() if name != "TZ"} | given
+        zones = [
+            json.loads(
+                subprocess.run(
+                    [sys.executable, *program, *words],
+                    cwd=project.folder,
+                    env={**environment, "JOBCTL_CONFIG": str(project.config)},
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                ).stdout
+            )
+            for program in (["-m", "jobctl"], ["manage.py", "jobctl"])
+        ]
+        assert zones[0] == zones[1]
+        assert ("+09:00" in str(zones[0])) is bool(given)
 
 
 def test_eager_mode_runs_in_the_transaction_of_the_test(web) -> None:

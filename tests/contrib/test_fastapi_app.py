@@ -53,6 +53,24 @@ def test_wrong_arguments_are_the_askers_fault(web) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
+def test_web_socket_has_the_client_too(example) -> None:
+    fastapi = importlib.import_module("fastapi")
+    contrib = importlib.import_module("jobctl.contrib.fastapi")
+    app = fastapi.FastAPI()
+    contrib.Jobctl(app)
+
+    async def follow(socket, client) -> None:
+        await socket.accept()
+        run = await client.submit("thumbnail", path="cat.jpg")
+        await socket.send_json(await run.wait(30))
+        await socket.close()
+
+    follow.__annotations__ = {"socket": fastapi.WebSocket, "client": contrib.JobsClient}
+    app.websocket("/follow")(follow)
+    with testclient.TestClient(app) as own, own.websocket_connect("/follow") as socket:
+        assert socket.receive_json()["path"] == "cat.jpg"
+
+
 def test_only_whole_ids_are_looked_for(web) -> None:
     url = web.post("/thumbnails", json={"path": "cat.jpg"}).headers["location"]
     run_id = url.rpartition("/")[2]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.conf import settings
 
 from jobctl.contrib.django.conf import Settings
+from jobctl.host import disregard_zone
 
 
 class JobctlConfig(AppConfig):
-    """Checks the settings when Django starts."""
+    """Checks the settings when Django starts.
+
+    Django gives its process the zone of ``TIME_ZONE``, which is that of what it shows. The zone of
+    schedules is that of jobs.toml or of the host, whoever asks.
+    """
 
     name = "jobctl.contrib.django"
     label = "jobctl"
@@ -17,3 +23,4 @@ class JobctlConfig(AppConfig):
     def ready(self) -> None:
         """Raise ``ImproperlyConfigured`` for what is wrong in ``JOBCTL``."""
         Settings.read()
+        disregard_zone(getattr(settings, "TIME_ZONE", None))

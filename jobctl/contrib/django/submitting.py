@@ -10,10 +10,15 @@ from django.db import transaction
 from jobctl.api.client import Client, Run
 from jobctl.api.many import name_of
 from jobctl.contrib.django.conf import Settings
+from jobctl.errors import NoSuchRun
 from jobctl.model.ids import new_id
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
+
+    from jobctl.client.steps import Steps
+
+    T = TypeVar("T")
 
 _clients: list[Client] = []
 
@@ -45,6 +50,29 @@ def submit(job: object, /, *args: object, **kwargs: object) -> Run:
     return client().submit(job, *args, **kwargs)
 
 
+class PromisedRun(Run):
+    """The handle of a run that is submitted when a transaction is committed."""
+
+    __slots__ = ("submitted",)
+
+    def __init__(self, sender: Client, run_id: str, job: str) -> None:
+        super().__init__(sender, run_id, job)
+        self.submitted = False
+
+    def _carry_out(self, steps: Steps[T]) -> T:
+        try:
+            return super()._carry_out(steps)
+        except NoSuchRun:
+            if self.submitted:
+                raise
+        raise NoSuchRun(
+            f"run {self.id} of job {self.job} has not been submitted: that happens when its"
+            " transaction is committed, and never when it is rolled back",
+            job=self.job,
+            ids=[self.id],
+        )
+
+
 def submit_on_commit(
     job: object, /, *args: object, _using: str | None = None, **kwargs: object
 ) -> Run:
@@ -61,8 +89,14 @@ def submit_on_commit(
     kwargs.setdefault("_id", new_id())
     operations = sender._operations  # noqa: SLF001 - a submit without the sending
     checked = operations.session.carry_out(operations.checked(name_of(job), args, kwargs))
-    transaction.on_commit(lambda: sender.submit(job, *args, **kwargs), using=_using)
-    return Run(sender, checked.id, checked.job)
+    run = PromisedRun(sender, checked.id, checked.job)
+
+    def send() -> None:
+        sender.submit(job, *args, **kwargs)
+        run.submitted = True
+
+    transaction.on_commit(send, using=_using)
+    return run
 
 
 def _forget(*, setting: str, **_: Any) -> None:  # noqa: ANN401 - what the signal carries

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from django.core.management.base import BaseCommand
 
 from jobctl.contrib.django.conf import Settings
+from jobctl.host import zone_at_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,11 @@ class Command(BaseCommand):
     def handle(self, *words: str, **_: Any) -> NoReturn:  # noqa: ANN401 - as Django has it
         """Replace this process."""
         environment = dict(os.environ)
+        # Django's own TIME_ZONE is not the zone of the host, which that of schedules is.
+        environment.pop("TZ", None)
+        zone = zone_at_start()
+        if zone:
+            environment["TZ"] = zone
         config = Settings.read().CONFIG
         if config is not None:
             environment["JOBCTL_CONFIG"] = os.fspath(config)
