@@ -189,8 +189,10 @@ class RunContext:
 
         return block()
 
-    def submit(self, job: str, *args: object, **kwargs: object) -> str:
-        """Submit a run of ``job`` and return its id; this run is its parent.
+    def submit(self, job: Any, *args: object, **kwargs: object) -> str:
+        """Submit a run of ``job``, a name or a function with ``@job``, and return its id.
+
+        This run is its parent. Where jobctl is not installed functions have no name of a job.
 
         Keywords with a leading underscore are options, as in the Python API: ``_in`` and
         ``_expires`` (durations), ``_id`` (any text: repeating it makes no second run, so a
@@ -198,6 +200,9 @@ class RunContext:
         Arguments are what JSON has: texts, numbers, true, false, null, lists and dicts of texts.
         Raises AskError when the run was not accepted.
         """
+        job = getattr(job, "job_name", job)
+        if not isinstance(job, str):
+            raise AskError(f"{job!r:.80} is no job: give its name")
         options = {name[1:]: kwargs.pop(name) for name in list(kwargs) if name[:1] == "_"}
         for name in ("in", "expires"):
             if options.get(name) is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator
     from datetime import timedelta
-    from typing import Any, Self, TypeVar
+    from typing import Any, NoReturn, Self, TypeVar
 
     from jobctl.client.changes import Event
     from jobctl.client.steps import Steps
@@ -131,6 +131,9 @@ class Client:
     def close(self) -> None:
         """Close the connection; the next request makes a new one."""
         self._operations.session.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Client belongs to its process and cannot be pickled; make one there")
 
     def _up_to_date(self) -> Operations:
         if self._operations.changed():

@@ -146,6 +146,9 @@ def _tags(options: Mapping[str, object]) -> dict[str, str]:
         return {}
     if not isinstance(value, dict):
         raise InvalidArguments(f"_tags: {value!r} is no dict of names and texts")
+    for name, item in value.items():
+        if name is None or item is None:
+            raise InvalidArguments(f"_tags: None in {value!r} is no text; leave the tag out")
     found = {str(name): str(item) for name, item in value.items()}
     if len(found) < len(value):
         raise InvalidArguments(f"_tags: two names of {value!r} are the same as texts")

@@ -199,6 +199,8 @@ def check_options(wish: Wish) -> None:
         _check_word("queue", wish.queue)
     for name, value in wish.tags.items():
         _check_word("tag", name)
+        if "\0" in value:
+            raise InvalidArguments(f"tag {name}: its value holds a NUL character")
         if len(value) > LONGEST_NAME:
             raise InvalidArguments(
                 f"tag {name}: its value is longer than {LONGEST_NAME} characters"

@@ -64,8 +64,12 @@ class Jobctl:
         ``GET prefix/{id}`` tells how a run is, and with ``?wait=N`` waits up to ``max_wait``
         seconds for its end. With ``revoke``, ``DELETE prefix/{id}`` revokes it. ``allow`` decides
         who may; without it, whoever knows the id (80 random bits) may. ``client`` are further
-        arguments of ``AsyncClient``.
+        arguments of ``AsyncClient``. Raises ``ConfigError`` and ``TypeError`` for wrong ones.
         """
+        web.checked("allow", allow, "allow")
+        web.checked("revoke", revoke, "flag")
+        web.checked("max_wait", max_wait, "seconds")
+        inspect.signature(AsyncClient).bind(config, **client)
         self._config = config
         self._options = client
         self._client: AsyncClient | None = None

@@ -58,12 +58,13 @@ class Jobctl:
 
         Without it, whoever knows the id of a run (80 random bits) may.
         """
+        web.checked("allow", allow, "allow")
         self._allow = allow
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Add settings, routes and error answers to ``app``."""
+        """Add settings, routes and error answers to ``app``; raises ``ConfigError`` for wrong ones."""
         app.config.setdefault("JOBCTL_CONFIG", None)
         app.config.setdefault("JOBCTL_REDIS", None)
         app.config.setdefault("JOBCTL_NAMESPACE", None)
@@ -71,6 +72,8 @@ class Jobctl:
         app.config.setdefault("JOBCTL_PREFIX", "/runs")
         app.config.setdefault("JOBCTL_REVOKE", False)
         app.config.setdefault("JOBCTL_MAX_WAIT", 0)
+        web.checked("JOBCTL_REVOKE", app.config["JOBCTL_REVOKE"], "flag")
+        web.checked("JOBCTL_MAX_WAIT", app.config["JOBCTL_MAX_WAIT"], "seconds")
         app.extensions[NAME] = {"extension": self, "client": None}
         routes = Blueprint(NAME, __name__, url_prefix=app.config["JOBCTL_PREFIX"])
         routes.add_url_rule("/<run_id>", "run", self._status)

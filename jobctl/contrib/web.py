@@ -14,6 +14,7 @@ from jobctl.errors import (
     ConfigError,
     InvalidArguments,
     JobctlError,
+    JobFailed,
     NotAcceptedError,
     NotFoundError,
     NotPermittedError,
@@ -53,6 +54,21 @@ class Answer:
     status: int
     body: dict[str, object]
     headers: dict[str, str] = field(default_factory=dict)
+
+
+def checked(name: str, value: object, kind: str) -> None:
+    """Raise ``ConfigError`` for a setting that is not of its ``kind``: ``flag``, ``seconds`` or ``allow``.
+
+    A text such as ``"false"`` from an environment variable would else mean yes.
+    """
+    if kind == "flag" and not isinstance(value, bool):
+        raise ConfigError(f"{name} = {value!r} is neither True nor False")
+    if kind == "seconds":
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and 0 <= float(value) < float("inf")):  # type: ignore[arg-type]
+            raise ConfigError(f"{name} = {value!r} is no number of seconds")
+    if kind == "allow" and value is not None and not callable(value):
+        raise ConfigError(f"{name} = {value!r} is no function")
 
 
 def accepted(run_id: str, job: str, *, url: str) -> Answer:
@@ -102,6 +118,8 @@ def refused(error: JobctlError) -> Answer:
     """
     code = next((code for kind, code in CODES if isinstance(error, kind)), 500)
     message = str(error)[:SHOWN_MOST] if code < 500 else SERVER_SAYS[code]  # noqa: PLR2004 (the server's own fault)
+    if isinstance(error, JobFailed):
+        message = "the job that was waited for did not succeed"
     told: dict[str, object] = {"code": error.code, "message": message}
     if error.id is not None:
         told["id"] = error.id

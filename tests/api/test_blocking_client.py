@@ -136,6 +136,18 @@ def test_start_after_the_last_year_is_refused(client: jobctl.Client, never: obje
         client.submit("kept", _at=never)
 
 
+@pytest.mark.parametrize("tags", [{"a": None}, {None: "a"}, {"a": "\0"}])
+def test_tag_that_is_no_text_is_refused(client: jobctl.Client, tags: dict[Any, Any]) -> None:
+    with pytest.raises(jobctl.InvalidArguments, match="tag"):
+        client.submit("kept", _tags=tags)
+
+
+def test_client_says_why_it_cannot_be_pickled(client: jobctl.Client) -> None:
+    _ = client.submit("add", 1, 2).state
+    with pytest.raises(TypeError, match="make one there"):
+        pickle.dumps(client)
+
+
 def test_one_id_for_several_items_is_refused(client: jobctl.Client) -> None:
     with pytest.raises(jobctl.InvalidArguments, match="give each item its own"):
         client.submit_many("kept", [{}, {}], _id="same")

@@ -184,6 +184,20 @@ def test_wrong_setting_is_named(project, setting, words) -> None:
     assert words in str(caught.value)
 
 
+def test_check_of_django_finds_what_is_needed_at_the_first_request(project) -> None:
+    run_checks = importlib.import_module("django.core.checks").run_checks
+    override = importlib.import_module("django.test").override_settings
+    assert run_checks() == []
+    for setting, said in (
+        ({"CONFIG": "/nowhere/jobs.toml"}, "/nowhere/jobs.toml"),
+        ({"CONFIG": str(project.config), "ALLOW": "nope.may"}, "nope"),
+        ({"CONFIG": str(project.config), "REVOKE": "false"}, "neither True nor False"),
+    ):
+        with override(JOBCTL=setting):
+            (found,) = run_checks()
+            assert said in found.msg
+
+
 def test_commands_pass_through_with_the_exit_code(project) -> None:
     def manage(*words):
         return subprocess.run(

@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 
+from jobctl.errors import ConfigError
 from jobctl.testing import wait_until
 
 testclient = pytest.importorskip("fastapi.testclient")
@@ -51,6 +52,16 @@ def test_wrong_arguments_are_the_askers_fault(web) -> None:
     assert "path: is missing" in answer.json()["error"]["message"]
     answer = web.post("/jobs/thumbnial")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"revoke": "false"}, {"max_wait": "x"}, {"allow": 3}, {"foo": 1}]
+)
+def test_wrong_setting_is_told_at_once(wrong) -> None:
+    fastapi = importlib.import_module("fastapi")
+    contrib = importlib.import_module("jobctl.contrib.fastapi")
+    with pytest.raises((ConfigError, TypeError), match=r"revoke|max_wait|allow|foo"):
+        contrib.Jobctl(fastapi.FastAPI(), **wrong)
 
 
 def test_web_socket_has_the_client_too(example) -> None:

@@ -10,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from jobctl.client.open import hint
+from jobctl.contrib.web import checked
+from jobctl.errors import ConfigError
 
 if TYPE_CHECKING:
     import os
@@ -46,7 +48,15 @@ class Settings:
         for key in given:
             if key not in known:
                 raise ImproperlyConfigured(f"JOBCTL: there is no key {key!r}{_hint(key, known)}")
-        return cls(**given)
+        found = cls(**given)
+        try:
+            checked("REVOKE", found.REVOKE, "flag")
+            checked("MAX_WAIT", found.MAX_WAIT, "seconds")
+            if not isinstance(found.ALLOW, str):
+                checked("ALLOW", found.ALLOW, "allow")
+        except ConfigError as error:
+            raise ImproperlyConfigured(f"JOBCTL: {error}") from error
+        return found
 
     def allowed(self) -> Callable[..., bool] | None:
         """Return the function of ``ALLOW``; raises ``ImproperlyConfigured`` when there is none."""
