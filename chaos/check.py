@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import time
 from collections import Counter
@@ -42,6 +43,7 @@ def after(world: World) -> None:
     _try(wrong, lambda: all_final(world))
     wrong += in_store(world)
     wrong += in_log(world)
+    wrong += outputs(world)
     wrong += descriptors(world)
     wrong += stopped(world)
     expect(not wrong, "; ".join(wrong[:8]))
@@ -109,6 +111,20 @@ def in_log(world: World) -> list[str]:
             wrong.append(f"{run} was done {done[run]} times")
     world.measured.setdefault("runs", len(world.accepted))
     world.measured.setdefault("executions", sum(begun.values()))
+    return wrong
+
+
+def outputs(world: World) -> list[str]:
+    """No run's output is in the log of another."""
+    wrong = []
+    for host in world.hosts.values():
+        for path in (host.state / "logs").glob("*/*.log"):
+            run = path.name.partition(".")[0]
+            with contextlib.suppress(OSError):
+                said = re.findall(
+                    r"^output of (\w+)", path.read_text(errors="replace"), re.MULTILINE
+                )
+                wrong += [f"the log of {run} has output of {one}" for one in said if one != run]
     return wrong
 
 

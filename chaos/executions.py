@@ -22,6 +22,7 @@ say() {
 exec 9>>"$CHAOS_DIR/locks/$JOBCTL_RUN_ID"
 flock -n 9 || say overlap
 say begin
+echo "output of $JOBCTL_RUN_ID"
 case $1 in
     [0-9]*) test "$1" = 0 || sleep "$1" ;;
     *) until test -e "$CHAOS_DIR/go.$1" || test -e "$CHAOS_DIR/go"; do sleep 0.1; done ;;
@@ -51,6 +52,7 @@ def act(seconds=0.0):
         except BlockingIOError:
             say("overlap")
         say("begin")
+        print("output of", os.environ["JOBCTL_RUN_ID"])
         time.sleep(float(seconds))
         say("end", 0)
     return {"seconds": float(seconds)}

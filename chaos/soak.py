@@ -79,6 +79,7 @@ def soak(
         story.counts |= {"submitted": load.submitted, "settled after s": watch.seconds}
         story.counts["submits repeated"] = load.refused
         story.broken += check.in_store(world) + check.in_log(world) + check.descriptors(world)
+        story.broken += check.outputs(world)
         story.broken += leaks.found()
         story.counts |= leaks.counts
     story.growth = gauges.growth()
