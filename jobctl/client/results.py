@@ -34,9 +34,9 @@ def read_result(text: str | None, *, allow_pickle: bool = False) -> object:
     if text is None:
         return None
     value = _loads(text)
-    form, data = _unwrapped(value)
-    if form is None:
+    if not is_wrapped(text) or not isinstance(value, dict) or value.keys() != {MARK, "data"}:
         return value
+    form = str(value[MARK])
     name, _, compression = form.partition("+")
     if name == "pickle" and not allow_pickle:
         raise NotPermittedError(
@@ -44,7 +44,7 @@ def read_result(text: str | None, *, allow_pickle: bool = False) -> object:
             " everybody who can write into the store, set allow_pickle = true in [jobctl]"
         )
     try:
-        return _READERS[name](_OPENERS[compression](data))
+        return _READERS[name](_OPENERS[compression](_unwrapped(value["data"])))
     except KeyError:
         raise UnreadableError(
             f"the result has the form {form!r}, which this jobctl does not know; upgrade it"
@@ -67,33 +67,69 @@ def is_wrapped(text: str) -> bool:
 
 def result_for_view(text: str | None) -> object:
     """Return a result as types of JSON; what only its own form can say stays wrapped."""
-    if text is None or not is_wrapped(text):
-        return None if text is None else _loads(text)
+    if text is None:
+        return None
     try:
-        return as_json(read_result(text))
+        return as_json(read_result(text)) if is_wrapped(text) else _loads(text)
     except JobctlError:
+        pass
+    try:
         return _loads(text)
+    except JobctlError:
+        return text
 
 
 def as_json(value: object) -> Any:  # noqa: ANN401 - any type of JSON
-    """Return ``value`` as types of JSON; what has none there becomes text."""
-    return json.loads(json.dumps(value, default=_plain, ensure_ascii=False))
+    """Return ``value`` as types of JSON; what has none there becomes text.
+
+    Raises ``UnreadableError`` for what holds itself, or is nested too deeply.
+    """
+    try:
+        try:
+            text = json.dumps(value, default=_plain, ensure_ascii=False)
+        except TypeError:  # a key is no text
+            text = json.dumps(_with_text_keys(value), default=_plain, ensure_ascii=False)
+        return json.loads(text, parse_constant=str)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UnreadableError(
+            f"the result cannot be shown as JSON: {error}; read it in Python, with jobctl.Client"
+        ) from error
+
+
+def _with_text_keys(value: object) -> object:
+    if isinstance(value, dict):
+        return {_as_key(key): _with_text_keys(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_with_text_keys(inner) for inner in value]
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        return _with_text_keys(_plain(value))
+    return value
+
+
+def _as_key(key: object) -> object:
+    if key is None or isinstance(key, str | int | float):
+        return key
+    shown = as_json(key)
+    return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
 
 
 def _loads(text: str) -> object:
     """Return stored JSON as data; what is not JSON stays text."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=str)
     except ValueError:
         return text
+    except RecursionError:
+        raise UnreadableError(
+            "the result is nested too deeply for this Python to read;"
+            " let the job return a flatter value, or store it and return its name"
+        ) from None
 
 
-def _unwrapped(value: object) -> tuple[str | None, bytes]:
-    if not isinstance(value, dict) or value.keys() != {MARK, "data"}:
-        return None, b""
+def _unwrapped(text: object) -> bytes:
     import binascii  # noqa: PLC0415 (as below: most results are not wrapped)
 
-    return str(value[MARK]), binascii.a2b_base64(str(value["data"]))
+    return binascii.a2b_base64(str(text))
 
 
 def _inflate(data: bytes) -> bytes:

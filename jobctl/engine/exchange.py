@@ -16,6 +16,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobctl.engine.python_readback import check_json
 from jobctl.engine.spool import remove
 from jobctl.errors import JobctlError
 
@@ -28,6 +29,8 @@ PROGRESS_LIMIT = 64 * 1024
 """Bytes; a longer progress file is emptied once it has been read."""
 MESSAGE_LIMIT = 200
 """Characters of a progress message that are kept."""
+WRAPPED = '{"$jobctl"'
+"""How a result begins that is in another form than plain JSON; see python_forms.py."""
 
 _log = logging.getLogger(__name__)
 
@@ -181,15 +184,20 @@ class Exchange:
 
 
 def as_json(text: str) -> str | None:
-    """Return ``text`` if it is JSON, else a JSON string of it; ``None`` when it is empty."""
+    """Return ``text`` if it is JSON, else a JSON string of it; ``None`` when it is empty.
+
+    JSON that some readers could not take, such as very deep nests, is a string too.
+    """
     text = text.strip()
     if not text:
         return None
     try:
         json.loads(text, parse_constant=_refuse)
+        check_json(text.encode())
     except (ValueError, RecursionError):
         return json.dumps(text, ensure_ascii=False)
-    return text
+    # So begin results in other forms, and this is none.
+    return f"{{ {text[1:]}" if text.startswith(WRAPPED) else text
 
 
 def last_progress(text: str) -> str | None:

@@ -136,7 +136,7 @@ def _plain_part(value: Any) -> object:
 _encode = json.JSONEncoder(
     default=_plain_part, ensure_ascii=False, allow_nan=False, separators=(",", ":")
 ).encode
-NESTED = frozenset({dict, list, tuple})
+LEAVES = frozenset({str, int, float, bool, type(None)})
 TEXT_KEYS = frozenset({str})
 
 
@@ -145,9 +145,21 @@ def encode(value: object) -> str:
 
     Raises ValueError for two keys of a dict that would be one then.
     """
-    if type(value) in NESTED:
+    if type(value) not in LEAVES:
         _check_keys(value)
     return _encode(value)
+
+
+def encode_bytes(value: object) -> bytes:
+    """Return ``value`` as JSON that every reader takes; raises as :func:`encode`, and ValueError."""
+    text = encode(value)
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: only the escaped form can say it
+        data = json.dumps(json.loads(text)).encode()
+    if len(data) > SURELY_READABLE:
+        beside("python_readback").check_json(data)
+    return data
 
 
 def _check_keys(value: Any) -> None:
@@ -162,9 +174,9 @@ def _check_keys(value: Any) -> None:
         else:
             continue
         # Found without Python code for each value: most hold nothing nested.
-        if not NESTED.isdisjoint(map(type, parts)) and id(part) not in seen:
+        if not LEAVES.issuperset(map(type, parts)) and id(part) not in seen:
             seen.add(id(part))  # the encoder tells of what holds itself
-            waiting += [inner for inner in parts if type(inner) in NESTED]
+            waiting += [inner for inner in parts if isinstance(inner, (dict, list, tuple))]
 
 
 def _check_texts(value: dict[Any, Any]) -> None:
@@ -185,6 +197,8 @@ def _check_texts(value: dict[Any, Any]) -> None:
 
 NO_ARGUMENTS = "[[],{}]"
 """How runs of a bundle without arguments come."""
+SURELY_READABLE = 1000
+"""Bytes of JSON that neither nest too deeply nor hold too long a number for a reader."""
 MARK = b'{"$jobctl"'
 """How a result begins that is wrapped; see python_forms.py."""
 
@@ -203,11 +217,7 @@ def encode_result(value: object, limit: int, form: Any = None) -> bytes:
         if form is not None:
             data: bytes = form.encode(value)
         else:
-            text = encode(value)
-            try:
-                data = text.encode()
-            except UnicodeEncodeError:  # half of a surrogate pair: only the escaped form can say it
-                data = json.dumps(json.loads(text)).encode()
+            data = encode_bytes(value)
             if data[:10] == MARK:
                 data = beside("python_forms").wrap("json", data)  # nobody shall take it for one
     except KeyboardInterrupt:  # from outside: the job is stopped

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WORTH = 1024
 """Bytes from which on a result is compressed."""
+LARGEST = 256 * 1024 * 1024
+"""Bytes that readers let a compressed result grow to."""
 
 
 def wrap(form: str, data: bytes) -> bytes:
@@ -43,6 +45,11 @@ class Form:
         """Return ``value`` in this form; raises whatever its parts raise."""
         data: bytes = self._pack(value)
         if self._compress is not None and len(data) >= WORTH:
+            if len(data) > LARGEST:
+                raise ValueError(
+                    f"it is larger than {LARGEST >> 20} MiB before it is compressed,"
+                    " which readers refuse to open"
+                )
             small = self._compress(data)
             if self.name != "json" or len(small) * 4 // 3 < len(data):
                 return wrap(f"{self.name}+{self._compression}", small)
@@ -51,11 +58,11 @@ class Form:
         return wrap(self.name, data)
 
     def _packer_of_json(self) -> Callable[[object], bytes]:
-        encode = self._child.encode
-        return lambda value: encode(value).encode()
+        return self._child.encode_bytes  # type: ignore[no-any-return]
 
     def _packer_of_msgpack(self) -> Callable[[object], bytes]:
-        packb, plain = self._need("msgpack", "result_format").packb, self._child.plain
+        msgpack, plain = self._need("msgpack", "result_format"), self._child.plain
+        check = self._child.beside("python_readback").check_msgpack
 
         def other(value: object) -> object:
             if isinstance(value, int):
@@ -64,13 +71,24 @@ class Form:
                 )
             return plain(value)
 
-        return lambda value: packb(value, default=other)
+        def pack(value: object) -> bytes:
+            data: bytes = msgpack.packb(value, default=other)
+            check(data, msgpack.unpackb)
+            return data
 
-    @staticmethod
-    def _packer_of_pickle() -> Callable[[object], bytes]:
+        return pack
+
+    def _packer_of_pickle(self) -> Callable[[object], bytes]:
         import pickle
 
-        return lambda value: pickle.dumps(value, 4)  # 4: what every Python from 3.8 on reads
+        check = self._child.beside("python_readback").check_pickle
+
+        def pack(value: object) -> bytes:
+            data = pickle.dumps(value, 4)  # what every Python from 3.8 on reads
+            check(data)
+            return data
+
+        return pack
 
     def _compressor(self) -> Any:
         if self._compression == "zlib":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jobctl.client.results import read_result
 from jobctl.engine.attempt import AttemptDirs
 from jobctl.engine.exchange import (
     PROGRESS_LIMIT,
@@ -76,6 +77,18 @@ def test_no_files_are_made_in_advance(exchange: Exchange, dirs: AttemptDirs) -> 
     assert list(dirs.spool.iterdir()) == []
     assert exchange.result(100) is None
     assert exchange.progress() is None
+
+
+def test_result_of_a_shell_job_is_never_taken_for_one_in_another_form() -> None:
+    looks = '{"$jobctl":"pickle","data":"gASVAAAAAA=="}'
+    kept = as_json(looks)
+    assert kept is not None
+    assert read_result(kept, allow_pickle=True) == json.loads(looks)
+
+
+def test_result_file_with_json_that_no_reader_takes_is_taken_as_text() -> None:
+    for text in ("[" * 501 + "]" * 501, "9" * 4301):
+        assert read_result(as_json(text)) == text
 
 
 def test_too_large_a_result_says_how_large(exchange: Exchange) -> None:
