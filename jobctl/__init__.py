@@ -9,6 +9,7 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 __all__ = [
+    "AskError",
     "AsyncClient",
     "AsyncRun",
     "Client",
@@ -23,6 +24,7 @@ __all__ = [
     "NotAccepted",
     "NotFound",
     "NotPermitted",
+    "NotRunning",
     "Retry",
     "Run",
     "RunNotEnded",
@@ -51,7 +53,9 @@ if TYPE_CHECKING:
     from jobctl.api.standard import submit_many as submit_many
     from jobctl.client.changes import Event as Event
     from jobctl.client.sending import LostSubmitError as SubmitUnknown
+    from jobctl.context import AskError as AskError
     from jobctl.context import Fatal as Fatal
+    from jobctl.context import NotRunning as NotRunning
     from jobctl.context import Retry as Retry
     from jobctl.context import Skip as Skip
     from jobctl.context import SoftTimeout as SoftTimeout
@@ -81,7 +85,9 @@ _PLACES = {
     "submit_many": "api.standard",
     "Event": "client.changes",
     "SubmitUnknown": "client.sending:LostSubmitError",
+    "AskError": "context",
     "Fatal": "context",
+    "NotRunning": "context",
     "Retry": "context",
     "Skip": "context",
     "SoftTimeout": "context",

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import jobctl
 from docs import generate, keys
+from jobctl import testing
 from jobctl.cli.verbs import BY_NAME, EVERYWHERE, VERBS
 from jobctl.config import schema
 from jobctl.config.load import load_config
@@ -157,3 +159,23 @@ def test_prose_has_one_sentence_a_line(page: Path) -> None:
         and re.search(r"[a-z)`]\. [A-Z]", line)
     ]
     assert long == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["reference/python-api", "how-to/python-api", "how-to/python-jobs", "how-to/test-your-jobs"],
+)
+def test_every_class_that_a_page_of_the_python_api_names_can_be_imported(page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    # Of the files: a class that is not public can be named by mistake all the same.
+    sources = [file.read_text() for file in (ROOT / "jobctl").rglob("*.py")]
+    ours = {name for one in sources for name in re.findall(r"^class (\w+)", one, re.MULTILINE)}
+    code = re.findall(r"`([^`\n]+)`|```python\n(.*?)```", text, re.DOTALL)
+    named = ours & {word for spans in code for span in spans for word in re.findall(r"\w+", span)}
+    named |= ours & set(re.findall(r"[Rr]aises? (?:a )?`?([A-Z]\w+)", text))
+
+    public = {name: getattr(one, name) for one in (jobctl, testing) for name in one.__all__}
+    # Some have another name in tracebacks, which the page says.
+    known = {*public, *(getattr(item, "__name__", name) for name, item in public.items())}
+    assert named
+    assert named - known == set()
