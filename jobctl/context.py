@@ -47,6 +47,8 @@ __all__ = [
 
 PROVIDER = "_jobctl_child"
 """Name of the module of the interpreter that runs functions one after the other."""
+PUBLIC = "jobctl"
+"""Where users import the exceptions: tracebacks and ``retry_on`` have the names that they write."""
 ONCE_TTL = 30 * 86400.0
 """Seconds a key of ``once`` is remembered, unless the job says otherwise."""
 MESSAGE_MOST = 200
@@ -58,13 +60,19 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])\s*")
 class NotRunning(RuntimeError):  # noqa: N818 - names that are read in code of jobs
     """Raised when there is no run: outside of a job, or after its function has ended."""
 
+    __module__ = PUBLIC
+
 
 class AskError(RuntimeError):
     """Raised when ``once`` or ``submit`` could not be done; the message says why."""
 
+    __module__ = PUBLIC
+
 
 class Retry(Exception):  # noqa: N818 - as above
     """Raise it to have the run tried again, as long as ``retries`` allow."""
+
+    __module__ = PUBLIC
 
     def __init__(self, reason: str = "", *, in_: str | float | timedelta | None = None) -> None:
         """``in_`` is seconds, a timedelta or a text such as ``"1h30m"``; default: the job's delay.
@@ -78,13 +86,19 @@ class Retry(Exception):  # noqa: N818 - as above
 class Skip(Exception):  # noqa: N818 - as above
     """Raise it when there was nothing to do: the run ends as ``skipped``."""
 
+    __module__ = PUBLIC
+
 
 class Fatal(Exception):  # noqa: N818 - as above
     """Raise it when trying again is of no use: the run fails, whatever its ``retries``."""
 
+    __module__ = PUBLIC
+
 
 class SoftTimeout(Exception):  # noqa: N818 - as above
     """Raised inside the function when ``soft_timeout`` has passed; it may still end in time."""
+
+    __module__ = PUBLIC
 
 
 class RunContext:

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jobctl.engine.attempt import AttemptSpec
+    from jobctl.model.job import JobDef
 
 START_NAMES = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_")
 """Variables an interpreter or its C library reads once, at its start, by their prefixes."""
+REASONS = frozenset(reason.value for reason in Reason)
 
 
 class SpawnError(JobctlError):
@@ -125,9 +127,16 @@ def call_limits(spec: AttemptSpec) -> dict[str, object]:
         "stop_signal": None if job.stop_signal == "TERM" else signal_number(job.stop_signal),
         "tags": spec.tags or None,
         "expected": job.expected or None,
+        "named": named_exceptions(job) or None,
         "result": {key: value for key, value in form.items() if value != usual[key]} or None,
     }
     return {name: value for name, value in limits.items() if value is not None}
+
+
+def named_exceptions(job: JobDef) -> tuple[str, ...]:
+    """Return the names of exceptions in ``retry_on`` and ``no_retry_on``: a child knows their classes."""
+    rules = (*(job.retry.retry_on or ()), *job.retry.no_retry_on)
+    return tuple(rule for rule in rules if isinstance(rule, str) and rule not in REASONS)
 
 
 def child_key(

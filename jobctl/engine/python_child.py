@@ -839,7 +839,8 @@ class Child:
             beside("python_failure").describe(error, reply)
             self.interrupt()
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its outcome
-            beside("python_failure").describe(error, reply, run.limit("expected") or ())
+            expected, named = run.limit("expected") or (), run.limit("named") or ()
+            beside("python_failure").describe(error, reply, expected=expected, named=named)
         return b""
 
     def interrupt(self) -> None:

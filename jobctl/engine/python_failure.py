@@ -38,28 +38,72 @@ TRACE: Any = BaseException.__dict__["__traceback__"]
 MRO, QUALNAME, MODULE = (type.__dict__[name] for name in ("__mro__", "__qualname__", "__module__"))
 
 
-def describe(error: BaseException, reply: dict[str, Any], expected: Sequence[str] = ()) -> None:
+def describe(
+    error: BaseException,
+    reply: dict[str, Any],
+    *,
+    expected: Sequence[str] = (),
+    named: Sequence[str] = (),
+) -> None:
     """Print ``error`` as a script would and fill ``reply`` with what the host needs of it.
 
-    ``expected`` are names of exceptions of which one line says enough. Whatever ``error`` does when
-    it is looked at, its name is told, where it was raised, and its message if that can be had.
+    ``expected`` are names of exceptions of which one line says enough, ``named`` those that the job
+    names besides: what ``error`` is among them is told as if its classes had these names too.
+    Whatever ``error`` does when it is looked at, its name is told, where it was raised, and its
+    message if that can be had.
     """
-    names = [dotted(base) for base in MRO.__get__(type(error))[:-1]][:MAX_BASES]
+    classes = MRO.__get__(type(error))[:-1]
+    names = [dotted(base) for base in classes][:MAX_BASES]
     special = next((n for n in names if n.partition(".")[0] == "jobctl"), "").rpartition(".")[2]
-    reply.update(reason="exception", exception=names[0], bases=names)
+    also = [name for name in named if name not in names and _means(name, classes)]
+    reply.update(reason="exception", exception=names[0], bases=names + also)
     reply.update(skip=special == "Skip", again=special == "Retry", fatal=special == "Fatal")
     if special == "SoftTimeout":
         reply["reason"] = "timeout"
     try:
         if special in ("Retry", "Skip"):
             _tell_wish(error, reply, special)
-        elif any(name in expected or name.rpartition(".")[2] in expected for name in names):
+        elif any(name in expected or name.rpartition(".")[2] in expected for name in names) or any(
+            _means(name, classes) for name in expected
+        ):
             reply["error"] = f"{names[0]}: {error}"[:MAX_ERROR]
             _write(f"jobctl: {names[0]}: {error}\n")
         else:
             _tell(error, reply)
     except BaseException:  # noqa: BLE001 - SystemExit too: it is the job's code that is asked
         _tell_less(error, reply, names[0])
+
+
+def _means(name: str, classes: Sequence[type]) -> bool:
+    """Return whether ``name`` leads to one of ``classes`` here.
+
+    The name under which a class is imported need not be that of the module which defines it.
+    Nothing is imported for it, nor is code of the job called: what was raised is there already.
+    """
+    module, parts = "builtins", name.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        if ".".join(parts[:count]) in sys.modules:
+            module, parts = ".".join(parts[:count]), parts[count:]
+            break
+    found: Any = sys.modules.get(module)
+    for part in parts:
+        if isinstance(found, type):
+            found = type.__dict__["__dict__"].__get__(found).get(part)
+        elif isinstance(found, type(sys)):
+            found = _attribute(found, part)
+        else:
+            return False
+    return any(found is one for one in classes)
+
+
+def _attribute(module: Any, name: str) -> Any:
+    # Plain getattr would make modules that load lazily load.
+    inside = object.__getattribute__(module, "__dict__")
+    if name not in inside and module is sys.modules.get("jobctl"):
+        # It gets its public names when they are first asked for.
+        place, _, other = inside.get("_PLACES", {}).get(name, "").partition(":")
+        return getattr(sys.modules.get("jobctl." + place), other or name, None)
+    return inside.get(name)
 
 
 def _tell_wish(error: BaseException, reply: dict[str, Any], special: str) -> None:

@@ -24,7 +24,7 @@ from jobctl.engine import python_child, python_failure, python_stop
 from jobctl.engine.ending import Finding, judge_reply, outcome_of
 from jobctl.engine.environment import attempt_environment, read_env_file
 from jobctl.engine.exchange import last_progress
-from jobctl.engine.python_call import PythonReply, call_limits
+from jobctl.engine.python_call import PythonReply, call_limits, named_exceptions
 from jobctl.engine.python_child import Modules, ResultError, TargetError, encode_result
 from jobctl.engine.python_forms import Form
 from jobctl.errors import JobctlError
@@ -156,7 +156,10 @@ def _invoke(spec: AttemptSpec) -> Answer:
         if _is_no_outcome(error):
             raise
         python_failure.describe(
-            error.with_traceback(_users_part(error.__traceback__)), reply, spec.job.expected
+            error.with_traceback(_users_part(error.__traceback__)),
+            reply,
+            expected=spec.job.expected,
+            named=named_exceptions(spec.job),
         )
         return reply, b"", error
 

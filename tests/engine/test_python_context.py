@@ -198,7 +198,7 @@ async def test_without_a_store_questions_say_why_they_have_no_answer(bench: Benc
         "def bad(): return current().once('')\n"
     )
     reply = await bench.call("ask")
-    assert reply.exception == "jobctl.context.AskError"
+    assert reply.exception == "jobctl.AskError"
     assert "jobctl run" in reply.error
     assert (await bench.call("bad")).exception == "ValueError"
 
@@ -278,13 +278,13 @@ async def test_soft_timeout_is_raised_inside_the_function(bench: Bench) -> None:
     reply = await bench.call("tidy", limits=limits)
     assert json.loads(reply.result) == ["soft_timeout of 0.05 s has passed", True]
     reply = await bench.call("spins", limits=limits)
-    assert (reply.reason, reply.exception) == (Reason.TIMEOUT, "jobctl.context.SoftTimeout")
+    assert (reply.reason, reply.exception) == (Reason.TIMEOUT, "jobctl.SoftTimeout")
     assert "in spins" in reply.traceback
     assert "python_stop" not in reply.traceback
     reply = await bench.call("tidy_later", limits=limits)
     assert (reply.error, reply.result) == (None, '"tidy"')
     reply = await bench.call("waits", limits=limits)
-    assert (reply.reason, reply.exception) == (Reason.TIMEOUT, "jobctl.context.SoftTimeout")
+    assert (reply.reason, reply.exception) == (Reason.TIMEOUT, "jobctl.SoftTimeout")
     assert (await bench.call("quick", limits=limits)).result == "1"
     assert bench.child.calls == 5  # in the same interpreter
 

@@ -65,6 +65,12 @@ retries = 3
 retry_on = ["ValueError"]
 expected = ["LookupError"]
 
+[jobs.picky]
+python = "eager_shop:picky"
+soft_timeout = "0.1s"
+retries = 2
+retry_on = ["jobctl.SoftTimeout", "json.JSONDecodeError"]
+
 [jobs.asks]
 python = "eager_shop:asks"
 timeout = "1m"
@@ -144,6 +150,14 @@ def says(word, reason="", in_=None):
         pytest.fail("not this")
     raise {"Skip": Skip, "Fatal": Fatal, "KeyError": KeyError, "ValueError": ValueError,
            "KeyboardInterrupt": KeyboardInterrupt}[word](reason)
+
+def picky(text):
+    import json, time
+    calls.append(text)
+    if text == "wait":
+        time.sleep(60)
+    json.loads(text)
+    raise LookupError(text)
 
 def asks(fail=False):
     from jobctl import current
@@ -482,6 +496,12 @@ def test_exceptions_say_how_a_run_goes_on(client, kwargs, state, attempts, reaso
     assert (record.attempts[-1].traceback is None) == (
         kwargs["word"] in ("Skip", "Retry", "KeyError")
     )
+
+
+@pytest.mark.parametrize(("text", "attempts"), [("wait", 3), ("no json", 3), ("1", 1)])
+def test_retry_on_takes_names_as_they_are_imported(client, text, attempts) -> None:
+    with eager():
+        assert client.submit("picky", text=text).record.attempt == attempts
 
 
 def test_retry_waits_as_long_as_it_says(client) -> None:
