@@ -155,8 +155,17 @@ class RunContext:
         return _logger(self.job)
 
     def progress(self, percent: float, message: str = "") -> None:
-        """Tell how far the run is: 0 to 100, and up to 200 characters for people."""
-        self._link.progress(min(max(float(percent), 0.0), 100.0), str(message)[:MESSAGE_MOST])
+        """Tell how far the run is: 0 to 100, and up to 200 characters for people.
+
+        Numbers beyond are taken as 0 or 100. Raises ValueError for nan and the infinities.
+        """
+        number = float(percent)
+        if number - number != 0:  # so are nan and the infinities, without an import
+            raise ValueError(
+                f"progress takes a number from 0 to 100, not {number};"
+                " tell 0 as long as nobody knows how much there is to do"
+            )
+        self._link.progress(min(max(number, 0.0), 100.0), str(message)[:MESSAGE_MOST])
 
     def should_stop(self) -> bool:
         """Return True once the run was revoked, its daemon stops it, or a time limit has passed.

@@ -155,10 +155,10 @@ def visible_arguments(run: Run, job: JobDef | None) -> tuple[list[object], dict[
 
 
 def loads(text: str | None) -> object:
-    """Return stored JSON as data; what is not JSON stays text."""
+    """Return stored JSON as data; what is not JSON stays text, and NaN, which JSON has not, is None."""
     if text is None:
         return None
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=lambda _: None)
     except ValueError:
         return text

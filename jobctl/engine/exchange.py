@@ -215,7 +215,8 @@ def last_progress(text: str) -> str | None:
 
 
 def progress_json(percent: float, message: str) -> str:
-    """Return ``{"percent": …, "message": …}``."""
+    """Return ``{"percent": …, "message": …}``; what is not from 0 to 100 becomes the nearest, NaN 0."""
+    percent = max(0.0, min(100.0, percent)) if percent == percent else 0.0  # noqa: PLR0124 - NaN
     progress = {
         "percent": int(percent) if percent.is_integer() else percent,
         "message": message.strip()[:MESSAGE_LIMIT],

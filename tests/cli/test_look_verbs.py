@@ -80,6 +80,18 @@ def test_results_and_progress_are_decoded(project: Project, worker: Worker):
     assert run["progress"] == {"percent": 40.0, "message": "x"}
 
 
+def test_numbers_that_json_has_not_do_not_spoil_the_document(project: Project, worker: Worker):
+    project.submit("hello")
+    run_id = worker.finish(
+        pg='{"percent": NaN, "message": "x"}', re='{"$jobctl":"msgpack","data":"kct/+AAAAAAAAA=="}'
+    )
+    document = project.jobctl("inspect", run_id, "--json").out
+    run = json.loads(document, parse_constant=pytest.fail)["run"]
+    assert run["progress"] == {"percent": None, "message": "x"}
+    assert run["result"] == ["NaN"]
+    assert "0% x" in project.jobctl("inspect", run_id).out
+
+
 def test_attempts_without_end_have_no_maximum(project: Project, worker: Worker):
     run_id = project.submit("hello", "--retries", "-1")
     assert project.jobctl("inspect", run_id, "--json").json["run"]["max_attempts"] is None

@@ -15,6 +15,7 @@ from jobctl.engine.exchange import (
     ResultError,
     as_json,
     last_progress,
+    progress_json,
 )
 
 if TYPE_CHECKING:
@@ -172,3 +173,10 @@ def test_another_users_files_lie_where_only_that_user_may_write(dirs: AttemptDir
         exchange.result(100)
     exchange.end()
     assert list(dirs.spool.iterdir()) == []
+
+
+def test_progress_is_json_whatever_a_child_says() -> None:
+    told = [progress_json(float(number), "x") for number in ("nan", "inf", "-inf", "12.5")]
+    assert [json.loads(text, parse_constant=pytest.fail)["percent"] for text in told] == [
+        0, 100, 0, 12.5,
+    ]  # fmt: skip

@@ -178,6 +178,23 @@ async def test_a_run_that_is_over_hears_and_says_nothing_more(bench: Bench) -> N
     assert bench.progress == []
 
 
+@every_python
+@staged
+async def test_progress_that_is_no_number_is_refused_where_it_is_told(bench: Bench) -> None:
+    bench.write(
+        "from jobctl import current\n"
+        "def go(percent):\n"
+        "    try: current().progress(float(percent))\n"
+        "    except ValueError as error: return str(error)\n"
+    )
+    for percent in ("nan", "inf", "-inf"):
+        reply = await bench.call("go", percent)
+        assert json.loads(reply.result).startswith(
+            f"progress takes a number from 0 to 100, not {percent}; "
+        )
+    assert bench.progress == []
+
+
 @staged
 async def test_progress_reaches_the_pool_cut_and_within_bounds(bench: Bench) -> None:
     bench.write(
