@@ -50,6 +50,8 @@ def why(session: Session, run: Run) -> list[str]:
 def reason(run: Run) -> str:
     """Return the reason of the last ending as a sentence without a full stop."""
     text = _REASONS.get(run.reason or "", run.reason or "")
+    if run.reason == "exception" and run.state is RunState.SKIPPED:
+        text = "its function skipped it"  # by an exception that jobctl has for that
     last = run.attempts[-1] if run.attempts else None
     return text.format(
         code=run.exit_code if run.exit_code is not None else last.exit_code if last else None,

@@ -19,7 +19,7 @@ from jobctl.engine.tree import TreeTable
 from jobctl.engine.workplace import Workplace
 from jobctl.errors import NotPermittedError
 from jobctl.model.run import LETTERS, AttemptRecord, OutcomeKind, Reason, Run, RunState
-from jobctl.model.settle import settle
+from jobctl.model.settle import last_words, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,7 +185,7 @@ class Foreground:
             duration=outcome.duration,
             host=self._host,
             pid=outcome.pid,
-            error=outcome.error,
+            error=last_words(outcome, verdict),
             result=outcome.result,
             progress=self._progress,
             attempts=tuple(self._attempts),

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+WISHES = {
+    "Skip": "skipped by its function",
+    "Retry": "its function asked for another attempt",
+    "Fatal": "its function failed for good, and gave no reason",
+}
+"""What is told of an exception by which a function says how its run goes on, if it says no more."""
 MAX_ERROR = 4096
 MAX_NAME = 200
 MAX_BASES = 32
@@ -69,7 +75,7 @@ def describe(
             reply["error"] = f"{names[0]}: {error}"[:MAX_ERROR]
             _write(f"jobctl: {names[0]}: {error}\n")
         else:
-            _tell(error, reply)
+            _tell(error, reply, fatal=special == "Fatal")
     except BaseException:  # noqa: BLE001 - SystemExit too: it is the job's code that is asked
         _tell_less(error, reply, names[0])
 
@@ -111,14 +117,17 @@ def _tell_wish(error: BaseException, reply: dict[str, Any], special: str) -> Non
     reply["retry_in"] = _seconds(getattr(error, "in_", None))
     line = f"jobctl: {special}: {error}"
     said = line.partition(f": {special}: ")[2]
-    reply["error"] = said[:MAX_ERROR] or None
+    reply["error"] = said[:MAX_ERROR] or WISHES[special]
     _write((line if said else f"jobctl: {special}") + "\n")
 
 
-def _tell(error: BaseException, reply: dict[str, Any]) -> None:
+def _tell(error: BaseException, reply: dict[str, Any], *, fatal: bool) -> None:
     trace = _user_part(TRACE.__get__(error))
     error = BaseException.with_traceback(error, trace)
     said = "".join(traceback.format_exception_only(type(error), error)).rstrip()
+    name, end, notes = said.partition("\n")
+    if fatal and name == reply["exception"]:  # it says nothing else
+        said = f"{name}: {WISHES['Fatal']}{end}{notes}"
     text = "".join(traceback.format_exception(type(error), error, trace))
     reply["error"] = shortened_error(_place(trace) + said, MAX_ERROR)
     reply["traceback"] = shortened(text.rstrip())

@@ -11,7 +11,7 @@ from jobctl.engine.python_failure import shortened_error
 from jobctl.model.job import EXEC_JOB, JobDef
 from jobctl.model.records import maker
 from jobctl.model.run import Outcome, OutcomeKind, Reason
-from jobctl.model.settle import settle
+from jobctl.model.settle import last_words, settle
 from jobctl.store.attempts import encode_attempt, encode_success
 from jobctl.store.settling import Settlement
 
@@ -238,7 +238,7 @@ def _error(outcome: Outcome, verdict: Verdict) -> str:
     """Return what is kept of an error: of an exception not only its end, which may be any text."""
     if verdict.reason == Reason.POISON.value:
         return POISON_ERROR
-    error = outcome.error or ""
+    error = last_words(outcome, verdict) or ""
     return shortened_error(error, ERROR_MOST) if outcome.exception else error[-ERROR_MOST:]
 
 

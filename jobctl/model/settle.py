@@ -69,3 +69,10 @@ def settle(  # noqa: PLR0911 - one return a case reads best
             if job.total_timeout is not None and elapsed + decision.delay >= job.total_timeout:
                 return Verdict("x", Reason.TIMEOUT.value)
             return Verdict("d", reason, decision.delay)
+
+
+def last_words(outcome: Outcome, verdict: Verdict) -> str | None:
+    """Return the error that is kept with the run: of a wish for another attempt, why there is none."""
+    if outcome.again and verdict.letter == "x" and verdict.reason == outcome.reason:
+        return f"{outcome.error}; it has no retries left"
+    return outcome.error

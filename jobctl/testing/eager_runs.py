@@ -14,7 +14,7 @@ from jobctl.errors import JobctlError, NoSuchRun, UsageError
 from jobctl.host import host_zone
 from jobctl.model.ids import PREFIX_LEAST
 from jobctl.model.run import AttemptRecord, Request, Run, RunState
-from jobctl.model.settle import settle
+from jobctl.model.settle import last_words, settle
 from jobctl.model.units import format_duration
 from jobctl.store.codec import decode_request
 from jobctl.store.transitions import Answer
@@ -236,7 +236,7 @@ class EagerRuns:
             exit_code=outcome.exit_code,
             duration=outcome.duration,
             pid=outcome.pid,
-            error=outcome.error,
+            error=last_words(outcome, verdict),
             result=outcome.result if keeps else None,
             progress=called.progress or held.run.progress,
             attempts=(*held.run.attempts, _record(outcome, held.run.attempt)),

@@ -126,10 +126,30 @@ async def test_exceptions_say_how_the_run_goes_on(bench: Bench) -> None:
         (False, False, True, None),
         (False, False, False, None),
     ]
-    assert [r.error for r in replies[:4]] == ["busy", None, "sub", "nothing new"]
+    asked = "its function asked for another attempt"
+    assert [r.error for r in replies[:4]] == ["busy", asked, "sub", "nothing new"]
     assert "no such customer" in replies[4].error
     assert "'soon' is not a duration" in replies[5].error
     assert [r.traceback is None for r in replies] == [True, True, True, True, False, False]
+
+
+@every_python
+@staged
+async def test_exceptions_without_a_text_say_what_they_mean(bench: Bench) -> None:
+    bench.write(
+        "import jobctl\n"
+        "class Late(jobctl.Fatal): pass\n"
+        "def go(name): raise globals().get(name) or getattr(jobctl, name)\n"
+    )
+    replies = {n: await bench.call("go", n) for n in ("Skip", "Retry", "Fatal", "Late")}
+    told = {name: reply.error.splitlines()[-1] for name, reply in replies.items()}
+    fatal = "its function failed for good, and gave no reason"
+    assert told == {
+        "Skip": "skipped by its function",
+        "Retry": "its function asked for another attempt",
+        "Fatal": f"jobctl.Fatal: {fatal}",
+        "Late": f"jobs.Late: {fatal}",
+    }
 
 
 @every_python

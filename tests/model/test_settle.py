@@ -4,7 +4,7 @@ import pytest
 
 from jobctl.model.job import JobDef, OnLost, RetryPolicy
 from jobctl.model.run import TRANSITIONS, Outcome, OutcomeKind, Reason
-from jobctl.model.settle import Verdict, settle
+from jobctl.model.settle import Verdict, last_words, settle
 
 
 def verdict(outcome: Outcome, job: JobDef | None = None, **options: float) -> Verdict:
@@ -72,3 +72,14 @@ def test_third_loss_is_poison_but_interruptions_are_not() -> None:
     assert settle(JobDef(name="j"), lost, lost=1, **facts).letter == "d"
     assert settle(JobDef(name="j"), lost, lost=2, **facts) == Verdict("x", "poison")
     assert settle(JobDef(name="j"), stopped, lost=9, **facts).letter == "d"
+
+
+def test_wish_for_another_attempt_that_is_not_granted_says_why() -> None:
+    outcome = failed(Reason.EXCEPTION, error="busy", again=True)
+    assert last_words(outcome, verdict(outcome)) == "busy"
+    last = verdict(outcome, attempt=3)
+    assert last_words(outcome, last) == "busy; it has no retries left"
+    late = verdict(outcome, JobDef(name="j", total_timeout=1.0), elapsed=2.0)
+    assert (late.reason, last_words(outcome, late)) == ("timeout", "busy")
+    other = failed(Reason.EXCEPTION, error="busy")
+    assert last_words(other, verdict(other, attempt=3)) == "busy"

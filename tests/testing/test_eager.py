@@ -498,6 +498,26 @@ def test_exceptions_say_how_a_run_goes_on(client, kwargs, state, attempts, reaso
     )
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("Skip", "skipped (exception): skipped by its function"),
+        (
+            "Retry",
+            "failed (exception): its function asked for another attempt; it has no retries left",
+        ),
+        (
+            "Fatal",
+            "failed (exception): jobctl.Fatal: its function failed for good, and gave no reason",
+        ),
+    ],
+)
+def test_wishes_without_a_text_are_told_in_words(client, word, said) -> None:
+    with eager(), pytest.raises(JobFailed, match="of job says ") as caught:
+        client.submit("says", word=word).wait()
+    assert str(caught.value).endswith(f"of job says {said}")
+
+
 @pytest.mark.parametrize(("text", "attempts"), [("wait", 3), ("no json", 3), ("1", 1)])
 def test_retry_on_takes_names_as_they_are_imported(client, text, attempts) -> None:
     with eager():
