@@ -954,9 +954,13 @@ CHILD: Child | None = None
 
 def call_hook(name: str, hook: str, modules: Modules) -> object:
     """Call ``hook`` (``module:function``), which is the pool's ``child_init`` or ``child_exit``."""
+    say(f"{name} = {hook} begins")  # the host reads it if this process ends before it is ready
     modules.stale({"cwd": None, "env": os.environ})
     try:
         return modules.target(hook)()
+    except TargetError as error:
+        say(f"{name} = {hook} failed: {error}")
+        os._exit(70)
     except BaseException:
         say(f"{name} = {hook} failed:")
         raise

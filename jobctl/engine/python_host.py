@@ -27,7 +27,7 @@ from jobctl.engine.python_call import (
     StaleChildError,
     child_key,
 )
-from jobctl.engine.python_spawn import resolve_interpreter, spawn
+from jobctl.engine.python_spawn import resolve_interpreter, spawn, start_failure
 from jobctl.engine.python_wire import BUNDLE, CALL, DONE, HELLO, LINE, NEWS, PROGRESS, TALLY, Wire
 from jobctl.engine.usage import cpu_of
 
@@ -48,6 +48,7 @@ __all__ = [
 
 START_TIMEOUT = 60.0
 """Seconds until an interpreter must have said hello; a cold disk takes a few."""
+LATE = "it did not start in time"
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -97,12 +98,13 @@ class PythonChild:
         self.on_other: Callable[[int, dict[str, Any]], None] | None = None
         """Who is told of frames of another kind."""
         self._interpreter = interpreter
+        self._forked = pidfd is not None
         self._options = options
         self._output = output
         self._loop = asyncio.get_running_loop()
         self._made = self._loop.time()
         self._ready: asyncio.Future[None] = self._loop.create_future()
-        self._late = self._loop.call_later(START_TIMEOUT, self._break, "it did not start in time")
+        self._late = self._loop.call_later(START_TIMEOUT, self._break, LATE)
         self._waiting: dict[int, _Waiting] = {}
         self._listener: Listener | None = None
         self._closed = False
@@ -302,14 +304,8 @@ class PythonChild:
                 one.future.set_exception(ChildDiedError(why, started=place == 0))
 
     def _start_failure(self, why: str) -> SpawnError:
-        size = os.fstat(self._output).st_size
-        said = os.pread(self._output, 2000, max(0, size - 2000)).decode(errors="replace").strip()
-        remedy = "interpreter must name a CPython 3.9 or later that this user can run"
-        hook = json.loads(self._options).get("init")
-        if "jobctl: child_init" in said:
-            remedy = "mend the function, or child_init of the pool"
-        elif hook:
-            remedy = (
-                f"child_init = {hook} of the pool must return within a minute, or else {remedy}"
-            )
-        return SpawnError(f"{self._interpreter} did not become ready: {said or why}; {remedy}")
+        late = START_TIMEOUT if why == LATE else None
+        text = start_failure(
+            self._output, interpreter=self._interpreter, forked=self._forked, late=late
+        )
+        return SpawnError(text)

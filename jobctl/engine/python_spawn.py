@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +35,63 @@ sys.modules["_jobctl_child"] = child
 exec(SourceFileLoader("_jobctl_child", sys.argv[1]).get_code("_jobctl_child"), child.__dict__)
 child.main(int(sys.argv[2]), *sys.argv[3:])
 """
+PRINTED = 2000
+"""Bytes of what an interpreter printed at its start that are read, of its beginning and its end."""
+BEGUN = re.compile(r"^jobctl: ((child_init|preload) = \S+) begins\n", re.MULTILINE)
+"""What a child says before it calls or imports something of the pool."""
+PYTHON_REMEDY = "interpreter must name a CPython 3.9 or later that this user can run"
+DIRECTORY_REMEDY = "make it a directory that the job's user can enter, or mend cwd of the job"
+OWN_REMEDIES = {
+    "child_init": ("returning", "mend the function, or child_init of the pool"),
+    "preload": ("being imported", "mend the module, or preload of the pool"),
+}
+
+
+def start_failure(output: int, *, interpreter: str, forked: bool, late: float | None) -> str:
+    """Return why an interpreter that did start took no calls, and what to do about it.
+
+    ``output`` is a descriptor of the file it printed to. ``forked``: it comes from a template, and
+    is a Python therefore. ``late``: seconds after which it was given up; ``None``: it ended.
+    """
+    printed = _read_ends(output)
+    said = BEGUN.sub("", printed).strip().removeprefix("jobctl: ")
+    time = "" if late is None else f"within {late:g} s"
+    begun = BEGUN.findall(printed)
+    if begun:
+        what, key = begun[-1]
+        return _failure_of_the_pool(what, OWN_REMEDIES[key], interpreter, said=said, time=time)
+    if said.startswith("working directory "):
+        return f"{said}; {DIRECTORY_REMEDY}"
+    if time:
+        said = f"it was not ready {time}" + (f", and had printed: {said}" if said else "")
+    remedy = "try again, and look for want of memory or time" if forked else PYTHON_REMEDY
+    if "\n" in said:  # the last line is what is shown where there is room for one
+        return f"{said}\n{interpreter} did not become ready; {remedy}"
+    if said or forked:
+        said = said or "it ended without a word"
+        return f"{interpreter} did not become ready: {said}; {remedy}"
+    return f"{interpreter} ended without a word, so it is probably no Python; {remedy}"
+
+
+def _failure_of_the_pool(
+    what: str, ways: tuple[str, str], interpreter: str, *, said: str, time: str
+) -> str:
+    aim, remedy = ways
+    words = f", and had printed: {said}" if said else ""
+    if f"{what} failed:" in said or "Traceback (most recent call last)" in said:
+        return f"{interpreter} did not become ready: {said}; {remedy}"
+    if time:
+        return f"{what} did not come to an end {time} in {interpreter}{words}; {remedy}"
+    return f"{what} ended {interpreter} instead of {aim}{words}; {remedy}"
+
+
+def _read_ends(output: int) -> str:
+    """Return the beginning and the end of what was printed to a file."""
+    size = os.fstat(output).st_size
+    if size <= 2 * PRINTED:
+        return os.pread(output, size, 0).decode(errors="replace")
+    head = os.pread(output, PRINTED, 0).decode(errors="replace")
+    return f"{head}\n…\n" + os.pread(output, PRINTED, size - PRINTED).decode(errors="replace")
 
 
 def resolve_interpreter(value: str | None) -> str:
@@ -90,6 +149,10 @@ def spawn(
             start_new_session=session,
         )
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and key.cwd is not None and error.filename == key.cwd:
+            said = f"working directory {key.cwd}: {os.strerror(error.errno or 0)}"
+            if error.errno != errno.EPERM:  # which is about the user
+                raise SpawnError(f"{said}; {DIRECTORY_REMEDY}") from error
         raise SpawnError(
             f"cannot start {key.interpreter}: {error};"
             " check interpreter, cwd, user, group and env of the job"

@@ -48,7 +48,12 @@ def serve(child: Any, fd: int, options: dict[str, Any]) -> None:
         modules = child.Modules()
         modules.stale({"cwd": None, "env": os.environ})
         for name in options["preload"]:
-            __import__(name)
+            child.say(f"preload = {name} begins")
+            try:
+                __import__(name)
+            except BaseException:
+                child.say(f"preload = {name} failed:")
+                raise
         unsure = modules._scan()
     # Most children need them: once for all is cheaper than each.
     for name in ("environ", "lent", "limits", "meter", "bundle"):
@@ -138,7 +143,11 @@ def _become(
     if request["umask"] is not None:
         os.umask(request["umask"])
     if request["cwd"] is not None:
-        os.chdir(request["cwd"])
+        try:
+            os.chdir(request["cwd"])
+        except OSError as error:
+            child.say(f"working directory {request['cwd']}: {error.strerror}")
+            os._exit(70)
     os.environ = environ = child.ENVIRON
     child.beside("python_environ").replace(environ._data, request["env"])
     child.main(sock, request["options"], modules)

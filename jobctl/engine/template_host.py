@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine.python_call import ChildKey, SpawnError
 from jobctl.engine.python_host import PythonChild
-from jobctl.engine.python_spawn import set_priority, spawn
+from jobctl.engine.python_spawn import set_priority, spawn, start_failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,6 @@ FORKS = 3
 """Most templates one child may use up: their files may change while they are read."""
 FAILURE_PAUSE = 5.0
 """Seconds for which a template that could not start is not tried again."""
-SAID = 2000
 
 
 class TemplateUselessError(Exception):
@@ -63,8 +62,17 @@ class Warmed:
 class Template:
     """One template process; made by :meth:`start`."""
 
-    def __init__(self, pid: int, sock: socket.socket, *, output: int, processes: Processes) -> None:
+    def __init__(
+        self,
+        pid: int,
+        sock: socket.socket,
+        *,
+        output: int,
+        interpreter: str,
+        processes: Processes,
+    ) -> None:
         self.pid = pid
+        self._interpreter = interpreter
         self._socket = sock
         self._output = output
         self._processes = processes
@@ -98,7 +106,7 @@ class Template:
         finally:
             theirs.close()
         ours.settimeout(0)
-        return cls(pid, ours, output=output, processes=processes)
+        return cls(pid, ours, output=output, interpreter=key.interpreter, processes=processes)
 
     @property
     def alive(self) -> bool:
@@ -201,18 +209,20 @@ class Template:
         return said.decode(errors="replace").strip()
 
     async def _await_hello(self) -> int:
+        late = None
         try:
             async with asyncio.timeout(PRELOAD_PATIENCE):
                 data = await self._loop.sock_recv(self._socket, 4096)
         except TimeoutError:
             self._kill()
-            raise SpawnError(f"it was not ready within {PRELOAD_PATIENCE:g} s") from None
-        except OSError as error:
-            raise SpawnError(f"it ended: {error.strerror}") from None
+            late, data = PRELOAD_PATIENCE, b""
+        except OSError:
+            data = b""  # it ended
         if not data:
-            size = os.fstat(self._output).st_size
-            said = os.pread(self._output, SAID, max(0, size - SAID)).decode(errors="replace")
-            raise SpawnError(said.strip() or "it ended")
+            text = start_failure(
+                self._output, interpreter=self._interpreter, forked=False, late=late
+            )
+            raise SpawnError(text)
         return int(json.loads(data)["threads"])
 
 
@@ -295,9 +305,8 @@ class Templates:
             threads = await template.ready()
         except SpawnError as error:
             self._drop(shape, template)
-            why = f"preload failed in {shape.interpreter}: {error}"
-            self._failed[shape] = (loop.time() + FAILURE_PAUSE, why)
-            raise SpawnError(why) from error
+            self._failed[shape] = (loop.time() + FAILURE_PAUSE, str(error))
+            raise
         if threads > 1:
             log.warning(
                 "preload of %s starts threads, which a fork would lose: "

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from python_children import Bench, find_python, staged
+from python_children import Bench, find_python, staged, until
 
-from jobctl.engine.python_host import PythonChild, SpawnError, child_key, resolve_interpreter
+from jobctl.engine.python_host import LATE, PythonChild, SpawnError, child_key, resolve_interpreter
 from jobctl.engine.python_spawn import CHILD_FILE
 
 if TYPE_CHECKING:
@@ -88,7 +88,47 @@ async def test_program_that_is_no_python_says_what_it_said(bench: Bench) -> None
     program = bench.directory / "python"
     program.write_text("#!/bin/sh\necho I am a teapot >&2\n")
     program.chmod(0o755)
-    assert "I am a teapot" in await _start_error(str(program), env=bench.env)
+    assert await _start_error(str(program), env=bench.env) == (
+        f"{program} did not become ready: I am a teapot; "
+        "interpreter must name a CPython 3.9 or later that this user can run"
+    )
+
+
+@staged
+async def test_program_that_is_no_python_and_says_nothing_is_named(bench: Bench) -> None:
+    assert await _start_error("/bin/true", env=bench.env) == (
+        "/bin/true ended without a word, so it is probably no Python; "
+        "interpreter must name a CPython 3.9 or later that this user can run"
+    )
+
+
+@staged
+async def test_child_init_that_does_not_end_is_named(bench: Bench) -> None:
+    options = json.dumps({"init": "signal:pause"})
+    child = PythonChild.start(bench.key, env=bench.env, options=options)
+    bench.children.append(child)
+    bench.pids.append(child.pid)
+    await until(lambda: b"begins" in os.pread(child._output, 100, 0))
+    child._break(LATE)  # as its timer does in a minute
+    with pytest.raises(SpawnError) as caught:
+        await child.ready()
+    assert str(caught.value) == (
+        "child_init = signal:pause did not come to an end within 60 s "
+        f"in {sys.executable}; mend the function, or child_init of the pool"
+    )
+
+
+@staged
+async def test_last_line_of_a_failed_start_has_the_remedy(bench: Bench) -> None:
+    program = bench.directory / "python"
+    program.write_text("#!/bin/sh\necho no such option -c; echo Try --help\n")
+    program.chmod(0o755)
+    *said, last = (await _start_error(str(program), env=bench.env)).splitlines()
+    assert said == ["no such option -c", "Try --help"]
+    assert last == (
+        f"{program} did not become ready; "
+        "interpreter must name a CPython 3.9 or later that this user can run"
+    )
 
 
 @staged
@@ -104,7 +144,16 @@ async def test_python_that_is_too_old_is_told_so(bench: Bench) -> None:
     [
         ("/no/python", {}, "/no/python"),
         ("/etc/passwd", {}, "Permission denied"),
-        (sys.executable, {"cwd": "/no/where"}, "/no/where"),
+        (
+            sys.executable,
+            {"cwd": "/no/where"},
+            r"^working directory /no/where: No such .* cwd of the job$",
+        ),
+        (
+            sys.executable,
+            {"cwd": "/etc/passwd"},
+            r"^working directory /etc/passwd: Not a directory",
+        ),
         (sys.executable, {"user": "no-such-user"}, "no-such-user"),
         (sys.executable, {"group": "no-such-group"}, "no-such-group"),
     ],

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,10 +210,53 @@ def test_preload_that_fails_is_the_reason_of_the_run(attempts: Attempts) -> None
         outcome = await nest.run("value")
 
         assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.SPAWN)
-        assert "preload failed" in (outcome.error or "")
-        assert "No module named 'no_such_module'" in (outcome.error or "")
+        assert "did not become ready: preload = no_such_module failed:" in (outcome.error or "")
+        assert (outcome.error or "").endswith(
+            "No module named 'no_such_module'; mend the module, or preload of the pool"
+        )
 
     Nest(attempts, preload=("no_such_module",)).inside(story)
+
+
+def test_preload_that_ends_the_template_is_named(attempts: Attempts) -> None:
+    async def story(nest: Nest) -> None:
+        nest.write("import os\nprint('bye', flush=True)\nos._exit(3)\n")
+        outcome = await nest.run("value")
+
+        assert outcome.reason is Reason.SPAWN
+        assert outcome.error == (
+            f"preload = jobs ended {sys.executable} instead of being imported, "
+            "and had printed: bye; mend the module, or preload of the pool"
+        )
+
+    Nest(attempts, preload=("jobs",)).inside(story)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_program_that_is_no_python_is_named_and_nothing_else(
+    attempts: Attempts, slots: int
+) -> None:
+    async def story(nest: Nest) -> None:
+        outcome = await nest.run("value", interpreter="/bin/true")
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.SPAWN)
+        assert (outcome.error or "").startswith("/bin/true ended without a word")
+
+    Nest(attempts, slots=slots, child_init="jobs:start").inside(story)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_directory_that_is_missing_has_its_own_remedy(attempts: Attempts, slots: int) -> None:
+    async def story(nest: Nest) -> None:
+        outcome = await nest.run("value", cwd="/no/where")
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.SPAWN)
+        assert outcome.error == (
+            "working directory /no/where: No such file or directory; "
+            "make it a directory that the job's user can enter, or mend cwd of the job"
+        )
+
+    Nest(attempts, slots=slots).inside(story)
 
 
 def test_preload_that_starts_threads_is_not_forked(attempts: Attempts) -> None:
@@ -252,13 +296,40 @@ def test_child_init_that_fails_is_the_reason_of_the_run(attempts: Attempts, slot
     Nest(attempts, child_init="jobs:fail", slots=slots).inside(story)
 
 
+@pytest.mark.parametrize(
+    ("hook", "why"),
+    [
+        ("jobs:missing", "no function 'missing' in 'jobs'"),
+        ("nowhere:start", "no module 'nowhere' for 'nowhere:start' in cwd "),
+    ],
+)
+@pytest.mark.parametrize("slots", [1, 2])
+def test_child_init_that_is_not_there_is_told_in_words(
+    attempts: Attempts, slots: int, hook: str, why: str
+) -> None:
+    async def story(nest: Nest) -> None:
+        outcome = await nest.run("value")
+        error = outcome.error or ""
+
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.SPAWN)
+        assert f"did not become ready: child_init = {hook} failed: {why}" in error
+        assert error.endswith("; mend the function, or child_init of the pool")
+        assert "Traceback" not in error
+        assert "_jobctl_child" not in error
+
+    Nest(attempts, child_init=hook, slots=slots).inside(story)
+
+
 @pytest.mark.parametrize("slots", [1, 2])
 def test_child_init_that_ends_the_child_is_named(attempts: Attempts, slots: int) -> None:
     async def story(nest: Nest) -> None:
         outcome = await nest.run("value")
 
         assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.SPAWN)
-        assert "child_init = jobs:leave of the pool must return" in (outcome.error or "")
+        assert outcome.error == (
+            f"child_init = jobs:leave ended {sys.executable} instead of returning; "
+            "mend the function, or child_init of the pool"
+        )
 
     Nest(attempts, child_init="jobs:leave", slots=slots).inside(story)
 
