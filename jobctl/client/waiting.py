@@ -118,8 +118,10 @@ def exit_code(run: Run | None) -> int:
         case RunState.SUCCEEDED:
             return ExitCode.OK
         case RunState.SKIPPED:
-            # By its own wish (a skip code, only_if) is fine; for another run's sake it was not run.
-            return ExitCode.OK if run.reason in ("code", "condition") else ExitCode.JOB_FAILED
+            # By its own wish is fine: a skip code, only_if, `raise Skip`. For another run's sake it
+            # was not run.
+            own = run.reason in ("code", "condition", "exception")
+            return ExitCode.OK if own else ExitCode.JOB_FAILED
         case RunState.FAILED:
             return _failed_code(run)
         case _:

@@ -105,11 +105,12 @@ def judge(job: JobDef, status: int, *, stopped: Finding | None) -> Ending:
 def judge_reply(job: JobDef, reply: PythonReply, *, stopped: Finding | None) -> Ending:
     """Return the ending of a Python function that returned, raised, or exited like a script.
 
-    It has the exit code that a script with the same ending would have.
+    It has the exit code that a script with the same ending would have; one that raised ``Skip`` has
+    done what it should.
     """
     exit_code = reply.exit_code
     if exit_code is None and (reply.ok or reply.reason is Reason.EXCEPTION):
-        exit_code = 0 if reply.ok else 1
+        exit_code = 0 if reply.ok or reply.skip else 1
     if stopped is not None:
         return Ending(stopped, exit_code)
     if exit_code is not None and exit_code in job.skip_codes:

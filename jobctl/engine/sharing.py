@@ -23,6 +23,7 @@ from jobctl.engine.python_desk import Line
 from jobctl.engine.python_host import PythonChild
 from jobctl.engine.python_spawn import resolve_interpreter
 from jobctl.engine.shared_child import SharedChild
+from jobctl.engine.warm_python import explained
 
 if TYPE_CHECKING:
     from jobctl.engine.attempt import AttemptSpec
@@ -122,7 +123,7 @@ class SharedPython:
         try:
             child, exit_ = await self._make(key, environment)
         except (python_call.SpawnError, OSError) as error:
-            raise spawn.SpawnError(f"{key.interpreter} cannot be started: {error}") from error
+            raise explained(error, key) from error
         shared = SharedChild(child, exit_, since_boot())
         self._all[shared] = of
 

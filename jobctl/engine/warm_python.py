@@ -123,7 +123,7 @@ class WarmPython:
                 key, env=_environment(setting), options=self._nursery.options
             )
         except (python_call.SpawnError, OSError) as error:
-            raise _explained(error, key) from error
+            raise explained(error, key) from error
         return None if warmed is None else self._watch(key, warmed.child, warmed.exit)
 
     def take(self, setting: Setting) -> Warm:
@@ -207,7 +207,7 @@ class WarmPython:
         try:
             child = PythonChild.start(key, env=_environment(setting), options=options)
         except (python_call.SpawnError, OSError) as error:
-            raise _explained(error, key) from error
+            raise explained(error, key) from error
         return self._watch(key, child)
 
     def keep(self, warm: Warm, reply: python_call.PythonReply, *, setting: Setting) -> None:
@@ -338,9 +338,10 @@ def _environment(setting: Setting) -> dict[str, str]:
     return {**setting.launch.environment, "JOBCTL_SUPERVISOR": setting.spec.supervisor}
 
 
-def _explained(
+def explained(
     error: python_call.SpawnError | OSError, key: python_call.ChildKey
 ) -> spawn.SpawnError:
+    """Return what ends an attempt whose interpreter could not be started."""
     if isinstance(error, OSError):
         text = f"{key.interpreter} cannot be started: {error.strerror}"
         return spawn.SpawnError(text, cause=error.errno)

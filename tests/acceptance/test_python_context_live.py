@@ -41,6 +41,9 @@ def chain():
 def sold_out():
     raise OutOfStock("no 42 left")
 
+def nothing_new():
+    raise Skip
+
 def refused():
     try:
         current().submit("as_other")
@@ -63,6 +66,8 @@ python = "shop:chain"
 [jobs.sold_out]
 python = "shop:sold_out"
 expected = ["shop.OutOfStock"]
+[jobs.nothing_new]
+python = "shop:nothing_new"
 [jobs.large]
 python = "shop:large"
 result_format = "pickle"
@@ -187,3 +192,14 @@ def test_functions_name_queues_that_exist(host: Host) -> None:
     said, taken = host.wait_state(host.submit("lines"))["result"]
     assert "there is no queue 'nowhere' in jobs.toml of host-a, and no pool takes from it" in said
     assert taken == 2
+
+
+def test_run_that_skips_itself_is_no_failure_for_who_waits(host: Host) -> None:
+    (host.directory / "shop.py").write_text(SHOP)
+    host.write(JOBS.format(directory=host.directory))
+    host.start()
+    done = host.call("submit", "nothing_new", "--wait")
+    assert done.returncode == 0, done.stderr
+    found = host.inspect("nothing_new")
+    assert (found["state"], found["error"]) == ("skipped", "skipped by its function")
+    assert host.stop() == 0
