@@ -18,7 +18,9 @@ import pkgutil
 import sys
 import sysconfig
 import traceback
+import types
 import typing
+from importlib.machinery import ModuleSpec, SourceFileLoader
 
 KINDS: dict[type, str] = {str: "str", int: "int", float: "float", bool: "bool"}
 SHAPES: dict[type, str] = {
@@ -39,12 +41,52 @@ def main() -> None:
     fd, names = int(sys.argv[1]), sys.argv[2:]
     # This file's directory would hide the application's modules behind ours.
     sys.path[0] = os.getcwd()  # noqa: PTH109 (texts)
-    answer: object = look_at(json.loads(names[1])) if names[0] == "--targets" else declared(names)
+    if names[0] == "--targets":
+        sys.meta_path.append(Provided)
+        answer: object = look_at(json.loads(names[1]))
+    else:
+        answer = declared(names)
     with os.fdopen(fd, "w", encoding="utf-8") as out:
         json.dump(answer, out)
     sys.stdout.flush()
     # The application may have started threads.
     os._exit(0)
+
+
+class Provided:
+    """Finds ``jobctl`` where it is not installed, as the interpreters of pools do.
+
+    Functions only use it. Where they declare jobs with it, it has to be there.
+    """
+
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None) -> typing.Any:
+        """Return a spec for the two names that a run has; asked after everybody else."""
+        if name not in ("jobctl", "jobctl.context"):
+            return None
+        return ModuleSpec(name, Provided, is_package=name == "jobctl")  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> object:
+        """Return the module of that name."""
+        path = os.path.join(OURS, "provided.py")  # noqa: PTH118 (texts)
+        found = types.ModuleType("_jobctl_provided")
+        found.__file__ = path
+        code: typing.Any = SourceFileLoader(found.__name__, path).get_code(found.__name__)
+        exec(code, found.__dict__)  # noqa: S102 (a file of ours, as this one)
+        return found.module(spec.name)
+
+    @staticmethod
+    def exec_module(module: object) -> None:
+        """Do nothing: it has been loaded."""
+
+
+def lacks_jobctl(error: BaseException) -> bool:
+    """Return whether an import failed because jobctl is not installed."""
+    if not isinstance(error, ImportError) or (error.name or "").partition(".")[0] != "jobctl":
+        return False
+    known = getattr(sys.modules.get("jobctl"), "__spec__", None)
+    return isinstance(error, ModuleNotFoundError) or getattr(known, "loader", None) is Provided
 
 
 def look_at(asked: list[dict[str, typing.Any]]) -> list[dict[str, object]]:
@@ -63,7 +105,8 @@ def target(name: str, calls: list[tuple[int, list[str]]]) -> dict[str, object]:
     if problems:
         file, line = problems[0]["file"], problems[0]["line"]
         place = f" ({file}:{line})" if file else ""
-        return {"wrong": f"{problems[0]['message']}{place}", "imported": False}
+        wrong = {"wrong": f"{problems[0]['message']}{place}", "imported": False}
+        return {**wrong, "remedy": problems[0]["remedy"]} if problems[0]["lacks"] else wrong
     owner: object = None
     for part in path.split("."):
         owner, held = held, getattr(held, part, None)
@@ -139,10 +182,11 @@ def load(name: str, problems: list[dict[str, object]]) -> object:
         said = f"{type(error).__name__}: {message_of(error)}"
         missing = getattr(error, "name", None)
         remedy = f"mend it, or take {name!r} out of discover"
-        if isinstance(error, ModuleNotFoundError):
-            if missing == "jobctl" or str(missing).startswith("jobctl."):
-                remedy = f"install jobctl in the environment of {sys.executable}"
-            elif missing and (name == missing or name.startswith(missing + ".")):
+        lacks = lacks_jobctl(error)
+        if lacks:
+            remedy = f"install jobctl in the environment of {sys.executable}"
+        elif isinstance(error, ModuleNotFoundError):
+            if missing and (name == missing or name.startswith(missing + ".")):
                 remedy = (
                     "correct the name, or set cwd, PYTHONPATH in env, or interpreter in "
                     f"[defaults]; it was looked for in {sys.path[0]}"
@@ -150,7 +194,7 @@ def load(name: str, problems: list[dict[str, object]]) -> object:
             else:
                 remedy = f"install it in the environment of {sys.executable}, or set interpreter in [python]"
         problems.append(
-            {"name": name, "file": file, "line": line, "remedy": remedy,
+            {"name": name, "file": file, "line": line, "remedy": remedy, "lacks": lacks,
              "message": f"importing {name} failed: {' '.join(said.split())}"}
         )  # fmt: skip
         return None

@@ -136,7 +136,7 @@ def _judge(
         # It may be importable only after what the pool calls before.
         return
     if "wrong" in answer:
-        remedy = "runs of this job on this host will fail until it is mended"
+        remedy = answer.get("remedy", "runs of this job on this host will fail until it is mended")
         if beside and not answer.get("imported", True):
             remedy = (
                 'its file lies beside jobs.toml, and jobs begin in the home directory: write cwd = "."'

@@ -352,19 +352,8 @@ def _load(name: str, path: str) -> Any:
     return found
 
 
-def job(name: Any = None, /, **_keys: Any) -> Any:
-    """Stand for ``jobctl.job`` where jobctl is not installed: the function stays what it is.
-
-    It was declared where its module was discovered; a run only calls it.
-    """
-    return name if callable(name) else lambda function: function
-
-
 class Provider:
-    """Finds ``jobctl`` where it is not installed.
-
-    It is :mod:`jobctl.context` under both names, and ``jobctl`` has :func:`job` besides.
-    """
+    """Finds ``jobctl`` where it is not installed; see :mod:`jobctl.provided`."""
 
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> Any:
@@ -377,16 +366,9 @@ class Provider:
 
     @staticmethod
     def create_module(spec: Any) -> Any:
-        """Return the one module for both names."""
+        """Return the module of that name."""
         folder = os.path.dirname(os.path.dirname(__file__))
-        context = _load("jobctl.context", os.path.join(folder, "context.py"))
-        if spec.name == "jobctl":
-            module = type(sys)("jobctl")
-            module.__dict__.update(
-                {n: getattr(context, n) for n in context.__all__}, context=context, job=job
-            )
-            return module
-        return context
+        return _load("_jobctl_provided", os.path.join(folder, "provided.py")).module(spec.name)
 
     @staticmethod
     def exec_module(module: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import textwrap
 from typing import TYPE_CHECKING
@@ -47,12 +48,21 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], lis
     main = tmp_path / "jobs.toml"
 
     def say(text: str) -> list[str]:
-        main.write_text('[defaults]\ncwd = "."\n' + textwrap.dedent(text))
+        text = textwrap.dedent(text)
+        main.write_text(text if "[defaults]" in text else f'[defaults]\ncwd = "."\n{text}')
         found = target_problems(check_config(str(main)).require())
         assert {one.severity for one in found} <= {WARNING}
         return [f"{one.line}: {one.text}" for one in found]
 
     return say
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment without jobctl."""
+    path = tmp_path_factory.mktemp("bare") / "env"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", path], check=True)
+    return path
 
 
 def test_functions_that_take_what_is_passed_are_fine(told: Callable[[str], list[str]]) -> None:
@@ -214,3 +224,42 @@ def test_module_beside_the_file_is_found_with_the_missing_cwd_named(
     beside, elsewhere = target_problems(check_config(str(main)).require())
     assert 'write cwd = "."' in beside.text
     assert "cwd" not in elsewhere.text
+
+
+ASKS = """
+import jobctl, jobctl.context
+from jobctl import AskError, Fatal, NotRunning, Retry, Skip, current, job
+from jobctl.context import RunContext
+
+assert jobctl.current is jobctl.context.current is current
+
+@job("other", retries=3)
+def run(item: int) -> None:
+    current().progress(10)
+
+@jobctl.job
+def plain(): pass
+"""
+
+
+def test_environments_without_jobctl_have_the_names_that_runs_have(
+    told: Callable[[str], list[str]], tmp_path: Path, bare: Path
+) -> None:
+    (tmp_path / "asks.py").write_text(ASKS)
+    jobs = f"""\
+        [defaults]
+        cwd = "."
+        interpreter = "{bare}"
+        [jobs.a]
+        python = "asks:run"
+        params.item = {{ type = "int" }}
+        [jobs.b]
+        python = "asks:plain"
+        """
+    assert told(jobs) == []
+    [found] = told(jobs.replace("item", "thing"))
+    assert "asks:run does not take all that params declares" in found
+    (tmp_path / "submits.py").write_text("from jobctl import Client\ndef run(): pass\n")
+    [found] = told(f'[jobs.a]\npython = "submits:run"\ninterpreter = "{bare}"\n')
+    assert "cannot import name 'Client' from 'jobctl'" in found
+    assert f"install jobctl in the environment of {bare}/bin/python" in found
