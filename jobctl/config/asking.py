@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import pwd
-import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-TIMEOUT = 60.0
-"""Seconds that importing the modules of an application may take."""
 CHILD = Path(__file__).with_name("discovery_child.py")
 KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "TZ")
 """What the child gets of this process' environment, as attempts have it."""
-LAST_WORDS = 300
 
 
 class NoAnswerError(Exception):
@@ -50,37 +43,25 @@ class Surroundings:
         """The same for all that may be asked together."""
         return repr((self.python, self.cwd, sorted(self.environment.items()), self._identity))
 
-    def ask(self, words: list[str], *, modules: str) -> Any:  # noqa: ANN401 - JSON
-        """Return what the child answers; raises ``NoAnswerError``. ``modules`` is for messages."""
-        with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as output:
-            command = [self.python, str(CHILD), str(answer.fileno()), *words]
-            try:
-                child = subprocess.Popen(  # noqa: S603 (what the administrator configured)
-                    command, cwd=self.cwd, env=self.environment, pass_fds=(answer.fileno(),),
-                    start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                    **self._identity,
-                )  # fmt: skip
-            except OSError as error:
-                what = self.cwd if error.filename == self.cwd else self.python
-                raise NoAnswerError(
-                    f"{what} cannot be used to import modules: {error.strerror}",
-                    "correct interpreter in [python], or cwd in [defaults]",
-                ) from error
-            if not _ended(child):
-                raise NoAnswerError(
-                    f"importing {modules} took more than {TIMEOUT:g} s",
-                    "let modules only define what they hold when they are imported",
-                )
-            answer.seek(0)
-            try:
-                return json.loads(answer.read())
-            except ValueError as error:
-                output.seek(0)
-                said = " ".join(output.read().decode("utf-8", "replace").split())[-LAST_WORDS:]
-                raise NoAnswerError(
-                    f"{self.python} ended with code {child.returncode} and said: {said or 'nothing'}",
-                    "import the modules by hand to see why",
-                ) from error
+    def start(self, fds: tuple[int, int, int], *, output: int) -> subprocess.Popen[bytes]:
+        """Start the child in a session of its own; raises ``NoAnswerError``.
+
+        ``fds`` are where it answers, where it reads what it is asked, and where it writes down its
+        stack when it is ended; see import_watch.py.
+        """
+        command = [self.python, str(CHILD), *map(str, fds)]
+        try:
+            return subprocess.Popen(  # noqa: S603 (what the administrator configured)
+                command, cwd=self.cwd, env=self.environment, pass_fds=fds,
+                start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                **self._identity,
+            )  # fmt: skip
+        except OSError as error:
+            what = self.cwd if error.filename == self.cwd else self.python
+            raise NoAnswerError(
+                f"{what} cannot be used to import modules: {error.strerror}",
+                "correct interpreter in [python], or cwd in [defaults]",
+            ) from error
 
 
 def _identity(user: str | None, environment: dict[str, str]) -> dict[str, Any]:
@@ -98,15 +79,3 @@ def _identity(user: str | None, environment: dict[str, str]) -> dict[str, Any]:
     environment.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
     groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
-
-
-def _ended(child: subprocess.Popen[bytes]) -> bool:
-    """Wait for the child, and end it with what it started when it takes too long."""
-    try:
-        child.wait(TIMEOUT)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        return False
-    return True

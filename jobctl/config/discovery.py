@@ -17,6 +17,7 @@ from jobctl.config.cache import file_stamp
 from jobctl.config.env_file import EnvFileError, read_env_file
 from jobctl.config.explain import check_table
 from jobctl.config.gather import Entry, check_name
+from jobctl.config.interview import Interview
 from jobctl.config.paths import shown_path
 from jobctl.config.positions import Place, Positions
 from jobctl.config.schema import JobTable
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from jobctl.config.gather import Draft
     from jobctl.config.problem import Problem
 
+PATIENCE = 60.0
+"""Seconds that importing one module may take."""
+SECONDS = 90.0
+"""Seconds for all modules, those included that an earlier child had imported."""
 UNSETTLED = (0, 0, 0, 0, 0)
 """The stamp of a file that was changed while it was imported: it fits none."""
 
@@ -153,8 +158,10 @@ def _ask(draft: Draft, modules: list[str]) -> dict[str, Any]:
         surroundings = _surroundings(draft)
     except EnvFileError as error:
         raise NoAnswerError(str(error), "") from error
-    found: dict[str, Any] = surroundings.ask(modules, modules=", ".join(modules))
-    return found
+    items = [{"kind": "declared", "names": modules}]
+    interview = Interview(surroundings, items, patience=PATIENCE, seconds=SECONDS)
+    [(_, found)] = interview.answers()
+    return found  # type: ignore[no-any-return]  # JSON
 
 
 def _surroundings(draft: Draft) -> Surroundings:

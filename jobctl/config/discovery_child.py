@@ -1,15 +1,14 @@
 """Tells what the modules of an application hold; run by the application's interpreter.
 
-Needs nothing but the standard library, from Python 3.9 on. ``python discovery_child.py FD MODULE…``
-writes the jobs that modules declare, as one JSON document, to the descriptor;
-``python discovery_child.py FD --targets JSON`` what is known of functions that are named. The
-application may print what it likes.
+Needs nothing but the standard library, from Python 3.9 on. ``python discovery_child.py ANSWERS ASKED
+TRACE`` reads from the descriptor ASKED a JSON object with ``items``, pairs of a number and what is
+asked: ``kind``, one of :data:`ANSWERS`, and its arguments. To ANSWERS it writes JSON lines:
+``{"at": MODULE}`` before an import, ``{"item": NUMBER, "answer": …}`` after it; ``lost`` and TRACE
+are explained in import_watch.py. The application may print what it likes.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import enum
 import importlib
 import inspect
 import json
@@ -22,35 +21,42 @@ import types
 import typing
 from importlib.machinery import ModuleSpec, SourceFileLoader
 
-KINDS: dict[type, str] = {str: "str", int: "int", float: "float", bool: "bool"}
-SHAPES: dict[type, str] = {
-    list: "list",
-    tuple: "list",
-    set: "list",
-    frozenset: "list",
-    dict: "dict",
-}
-TEXTS = (dt.date, dt.time)
-"""What is passed as a text: JSON has no form of its own for it."""
+
+def beside(name: str) -> typing.Any:
+    """Return the module of a file beside this one, which is not on the application's path."""
+    full = "_jobctl_" + name
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")  # noqa: PTH100, PTH118, PTH120 (texts)
+    found = types.ModuleType(full)
+    found.__file__ = path
+    code: typing.Any = SourceFileLoader(full, path).get_code(full)
+    exec(code, found.__dict__)  # noqa: S102 (a file of ours, as this one)
+    return found
+
+
+if typing.TYPE_CHECKING:
+    from jobctl.config import import_watch, signature_child
+else:
+    import_watch, signature_child = beside("import_watch"), beside("signature_child")
+
 GENERATOR = "is a generator: calling it runs nothing, and what it returns is no result"
 OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 (texts)
+WATCHES: list[import_watch.Watch] = []
+"""The one of this process, once it is there."""
 
 
 def main() -> None:
-    """Import what is named and write down what it declares."""
-    fd, names = int(sys.argv[1]), sys.argv[2:]
+    """Answer what is asked, item after item."""
+    answers, asked, trace = map(int, sys.argv[1:4])
+    with os.fdopen(asked, encoding="utf-8") as file:
+        question = json.load(file)
     # This file's directory would hide the application's modules behind ours.
     sys.path[0] = os.getcwd()  # noqa: PTH109 (texts)
-    if names[0] == "--targets":
-        sys.meta_path.append(Provided)
-        answer: object = look_at(json.loads(names[1]))
-    else:
-        answer = declared(names)
-    with os.fdopen(fd, "w", encoding="utf-8") as out:
-        json.dump(answer, out)
+    WATCHES.append(import_watch.Watch(answers, trace, question["lost"]))
+    for number, item in question["items"]:
+        WATCHES[0].say({"item": number, "answer": ANSWERS[item.pop("kind")](**item)})
     sys.stdout.flush()
     # The application may have started threads.
-    os._exit(0)
+    WATCHES[0].exit(0)
 
 
 class Provided:
@@ -69,12 +75,7 @@ class Provided:
     @staticmethod
     def create_module(spec: ModuleSpec) -> object:
         """Return the module of that name."""
-        path = os.path.join(OURS, "provided.py")  # noqa: PTH118 (texts)
-        found = types.ModuleType("_jobctl_provided")
-        found.__file__ = path
-        code: typing.Any = SourceFileLoader(found.__name__, path).get_code(found.__name__)
-        exec(code, found.__dict__)  # noqa: S102 (a file of ours, as this one)
-        return found.module(spec.name)
+        return beside("../provided").module(spec.name)
 
     @staticmethod
     def exec_module(module: object) -> None:
@@ -89,24 +90,18 @@ def lacks_jobctl(error: BaseException) -> bool:
     return isinstance(error, ModuleNotFoundError) or getattr(known, "loader", None) is Provided
 
 
-def look_at(asked: list[dict[str, typing.Any]]) -> list[dict[str, object]]:
-    """Return of each target what is wrong with it, its parameters, and which calls do not fit.
+def target(target: str, calls: list[tuple[int, list[str]]]) -> dict[str, object]:
+    """Return what is wrong with a function, else its parameters, and which calls do not fit.
 
-    ``asked`` has the ``target`` and ``calls``: how many arguments in order, and the names of others.
+    A call is how many arguments there are in order, and the names of others.
     """
-    return [target(one["target"], one["calls"]) for one in asked]
-
-
-def target(name: str, calls: list[tuple[int, list[str]]]) -> dict[str, object]:
-    """Return what is known of one function."""
+    if Provided not in sys.meta_path:
+        sys.meta_path.append(Provided)
     problems: list[dict[str, object]] = []
-    module, _, path = name.partition(":")
+    module, _, path = target.partition(":")
     held: typing.Any = load(module, problems)
     if problems:
-        file, line = problems[0]["file"], problems[0]["line"]
-        place = f" ({file}:{line})" if file else ""
-        wrong = {"wrong": f"{problems[0]['message']}{place}", "imported": False}
-        return {**wrong, "remedy": problems[0]["remedy"]} if problems[0]["lacks"] else wrong
+        return not_imported(problems[0])
     owner: object = None
     for part in path.split("."):
         owner, held = held, getattr(held, part, None)
@@ -116,7 +111,21 @@ def target(name: str, calls: list[tuple[int, list[str]]]) -> dict[str, object]:
         return {"wrong": f"{path} is a method, and a run has no object to call it on"}
     if is_generator(held):
         return {"wrong": f"{path} {GENERATOR}"}
-    return {"params": parameters(held), "calls": [misfit(held, *call) for call in calls]}
+    return {
+        "params": signature_child.parameters(held),
+        "calls": [misfit(held, *call) for call in calls],
+    }
+
+
+def not_imported(found: dict[str, typing.Any]) -> dict[str, object]:
+    """Return what is wrong with a function whose module could not be imported."""
+    said, place = found["message"], f"{found['file']}:{found['line']}"
+    if found["file"] and place not in said:
+        said += f" ({place})"
+    answer: dict[str, object] = {"wrong": said, "imported": False}
+    if found["mend"]:
+        answer["remedy"] = found["mend"]
+    return answer
 
 
 def misfit(function: typing.Any, count: int, names: list[str]) -> str:
@@ -175,29 +184,50 @@ def take_in(name: str, problems: list[dict[str, object]], folders: set[str]) -> 
 
 def load(name: str, problems: list[dict[str, object]]) -> object:
     """Import one module; what goes wrong is a problem where it went wrong."""
+    WATCHES[0].say({"at": name})
     try:
         return importlib.import_module(name)
+    except import_watch.LostImportError as error:
+        problems.append(lost(name, error))
     except BaseException as error:  # noqa: BLE001 (whatever the application raises)
-        file, line = where(error)
-        said = f"{type(error).__name__}: {message_of(error)}"
-        missing = getattr(error, "name", None)
-        remedy = f"mend it, or take {name!r} out of discover"
-        lacks = lacks_jobctl(error)
-        if lacks:
-            remedy = f"install jobctl in the environment of {sys.executable}"
-        elif isinstance(error, ModuleNotFoundError):
-            if missing and (name == missing or name.startswith(missing + ".")):
-                remedy = (
-                    "correct the name, or set cwd, PYTHONPATH in env, or interpreter in "
-                    f"[defaults]; it was looked for in {sys.path[0]}"
-                )
-            else:
-                remedy = f"install it in the environment of {sys.executable}, or set interpreter in [python]"
-        problems.append(
-            {"name": name, "file": file, "line": line, "remedy": remedy, "lacks": lacks,
-             "message": f"importing {name} failed: {' '.join(said.split())}"}
-        )  # fmt: skip
-        return None
+        problems.append(failed(name, error))
+    return None
+
+
+def lost(name: str, error: import_watch.LostImportError) -> dict[str, object]:
+    """Return the problem with a module that is not imported any more, or needs one that is not."""
+    own = error.name == name
+    file, line = error.place if own else where(error)
+    mend = "let it only define what it holds when it is imported" if own else ""
+    return {
+        "name": name, "file": file, "line": line, "mend": mend,
+        "message": str(error) if own else f"importing {name} failed: {error}",
+        "remedy": f"{mend or 'mend that'}, or take {name!r} out of discover",
+    }  # fmt: skip
+
+
+def failed(name: str, error: BaseException) -> dict[str, object]:
+    """Return the problem with a module whose import raised; ``mend`` is a remedy for its runs too."""
+    file, line = where(error)
+    said = f"{type(error).__name__}: {message_of(error)}"
+    missing = getattr(error, "name", None)
+    remedy, mend = f"mend it, or take {name!r} out of discover", ""
+    if lacks_jobctl(error):
+        remedy = mend = f"install jobctl in the environment of {sys.executable}"
+    elif isinstance(error, ModuleNotFoundError):
+        if missing and (name == missing or name.startswith(missing + ".")):
+            remedy = (
+                "correct the name, or set cwd, PYTHONPATH in env, or interpreter in "
+                f"[defaults]; it was looked for in {sys.path[0]}"
+            )
+        else:
+            remedy = (
+                f"install it in the environment of {sys.executable}, or set interpreter in [python]"
+            )
+    return {
+        "name": name, "file": file, "line": line, "remedy": remedy, "mend": mend,
+        "message": f"importing {name} failed: {' '.join(said.split())}",
+    }  # fmt: skip
 
 
 def message_of(error: BaseException) -> str:
@@ -260,7 +290,7 @@ def describe(function: typing.Any, problems: list[dict[str, object]]) -> dict[st
     keys: dict[str, object] = {}
     try:
         for key, value in function.job_keys.items():
-            keys[key] = plain(value)
+            keys[key] = signature_child.plain(value)
     except TypeError as error:
         problems.append(
             {**place, "message": f"{key}: {error}", "remedy": "write what jobs.toml could hold"}
@@ -268,7 +298,7 @@ def describe(function: typing.Any, problems: list[dict[str, object]]) -> dict[st
     found["keys"] = keys
     said = inspect.getdoc(function) or ""
     found["description"] = " ".join(said.partition("\n\n")[0].split())
-    found["params"] = parameters(held)
+    found["params"] = signature_child.parameters(held)
     return found
 
 
@@ -327,98 +357,7 @@ def is_method(owner: object, name: str) -> bool:
     return isinstance(owner, type) and inspect.isfunction(inspect.getattr_static(owner, name, None))
 
 
-def plain(value: typing.Any) -> object:
-    """Return a value as TOML could hold it; raises ``TypeError`` for what it cannot."""
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, enum.Enum):
-        value = value.value
-    elif isinstance(value, dt.timedelta):
-        value = value.total_seconds()
-    elif isinstance(value, TEXTS):
-        value = value.isoformat()
-    elif isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    elif hasattr(value, "job_name"):
-        value = value.job_name
-    if value is not None and not isinstance(value, (str, bool, int, float)):
-        raise TypeError(f"a {type(value).__name__} cannot be the value of a key")
-    return value
-
-
-def parameters(function: typing.Any) -> dict[str, object] | None:
-    """Return what a signature says of each parameter, ``None`` when it does not name them all."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return None
-    usable = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    if any(one.kind not in usable for one in signature.parameters.values()):
-        return None
-    try:
-        hints = typing.get_type_hints(function)
-    except Exception:  # noqa: BLE001 (names that only a type checker imports)
-        hints = {}
-    return {
-        name: parameter(one, hints.get(name, inspect.Parameter.empty))
-        for name, one in signature.parameters.items()
-    }
-
-
-def parameter(one: inspect.Parameter, hint: object) -> dict[str, object]:
-    """Return one parameter as a table of ``params``."""
-    found = kind_of(hint)
-    if one.default is inspect.Parameter.empty:
-        return found
-    try:
-        default = plain(one.default)
-        json.dumps(default, allow_nan=False)
-    except (TypeError, ValueError):
-        default = None
-    # Without a default here the function fills in its own.
-    found.update({"required": False} if default is None else {"default": default})
-    return found
-
-
-def kind_of(hint: typing.Any) -> dict[str, object]:
-    """Return type, choices and whether it may be null, of an annotation."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hasattr(hint, "__metadata__"):
-        return kind_of(hint.__origin__)
-    if origin is typing.Union or type(hint).__name__ == "UnionType":
-        rest = [arg for arg in args if arg is not type(None)]
-        inner = kind_of(rest[0] if len(rest) == 1 else None)
-        return {**inner, "nullable": True} if len(rest) < len(args) else inner
-    if origin is typing.Literal:
-        return among([plain(arg) for arg in args])
-    return of_class(origin if isinstance(origin, type) else hint)
-
-
-def of_class(kind: typing.Any) -> dict[str, object]:
-    """Return type and choices of an annotation that is a class, or of one that says nothing."""
-    word = "json"
-    if isinstance(kind, type):
-        if issubclass(kind, enum.Enum):
-            return among([member.value for member in kind])
-        usual = "str" if issubclass(kind, TEXTS) else "json"
-        word = KINDS.get(kind) or SHAPES.get(kind) or usual
-    return {"type": word}
-
-
-def among(values: list[typing.Any]) -> dict[str, object]:
-    """Return the type that some values have in common, and them as choices."""
-    if not all(value is None or isinstance(value, (str, bool, int, float)) for value in values):
-        return {"type": "json"}
-    types = {type(value) for value in values if value is not None}
-    found: dict[str, object] = {
-        "type": KINDS.get(types.pop(), "json") if len(types) == 1 else "json",
-        "choices": [value for value in values if value is not None],
-    }
-    if None in values:
-        found["nullable"] = True
-    return found
+ANSWERS: dict[str, typing.Callable[..., object]] = {"declared": declared, "target": target}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ at: their parameters are those of their signatures already.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from jobctl.config.asking import NoAnswerError, Surroundings
 from jobctl.config.build import param
 from jobctl.config.env_file import EnvFileError, read_env_file
 from jobctl.config.hosts import problem_of
+from jobctl.config.interview import Interview, TooLongError
 from jobctl.config.problem import WARNING
 from jobctl.config.schema import ParamTable
 from jobctl.errors import UsageError
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from jobctl.model.config import Config
     from jobctl.model.pool import PoolDef
 
+PATIENCE = 15.0
+"""Seconds that importing one module may take."""
 MOST = 20
 """Processes that are started: one for each interpreter, directory, environment and user."""
 LONGEST = 60.0
-"""Seconds after which no further one is started."""
+"""Seconds for all of them together."""
 
 Call = tuple[tuple[object, ...], dict[str, object], str]
 """Arguments in order, others by name, and what passes them."""
@@ -58,12 +60,13 @@ def target_problems(config: Config) -> list[Problem]:
         if pool.child_init
         for queue in _served(pool, config)
     }
-    begun = SYSTEM_CLOCK.monotonic()
+    until = SYSTEM_CLOCK.monotonic() + LONGEST
     for number, (place, jobs) in enumerate(groups.values()):
-        if number == MOST or SYSTEM_CLOCK.monotonic() - begun > LONGEST:
+        seconds = until - SYSTEM_CLOCK.monotonic()
+        if number == MOST or seconds <= 0:
             found.append(_too_many(jobs[0], len(groups) - number))
             break
-        found += _ask(place, jobs, prepared, config)
+        found += _ask(place, jobs, prepared, config, seconds=seconds)
     return found
 
 
@@ -93,23 +96,40 @@ def _surroundings(job: JobDef) -> Surroundings | None:
 
 
 def _ask(
-    place: Surroundings, jobs: list[JobDef], prepared: set[str], config: Config
+    place: Surroundings,
+    jobs: list[JobDef],
+    prepared: set[str],
+    config: Config,
+    *,
+    seconds: float,
 ) -> Iterator[Problem]:
     calls = [list(_calls(job)) for job in jobs]
-    asked = [
-        {"target": job.python, "calls": [[len(args), list(kwargs)] for args, kwargs, _ in own]}
+    items = [
+        {
+            "kind": "target", "target": job.python,
+            "calls": [[len(args), list(kwargs)] for args, kwargs, _ in own],
+        }
         for job, own in zip(jobs, calls, strict=True)
-    ]
-    modules = ", ".join(dict.fromkeys(str(job.python).partition(":")[0] for job in jobs))
+    ]  # fmt: skip
+    left = dict(enumerate(jobs))
     try:
-        answers = place.ask(["--targets", json.dumps(asked)], modules=modules)
+        for number, answer in Interview(place, items, patience=PATIENCE, seconds=seconds).answers():
+            job = left.pop(number)
+            beside = job.cwd is None and _lies_beside(str(job.python), config)
+            yield from _judge(
+                job, calls[number], answer, prepared=job.queue in prepared, beside=beside
+            )
     except NoAnswerError as error:
-        message, _ = error.args
-        yield _problem(jobs[0], message, remedy="its runs on this host would fail likewise")
-        return
-    for job, own, answer in zip(jobs, calls, answers, strict=True):
-        beside = job.cwd is None and _lies_beside(str(job.python), config)
-        yield from _judge(job, own, answer, prepared=job.queue in prepared, beside=beside)
+        yield _unanswered(list(left.values()), error)
+
+
+def _unanswered(jobs: list[JobDef], error: NoAnswerError) -> Problem:
+    message, remedy = error.args
+    if not isinstance(error, TooLongError):
+        remedy = "its runs on this host would fail likewise"
+    if len(jobs) > 1:
+        message += f"; the functions of {len(jobs)} jobs were not looked at"
+    return _problem(jobs[0], message, remedy=remedy)
 
 
 def _lies_beside(target: str, config: Config) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobctl.config import cache
+from jobctl.config import cache, discovery
 from jobctl.config.load import read_plain
 from jobctl.config.validate import check_config
 
@@ -299,11 +299,45 @@ def test_unusable_interpreters_and_modules_that_end_the_process_are_told(
         in problems(check_config(str(main)))[0]
     )
     main = shop('[python]\ndiscover = "shop.ends"\n', ends="import os; print('bye'); os._exit(3)\n")
-    assert "ended with code 3 and said: " in problems(check_config(str(main)))[0]
+    assert (
+        "importing shop.ends ended the process with code 3" in problems(check_config(str(main)))[0]
+    )
     main = shop('[python]\ndiscover = "shop.media.*"\n', media="")
     assert "shop.media is no package" in problems(check_config(str(main)))[0]
     main = shop('[python]\ndiscover = "shop-media"\n')
     assert "does not name a module" in problems(check_config(str(main)))[0]
+
+
+def test_each_module_that_ends_or_holds_up_the_process_is_named_with_the_rest(
+    shop: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "PATIENCE", 3.0)
+    main = shop(
+        '[python]\ndiscover = "shop.*"\n',
+        a_ends="import os\nos._exit(3)\n",
+        b_waits="import threading\nthreading.Event().wait()\n",
+        c_needs="import shop.b_waits\n",
+        d_fails="\n1 / 0\n",
+        e_fine=MEDIA,
+    )
+    ends, waits, needs, fails = sorted(problems(check_config(str(main))))
+    assert ends.startswith("a_ends.py:2: importing shop.a_ends ended the process with code 3 (")
+    assert ends.endswith(
+        "let it only define what it holds when it is imported, or take 'shop.a_ends' out of discover"
+    )
+    assert waits.startswith("b_waits.py:2: importing shop.b_waits did not end within 3 s (")
+    assert needs.startswith("c_needs.py:1: importing shop.c_needs failed: importing shop.b_waits")
+    assert fails.startswith("d_fails.py:2: importing shop.d_fails failed: ZeroDivisionError")
+
+
+def test_modules_together_have_a_limit_of_time_too(
+    shop: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "SECONDS", 3.0)
+    main = shop('[python]\ndiscover = ["shop.good", "shop.waits"]\n', good="", waits="while 1: 1\n")
+    [told] = problems(check_config(str(main)))
+    assert "importing modules took more than 3 s, at the end shop.waits (" in told
+    assert "shop/waits.py:1)" in told
 
 
 def test_modules_see_the_environment_of_python_jobs(

@@ -8,12 +8,14 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from jobctl.config import targets
 from jobctl.config.problem import WARNING
 from jobctl.config.targets import target_problems
 from jobctl.config.validate import check_config
+from jobctl.testing import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,12 +194,78 @@ def test_import_that_fails_may_need_what_the_pool_calls_before(
     assert len(told(f'{pool}[jobs.a]\n{closed}queue = "other"\n')) == 1
 
 
-def test_module_that_ends_the_process_is_told_of(
+LOST = {
+    "ends": "import os, sys\nprint('no licence', file=sys.stderr, flush=True)\nos._exit(3)\n",
+    "crashes": "import ctypes\nctypes.string_at(0)\n",
+    "killed": "import os\nos.kill(os.getpid(), 9)\n",
+    "replaced": "import os\nos.execv('/bin/false', ['false'])\n",
+    "inner": "import time\n\ntime.sleep(300)\n",
+    "waits": "import inner\n",
+    "as_well": "try:\n    import inner\nexcept KeyError: pass\n",
+    "busy": "def spin():\n    while True: pass\nspin()\n",
+}
+
+
+def test_modules_that_end_or_hold_up_the_process_are_named_and_the_others_judged(
+    told: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "PATIENCE", 3.0)
+    for name, code in LOST.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    modules = ["ends", "media", "crashes", "killed", "replaced", "waits", "as_well", "busy", "ends"]
+    jobs = [f"{module}:run" for module in modules] + ["media:plain"]
+    found = told("".join(f'[jobs.j{n}]\npython = "{job}"\n' for n, job in enumerate(jobs)))
+    said = [one.partition(": ")[2].replace(f"{tmp_path}/", "").partition(";")[0] for one in found]
+    ends = "importing ends ended the process with code 3 (ends.py:3), and it said: no licence"
+    waits = "importing waits did not end within 3 s (inner.py:3)"
+    assert said == [
+        f"jobs.j0.python: {ends}",
+        "jobs.j1.python: there is no function run in media",
+        "jobs.j2.python: importing crashes ended the process by SIGSEGV (crashes.py:2)",
+        "jobs.j3.python: importing killed ended the process by SIGKILL",
+        "jobs.j4.python: importing replaced ended the process with code 1",
+        f"jobs.j5.python: {waits}",
+        f"jobs.j6.python: importing as_well failed: {waits} (as_well.py:2)",
+        "jobs.j7.python: importing busy did not end within 3 s (busy.py:3)",
+        f"jobs.j8.python: {ends}",
+    ]
+    assert found[0].endswith("; let it only define what it holds when it is imported")
+
+
+def test_what_there_is_no_time_for_is_told_of(
+    told: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "LONGEST", 3.0)
+    (tmp_path / "waits.py").write_text("while True: pass\n")
+    jobs = ["media:gone", "waits:run", "media:gone"]
+    gone, late = told("".join(f'[jobs.j{n}]\npython = "{job}"\n' for n, job in enumerate(jobs)))
+    assert "there is no function gone in media" in gone
+    assert "jobs.j1.python: importing modules took more than 3 s, at the end waits (" in late
+    assert "waits.py:1); the functions of 2 jobs were not looked at; " in late
+
+
+def is_dead(process: psutil.Process) -> bool:
+    return process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_what_modules_start_neither_holds_up_the_check_nor_outlives_it(
     told: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
-    (tmp_path / "ends.py").write_text("import os; print('bye'); os._exit(3)\n")
-    [found] = told('[jobs.a]\npython = "ends:run"\n')
-    assert "ended with code 3 and said: " in found
+    pid = tmp_path / "pid"
+    (tmp_path / "starts.py").write_text(
+        "import subprocess\n"
+        "started = subprocess.Popen(['sleep', '300'])\n"
+        f"open({str(pid)!r}, 'w').write(str(started.pid))\n"
+        "def run(): pass\n"
+    )
+    (tmp_path / "copies.py").write_text("import os\nos.fork()\ndef run(): pass\n")
+    (tmp_path / "ends.py").write_text("import os, starts\nos._exit(0)\n")
+    jobs = ["starts:run", "copies:run", "ends:run", "media:gone"]
+    ends, gone = told("".join(f'[jobs.j{n}]\npython = "{job}"\n' for n, job in enumerate(jobs)))
+    assert "importing ends ended the process with code 0" in ends
+    assert "there is no function gone in media" in gone
+    started = int(pid.read_text())
+    wait_until(lambda: not psutil.pid_exists(started) or is_dead(psutil.Process(started)))
 
 
 @pytest.mark.root

@@ -1,0 +1,118 @@
+"""What the signature of a function says of the parameters of a job.
+
+Loaded by its path by discovery_child.py; needs the standard library only, from Python 3.9 on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import inspect
+import json
+import os
+import typing
+
+KINDS: dict[type, str] = {str: "str", int: "int", float: "float", bool: "bool"}
+SHAPES: dict[type, str] = {
+    list: "list",
+    tuple: "list",
+    set: "list",
+    frozenset: "list",
+    dict: "dict",
+}
+TEXTS = (dt.date, dt.time)
+"""What is passed as a text: JSON has no form of its own for it."""
+
+
+def plain(value: typing.Any) -> object:
+    """Return a value as TOML could hold it; raises ``TypeError`` for what it cannot."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, enum.Enum):
+        value = value.value
+    elif isinstance(value, dt.timedelta):
+        value = value.total_seconds()
+    elif isinstance(value, TEXTS):
+        value = value.isoformat()
+    elif isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    elif hasattr(value, "job_name"):
+        value = value.job_name
+    if value is not None and not isinstance(value, (str, bool, int, float)):
+        raise TypeError(f"a {type(value).__name__} cannot be the value of a key")
+    return value
+
+
+def parameters(function: typing.Any) -> dict[str, object] | None:
+    """Return what a signature says of each parameter, ``None`` when it does not name them all."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+    usable = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if any(one.kind not in usable for one in signature.parameters.values()):
+        return None
+    try:
+        hints = typing.get_type_hints(function)
+    except Exception:  # noqa: BLE001 (names that only a type checker imports)
+        hints = {}
+    return {
+        name: parameter(one, hints.get(name, inspect.Parameter.empty))
+        for name, one in signature.parameters.items()
+    }
+
+
+def parameter(one: inspect.Parameter, hint: object) -> dict[str, object]:
+    """Return one parameter as a table of ``params``."""
+    found = kind_of(hint)
+    if one.default is inspect.Parameter.empty:
+        return found
+    try:
+        default = plain(one.default)
+        json.dumps(default, allow_nan=False)
+    except (TypeError, ValueError):
+        default = None
+    # Without a default here the function fills in its own.
+    found.update({"required": False} if default is None else {"default": default})
+    return found
+
+
+def kind_of(hint: typing.Any) -> dict[str, object]:
+    """Return type, choices and whether it may be null, of an annotation."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hasattr(hint, "__metadata__"):
+        return kind_of(hint.__origin__)
+    if origin is typing.Union or type(hint).__name__ == "UnionType":
+        rest = [arg for arg in args if arg is not type(None)]
+        inner = kind_of(rest[0] if len(rest) == 1 else None)
+        return {**inner, "nullable": True} if len(rest) < len(args) else inner
+    if origin is typing.Literal:
+        return among([plain(arg) for arg in args])
+    return of_class(origin if isinstance(origin, type) else hint)
+
+
+def of_class(kind: typing.Any) -> dict[str, object]:
+    """Return type and choices of an annotation that is a class, or of one that says nothing."""
+    word = "json"
+    if isinstance(kind, type):
+        if issubclass(kind, enum.Enum):
+            return among([member.value for member in kind])
+        usual = "str" if issubclass(kind, TEXTS) else "json"
+        word = KINDS.get(kind) or SHAPES.get(kind) or usual
+    return {"type": word}
+
+
+def among(values: list[typing.Any]) -> dict[str, object]:
+    """Return the type that some values have in common, and them as choices."""
+    if not all(value is None or isinstance(value, (str, bool, int, float)) for value in values):
+        return {"type": "json"}
+    types = {type(value) for value in values if value is not None}
+    found: dict[str, object] = {
+        "type": KINDS.get(types.pop(), "json") if len(types) == 1 else "json",
+        "choices": [value for value in values if value is not None],
+    }
+    if None in values:
+        found["nullable"] = True
+    return found
