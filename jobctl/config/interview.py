@@ -65,10 +65,15 @@ class Interview:
         *,
         patience: float,
         seconds: float,
+        provide: bool = False,
     ) -> None:
-        """``patience`` is the seconds that one module may take, ``seconds`` those of all together."""
+        """``patience`` is the seconds that one module may take, ``seconds`` those of all together.
+
+        ``provide``: whether the names that runs have of jobctl are there where it is not installed.
+        """
         self._place = place
         self._left = dict(enumerate(items))
+        self._provide = provide
         self._patience = patience
         self._seconds = seconds
         self._lost: list[Lost] = []
@@ -82,6 +87,7 @@ class Interview:
         while self._left:
             question = {
                 "items": list(self._left.items()),
+                "provide": self._provide,
                 "lost": [asdict(one) for one in self._lost],
             }
             with _Child(self._place, question) as child:

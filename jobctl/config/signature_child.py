@@ -1,4 +1,4 @@
-"""What the signature of a function says of the parameters of a job.
+"""What a function is, and what its signature says of the parameters of a job.
 
 Loaded by its path by discovery_child.py; needs the standard library only, from Python 3.9 on.
 """
@@ -22,6 +22,7 @@ SHAPES: dict[type, str] = {
 }
 TEXTS = (dt.date, dt.time)
 """What is passed as a text: JSON has no form of its own for it."""
+GENERATOR = "is a generator: calling it runs nothing, and what it returns is no result"
 
 
 def plain(value: typing.Any) -> object:
@@ -116,3 +117,13 @@ def among(values: list[typing.Any]) -> dict[str, object]:
     if None in values:
         found["nullable"] = True
     return found
+
+
+def is_generator(function: object) -> bool:
+    """Return whether calling a function only makes a generator."""
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def is_method(owner: object, name: str) -> bool:
+    """Return whether a class has a method of this name that is called on objects."""
+    return isinstance(owner, type) and inspect.isfunction(inspect.getattr_static(owner, name, None))

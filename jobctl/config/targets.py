@@ -112,8 +112,9 @@ def _ask(
         for job, own in zip(jobs, calls, strict=True)
     ]  # fmt: skip
     left = dict(enumerate(jobs))
+    interview = Interview(place, items, patience=PATIENCE, seconds=seconds, provide=True)
     try:
-        for number, answer in Interview(place, items, patience=PATIENCE, seconds=seconds).answers():
+        for number, answer in interview.answers():
             job = left.pop(number)
             beside = job.cwd is None and _lies_beside(str(job.python), config)
             yield from _judge(

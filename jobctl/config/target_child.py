@@ -1,0 +1,65 @@
+"""Looks at the functions that jobs.toml names.
+
+Loaded by its path by discovery_child.py; needs the standard library only, from Python 3.9 on.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+
+if typing.TYPE_CHECKING:
+    from jobctl.config import import_child, signature_child
+else:
+    import_child = sys.modules["_jobctl_import_child"]
+    signature_child = sys.modules["_jobctl_signature_child"]
+
+
+def target(target: str, calls: list[tuple[int, list[str]]]) -> dict[str, object]:
+    """Return what is wrong with a function, else its parameters, and which calls do not fit.
+
+    A call is how many arguments there are in order, and the names of others.
+    """
+    problems: list[dict[str, object]] = []
+    module, _, path = target.partition(":")
+    held: typing.Any = import_child.load(module, problems)
+    if problems:
+        return not_imported(problems[0])
+    owner: object = None
+    for part in path.split("."):
+        owner, held = held, getattr(held, part, None)
+    if not callable(held):
+        return {"wrong": f"there is no function {path} in {module}"}
+    if signature_child.is_method(owner, path.rpartition(".")[2]):
+        return {"wrong": f"{path} is a method, and a run has no object to call it on"}
+    if signature_child.is_generator(held):
+        return {"wrong": f"{path} {signature_child.GENERATOR}"}
+    return {
+        "params": signature_child.parameters(held),
+        "calls": [misfit(held, *call) for call in calls],
+    }
+
+
+def not_imported(found: dict[str, typing.Any]) -> dict[str, object]:
+    """Return what is wrong with a function whose module could not be imported."""
+    said, place = found["message"], f"{found['file']}:{found['line']}"
+    if found["file"] and place not in said:
+        said += f" ({place})"
+    answer: dict[str, object] = {"wrong": said, "imported": False}
+    if found["mend"]:
+        answer["remedy"] = found["mend"]
+    return answer
+
+
+def misfit(function: typing.Any, count: int, names: list[str]) -> str:
+    """Return why a function does not take so many arguments in order and those names, if so."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(*range(count), **dict.fromkeys(names))
+    except TypeError as error:
+        return str(error)
+    return ""
