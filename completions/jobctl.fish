@@ -200,7 +200,7 @@ complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l json -d 'Write J
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l quiet -s q -d 'No talk on stderr, only errors'
 complete -c jobctl -n "__fish_seen_subcommand_from schedule" -l help -s h -d 'Show help and exit'
 complete -c jobctl -n "__fish_seen_subcommand_from check" -l strict -d 'Treat warnings as errors'
-complete -c jobctl -n "__fish_seen_subcommand_from check" -l no-import -d 'Do not import the modules of python = modulefunction to look at their functions'
+complete -c jobctl -n "__fish_seen_subcommand_from check" -l no-import -d 'Do not import the modules of python = modulefunction and of hooks of pools to look at their functions'
 complete -c jobctl -n "__fish_seen_subcommand_from check" -l config -s c -r -F -d 'Use this jobs.toml (also JOBCTL_CONFIG; else the first of ./jobs.toml, XDG_CONFIG_HOME/jobctl/jobs.toml, /etc/jobctl/jobs.toml)'
 complete -c jobctl -n "__fish_seen_subcommand_from check" -l json -d 'Write JSON to stdout, and errors as JSON to stderr'
 complete -c jobctl -n "__fish_seen_subcommand_from check" -l quiet -s q -d 'No talk on stderr, only errors'

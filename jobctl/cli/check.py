@@ -37,20 +37,20 @@ def check(call: Invocation, *, strict: bool, no_import: bool) -> int:
         # The file may be meant for another host, or another user: here they only warn.
         problems += [replace(item, severity=WARNING) for item in host_problems(checked.config)]
         if not no_import:
-            problems += target_problems(checked.config)
+            problems += target_problems(checked)
     session = None if checked.config is None else Session(to_plain(checked.config))  # type: ignore[arg-type]
     if session is not None:
         problems += [*_address_problems(session, path), *_key_problems(session, path)]
-    bad = [item for item in problems if strict or item.severity == ERROR]
+    severe = (ERROR, WARNING) if strict else (ERROR,)
+    bad = [item for item in problems if item.severity in severe]
     if call.console.json:
         _as_json(call, path, problems, session)
         return ExitCode.CONFIG if bad else ExitCode.OK
     _talk(call, problems)
     if bad:
         errors = sum(item.severity == ERROR for item in problems)
-        rest = (
-            f" and {counted(len(problems) - errors, 'warning')}" if len(problems) > errors else ""
-        )
+        warnings = sum(item.severity == WARNING for item in problems)
+        rest = f" and {counted(warnings, 'warning')}" if warnings else ""
         call.console.report("config", f"{path}: {counted(errors, 'error')}{rest}")
         return ExitCode.CONFIG
     if session is not None:

@@ -99,11 +99,17 @@ _JOBS = (
     ),
     Verb(
         "check", "check:check", panel="Jobs",
-        help="Check jobs.toml: all its problems at once, or what will run.",
+        help="Check jobs.toml: all its problems at once, or what will run.\n\n"
+             "What Python jobs name is imported, in a process of its own, as the job's user and in its interpreter, "
+             "directory and environment: first the preload of its pools and the modules of their child_init and "
+             "child_exit, then the job's. Hooks are looked up and never called. What cannot be imported is a warning; "
+             "where the pool has a child_init, which may be what it needs, a note, which --strict lets pass. "
+             "A module whose import ends the process or takes more than 15 seconds is named, and everything else "
+             "is looked at without it. All this takes a minute at most.",
         examples=("jobctl check", "jobctl check -c /etc/jobctl/jobs.toml --strict"),
         options=(
             Option("--strict", help="Treat warnings as errors."),
-            Option("--no-import", help='Do not import the modules of python = "module:function" to look at their functions.'),
+            Option("--no-import", help='Do not import the modules of python = "module:function" and of hooks of pools to look at their functions.'),
         ),
     ),
     Verb(

@@ -81,6 +81,8 @@ class Provided:
 ANSWERS: dict[str, typing.Callable[..., object]] = {
     "declared": declared_child.declared,
     "target": target_child.target,
+    "hook": target_child.hook,
+    "module": target_child.module,
 }
 
 

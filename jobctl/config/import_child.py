@@ -40,14 +40,18 @@ def lost(name: str, error: import_watch.LostImportError) -> dict[str, object]:
     file, line = error.place if own else where(error)
     mend = "let it only define what it holds when it is imported" if own else ""
     return {
-        "name": name, "file": file, "line": line, "mend": mend,
+        "name": name, "file": file, "line": line, "mend": mend, "certain": False,
         "message": str(error) if own else f"importing {name} failed: {error}",
         "remedy": f"{mend or 'mend that'}, or take {name!r} out of discover",
     }  # fmt: skip
 
 
 def failed(name: str, error: BaseException) -> dict[str, object]:
-    """Return the problem with a module whose import raised; ``mend`` is a remedy for its runs too."""
+    """Return the problem with a module whose import raised.
+
+    ``mend`` is a remedy for its runs too, if there is one; ``certain``: nothing that is done before
+    can help.
+    """
     file, line = where(error)
     said = f"{type(error).__name__}: {message_of(error)}"
     missing = getattr(error, "name", None)
@@ -66,6 +70,7 @@ def failed(name: str, error: BaseException) -> dict[str, object]:
             )
     return {
         "name": name, "file": file, "line": line, "remedy": remedy, "mend": mend,
+        "certain": isinstance(error, SyntaxError) and is_own(file),
         "message": f"importing {name} failed: {' '.join(said.split())}",
     }  # fmt: skip
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.asking import NoAnswerError
+from jobctl.config.import_watch import WHERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 MOST_LOST = 20
 """Modules that may end or hold up a child before the rest is left unasked."""
-WHERE = signal.SIGRTMAX - 1
-"""The signal at which a child writes down where it is; see import_watch.py."""
 WHERE_PATIENCE = 1.0
 """Seconds it has for that, and for ending once it has said everything."""
 GLANCE = 0.01
@@ -65,10 +64,12 @@ class Interview:
         *,
         patience: float,
         seconds: float,
+        begun: float | None = None,
         provide: bool = False,
     ) -> None:
         """``patience`` is the seconds that one module may take, ``seconds`` those of all together.
 
+        They count from ``begun`` (monotonic; default: now).
         ``provide``: whether the names that runs have of jobctl are there where it is not installed.
         """
         self._place = place
@@ -76,6 +77,7 @@ class Interview:
         self._provide = provide
         self._patience = patience
         self._seconds = seconds
+        self._until = (SYSTEM_CLOCK.monotonic() if begun is None else begun) + seconds
         self._lost: list[Lost] = []
 
     def answers(self) -> Iterator[tuple[int, Any]]:
@@ -83,7 +85,6 @@ class Interview:
 
         Raises ``NoAnswerError`` when there is nothing more to be had.
         """
-        until = SYSTEM_CLOCK.monotonic() + self._seconds
         while self._left:
             question = {
                 "items": list(self._left.items()),
@@ -94,9 +95,9 @@ class Interview:
                 at: str | None = None
                 while self._left:
                     late = SYSTEM_CLOCK.monotonic() + self._patience
-                    said = child.hear(min(late, until))
+                    said = child.hear(min(late, self._until))
                     if said is None:
-                        self._lost.append(self._loss(child, at, in_time=late <= until))
+                        self._lost.append(self._loss(child, at, in_time=late <= self._until))
                         break
                     if "at" in said:
                         at = said["at"]
@@ -146,6 +147,15 @@ def _by(code: int) -> str:
         return f"by signal {-code}"
 
 
+def _ready(fds: tuple[int, ...], seconds: float) -> set[int]:
+    """Return which descriptors have something to read, as soon as one has, or none after a time."""
+    # Not `select`: a program that is a client may have more descriptors than that can wait for.
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return {fd for fd, _ in poll.poll(seconds * 1000)}
+
+
 class _Child:
     """One process that imports; a context manager, behind which it is gone."""
 
@@ -173,14 +183,16 @@ class _Child:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._kill()  # nobody wants to hear more
         self._kept.close()
 
     def hear(self, until: float) -> dict[str, Any] | None:
         """Return what it says next; ``None`` when it ends, or says nothing until then (monotonic)."""
         while b"\n" not in self._buffer:
             left = max(0.0, until - SYSTEM_CLOCK.monotonic())
-            ready, _, _ = select.select([self._answers, self._pidfd], [], [], left)
+            ready = _ready((self._answers, self._pidfd), left)
             # What it left in the pipe comes first.
             data = os.read(self._answers, 1 << 16) if self._answers in ready else b""
             if not data:
@@ -218,7 +230,7 @@ class _Child:
 
     def _ended(self, seconds: float) -> bool:
         """Return whether it ends within so many seconds; it is not reaped."""
-        return bool(select.select([self._pidfd], [], [], seconds)[0])
+        return bool(_ready((self._pidfd,), seconds))
 
     def _stop(self) -> None:
         if self._process.returncode is None:
@@ -226,7 +238,8 @@ class _Child:
             self._kill()
 
     def _kill(self) -> None:
-        """End it, and what its modules have started: as long as it is not reaped, its group is its own."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        """End it, and what its modules have started: until it is reaped, its group is its own."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 ERROR = "error"
 WARNING = "warning"
+NOTE = "note"
+"""What may well be right, and could not be judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Problem:
-    """One finding. Errors keep the configuration from being used, warnings do not."""
+    """One finding. Errors keep the configuration from being used, warnings and notes do not."""
 
     file: str
     """As the user would write it; absolute when the file is not below the working directory."""

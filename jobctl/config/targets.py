@@ -3,21 +3,24 @@
 Their modules are imported by a process of their own, as the job's user, in its interpreter,
 directory and environment; only ``jobctl check`` asks. The file may be meant for another host, so
 whatever is wrong here is a warning. Functions that declare themselves with ``@job`` are not looked
-at: their parameters are those of their signatures already.
+at: their parameters are those of their signatures already. What their pools import and call is; see
+:mod:`jobctl.config.hooks`.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.asking import NoAnswerError, Surroundings
 from jobctl.config.build import param
 from jobctl.config.env_file import EnvFileError, read_env_file
+from jobctl.config.hooks import Hook, Serving, Verdicts, hooks_of, may_need_init, unjudged
 from jobctl.config.hosts import problem_of
 from jobctl.config.interview import Interview, TooLongError
-from jobctl.config.problem import WARNING
+from jobctl.config.problem import NOTE, WARNING
 from jobctl.config.schema import ParamTable
 from jobctl.errors import UsageError
 from jobctl.model.job import JobDef
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jobctl.config.problem import Problem
+    from jobctl.config.validate import Checked
     from jobctl.model.config import Config
     from jobctl.model.pool import PoolDef
 
@@ -41,38 +45,57 @@ Call = tuple[tuple[object, ...], dict[str, object], str]
 """Arguments in order, others by name, and what passes them."""
 
 
-def target_problems(config: Config) -> list[Problem]:
-    """Return what is wrong with the functions of jobs that this host can run, all of them warnings."""
-    groups: dict[str, tuple[Surroundings, list[JobDef]]] = {}
+@dataclass(slots=True)
+class _Group:
+    """What is asked in one place."""
+
+    place: Surroundings
+    first: JobDef
+    """A job that runs there."""
+    jobs: list[JobDef] = field(default_factory=list)
+    """Those whose functions are looked at."""
+    pools: dict[str, tuple[PoolDef, JobDef]] = field(default_factory=dict)
+    """Those whose hooks are, by name, each with a job of it."""
+
+
+def target_problems(checked: Checked) -> list[Problem]:
+    """Return what is wrong with functions of jobs that this host can run, and with hooks of pools.
+
+    All that is wrong is a warning; what cannot be judged is a note.
+    """
+    config = checked.require()
+    serving = Serving(config.pools.values())
     found: list[Problem] = []
+    verdicts = Verdicts(checked.pools)
+    groups = _groups(config, serving)
+    begun = SYSTEM_CLOCK.monotonic()
+    for number, group in enumerate(groups):
+        if number == MOST or SYSTEM_CLOCK.monotonic() - begun > LONGEST:
+            found.append(_too_many(group.first, len(groups) - number))
+            break
+        found += _ask(group, _Judge(config, serving, verdicts), begun=begun)
+    return [*found, *verdicts.problems()]
+
+
+def _groups(config: Config, serving: Serving) -> list[_Group]:
+    """Return the places where there is something to look at."""
+    groups: dict[str, _Group] = {}
     for job in config.jobs.values():
-        if job.python is None or not job.enabled or not _of_toml(job):
+        pools = serving.pools(job)
+        if job.python is None or not job.enabled or not (_of_toml(job) or pools):
             continue
         try:
             place = _surroundings(job)
         except (NoAnswerError, EnvFileError, RuntimeError):
             continue  # What is missing is told of where this host is looked at.
-        if place is not None:
-            groups.setdefault(place.key, (place, []))[1].append(job)
-    prepared = {
-        queue
-        for pool in config.pools.values()
-        if pool.child_init
-        for queue in _served(pool, config)
-    }
-    until = SYSTEM_CLOCK.monotonic() + LONGEST
-    for number, (place, jobs) in enumerate(groups.values()):
-        seconds = until - SYSTEM_CLOCK.monotonic()
-        if number == MOST or seconds <= 0:
-            found.append(_too_many(jobs[0], len(groups) - number))
-            break
-        found += _ask(place, jobs, prepared, config, seconds=seconds)
-    return found
-
-
-def _served(pool: PoolDef, config: Config) -> set[str]:
-    every = "*" in pool.queues
-    return {job.queue for job in config.jobs.values()} if every else set(pool.queues)
+        if place is None:
+            continue
+        group = groups.setdefault(place.key, _Group(place, job))
+        if _of_toml(job):
+            group.jobs.append(job)
+        for pool in pools:
+            group.pools.setdefault(pool.name, (pool, job))
+    return list(groups.values())
 
 
 def _of_toml(job: JobDef) -> bool:
@@ -95,33 +118,26 @@ def _surroundings(job: JobDef) -> Surroundings | None:
     return Surroundings(python, cwd, environment | job.env, user=job.user)
 
 
-def _ask(
-    place: Surroundings,
-    jobs: list[JobDef],
-    prepared: set[str],
-    config: Config,
-    *,
-    seconds: float,
-) -> Iterator[Problem]:
-    calls = [list(_calls(job)) for job in jobs]
-    items = [
-        {
-            "kind": "target", "target": job.python,
-            "calls": [[len(args), list(kwargs)] for args, kwargs, _ in own],
-        }
-        for job, own in zip(jobs, calls, strict=True)
-    ]  # fmt: skip
-    left = dict(enumerate(jobs))
-    interview = Interview(place, items, patience=PATIENCE, seconds=seconds, provide=True)
+def _ask(group: _Group, judge: _Judge, *, begun: float) -> Iterator[Problem]:
+    # Hooks come first, as in an interpreter: the import of one may be what others need.
+    asked: list[Hook | JobDef] = [*hooks_of(group.pools.values()), *group.jobs]
+    left = dict(enumerate(asked))
+    items = [one.item if isinstance(one, Hook) else _item(one) for one in asked]
+    interview = Interview(
+        group.place, items, patience=PATIENCE, seconds=LONGEST, begun=begun, provide=True
+    )
     try:
         for number, answer in interview.answers():
-            job = left.pop(number)
-            beside = job.cwd is None and _lies_beside(str(job.python), config)
-            yield from _judge(
-                job, calls[number], answer, prepared=job.queue in prepared, beside=beside
-            )
+            yield from judge.hear(left.pop(number), answer)
     except NoAnswerError as error:
-        yield _unanswered(list(left.values()), error)
+        jobs = [one for one in left.values() if isinstance(one, JobDef)]
+        yield _unanswered(jobs or [group.first], error)
+
+
+def _item(job: JobDef) -> dict[str, object]:
+    """Return what the child is asked of a job."""
+    calls = [[len(args), list(kwargs)] for args, kwargs, _ in _calls(job)]
+    return {"kind": "target", "target": job.python, "calls": calls}
 
 
 def _unanswered(jobs: list[JobDef], error: NoAnswerError) -> Problem:
@@ -150,30 +166,56 @@ def _calls(job: JobDef) -> Iterator[Call]:
         yield schedule.args, dict(schedule.kwargs), f"what schedule {schedule.name} passes"
 
 
-def _judge(
-    job: JobDef, calls: list[Call], answer: dict[str, Any], *, prepared: bool, beside: bool
-) -> Iterator[Problem]:
-    if not answer.get("imported", True) and prepared:
-        # It may be importable only after what the pool calls before.
-        return
-    if "wrong" in answer:
-        remedy = answer.get("remedy", "runs of this job on this host will fail until it is mended")
-        if beside and not answer.get("imported", True):
-            remedy = (
-                'its file lies beside jobs.toml, and jobs begin in the home directory: write cwd = "."'
-                " in the job or in [defaults]"
-            )
-        yield _problem(job, answer["wrong"], remedy=remedy)
-        return
-    said = set()
-    for (args, kwargs, what), misfit in zip(calls, answer["calls"], strict=True):
-        wrong = misfit or _wrong_types(job, args, kwargs, answer["params"])
-        if wrong and wrong not in said:
-            said.add(wrong)
-            yield _problem(
-                job, f"{job.python} does not take {what}: {wrong}",
-                remedy="mend params, args or kwargs, or the function",
+class _Judge:
+    """Makes problems of what children say."""
+
+    def __init__(self, config: Config, serving: Serving, verdicts: Verdicts) -> None:
+        self._config = config
+        self._serving = serving
+        self._verdicts = verdicts
+
+    def hear(self, one: Hook | JobDef, answer: dict[str, Any]) -> Iterator[Problem]:
+        """Yield what is wrong with the function of a job, or note it of a hook."""
+        if isinstance(one, JobDef):
+            yield from self._target(one, answer)
+        else:
+            self._verdicts.take(one, answer, remedy=self._moved(one.job, one.value, answer))
+
+    def _moved(self, job: JobDef, name: str, answer: dict[str, Any]) -> str:
+        """Return the remedy where a module was looked for in the wrong directory."""
+        if answer.get("imported", True) or job.cwd is not None:
+            return ""
+        if not _lies_beside(name, self._config):
+            return ""
+        return (
+            'its file lies beside jobs.toml, and jobs begin in the home directory: write cwd = "."'
+            " in the job or in [defaults]"
+        )
+
+    def _target(self, job: JobDef, answer: dict[str, Any]) -> Iterator[Problem]:
+        if "wrong" in answer:
+            yield self._wrong(job, answer)
+            return
+        said = set()
+        for (args, kwargs, what), misfit in zip(_calls(job), answer["calls"], strict=True):
+            wrong = misfit or _wrong_types(job, args, kwargs, answer["params"])
+            if wrong and wrong not in said:
+                said.add(wrong)
+                yield _problem(
+                    job, f"{job.python} does not take {what}: {wrong}",
+                    remedy="mend params, args or kwargs, or the function",
+                )  # fmt: skip
+
+    def _wrong(self, job: JobDef, answer: dict[str, Any]) -> Problem:
+        pool = self._serving.init_of(job)
+        if pool is not None and may_need_init(answer):
+            return problem_of(
+                job, "python", code="unjudged", severity=NOTE,
+                message=answer["wrong"], remedy=unjudged(pool, answer),
             )  # fmt: skip
+        usual = answer.get("remedy", "runs of this job on this host will fail until it is mended")
+        remedy = self._moved(job, str(job.python), answer) or usual
+        return _problem(job, answer["wrong"], remedy=remedy)
 
 
 def _wrong_types(

@@ -20,7 +20,8 @@ from jobctl.config.problem import ERROR, WARNING, ConfigProblems, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from jobctl.config.gather import Draft
+    from jobctl.config.gather import Draft, Entry
+    from jobctl.config.schema import PoolTable
     from jobctl.model.config import Config
 
 
@@ -38,6 +39,8 @@ class Checked:
     """Absolute pattern and what it matched."""
     variables: dict[str, str | None]
     """Environment variables that were filled in, and their values."""
+    pools: dict[str, Entry[PoolTable]]
+    """Where pools are written."""
 
     def require(self) -> Config:
         """Return the configuration.
@@ -74,6 +77,7 @@ def validate(path: str, *, environ: Mapping[str, str], cpus: int) -> Checked:
         files=draft.watched | {source.path: source.stamp for source in draft.sources},
         includes=draft.includes,
         variables=draft.variables,
+        pools=draft.pools,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,6 +42,23 @@ def test_functions_are_looked_at_unless_that_is_not_wanted(
     assert [
         [one["severity"] for one in found["problems"] if one["code"] == "target"] for found in said
     ] == [["warning"], []]
+
+
+def test_what_cannot_be_judged_is_a_note_that_strict_lets_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hooks.py").write_text("def begin(): pass\n")
+    (tmp_path / "jobs.toml").write_text(
+        '[pools.default]\nchild_init = "hooks:begin"\n[jobs.far]\npython = "gone:run"\ncwd = "."\n'
+    )
+    (tmp_path / "jobs.toml").chmod(0o644)
+    assert start(["check", "--strict"]) == 0
+    said = capsys.readouterr()
+    assert "note: jobs.far.python: importing gone failed" in said.err
+    assert start(["check", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["problems"]
+    assert [(one["severity"], one["code"]) for one in found] == [("note", "unjudged")]
 
 
 def test_jobs_are_listed_without_a_store(make_project: Callable[..., Project]):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from jobctl.config import targets
-from jobctl.config.problem import WARNING
+from jobctl.config import interview, targets
+from jobctl.config.problem import NOTE, WARNING
 from jobctl.config.targets import target_problems
 from jobctl.config.validate import check_config
 from jobctl.testing import wait_until
@@ -52,9 +52,11 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], lis
     def say(text: str) -> list[str]:
         text = textwrap.dedent(text)
         main.write_text(text if "[defaults]" in text else f'[defaults]\ncwd = "."\n{text}')
-        found = target_problems(check_config(str(main)).require())
-        assert {one.severity for one in found} <= {WARNING}
-        return [f"{one.line}: {one.text}" for one in found]
+        found = target_problems(check_config(str(main)))
+        assert {one.severity for one in found} <= {WARNING, NOTE}
+        return [
+            f"{one.line}: {'note: ' if one.severity == NOTE else ''}{one.text}" for one in found
+        ]
 
     return say
 
@@ -185,13 +187,116 @@ def test_one_process_is_asked_for_all_jobs_that_are_alike(
     assert count.read_text() == "xxx"
 
 
+POOL = """
+[defaults]
+cwd = "."
+[pools.default]
+queues = ["default"]
+"""
+
+
 def test_import_that_fails_may_need_what_the_pool_calls_before(
-    told: Callable[[str], list[str]],
+    told: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
-    pool = '[pools.default]\nqueues = ["default"]\nchild_init = "media:plain"\n'
-    closed = 'python = "media:plain"\nenv = { SHOP = "closed" }\n'
-    assert told(f"{pool}[jobs.a]\n{closed}") == []
-    assert len(told(f'{pool}[jobs.a]\n{closed}queue = "other"\n')) == 1
+    (tmp_path / "hooks.py").write_text("def begin(): raise LookupError\n")
+    (tmp_path / "torn.py").write_text("def run(:\n")
+    pool = f'{POOL}child_init = "hooks:begin"\n'
+    closed = '[jobs.a]\npython = "media:plain"\nenv = { SHOP = "closed" }\n'
+    [found] = told(pool + closed)
+    assert found.startswith(
+        "7: note: jobs.a.python: importing media failed: LookupError: no database ("
+    )
+    assert found.endswith(
+        "; this is not judged, for pool default calls hooks:begin before, and jobctl check does not"
+    )
+    (tmp_path / "ends.py").write_text(LOST["ends"])
+    [found] = told(f'{pool}[jobs.a]\npython = "ends:run"\n')
+    assert found.startswith("7: note: jobs.a.python: importing ends ended the process with code 3")
+    assert "; let it only define what it holds when it is imported; this is not judged" in found
+    # What no hook can help is told of as ever, and so is what can be imported.
+    [found] = told(f'{pool}[jobs.a]\npython = "torn:run"\n')
+    assert found.startswith("7: jobs.a.python: importing torn failed: SyntaxError")
+    [found] = told(f'{pool}[jobs.a]\npython = "media:plian"\n')
+    assert found.startswith("7: jobs.a.python: there is no function plian in media")
+    [found] = told(f'{pool}{closed}queue = "other"\n')
+    assert found.startswith("7: jobs.a.python: importing media failed: LookupError")
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        (
+            'child_init = "media:Shop.close"',
+            "media:Shop.close cannot be called without arguments: ",
+        ),
+        ('child_init = "media:plian"', "there is no function plian in media"),
+        ('child_exit = "media:value"', "there is no function value in media"),
+        ('child_exit = "media:Shop.sell"', "Shop.sell is a method, and there is no object"),
+        ('child_init = "media:lazy"', "lazy is a generator: calling it runs nothing"),
+        (
+            'child_init = "gone.db:connect"',
+            "importing gone.db failed: ModuleNotFoundError: No module named 'gone'",
+        ),
+        (
+            'preload = ["os", "raises"]',
+            "importing raises failed: ZeroDivisionError: division by zero (",
+        ),
+        ('preload = "ends"', "importing ends ended the process with code 3 ("),
+    ],
+)
+def test_hooks_and_preloaded_modules_of_pools_are_looked_up(
+    told: Callable[[str], list[str]], tmp_path: Path, hook: str, said: str
+) -> None:
+    (tmp_path / "raises.py").write_text("1 / 0\n")
+    (tmp_path / "ends.py").write_text(LOST["ends"])
+    jobs = "".join(f'[jobs.j{n}]\npython = "media:gone"\nenv.N = "{n // 2}"\n' for n in range(4))
+    found = told(f"{POOL}{hook}\n{jobs}")
+    key = hook.partition(" ")[0]
+    assert found[-1].startswith(f"6: pools.default.{key}: {said}")
+    assert "looked for as jobs j0 and j2 do" in found[-1]
+    assert ["there is no function gone in media" in one for one in found[:-1]] == [True] * 4
+
+
+def test_hooks_that_are_there_are_fine_wherever_the_jobs_of_the_pool_run(
+    told: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "hooks.py").write_text(
+        "async def begin(): raise LookupError\nclass End: pass\n"
+    )
+    pool = f'{POOL}preload = "hooks"\nchild_init = "hooks:begin"\nchild_exit = "hooks:End"\n'
+    other = '[pools.more]\nqueues = ["*"]\nchild_init = "gone:gone"\n'
+    jobs = '[jobs.a]\npython = "hooks:begin"\ncwd = "there"\n[jobs.b]\ncommand = "true"\n'
+    assert told(pool + jobs) == []
+    assert told(pool + jobs + '[jobs.c]\npython = "media:anything"\nqueue = "other"\n') == []
+    [found] = told(pool + jobs + other)
+    assert "pools.more.child_init: importing gone failed" in found
+
+
+def test_exit_hook_may_need_what_the_first_one_does(told: Callable[[str], list[str]]) -> None:
+    hooks = 'child_init = "media:anything"\nchild_exit = "gone:end"\n'
+    [found] = told(f'{POOL}{hooks}[jobs.a]\npython = "media:plain"\n')
+    assert found.startswith("7: note: pools.default.child_exit: importing gone failed: ")
+
+
+def test_hooks_of_declared_jobs_are_looked_up(
+    told: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "declares.py").write_text("from jobctl import job\n@job\ndef run(): pass\n")
+    [found] = told(f'{POOL}child_init = "gone:begin"\n[python]\ndiscover = "declares"\n')
+    assert found.startswith("6: pools.default.child_init: importing gone failed: ")
+    assert "looked for as job run does" in found
+
+
+def test_hook_beside_the_file_is_found_with_the_missing_cwd_named(
+    told: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    pool = POOL.replace('cwd = "."\n', "") + 'child_init = "media:anything"\n'
+    job, hook = told(f'{pool}[jobs.a]\npython = "media:plain"\n')
+    assert "note: jobs.a.python" in job
+    assert 'write cwd = "."' in hook
 
 
 LOST = {
@@ -244,6 +349,21 @@ def test_what_there_is_no_time_for_is_told_of(
     assert "waits.py:1); the functions of 2 jobs were not looked at; " in late
 
 
+def test_after_many_modules_that_end_the_process_the_rest_is_left(
+    told: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interview, "MOST_LOST", 2)
+    for number in range(4):
+        (tmp_path / f"ends{number}.py").write_text("import os\nos._exit(1)\n")
+    jobs = "".join(f'[jobs.j{n}]\npython = "ends{n}:run"\n' for n in range(4))
+    first, second, rest = told(jobs)
+    assert "importing ends0 ended the process" in first
+    assert "importing ends1 ended the process" in second
+    assert "jobs.j2.python: 3 modules end the process that imports them, or hold it up" in rest
+    assert "the last one is ends2 (" in rest
+    assert "the functions of 2 jobs were not looked at" in rest
+
+
 def is_dead(process: psutil.Process) -> bool:
     return process.status() == psutil.STATUS_ZOMBIE
 
@@ -289,7 +409,7 @@ def test_module_beside_the_file_is_found_with_the_missing_cwd_named(
     (tmp_path / "media.py").write_text(MODULE)
     main = tmp_path / "jobs.toml"
     main.write_text('[jobs]\na = { python = "media:plain" }\nb = { python = "elsewhere:plain" }\n')
-    beside, elsewhere = target_problems(check_config(str(main)).require())
+    beside, elsewhere = target_problems(check_config(str(main)))
     assert 'write cwd = "."' in beside.text
     assert "cwd" not in elsewhere.text
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from jobctl import InvalidArguments, NoSuchRun
+from jobctl.cli.start import start
 from jobctl.testing import PrivateDaemon, eager, wait_until
 
 django = pytest.importorskip("django")
@@ -101,6 +102,21 @@ def test_modules_that_know_nothing_of_jobctl_use_models_once_a_pool_sets_django_
             state,
             None if state == "succeeded" else "exception",
         ), run.record.error
+
+
+def test_check_judges_functions_that_use_models_where_a_pool_sets_django_up(
+    project, capsys
+) -> None:
+    (project.folder / "sells.py").write_text(
+        "from shop.models import Order\n\ndef count():\n    return Order.objects.count()\n"
+    )
+    init = 'child_init = "jobctl.contrib.django:set_up"'
+    text = PLAIN.format(init=init).replace("plain:count", "sells:cuont")
+    (project.folder / "checked.toml").write_text(text)
+    start(["check", "-c", str(project.folder / "checked.toml")])
+    assert "there is no function cuont in sells" in capsys.readouterr().err
+    (project.folder / "checked.toml").write_text(text.replace("cuont", "count"))
+    assert start(["check", "-c", str(project.folder / "checked.toml"), "--strict"]) == 0
 
 
 def test_handle_of_a_run_is_there_before_the_commit(project) -> None:
