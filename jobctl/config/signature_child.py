@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import inspect
-import json
+import math
 import os
 import typing
 
@@ -70,14 +70,21 @@ def parameter(one: inspect.Parameter, hint: object) -> dict[str, object]:
     found = kind_of(hint)
     if one.default is inspect.Parameter.empty:
         return found
-    try:
-        default = plain(one.default)
-        json.dumps(default, allow_nan=False)
-    except (TypeError, ValueError):
-        default = None
-    # Without a default here the function fills in its own.
-    found.update({"required": False} if default is None else {"default": default})
+    if one.default is None:
+        found["nullable"] = True
+    # Without a default here the function fills in its own, which a run could not be given as it is.
+    found.update({"default": one.default} if travels(one.default) else {"required": False})
     return found
+
+
+def travels(value: typing.Any) -> bool:
+    """Return whether JSON says just what a value is: nobody must get another one for it."""
+    kind = type(value)
+    if kind is list:
+        return all(map(travels, value))
+    if kind is dict:
+        return all(type(key) is str and travels(item) for key, item in value.items())
+    return kind in (str, bool, int) or (kind is float and math.isfinite(value))
 
 
 def kind_of(hint: typing.Any) -> dict[str, object]:

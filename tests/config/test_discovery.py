@@ -92,9 +92,10 @@ def test_signatures_become_parameters(shop: Callable[..., Path]) -> None:
         "width": ("int", False, 320, (), False),
         "ratio": ("float", False, 1.5, (), False),
         "mode": ("str", False, "fit", ("fit", "fill"), False),
-        "size": ("str", False, "s", ("s", "l"), False),
-        "names": ("list", False, [], (), False),
-        "more": ("dict", False, None, (), False),
+        # Defaults that JSON would change are left to the function.
+        "size": ("str", False, None, ("s", "l"), False),
+        "names": ("list", False, None, (), False),
+        "more": ("dict", False, None, (), True),
         "when": ("str", False, None, (), True),
         "flag": ("bool", False, True, (), True),
         "anything": ("json", False, None, (), False),
