@@ -106,11 +106,11 @@ def judge_reply(job: JobDef, reply: PythonReply, *, stopped: Finding | None) -> 
     """Return the ending of a Python function that returned, raised, or exited like a script.
 
     It has the exit code that a script with the same ending would have; one that raised ``Skip`` has
-    done what it should.
+    none.
     """
     exit_code = reply.exit_code
-    if exit_code is None and (reply.ok or reply.reason is Reason.EXCEPTION):
-        exit_code = 0 if reply.ok or reply.skip else 1
+    if exit_code is None and not reply.skip and (reply.ok or reply.reason is Reason.EXCEPTION):
+        exit_code = 0 if reply.ok else 1
     if stopped is not None:
         return Ending(stopped, exit_code)
     if exit_code is not None and exit_code in job.skip_codes:

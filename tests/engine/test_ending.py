@@ -69,7 +69,7 @@ def test_stopped_attempt_ends_as_what_it_was_stopped_for() -> None:
         ),
         (
             PythonReply(reason=Reason.EXCEPTION, skip=True),
-            (OutcomeKind.SKIPPED, Reason.EXCEPTION, 0, None),
+            (OutcomeKind.SKIPPED, Reason.EXCEPTION, None, None),
         ),
     ],
 )

@@ -501,7 +501,6 @@ def test_exceptions_say_how_a_run_goes_on(client, kwargs, state, attempts, reaso
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("Skip", "skipped (exception): skipped by its function"),
         (
             "Retry",
             "failed (exception): its function asked for another attempt; it has no retries left",
@@ -516,6 +515,13 @@ def test_wishes_without_a_text_are_told_in_words(client, word, said) -> None:
     with eager(), pytest.raises(JobFailed, match="of job says ") as caught:
         client.submit("says", word=word).wait()
     assert str(caught.value).endswith(f"of job says {said}")
+
+
+def test_skip_without_a_text_is_told_in_words_and_is_no_failure(client) -> None:
+    with eager():
+        run = client.submit("says", word="Skip")
+        assert run.wait() is None
+    assert (run.state, run.record.error) == ("skipped", "skipped by its function")
 
 
 @pytest.mark.parametrize(("text", "attempts"), [("wait", 3), ("no json", 3), ("1", 1)])
