@@ -35,6 +35,10 @@ class Handle:
     def _operations(self) -> Operations:
         return self._client._operations  # noqa: SLF001 - a handle belongs to its client
 
+    @property
+    def _reads_pickles(self) -> bool:
+        return self._operations.session.settings.allow_pickle
+
     def _keep(self, record: Record) -> Record:
         self._record, self._job = record, record.job
         return record
@@ -44,11 +48,12 @@ class Handle:
         return self._record if self._record is not None and self._record.state.final else None
 
     def _result_of(self, record: Record) -> object:
-        return result_of(record, allow_pickle=self._operations.session.settings.allow_pickle)
+        return result_of(record, allow_pickle=self._reads_pickles)
 
     def _view(self, record: Record) -> dict[str, object]:
         session = self._operations.session
-        view = run_view(record, session.find_job(record.job))
+        job = session.find_job(record.job)
+        view = run_view(record, job, allow_pickle=self._reads_pickles)
         return view if session.path else masked(view)
 
     def __eq__(self, other: object) -> bool:

@@ -49,7 +49,8 @@ def inspect(call: Invocation, *, run: str) -> int:
     reasons = why(call.session, found)
     definition = call.session.find_job(found.job)
     if console.json:
-        console.document({"run": run_view(found, definition), "why": reasons})
+        shown = run_view(found, definition, allow_pickle=call.session.settings.allow_pickle)
+        console.document({"run": shown, "why": reasons})
         return ExitCode.OK
     for line in _run_lines(call, found, reasons, definition):
         console.data(line)
@@ -68,12 +69,13 @@ def _inspect_job(call: Invocation, job: JobDef) -> int:
         call.console.fail(error)
         code = error.exit_code
     console = call.console
+    pickles = call.session.settings.allow_pickle
     fires = next_fires(call.session, most=3, after=call.session.clock.now(), job=job.name)
     if console.json:
         console.document(
             {
                 "job": job_view(job),
-                "run": None if run is None else run_view(run, job),
+                "run": None if run is None else run_view(run, job, allow_pickle=pickles),
                 "next": [fire.start.isoformat(timespec="seconds") for fire in fires],
                 "zone_data": zone_data() if job.schedules else None,
             }
@@ -134,7 +136,7 @@ def _run_lines(call: Invocation, run: Run, reasons: list[str], job: JobDef | Non
         label = "hook of" if request.trigger == "hook" else "part of"
         yield _field(label, f"{parent.run}, {parent.job}: {parent.state}{why}")
     yield from _time_lines(call, run)
-    yield from _end_lines(run)
+    yield from _end_lines(run, allow_pickle=call.session.settings.allow_pickle)
     for attempt in run.attempts:
         yield _field(f"attempt {attempt.number}", _attempt(attempt, zone_of(call.session)))
         if attempt.traceback:
@@ -160,7 +162,7 @@ def _time_lines(call: Invocation, run: Run) -> Iterator[str]:
         yield _field("host", run.host + (f", pid {run.pid}" if run.pid else ""))
 
 
-def _end_lines(run: Run) -> Iterator[str]:
+def _end_lines(run: Run, *, allow_pickle: bool) -> Iterator[str]:
     progress = describe_progress(run)
     if progress:
         yield _field("progress", progress)
@@ -172,7 +174,7 @@ def _end_lines(run: Run) -> Iterator[str]:
     if run.result is not None:
         seen = run.result
         if is_wrapped(seen):
-            seen = json.dumps(result_for_view(seen), ensure_ascii=False)
+            seen = json.dumps(result_for_view(seen, allow_pickle=allow_pickle), ensure_ascii=False)
         yield _field("result", clean(seen)[:500])
 
 

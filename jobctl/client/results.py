@@ -65,12 +65,16 @@ def is_wrapped(text: str) -> bool:
     return text.startswith('{"' + MARK + '"')
 
 
-def result_for_view(text: str | None) -> object:
-    """Return a result as types of JSON; what only its own form can say stays wrapped."""
+def result_for_view(text: str | None, *, allow_pickle: bool = False) -> object:
+    """Return a result as types of JSON; what cannot be read here stays wrapped."""
     if text is None:
         return None
     try:
-        return as_json(read_result(text)) if is_wrapped(text) else _loads(text)
+        return (
+            as_json(read_result(text, allow_pickle=allow_pickle))
+            if is_wrapped(text)
+            else _loads(text)
+        )
     except JobctlError:
         pass
     try:

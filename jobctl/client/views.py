@@ -29,8 +29,13 @@ def instant(seconds: float | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def run_view(run: Run, job: JobDef | None = None) -> dict[str, object]:
-    """Return everything about a run; ``job`` tells which arguments are secret."""
+def run_view(
+    run: Run, job: JobDef | None = None, *, allow_pickle: bool = False
+) -> dict[str, object]:
+    """Return everything about a run; ``job`` tells which arguments are secret.
+
+    A pickled result stays wrapped unless ``allow_pickle``.
+    """
     request = run.request
     args, kwargs = visible_arguments(run, job)
     return {
@@ -57,7 +62,7 @@ def run_view(run: Run, job: JobDef | None = None) -> dict[str, object]:
         "kwargs": kwargs,
         "tags": dict(request.tags),
         "error": run.error,
-        "result": result_for_view(run.result),
+        "result": result_for_view(run.result, allow_pickle=allow_pickle),
         "progress": loads(run.progress),
         "retry_of": request.retry_of,
         "parent": parent_view(request.parent),

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotation
-from fastapi.responses import JSONResponse
 
 from jobctl.api.aio import AsyncClient, AsyncRun
 from jobctl.contrib import web
@@ -133,7 +132,9 @@ class Jobctl:
             with contextlib.suppress(JobctlError):
                 await run.wait(seconds)
             record = await run.refresh()
-        return _response(web.status(record, url=_url(request, run_id)))
+        return _response(
+            web.status(record, url=_url(request, run_id), allow_pickle=web.reads_pickles(run))
+        )
 
     async def _revoke(self, request: Request, run_id: str) -> Response:
         """Revoke a run."""
@@ -197,4 +198,4 @@ def _url(request: Request, run_id: str) -> str:
 
 
 def _response(answer: web.Answer) -> Response:
-    return JSONResponse(answer.body, answer.status, headers=answer.headers)
+    return Response(answer.text, answer.status, answer.headers, "application/json")

@@ -22,7 +22,7 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from flask import Blueprint, Flask, Response, current_app, jsonify, request, url_for
+from flask import Blueprint, Flask, Response, current_app, request, url_for
 
 from jobctl.api.client import Client, Run
 from jobctl.contrib import web
@@ -127,7 +127,7 @@ class Jobctl:
             with contextlib.suppress(JobctlError):
                 run.wait(seconds)
         record = run.record if run.record.state.final else run.refresh()
-        return _response(web.status(record, url=_url(run_id)))
+        return _response(web.status(record, url=_url(run_id), allow_pickle=web.reads_pickles(run)))
 
     def _revoke(self, run_id: str) -> Response:
         run, refusal = self._run(run_id, "revoke")
@@ -208,7 +208,4 @@ def _url(run_id: str) -> str:
 
 
 def _response(answer: web.Answer) -> Response:
-    response = jsonify(answer.body)
-    response.status_code = answer.status
-    response.headers.update(answer.headers)
-    return response
+    return Response(answer.text, answer.status, answer.headers, "application/json")

@@ -5,6 +5,7 @@ An answer is a status, a body that JSON can say, and headers; each framework mak
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from jobctl.model.ids import is_id
 from jobctl.model.run import RunState
 
 if TYPE_CHECKING:
+    from jobctl.api.handle import Handle
     from jobctl.model.run import Run
 
 RETRY_AFTER = 1
@@ -55,6 +57,11 @@ class Answer:
     body: dict[str, object]
     headers: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def text(self) -> str:
+        """The body as JSON, of ASCII alone: a result may have half a surrogate pair in it."""
+        return json.dumps(self.body)
+
 
 def checked(name: str, value: object, kind: str) -> None:
     """Raise ``ConfigError`` for a setting that is not of its ``kind``: ``flag``, ``seconds`` or ``allow``.
@@ -77,11 +84,11 @@ def accepted(run_id: str, job: str, *, url: str) -> Answer:
     return Answer(202, body, {"Location": url, "Retry-After": str(RETRY_AFTER)})
 
 
-def status(run: Run, *, url: str) -> Answer:
+def status(run: Run, *, url: str, allow_pickle: bool = False) -> Answer:
     """Return 200 and how a run is: state, progress, times, and result or error once it has ended.
 
     Arguments, output and tracebacks are not told: whoever has the id of a run is not always meant
-    to see them.
+    to see them. A pickled result is told as it is stored unless ``allow_pickle``.
     """
     final = run.state.final
     body: dict[str, object] = {
@@ -90,7 +97,9 @@ def status(run: Run, *, url: str) -> Answer:
         "state": run.state.value,
         "final": final,
         "progress": loads(run.progress),
-        "result": result_for_view(run.result) if run.state is RunState.SUCCEEDED else None,
+        "result": result_for_view(run.result, allow_pickle=allow_pickle)
+        if run.state is RunState.SUCCEEDED
+        else None,
         "error": _error(run) if final and run.state is not RunState.SUCCEEDED else None,
         "submitted_at": instant(run.submitted_at),
         "started_at": instant(run.started_at),
@@ -101,6 +110,11 @@ def status(run: Run, *, url: str) -> Answer:
     if not final:
         headers["Retry-After"] = str(RETRY_AFTER)
     return Answer(200, body, headers)
+
+
+def reads_pickles(run: Handle) -> bool:
+    """Return whether the client of a handle may read pickled results."""
+    return run._reads_pickles  # noqa: SLF001 - what reads results for a program is its own
 
 
 def revoked(run_id: str, *, done: bool, url: str) -> Answer:

@@ -5,7 +5,7 @@ import importlib
 import pytest
 
 from jobctl.errors import ConfigError
-from jobctl.testing import wait_until
+from jobctl.testing import PrivateDaemon, wait_until
 
 testclient = pytest.importorskip("fastapi.testclient")
 
@@ -52,6 +52,43 @@ def test_wrong_arguments_are_the_askers_fault(web) -> None:
     assert "path: is missing" in answer.json()["error"]["message"]
     answer = web.post("/jobs/thumbnial")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+ODD = """
+[jobctl]
+allow_pickle = true
+[defaults]
+cwd = "."
+[jobs.half]
+python = "odd:half"
+[jobs.packed]
+python = "odd:packed"
+result_format = "pickle"
+[jobs.unpacked]
+python = "odd:unpacked"
+result_format = "pickle"
+"""
+CODE = """
+def half(): return "\\ud800"
+def packed(): return {"rows": (1, 2)}
+def unpacked(): return float("nan")
+"""
+
+
+def test_every_result_can_be_told(tmp_path) -> None:
+    fastapi = importlib.import_module("fastapi")
+    contrib = importlib.import_module("jobctl.contrib.fastapi")
+    (tmp_path / "jobs.toml").write_text(ODD)
+    (tmp_path / "odd.py").write_text(CODE)
+    with PrivateDaemon(tmp_path / "jobs.toml") as daemon:
+        app = fastapi.FastAPI()
+        contrib.Jobctl(app, config=daemon.config, max_wait=30)
+        with testclient.TestClient(app) as own:
+            told = [
+                own.get(f"/runs/{daemon.client.submit(job).id}", params={"wait": "30"})
+                for job in ("half", "packed", "unpacked")
+            ]
+    assert [one.json()["result"] for one in told] == ["\ud800", {"rows": [1, 2]}, "NaN"]
 
 
 @pytest.mark.parametrize(

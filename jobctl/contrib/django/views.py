@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.views import View
 
@@ -22,12 +22,12 @@ NAME = "jobctl-run"
 """Of the route; ``reverse("jobctl-run", args=[run.id])`` is its path."""
 
 
-def accepted(run: Run) -> JsonResponse:
+def accepted(run: Run) -> HttpResponse:
     """Answer 202 with the run's id and where its state is told."""
     return _response(web.accepted(run.id, run.job, url=_url(run.id)))
 
 
-def refused(error: JobctlError) -> JsonResponse:
+def refused(error: JobctlError) -> HttpResponse:
     """Answer what the client raised: 422 for wrong arguments, 404, 503 while the store is away."""
     return _response(web.refused(error))
 
@@ -42,7 +42,7 @@ class RunView(View):
         except JobctlError as error:
             return refused(error)
 
-    def get(self, request: HttpRequest, run_id: str) -> JsonResponse:
+    def get(self, request: HttpRequest, run_id: str) -> HttpResponse:
         """Tell how a run is."""
         chosen = Settings.read()
         seconds = web.wait_seconds(request.GET.get("wait"), most=chosen.MAX_WAIT)
@@ -54,7 +54,7 @@ class RunView(View):
             with contextlib.suppress(JobctlError):
                 run.wait(seconds)
         record = run.record if run.record.state.final else run.refresh()
-        return _response(web.status(record, url=_url(run_id)))
+        return _response(web.status(record, url=_url(run_id), allow_pickle=web.reads_pickles(run)))
 
     def delete(self, request: HttpRequest, run_id: str) -> HttpResponseBase:
         """Revoke a run."""
@@ -69,7 +69,7 @@ class RunView(View):
 
 def _run(
     request: HttpRequest, run_id: str, action: str, chosen: Settings
-) -> tuple[Run | None, JsonResponse]:
+) -> tuple[Run | None, HttpResponse]:
     """Return the run when it may be dealt with, else the answer."""
     unknown = _response(web.unknown(run_id))
     if not web.is_run_id(run_id):
@@ -89,5 +89,6 @@ def _url(run_id: str) -> str:
     return reverse(NAME, args=[run_id])
 
 
-def _response(answer: web.Answer) -> JsonResponse:
-    return JsonResponse(answer.body, status=answer.status, headers=answer.headers)
+def _response(answer: web.Answer) -> HttpResponse:
+    headers = {"Content-Type": "application/json", **answer.headers}
+    return HttpResponse(answer.text, status=answer.status, headers=headers)
