@@ -14,6 +14,7 @@ from __future__ import annotations
 import _contextvars  # As below: what the public module adds is not needed.
 import _socket  # Without the 5 ms of the wrapper around it.
 import _thread
+import errno
 import json
 import os
 import resource
@@ -930,6 +931,21 @@ def _exit_as_script(error: SystemExit, reply: dict[str, Any]) -> None:
         reply["reason"] = "exit"
 
 
+CLOSED = (
+    "the function has closed descriptors of its interpreter, as os.closerange() does, so nobody can"
+    " be told what came of it; close only what you have opened"
+)
+
+
+def give_up(error: BaseException) -> NoReturn:
+    """End an interpreter that cannot answer any more, and say why."""
+    if isinstance(error, OSError) and error.errno == errno.EBADF:
+        say(CLOSED)
+    else:
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    os._exit(70)
+
+
 CHILD: Child | None = None
 """The one of this process."""
 
@@ -977,9 +993,8 @@ def main(fd: int, options: str = "{}", modules: Modules | None = None) -> None:
             call_hook("child_exit", wishes["exit"], modules)
     except (BrokenPipeError, ConnectionResetError):
         pass  # the pool is gone, and with it whoever wants the answer
-    except BaseException:  # noqa: BLE001 - nothing may unwind into whatever the job left behind
-        sys.__excepthook__(*sys.exc_info())
-        os._exit(70)
+    except BaseException as error:  # noqa: BLE001 - nothing may unwind into whatever the job left behind
+        give_up(error)
     threads = None if CHILD is None else CHILD.surroundings.threads.left([])
     if threads is not None:
         os._exit(0)  # the interpreter would wait for them

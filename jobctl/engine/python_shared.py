@@ -201,9 +201,8 @@ class Shared:
     def _finish(self, run: Run, value: object, error: BaseException | None, cpu: float) -> None:
         try:
             self.finish(run, value, error, cpu)
-        except BaseException:  # noqa: BLE001 - without an answer the run would never end
-            sys.__excepthook__(*sys.exc_info())
-            os._exit(70)
+        except BaseException as wrong:  # noqa: BLE001 - without an answer the run would never end
+            self.child.give_up(wrong)
 
     def finish(self, run: Run, value: object, error: BaseException | None, cpu: float) -> None:
         """Answer for a call that is over."""

@@ -15,6 +15,7 @@ import pytest
 from python_children import VERSIONS, Bench, find_python, staged, until
 
 from jobctl import context
+from jobctl.engine.python_host import ChildDiedError
 from jobctl.model.run import Reason
 
 if TYPE_CHECKING:
@@ -474,3 +475,15 @@ print("jobctl.context" in sys.modules, "logging" in sys.modules)
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert said.stdout.split() == ["False", "True", "False"]
+
+
+@every_python
+@staged
+async def test_function_that_closes_descriptors_of_its_interpreter_is_told_so(
+    bench: Bench,
+) -> None:
+    bench.write("import os\ndef go(): os.closerange(3, 200)\n")
+    with pytest.raises(ChildDiedError):
+        await bench.call("go")
+    await until(lambda: "has closed descriptors of its interpreter" in bench.output)
+    assert "Traceback" not in bench.output
