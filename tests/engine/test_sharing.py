@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from python_children import find_python
+from python_children import VERSIONS, find_python
 from real_attempts import Attempts, alive, until
 from shared_slots import MODULE, Common
 
@@ -520,13 +520,19 @@ def test_function_may_catch_its_soft_timeout_and_return(
 
 
 @both
+@pytest.mark.parametrize("version", VERSIONS)
 def test_threads_and_executors_of_a_function_belong_to_its_run(
-    attempts: Attempts, mode: str
+    attempts: Attempts, mode: str, version: str
 ) -> None:
+    python = find_python(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} here")
+
     async def story(common: Common) -> None:
         common.write(STOPS)
         ends = await asyncio.gather(
-            common.result("family", "one"), common.result("family", "two", slot=1)
+            common.result("family", "one", interpreter=python),
+            common.result("family", "two", slot=1, interpreter=python),
         )
         for number, (mine, seen) in enumerate(ends, 1):
             assert seen == [mine]
