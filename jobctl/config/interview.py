@@ -35,6 +35,8 @@ GLANCE = 0.01
 LAST_WORDS = 300
 REMEDY = "let modules only define what they hold when they are imported"
 _OURS = str(Path(__file__).parent) + os.sep
+TRACE_MOST = 1 << 20
+"""Bytes of a stack that are looked at."""
 _FRAME = re.compile(r'^  File "(.*)", line (\d+) in <module>$', re.MULTILINE)
 
 
@@ -221,8 +223,8 @@ class _Child:
 
     def _where(self) -> tuple[str, int]:
         """Return file and line of the module it was importing last, as far as its stack tells."""
-        self._trace.seek(0)
-        text = self._trace.read().decode("utf-8", "replace")
+        # Without a seek: the child writes where this would leave the position they share.
+        text = os.pread(self._trace.fileno(), TRACE_MOST, 0).decode("utf-8", "replace")
         for file, line in _FRAME.findall(text):
             if not file.startswith((_OURS, "<")):
                 return file, int(line)

@@ -178,9 +178,10 @@ def test_namespace_torn_in_every_way_is_mended_and_then_runs_to_the_end(
         assert done["findings"] == []
         assert len(done["repairs"]) > len(DAMAGE) / 2
         assert all(one["done"] for one in done["repairs"])
-        # Nothing is wrong any more but that the supervisors are no real ones and serve no queues.
+        # Nothing is wrong any more but that the supervisors are no real ones: they serve no queues,
+        # or are taken for dead by now.
         bad = [one["name"] for one in done["checks"] if one["status"] == "error"]
-        assert bad == ["served queues"]
+        assert bad in (["served queues"], ["daemon"])
 
         # Those who claimed are not real; the daemon would find that out in half a minute.
         for sid in store.run(queries.supervisors(KEYS)):
