@@ -160,3 +160,51 @@ def test_reload_shows_the_new_number_of_slots_at_once(host: Host) -> None:
     host.run("reload")
     assert pool(host, "default")["slots"] == 5
     assert host.stop() == 0
+
+
+BLOCKING = """
+[pools.default]
+python = "async"
+slots = 12
+[defaults]
+cwd = "{0}"
+[jobs.block]
+python = "work:block"
+timeout = "500ms"
+stop_timeout = "200ms"
+[jobs.waits]
+python = "work:waits"
+[jobs.quick]
+python = "work:quick"
+"""
+BLOCKED = """
+import asyncio, os, time
+async def block(): time.sleep(60)
+async def waits():
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.01)
+    return os.getpid()
+async def quick(n): return n
+"""
+
+
+def test_coroutine_that_blocks_costs_others_no_more_than_another_attempt(host: Host) -> None:
+    (host.directory / "work.py").write_text(BLOCKED)
+    host.write(BLOCKING.format(host.directory))
+    host.start()
+    waiting = host.submit("waits")
+    before = host.wait_pid(waiting)
+    blocking = host.submit("block")
+    others = [host.submit("quick", str(n)) for n in range(10)]
+
+    found = host.wait_state(blocking, "failed")
+    assert (found["reason"], found["attempt"]) == ("timeout", 1)
+    ends = [host.wait_state(run, "succeeded") for run in others]
+    assert [one["attempt"] for one in ends] == [1] * 10
+    (host.directory / "go").touch()
+    found = host.wait_state(waiting, "succeeded")
+    assert found["result"] != before
+    assert [one["outcome"] for one in found["attempts"]] == ["lost", "succeeded"]
+    assert "where its threads are follows" in host.log
+    assert "work.py" in host.log  # where the function blocks
+    assert host.stop() == 0
