@@ -12,7 +12,6 @@ Loaded by :mod:`jobctl.engine.python_child`, by its path; standard library, CPyt
 from __future__ import annotations
 
 import _socket
-import contextvars
 import faulthandler
 import json
 import os
@@ -23,7 +22,6 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
     import signal as _signal
     from collections.abc import Callable, Coroutine, Iterator
     from typing import Any
@@ -236,190 +234,17 @@ class Shared:
         return function(*args, **kwargs)
 
 
-class Threads(Shared):
-    """A child that runs each call in a thread; threads are used again."""
-
-    def __init__(self, child: Any, fd: int, modules: Any) -> None:
-        super().__init__(child, fd, modules)
-        import queue
-
-        self.waiting: Any = queue.SimpleQueue()
-        self.idle = 0
-
-    def serve(self) -> None:
-        """Run until the socket ends."""
-        self.hello()
-        while True:
-            frames = self.receive()
-            if frames is None:
-                return
-            for kind, meta, body in frames:
-                self.handle(kind, meta, body)
-
-    def begin(self, run: Run) -> None:
-        if not self.enter(run):
-            return
-        with self.counting:
-            fresh = self.idle == 0
-            self.idle -= not fresh
-        self.waiting.put(run)
-        if fresh:
-            threading.Thread(target=self._work, name="jobctl run", daemon=True).start()
-
-    def ask_again(self, run: Run) -> None:
-        """Interrupt a call once more, from whatever thread, unless it is over."""
-        if run.cancel is not None:
-            run.cancel()
-
-    def _work(self) -> None:
-        while True:
-            run = self.waiting.get()
-            self._execute(run)
-            with self.counting:
-                self.idle += 1
-
-    def _execute(self, run: Run) -> None:
-        """Call the function of a run, to the end of its coroutine if it is one."""
-        before = time.thread_time()
-        token = self.running.set(run)
-        value: object = None
-        error: BaseException | None = None
-        try:
-            # Whole before anybody may interrupt: half a module would be there for all others.
-            self.modules.target(run.call["target"])
-        except BaseException as caught:  # noqa: BLE001 - as what the function itself raises
-            error = caught
-        else:
-            call = self.interrupts.Interruptible(run)
-            run.cancel = call.interrupt
-            value, error = call.call(lambda: self._whole(run, call.interrupt))
-        self.running.reset(token)
-        self._finish(run, value, error, time.thread_time() - before)
-
-    def _whole(self, run: Run, interrupt: Callable[[], object]) -> object:
-        value = self.call(run)
-        if hasattr(type(value), "__await__"):
-            stop = self.child.beside("python_stop")
-            value = stop.ThreadWait(run, interrupt, self.interrupts.soft_timeout).call(value)
-        return value
-
-
-class Loop(Shared):
-    """A child that runs coroutines in one event loop, and plain functions in threads beside it."""
-
-    async def serve(self) -> None:
-        """Run until the socket ends."""
-        import asyncio
-
-        self.loop = asyncio.get_running_loop()
-        self.over = self.loop.create_future()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.loop.add_reader(self.socket.fileno(), self._on_readable)
-        self.hello()
-        await self.over
-        self.loop.remove_reader(self.socket.fileno())
-
-    def _on_readable(self) -> None:
-        try:
-            frames = self.receive(_socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            frames = None
-        if frames is None:
-            if not self.over.done():
-                self.over.set_result(None)
-            return
-        for kind, meta, body in frames:
-            self.handle(kind, meta, body)
-
-    def begin(self, run: Run) -> None:
-        token = self.running.set(run)  # the task copies the context it is made in
-        task = self.loop.create_task(self._execute(run))
-        self.running.reset(token)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        run.cancel = task.cancel
-
-    def ask_again(self, run: Run) -> None:
-        """Interrupt a call once more, from whatever thread, unless it is over."""
-        self.loop.call_soon_threadsafe(lambda: run.cancel and run.cancel())
-
-    async def _execute(self, run: Run) -> None:
-        if not self.enter(run):
-            return
-        value: object = None
-        error: BaseException | None = None
-        try:
-            value = await self._value(run)
-        except BaseException as caught:  # noqa: BLE001 - whatever a job raises is its outcome
-            error = caught
-        run.cancel = None
-        self._finish(run, value, error, 0.0)
-
-    async def _value(self, run: Run) -> object:
-        function = self.modules.target(run.call["target"])
-        if _is_async(function):
-            value: Any = self.call(run)
-        else:
-            value = await self._in_thread(run)
-            if not hasattr(type(value), "__await__"):
-                return value
-        if not run.soft:
-            return await value
-        return await self.child.beside("python_stop").soft_wait(
-            run, value, self.interrupts.soft_timeout
-        )
-
-    async def _in_thread(self, run: Run) -> Any:
-        """Return what the function returns in a thread of its own; however many there are."""
-        import asyncio
-
-        task: Any = asyncio.current_task()
-        call = self.interrupts.Interruptible(run)
-        over: asyncio.Future[None] = self.loop.create_future()
-        context = contextvars.copy_context()
-        end: list[Any] = []
-
-        def body() -> None:
-            end.extend(call.call(lambda: context.run(self.call, run)))
-            self.loop.call_soon_threadsafe(over.set_result, None)
-
-        threading.Thread(target=body, name="jobctl run", daemon=True).start()
-        while not over.done():
-            try:
-                await asyncio.wait([over])
-            except asyncio.CancelledError:  # noqa: PERF203 - once or twice in the life of a run
-                # A thread cannot be left behind: its run has not ended before it has.
-                call.interrupt()
-                if hasattr(task, "uncancel"):
-                    task.uncancel()
-        value, error = end
-        if error is not None:
-            raise error
-        return value
-
-
-def _is_async(function: Any) -> bool:
-    import inspect
-
-    made = inspect.unwrap(function)
-    return inspect.iscoroutinefunction(made) or inspect.iscoroutinefunction(
-        getattr(made, "__call__", None)  # noqa: B004 - asked of the method, not whether there is one
-    )
-
-
 def serve(child: Any, fd: int, wishes: dict[str, Any], modules: Any) -> None:
     """Serve the socket ``fd`` until the host closes it; runs that are under way then are lost."""
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
     modules.stale({"cwd": None, "env": os.environ})
     if wishes["mode"] == "async":
-        shared: Shared = Loop(child, fd, modules)
+        shared: Any = child.beside("python_loop").Loop(child, fd, modules)
         import asyncio
 
         asyncio.run(_life(child, shared, wishes, modules))
     else:
-        shared = Threads(child, fd, modules)
+        shared = child.beside("python_threads").Threads(child, fd, modules)
         _hook(child, "init", wishes, modules, child._run_awaitable)
         shared.serve()
         if not shared.runs:

@@ -1,0 +1,126 @@
+"""A shared child that runs calls as tasks of one event loop, and plain functions beside it.
+
+Loaded by :mod:`jobctl.engine.python_shared`; standard library, CPython 3.9 or later.
+"""
+
+from __future__ import annotations
+
+import _socket
+import contextvars
+import sys
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from typing import Any
+
+    from jobctl.engine.python_shared import Shared
+    from jobctl.engine.python_shared_run import Run
+else:
+    Shared = sys.modules["_jobctl_python_shared"].Shared
+
+
+class Loop(Shared):
+    """A child that runs coroutines in one event loop, and plain functions in threads beside it."""
+
+    async def serve(self) -> None:
+        """Run until the socket ends."""
+        import asyncio
+
+        self.loop = asyncio.get_running_loop()
+        self.over = self.loop.create_future()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.loop.add_reader(self.socket.fileno(), self._on_readable)
+        self.hello()
+        await self.over
+        self.loop.remove_reader(self.socket.fileno())
+
+    def _on_readable(self) -> None:
+        try:
+            frames = self.receive(_socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            frames = None
+        if frames is None:
+            if not self.over.done():
+                self.over.set_result(None)
+            return
+        for kind, meta, body in frames:
+            self.handle(kind, meta, body)
+
+    def begin(self, run: Run) -> None:
+        token = self.running.set(run)  # the task copies the context it is made in
+        task = self.loop.create_task(self._execute(run))
+        self.running.reset(token)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        run.cancel = task.cancel
+
+    def ask_again(self, run: Run) -> None:
+        """Interrupt a call once more, from whatever thread, unless it is over."""
+        self.loop.call_soon_threadsafe(lambda: run.cancel and run.cancel())
+
+    async def _execute(self, run: Run) -> None:
+        if not self.enter(run):
+            return
+        value: object = None
+        error: BaseException | None = None
+        try:
+            value = await self._value(run)
+        except BaseException as caught:  # noqa: BLE001 - whatever a job raises is its outcome
+            error = caught
+        run.cancel = None
+        self._finish(run, value, error, 0.0)
+
+    async def _value(self, run: Run) -> object:
+        function = self.modules.target(run.call["target"])
+        if _is_async(function):
+            value: Any = self.call(run)
+        else:
+            value = await self._in_thread(run)
+            if not hasattr(type(value), "__await__"):
+                return value
+        if not run.soft:
+            return await value
+        return await self.child.beside("python_stop").soft_wait(
+            run, value, self.interrupts.soft_timeout
+        )
+
+    async def _in_thread(self, run: Run) -> Any:
+        """Return what the function returns in a thread of its own; however many there are."""
+        import asyncio
+
+        task: Any = asyncio.current_task()
+        call = self.interrupts.Interruptible(run)
+        over: asyncio.Future[None] = self.loop.create_future()
+        context = contextvars.copy_context()
+        end: list[Any] = []
+
+        def body() -> None:
+            end.extend(call.call(lambda: context.run(self.call, run)))
+            self.loop.call_soon_threadsafe(over.set_result, None)
+
+        threading.Thread(target=body, name="jobctl run", daemon=True).start()
+        while not over.done():
+            try:
+                await asyncio.wait([over])
+            except asyncio.CancelledError:  # noqa: PERF203 - once or twice in the life of a run
+                # A thread cannot be left behind: its run has not ended before it has.
+                call.interrupt()
+                if hasattr(task, "uncancel"):
+                    task.uncancel()
+        value, error = end
+        if error is not None:
+            raise error
+        return value
+
+
+def _is_async(function: Any) -> bool:
+    import inspect
+
+    made = inspect.unwrap(function)
+    return inspect.iscoroutinefunction(made) or inspect.iscoroutinefunction(
+        getattr(made, "__call__", None)  # noqa: B004 - asked of the method, not whether there is one
+    )

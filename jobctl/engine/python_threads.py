@@ -1,0 +1,88 @@
+"""A shared child that runs each call in a thread of its own.
+
+Loaded by :mod:`jobctl.engine.python_shared`; standard library, CPython 3.9 or later.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from jobctl.engine.python_shared import Shared
+    from jobctl.engine.python_shared_run import Run
+else:
+    Shared = sys.modules["_jobctl_python_shared"].Shared
+
+
+class Threads(Shared):
+    """A child that runs each call in a thread; threads are used again."""
+
+    def __init__(self, child: Any, fd: int, modules: Any) -> None:
+        super().__init__(child, fd, modules)
+        import queue
+
+        self.waiting: Any = queue.SimpleQueue()
+        self.idle = 0
+
+    def serve(self) -> None:
+        """Run until the socket ends."""
+        self.hello()
+        while True:
+            frames = self.receive()
+            if frames is None:
+                return
+            for kind, meta, body in frames:
+                self.handle(kind, meta, body)
+
+    def begin(self, run: Run) -> None:
+        if not self.enter(run):
+            return
+        with self.counting:
+            fresh = self.idle == 0
+            self.idle -= not fresh
+        self.waiting.put(run)
+        if fresh:
+            threading.Thread(target=self._work, name="jobctl run", daemon=True).start()
+
+    def ask_again(self, run: Run) -> None:
+        """Interrupt a call once more, from whatever thread, unless it is over."""
+        if run.cancel is not None:
+            run.cancel()
+
+    def _work(self) -> None:
+        while True:
+            run = self.waiting.get()
+            self._execute(run)
+            with self.counting:
+                self.idle += 1
+
+    def _execute(self, run: Run) -> None:
+        """Call the function of a run, to the end of its coroutine if it is one."""
+        before = time.thread_time()
+        token = self.running.set(run)
+        value: object = None
+        error: BaseException | None = None
+        try:
+            # Whole before anybody may interrupt: half a module would be there for all others.
+            self.modules.target(run.call["target"])
+        except BaseException as caught:  # noqa: BLE001 - as what the function itself raises
+            error = caught
+        else:
+            call = self.interrupts.Interruptible(run)
+            run.cancel = call.interrupt
+            value, error = call.call(lambda: self._whole(run, call.interrupt))
+        self.running.reset(token)
+        self._finish(run, value, error, time.thread_time() - before)
+
+    def _whole(self, run: Run, interrupt: Callable[[], object]) -> object:
+        value = self.call(run)
+        if hasattr(type(value), "__await__"):
+            stop = self.child.beside("python_stop")
+            value = stop.ThreadWait(run, interrupt, self.interrupts.soft_timeout).call(value)
+        return value
