@@ -292,9 +292,13 @@ class Operations:
         kill: bool,
         job: str = "",
     ) -> Steps[dict[str, bool]]:
-        """Revoke runs; tells of each whether it was still to be revoked."""
+        """Revoke runs; tells of each whether it was still to be revoked.
+
+        Raises ``NoSuchRun`` with the ids of those that are not known, when all others are revoked.
+        """
         name, kill = signal_name(signal), flag("kill", kill)
         out: dict[str, bool] = {}
+        unknown: list[str] = []
         for start in range(0, len(ids), REVOKE_BATCH):
             batch = ids[start : start + REVOKE_BATCH]
             call = transitions.revoke(
@@ -309,8 +313,19 @@ class Operations:
             for run_id, answer in zip(batch, answers, strict=True):
                 letter = answer.split(" ")[0]
                 if letter == "-":
-                    raise (yield from self._forgotten(run_id, job))
-                out[run_id] = letter not in ("k", "x", "v", "e", "s")
+                    unknown.append(run_id)
+                else:
+                    out[run_id] = letter not in ("k", "x", "v", "e", "s")
+        if unknown:
+            error = yield from self._forgotten(unknown[0], job)
+            if len(ids) > 1:
+                words = (
+                    f"{len(unknown)} of {len(ids)} runs are not known, which they are is in `ids`;"
+                    f" the others are revoked, or had ended. The first of them: {error}"
+                )
+                error.args = (words,)
+            error.ids = unknown
+            raise error
         return out
 
 

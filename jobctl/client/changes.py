@@ -85,7 +85,8 @@ class Changes:
         if progress != before[2] and progress is not None:
             kinds.append("progress")
         if before[:2] != (state, attempt):
-            kinds.append("state")
+            # At first the state it is in; later on what led to it.
+            kinds.insert(len(kinds) if before[0] is not None else 0, "state")
         return [
             Event(self._id, kind=kind, state=state, attempt=attempt, progress=loads(progress))
             for kind in kinds

@@ -58,6 +58,10 @@ python = "work:steps"
 [jobs.waits]
 command = "read line < $JOBCTL_ARG_PIPE; echo got $line"
 
+[jobs.reports]
+command = 'echo "40 baking" > "$JOBCTL_PROGRESS_FILE"; read line < $JOBCTL_ARG_PIPE'
+success_codes = [0, 1]
+
 [jobs.talks]
 command = "echo asks; read line < $JOBCTL_ARG_PIPE; echo got $line"
 

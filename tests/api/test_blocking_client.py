@@ -22,6 +22,7 @@ from jobctl.model.run import Reason, RunState
 from jobctl.store import failpoints, transitions
 from jobctl.store.failpoint_plan import Plan
 from jobctl.store.packing import packed
+from tests.acceptance.host import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,6 +147,29 @@ def test_client_says_why_it_cannot_be_pickled(client: jobctl.Client) -> None:
     _ = client.submit("add", 1, 2).state
     with pytest.raises(TypeError, match="make one there"):
         pickle.dumps(client)
+
+
+def test_unknown_run_does_not_keep_others_from_being_revoked(client: jobctl.Client) -> None:
+    kept = [client.submit("kept") for _ in range(2)]
+    with pytest.raises(jobctl.NoSuchRun, match="1 of 3 runs") as caught:
+        client.revoke([kept[0].id, "a" * 16, kept[1].id])
+    assert list(caught.value.ids) == ["a" * 16]
+    assert [run.state for run in kept] == ["revoked", "revoked"]
+
+
+def test_events_begin_with_the_state_the_run_is_in(client: jobctl.Client, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    run = client.submit("reports", pipe=str(pipe))
+    wait_until(lambda: run.progress() is not None)
+    events = run.events(timeout=30)
+    first = [next(events), next(events)]
+    assert [(one.kind, one.state) for one in first] == [
+        ("state", "running"),
+        ("progress", "running"),
+    ]
+    pipe.open("w").close()
+    assert [(one.kind, one.state) for one in events] == [("state", "succeeded")]
 
 
 def test_one_id_for_several_items_is_refused(client: jobctl.Client) -> None:
