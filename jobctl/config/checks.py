@@ -76,12 +76,11 @@ def _what_to_run(job: Entry[JobTable], layers: Layers, draft: Draft) -> Iterator
             remedy='add command = "…" or python = "package.module:function"',
         )  # fmt: skip
     if "python" in layers:
-        for key in ("shell", "stdin"):
-            if key in layers and layers[key][1] is job:
-                yield job.problem(
-                    key, code="no-effect", message="a Python job has no use for this",
-                    remedy="remove it", severity=WARNING,
-                )  # fmt: skip
+        if "shell" in layers and layers["shell"][1] is job:
+            yield job.problem(
+                "shell", code="no-effect", message="a Python job has no use for this",
+                remedy="remove it", severity=WARNING,
+            )  # fmt: skip
         return
     for key, remedy in PYTHON_ONLY.items():
         if key in layers and layers[key][1] is job:

@@ -59,7 +59,11 @@ def find(name: str, no_object: str) -> tuple[typing.Any, dict[str, object]]:
         return None, not_imported(problems[0])
     owner: object = None
     for part in path.split("."):
-        owner, held = held, getattr(held, part, None)
+        try:
+            owner, held = held, getattr(held, part, None)
+        except BaseException as error:  # noqa: BLE001 (a lazy module may do anything)
+            said = f"{type(error).__name__}: {import_child.message_of(error)}"
+            return None, {"wrong": f"looking up {part} in {module} raised {said}"}
     if not callable(held):
         return None, {"wrong": f"there is no function {path} in {module}"}
     if signature_child.is_method(owner, path.rpartition(".")[2]):

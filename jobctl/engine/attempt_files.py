@@ -65,9 +65,14 @@ class AttemptFiles:
             progress_file=self.exchange.progress_file,
         )
 
-    def adopt(self, spec: AttemptSpec) -> None:
-        """Go on with the files of an attempt that an earlier process of the pool started."""
+    def adopt(self, spec: AttemptSpec, *, silent: bool = False) -> None:
+        """Go on with the files of an attempt that somebody else made.
+
+        One that was ``silent`` to its end has no file of output: what is there is of another run.
+        """
         self.exchange.adopt(spec.run_id, spec.number)
+        if silent:
+            return
         try:
             self.output.adopt(
                 job=spec.job.name,
@@ -88,8 +93,8 @@ class AttemptFiles:
                 return finding, None
             return Finding(OutcomeKind.FAILED, Reason.RESULT, str(error)), None
 
-    def end(self) -> None:
+    def end(self, *, retire: bool = True) -> None:
         """Let go of everything, however the attempt ended."""
         self._place.outputs.discard(self.output)
-        self.output.close(retire=True)
+        self.output.close(retire=retire)
         self.exchange.end()

@@ -70,6 +70,9 @@ class Owner(Protocol):
     def on_silence(self, held: Held) -> None:
         """Know that a run has begun and that its answer makes no sense."""
 
+    def on_leftovers(self) -> None:
+        """Know that processes of the runs are being ended, and may still print until then."""
+
     def on_progress(self, held: Held, percent: float, message: str, *, gone: float) -> None:
         """Take how far a run is that began ``gone`` seconds ago."""
 
@@ -387,9 +390,11 @@ class BundleLeader:
                 self._solo.set_exception(python_call.ChildDiedError("it ended", started=True))
             else:
                 self._python.retire()
+                self._owner.on_leftovers()
                 await guard.clear()
         elif warm.has_children() or self._processes.leftovers(guard.attempt):
             self._python.retire()
+            self._owner.on_leftovers()
             await guard.clear(all_of_it=True)
         else:
             self._python.keep_after(

@@ -183,7 +183,7 @@ class _Runs:
             ending = judge_reply(self.job, answer.reply, stopped=None)
         size, truncated = answer.log_bytes, False
         if answer.files or (size and self._needs_us(answer)):
-            ending, size, truncated = self.slot.collect(self.spec(held), ending)
+            ending, size, truncated = self.slot.collect(self.spec(held), ending, silent=not size)
             progress = self.slot.poll_progress()
             if progress is not None:
                 self._account.on_bundled_progress(held, progress)
@@ -222,6 +222,9 @@ class _Runs:
         outcome = Outcome(kind=OutcomeKind.LOST, reason=Reason.LOST, error=UNSEEN)
         self._end(held, outcome)
         self.on_answers_taken()
+
+    def on_leftovers(self) -> None:
+        self.slot.discard_output()
 
     def on_progress(self, held: Held, percent: float, message: str, *, gone: float) -> None:
         if self._alone:

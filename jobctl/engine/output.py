@@ -128,9 +128,13 @@ class Output:
             if size:
                 self._place(copy=True)
             elif retire:
-                with contextlib.suppress(OSError):
-                    self._spool.unlink(missing_ok=True)
+                self.discard()
         return size
+
+    def discard(self) -> None:
+        """Leave the file that is there to whoever has it open."""
+        with contextlib.suppress(OSError):
+            self._spool.unlink(missing_ok=True)
 
     @property
     def size(self) -> int:

@@ -53,12 +53,12 @@ ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 class Shape:
     """What several runs have in common, prepared once."""
 
-    __slots__ = ("argv", "cwd", "environ", "exchange", "folder", "limits", "logs", "mark", "said")
+    __slots__ = ("cwd", "environ", "exchange", "folder", "limits", "logs", "mark", "said", "target")
 
     def __init__(self, said: dict[str, Any], home: str) -> None:
         encoded = MODULE.beside("python_environ").encoded
         self.said = said
-        self.argv: tuple[str] = (said["target"],)
+        self.target: str = said["target"]
         self.cwd: str = said["cwd"] or home
         self.limits: dict[str, Any] | None = said["limits"]
         self.logs: str = said["logs"]
@@ -180,6 +180,8 @@ class Bundles:
                     return
             if self.shown is not None and not self._put_away(self.shown):
                 return  # the host will find out, and charge nothing: nothing has begun
+            if self.shown is None and self.meter.had_children and not self._begin_anew():
+                return
             before, ended = ended, self._run_one(index, seq + index, row)
             if ended - before > LONELY and not self._has_host():
                 return
@@ -263,7 +265,7 @@ class Bundles:
                 self.folders[shape.cwd] = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.entered = shape, row, files
         self.environ.enter(shape, row, files)
-        sys.argv[:] = shape.argv
+        sys.argv = [shape.target]
         self.set_handler(_signal.SIGINT, _signal.default_int_handler)
 
     def _restore(self, *, quiet: bool) -> str | None:
@@ -310,7 +312,7 @@ class Bundles:
             err.flush()
         except Exception:  # noqa: BLE001 - what it was shows when it happens again
             return False
-        return not source.closed
+        return not source.closed and self.surroundings.no_input()
 
     def _write(self, data: bytes) -> None:
         end = self.end + len(data)
@@ -348,6 +350,17 @@ class Bundles:
             self._open_log()
         except OSError as error:
             self.child.retired = f"the log {target} cannot be written: {error.strerror}"
+            return False
+        return True
+
+    def _begin_anew(self) -> bool:
+        """Begin a new file: a process that the last run has started may still write to the old one."""
+        try:
+            os.unlink(self.spool)
+            os.close(self.log)
+            self._open_log()
+        except OSError as error:
+            self.child.retired = f"the log {self.spool} cannot be made: {error.strerror}"
             return False
         return True
 

@@ -381,6 +381,9 @@ class Modules:
 
     def __init__(self) -> None:
         self.home = _current_directory()
+        self.umask = os.umask(0o022)
+        """That of the job; ``child_init`` may set another."""
+        os.umask(self.umask)
         given = self._roots(None, os.environ)
         sys.path[:] = [entry for entry in sys.path if entry not in given]
         self.roots: tuple[str, ...] = ()
@@ -502,11 +505,11 @@ def _current_directory() -> str:
 class Surroundings:
     """What a call sees of the process: streams, environment, directory, signal handlers."""
 
-    def __init__(self, home: str) -> None:
+    def __init__(self, home: str, umask: int) -> None:
         self.home = home
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        self.umask = os.umask(0o022)
-        os.umask(self.umask)
+        self.null_device = os.fstat(self.null).st_rdev
+        self.umask = umask
         self.signals = beside("python_signals").Signals()
         self.threads = beside("python_streams").Threads()
         self.lent: Any = None
@@ -524,11 +527,12 @@ class Surroundings:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
+        os.dup2(self.null, 0)
         if call["stdin"] is not None:
             self._give_input(call["stdin"])
         os.chdir(call["cwd"] or self.home)
         self._set_environment(call["env"])
-        sys.argv[:] = [call["target"]]
+        sys.argv = [call["target"]]
         set_handler(_signal.SIGINT, _signal.default_int_handler)
 
     def restore(self) -> str | None:
@@ -575,7 +579,7 @@ class Surroundings:
 
     def _untouched(self, number: int) -> bool:
         """Return False for streams that the next call needs anew."""
-        if number == 0 and self.with_stdin:
+        if number == 0 and (self.with_stdin or not self.no_input()):
             return False
         name = STREAMS[number]
         stream = self.streams[number]
@@ -586,6 +590,13 @@ class Surroundings:
             stream.put_back(number, self.encoding)
         setattr(sys, f"__{name}__", stream)
         return not stream.changed
+
+    def no_input(self) -> bool:
+        """Return whether descriptor 0 leads nowhere, as it does without ``stdin``."""
+        try:
+            return os.fstat(0).st_rdev == self.null_device
+        except OSError:
+            return False
 
     def _give_input(self, text: str) -> None:
         self.with_stdin = True
@@ -658,7 +669,7 @@ class Child:
         self.sending = _thread.allocate_lock()
         os.register_at_fork(after_in_child=self.socket.close)  # a copy must not keep it open
         self.modules = modules
-        self.surroundings = Surroundings(self.modules.home)
+        self.surroundings = Surroundings(self.modules.home, modules.umask)
         self.status = open_meter("status", os.O_RDONLY)
         self.statm = open_meter("statm", os.O_RDONLY)
         self.held = b"", 0

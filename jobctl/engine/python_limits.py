@@ -1,4 +1,4 @@
-"""What a job may do to its process for good: resource limits, priority, CPUs it may run on.
+"""What a job may do to its process for good: resource limits, priority, CPUs, user, groups, root.
 
 Most of it cannot be put back (a limit that was lowered stays so, without privileges), so a child in
 which it was changed must not take another call. A look at all of it takes some 4 microseconds, too
@@ -31,6 +31,17 @@ CHANGERS = (
     (os, "sched_setscheduler"),
     (os, "sched_setparam"),
     (os, "sched_setaffinity"),
+    (os, "setuid"),
+    (os, "setgid"),
+    (os, "seteuid"),
+    (os, "setegid"),
+    (os, "setreuid"),
+    (os, "setregid"),
+    (os, "setresuid"),
+    (os, "setresgid"),
+    (os, "setgroups"),
+    (os, "initgroups"),
+    (os, "chroot"),
 )
 
 
@@ -53,7 +64,16 @@ class Limits:
         now = self._now()
         if now == self._before:
             return None
-        names = ("resource limits", "priority", "priority", "CPUs")
+        names = (
+            "resource limits",
+            "priority",
+            "priority",
+            "CPUs",
+            "user",
+            "group",
+            "groups",
+            "root",
+        )
         pairs = zip(names, now, self._before)
         return f"it changed its {next(name for name, new, old in pairs if new != old)}"
 
@@ -63,6 +83,10 @@ class Limits:
             os.getpriority(os.PRIO_PROCESS, 0),
             os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None,
             os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None,
+            os.getresuid() if hasattr(os, "getresuid") else (os.getuid(), os.geteuid()),
+            os.getresgid() if hasattr(os, "getresgid") else (os.getgid(), os.getegid()),
+            os.getgroups(),
+            os.stat("/")[1:3],
         )
 
     def _limits(self) -> object:

@@ -59,6 +59,8 @@ class Meter:
         self._counts: Any = self._before[COUNTS]
         self._held: int | None = None
         """Bytes of memory that are held as long as the counts do not change."""
+        self.had_children = False
+        """Whether the last run has waited for a process that it had started."""
         self.usual = b""
         """How the answer to a run ends of which there is nothing more to say."""
 
@@ -78,6 +80,7 @@ class Meter:
         """
         before = self._before
         if quiet:
+            self.had_children = False
             self._before = after = self._after
             if self._held is None:
                 self._held = self._child.peak(0.0, after)
@@ -91,6 +94,7 @@ class Meter:
         self._counts = after[COUNTS]
         reaped, waited = resource.getrusage(CHILDREN), self._waited
         self._waited = reaped
+        self.had_children = reaped != waited
         user, system, read, wrote = (
             after[place] - before[place] + reaped[place] - waited[place]
             for place in (UTIME, STIME, INBLOCK, OUBLOCK)

@@ -147,22 +147,30 @@ class Slot:
         launch = self._place.launches.prepare(spec.job, spec.timezone)
         return Setting(spec=spec, launch=launch, environment={}, output=-1)
 
-    def collect(self, spec: AttemptSpec, ending: Ending) -> tuple[Ending, int, bool]:
+    def collect(
+        self, spec: AttemptSpec, ending: Ending, *, silent: bool
+    ) -> tuple[Ending, int, bool]:
         """Take the files of a run of a bundle that has ended.
 
         Returns how it ended with what was in its result file, the bytes of its log, and whether
-        something was cut out of that. Its log can be read until the next attempt starts.
+        something was cut out of that. Its log can be read until the next attempt starts. ``silent``:
+        it has printed nothing.
         """
         files = self._files
-        files.adopt(spec)
+        files.adopt(spec, silent=silent)
         try:
             self._progress = files.exchange.progress()
             finding, written = files.result(spec, ending.finding)
             size = files.output.close(retire=False)
             result = ending.result if written is None else written
-            return replace(ending, finding=finding, result=result), size, files.output.dropped > 0
+            cut = not silent and files.output.dropped > 0
+            return replace(ending, finding=finding, result=result), size, cut
         finally:
-            files.end()
+            files.end(retire=not silent)
+
+    def discard_output(self) -> None:
+        """Begin a new file of output with the next run: some process may write to the one there is."""
+        self._files.output.discard()
 
     async def _whole(self, spec: AttemptSpec, pipeline: Awaitable[Outcome]) -> Outcome:
         self._spec = spec

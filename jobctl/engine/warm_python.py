@@ -48,6 +48,8 @@ class Warm:
     """Seconds of its calls so far."""
     dearest: float = 0.0
     """Seconds of CPU of that call which took most: the first one imports what it needs."""
+    rss: int = 0
+    """Bytes it held after its last call, as far as it said."""
     tally: Tally | None = None
     """By which bundles are counted; ``None`` before the first."""
     shapes: Shapes | None = None
@@ -102,12 +104,12 @@ class WarmPython:
         Raises :class:`SpawnError`.
         """
         key = self._key(setting)
-        if _serves(self._warm, key):
+        if _serves(self._warm, key, setting):
             return
         if self._renewal is not None:
             await asyncio.wait([self._renewal])
             self._renewal = None
-        if _serves(self._next, key):
+        if _serves(self._next, key, setting):
             return
         forked = await self._fork(key, setting)
         if forked is not None:
@@ -132,7 +134,7 @@ class WarmPython:
         Raises :class:`SpawnError`.
         """
         key = self._key(setting)
-        if self._warm is not None and _serves(self._warm, key):
+        if self._warm is not None and _serves(self._warm, key, setting):
             return self._warm
         self.retire()
         after, self._next = self._next, None
@@ -150,7 +152,7 @@ class WarmPython:
         if warm is None or warm.tally is None or not warm.child.open:
             return None
         try:
-            return warm if _serves(warm, self._key(setting)) else None
+            return warm if _serves(warm, self._key(setting), setting) else None
         except spawn.SpawnError:
             return None  # whoever prepares one meets it again, and tells
 
@@ -194,6 +196,7 @@ class WarmPython:
 
         A successor starts before it has taken all it may, for a call like that of ``setting``.
         """
+        warm.rss = rss or warm.rss
         large = self._max_rss is not None and (rss or 0) > self._max_rss
         over = why is not None or large or warm.child.calls >= self._max_runs
         if over:
@@ -328,9 +331,15 @@ class WarmPython:
         return warm
 
 
-def _serves(warm: Warm | None, key: python_call.ChildKey) -> bool:
-    """Return whether a child can take a call of such a key."""
-    return warm is not None and warm.key == key and not warm.exit.done()
+def _serves(warm: Warm | None, key: python_call.ChildKey, setting: Setting) -> bool:
+    """Return whether a child can take a call of such a key.
+
+    One that holds more than the job may already would have it stopped for what others left.
+    """
+    if warm is None or warm.key != key or warm.exit.done():
+        return False
+    most = setting.spec.job.max_rss
+    return most is None or warm.rss < most
 
 
 def _environment(setting: Setting) -> dict[str, str]:

@@ -451,3 +451,11 @@ def test_environments_without_jobctl_have_the_names_that_runs_have(
     [found] = told(f'[jobs.a]\npython = "submits:run"\ninterpreter = "{bare}"\n')
     assert "cannot import name 'Client' from 'jobctl'" in found
     assert f"install jobctl in the environment of {bare}/bin/python" in found
+
+
+def test_lookup_that_raises_is_told_as_that(
+    told: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "gattr.py").write_text("def __getattr__(name): raise RuntimeError('not now')\n")
+    (said,) = told('[jobs.a]\npython = "gattr:run"\n')
+    assert "looking up run in gattr raised RuntimeError: not now" in said

@@ -82,6 +82,9 @@ class Recorder:
         self.returned += [held.claim.id for held in runs]
         self.alone = alone
 
+    def on_leftovers(self) -> None:
+        """Nothing is printed here."""
+
     def on_silence(self, held: Held) -> None:
         self.silent.append(held.claim.id)
 
