@@ -61,7 +61,7 @@ def find(name: str, no_object: str) -> tuple[typing.Any, dict[str, object]]:
     for part in path.split("."):
         try:
             owner, held = held, getattr(held, part, None)
-        except BaseException as error:  # noqa: BLE001 (a lazy module may do anything)
+        except BaseException as error:  # noqa: BLE001, PERF203 (a lazy module may do anything)
             said = f"{type(error).__name__}: {import_child.message_of(error)}"
             return None, {"wrong": f"looking up {part} in {module} raised {said}"}
     if not callable(held):

@@ -54,14 +54,17 @@ class Line:
     ) -> dict[str, Any]:
         self._asked += 1
         text = json.dumps({**question, "n": self._asked}, default=default, allow_nan=False)
-        if not self._whole:
-            return {"error": GONE}
-        # An exception in the middle (a time limit, say) leaves half a question in the line.
+        # An exception in the middle (a time limit, say) leaves half a question in the line: the pool
+        # passes over a line that is none.
+        before = b"" if self._whole else b"\n"
         self._whole = False
-        sock.sendall(text.encode() + b"\n")
+        sock.sendall(before + text.encode() + b"\n")
         self._whole = True
         while True:
-            answer: dict[str, Any] = json.loads(self._line(sock))
+            try:
+                answer: dict[str, Any] = json.loads(self._line(sock))
+            except ValueError:  # the rest of one that was lost in the same way
+                continue
             if answer.get("n") == self._asked:  # others were given up, as above
                 return answer
 

@@ -278,7 +278,7 @@ class Line(asyncio.Protocol):
         self._received = bytearray(rest)
         if len(rest) > QUESTION_MOST and self._transport is not None:
             self._transport.abort()
-        for line in lines:
+        for line in filter(None, lines):  # an empty one ends what was cut off
             self._begin(self._answer(bytes(line)))
 
     def _begin(self, work: Any) -> None:  # noqa: ANN401 - any coroutine

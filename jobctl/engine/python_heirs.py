@@ -8,6 +8,7 @@ Loaded by :mod:`jobctl.engine.python_shared`; standard library, CPython 3.9 or l
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def install(runs: ContextVar[Any]) -> None:
+def install(runs: ContextVar[Any], shielded: Callable[..., Any]) -> None:
     """Have threads and the tasks of executors begin with what ``runs`` is for whoever makes them."""
     start: Any = threading.Thread.start
     submit: Any = ThreadPoolExecutor.submit
@@ -33,9 +34,16 @@ def install(runs: ContextVar[Any]) -> None:
 
     @wraps(submit)
     def submits(executor: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        run = runs.get()
         # Always: its threads are those of whichever run made them.
-        return submit(executor, _within, runs, runs.get(), function, args, kwargs)
+        future = submit(executor, _within, runs, run, function, args, kwargs)
+        if run is not None:
+            run.futures.add(future)
+            future.add_done_callback(run.futures.discard)
+        return future
 
+    # Its lock is everybody's, and is lost when a thread is interrupted right behind its acquisition.
+    logging.Handler.handle = shielded(logging.Handler.handle)  # type: ignore[method-assign]
     threading.Thread.start = starts  # type: ignore[method-assign, assignment]
     ThreadPoolExecutor.submit = submits  # type: ignore[method-assign]
 
@@ -67,6 +75,16 @@ def _within(
 ) -> Any:
     token = runs.set(run)
     try:
-        return function(*args, **kwargs)
+        if run is None:
+            return function(*args, **kwargs)
+        call = run.shared.interrupts.Interruptible(run)
+        run.helpers.add(call)
+        try:
+            value, error = call.call(lambda: function(*args, **kwargs))
+        finally:
+            run.helpers.discard(call)
+        if error is not None:
+            raise error
+        return value
     finally:
         runs.reset(token)

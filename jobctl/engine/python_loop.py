@@ -6,6 +6,7 @@ Loaded by :mod:`jobctl.engine.python_shared`; standard library, CPython 3.9 or l
 from __future__ import annotations
 
 import _socket
+import contextlib
 import contextvars
 import sys
 import threading
@@ -31,6 +32,7 @@ class Loop(Shared):
         self.loop = asyncio.get_running_loop()
         self.over = self.loop.create_future()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.loop.set_task_factory(self._made)
         self.loop.add_reader(self.socket.fileno(), self._on_readable)
         self.hello()
         await self.over
@@ -52,7 +54,9 @@ class Loop(Shared):
 
     def begin(self, run: Run) -> None:
         token = self.running.set(run)  # the task copies the context it is made in
-        task = self.loop.create_task(self._execute(run))
+        import asyncio
+
+        task = asyncio.Task(self._execute(run), loop=self.loop)
         self.running.reset(token)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -71,8 +75,38 @@ class Loop(Shared):
             value = await self._value(run)
         except BaseException as caught:  # noqa: BLE001 - whatever a job raises is its outcome
             error = caught
+        await self._settle(run)
         run.cancel = None
         self._finish(run, value, error, 0.0)
+
+    def _made(self, loop: Any, coroutine: Any, **options: Any) -> Any:
+        """Make a task, which belongs to the run that has it made."""
+        import asyncio
+
+        task: Any = asyncio.Task(coroutine, loop=loop, **options)
+        run = self.running.get()
+        if run is not None:
+            run.tasks.add(task)
+            task.add_done_callback(run.tasks.discard)
+        return task
+
+    async def _settle(self, run: Run) -> None:
+        """Cancel what a run has left, and wait for its end, as where it has a loop of its own.
+
+        It may be tried again as soon as it has ended.
+        """
+        import asyncio
+
+        while run.tasks or run.futures:
+            for task in list(run.tasks):
+                task.cancel()
+            if run.asked is not None:
+                run.call_off()
+            left = [*run.tasks, *map(asyncio.wrap_future, list(run.futures))]
+            if not left:
+                return
+            with contextlib.suppress(asyncio.CancelledError):  # it is asked to end once more
+                await asyncio.wait(left)
 
     async def _value(self, run: Run) -> object:
         function = self.modules.target(run.call["target"])

@@ -86,7 +86,7 @@ class Shared:
         self.put_back_streams()
         child._write = child.beside("python_failure")._write = self._write
         sys.unraisablehook = self._on_unraisable
-        child.beside("python_heirs").install(self.running)
+        child.beside("python_heirs").install(self.running, self.interrupts.shielded)
         faulthandler.register(_signal.SIGRTMIN + WHERE_SIGNAL, file=2, all_threads=True)
 
     def put_back_streams(self) -> None:

@@ -43,6 +43,12 @@ class Run:
         self.looks = False
         """Whether it looks by itself whether it was, and so must not be interrupted for that."""
         self.cancel: Callable[[], object] | None = None
+        self.tasks: set[Any] = set()
+        """What it has made of coroutines, as far as that has not ended."""
+        self.futures: set[Any] = set()
+        """What it has given to executors, same."""
+        self.helpers: set[Any] = set()
+        """Those of them that are under way; see :class:`jobctl.engine.python_interrupt.Interruptible`."""
         self.partial = ["", ""]
         self.lock = threading.RLock()
 
@@ -93,12 +99,20 @@ class Run:
         with shared.counting:
             if shared.asking is None:
                 shared.asking = shared.child.beside("python_asks").Line(shared.line)
-        return shared.asking.ask(question, shared.child.plain)  # type: ignore[no-any-return]
+        ask = shared.interrupts.shielded(shared.asking.ask)
+        return ask(question, shared.child.plain)  # type: ignore[no-any-return]
 
     def stopping(self) -> bool:
         """Return whether it was asked to stop; from the first time on it is only told."""
         self.looks = True
         return self.asked is not None
+
+    def call_off(self) -> None:
+        """Have what executors do for it end, when it has been stopped."""
+        for future in list(self.futures):
+            future.cancel()
+        for helper in list(self.helpers):
+            helper.interrupt()
 
     def order(self, how: str) -> None:
         """Have it stop: ``soft``, ``stop``, or ``now``, for one that was told and goes on."""

@@ -78,7 +78,17 @@ class Threads(Shared):
             run.cancel = call.interrupt
             value, error = call.call(lambda: self._whole(run, call.interrupt))
         self.running.reset(token)
+        if run.asked is not None and run.futures:
+            run.call_off()
+            self._wait(run.futures)
         self._finish(run, value, error, time.thread_time() - before)
+
+    @staticmethod
+    def _wait(futures: Any) -> None:
+        """Wait for what a stopped run has given to others: it may be tried again when it has ended."""
+        from concurrent.futures import wait
+
+        wait(list(futures))
 
     def _whole(self, run: Run, interrupt: Callable[[], object]) -> object:
         value = self.call(run)

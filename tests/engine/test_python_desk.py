@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 
 import pytest
 
+from jobctl.engine import python_asks
 from jobctl.engine.python_desk import queue_names, served_queues
 from jobctl.model.config import Config, Settings
 from jobctl.model.job import JobDef, QueueDef, ScheduleDef
@@ -34,3 +37,25 @@ def test_every_queue_of_the_file_is_one() -> None:
 def test_what_a_supervisor_serves_is_what_it_says(said: str, served: set[str]) -> None:
     assert served_queues({"pools": said}) == served
     assert served_queues({}) == set()
+
+
+def test_question_that_was_cut_off_does_not_spoil_the_next() -> None:
+    ours, theirs = socket.socketpair()
+    line = python_asks.Line(theirs.detach())
+    assert line._socket is not None
+    line._socket.send(b'{"ask": "on')
+    line._whole = False  # as an exception in the middle leaves it
+    heard: list[bytes] = []
+
+    def answer() -> None:
+        with ours, ours.makefile("rb") as said:
+            while not heard or b'"n"' not in heard[-1]:
+                heard.append(said.readline())
+            ours.sendall(b'"yes": true}\n{"n": 1, "yes": true}\n')
+
+    pool = threading.Thread(target=answer)
+    pool.start()
+    assert line.ask({"ask": "once"}, default=str) == {"n": 1, "yes": True}
+    pool.join()
+    line._socket.close()
+    assert heard == [b'{"ask": "on\n', b'{"ask": "once", "n": 1}\n']

@@ -592,3 +592,98 @@ def test_import_that_was_interrupted_inside_a_function_costs_the_interpreter(
         assert await common.result("get") == 1
 
     Common(attempts, mode).inside(story)
+
+
+HARMS = """
+import asyncio, logging, os, sys, threading, time
+from jobctl import current
+def warm(): pass
+def logs():
+    while True: logging.getLogger("shop").warning("a line")
+def says(): logging.getLogger("shop").warning("one"); return "said"
+def asks():
+    while True:
+        try: current().once("key")
+        except RuntimeError as error:
+            if "no store" not in str(error): raise
+def traced():
+    sys.settrace(lambda *_: None)
+    try:
+        for _ in range(100): str(_)
+    finally: sys.settrace(None)
+    return "done"
+def spin():
+    while True: time.sleep(0.001)
+async def beats(path):
+    n = 0
+    while True:
+        n += 1
+        with open(path, "a") as file: file.write(f"{n}\\n")
+        await asyncio.sleep(0.005)
+async def tasks(path):
+    kept = [asyncio.create_task(beats(path)) for _ in range(2)]
+    for one in kept: await one
+def works(path):
+    while True:
+        with open(path, "a") as file: file.write("x\\n")
+        time.sleep(0.005)
+async def threads(path): await asyncio.to_thread(works, path)
+async def leaves(path): asyncio.create_task(beats(path)); await asyncio.sleep(0.02); return 1
+"""
+
+
+@both
+def test_interrupted_threads_leave_logging_to_others(attempts: Attempts, mode: str) -> None:
+    async def story(common: Common) -> None:
+        common.write(HARMS)
+        await common.result("warm")
+        for _ in range(6):
+            ends = await asyncio.gather(
+                *(common.run("logs", slot=n, soft_timeout=0.05, timeout=20) for n in (0, 1))
+            )
+            assert {one.reason for one in ends} == {Reason.TIMEOUT}
+            assert "SoftTimeout" in (ends[0].exception or "")
+            assert await common.result("says", slot=2, timeout=10) == "said"
+
+    Common(attempts, mode).inside(story)
+
+
+def test_traced_function_ends_after_another_was_interrupted(attempts: Attempts) -> None:
+    async def story(common: Common) -> None:
+        common.write(HARMS)
+        await common.result("warm")
+        await common.run("spin", soft_timeout=0.05)
+        assert await common.result("traced", timeout=10) == "done"
+
+    Common(attempts, "thread").inside(story)
+
+
+@pytest.mark.parametrize("function", ["tasks", "threads"])
+@pytest.mark.parametrize("limit", [{"timeout": 0.1}, {"soft_timeout": 0.1}])
+def test_nothing_of_a_run_goes_on_after_its_end(
+    attempts: Attempts, function: str, limit: dict[str, float]
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(HARMS)
+        await common.result("warm")
+        path = attempts.directory / "beats"
+        outcome = await common.run(function, str(path), **limit)
+        assert outcome.reason is Reason.TIMEOUT
+        size = path.stat().st_size
+        assert size > 0
+        await asyncio.sleep(0.1)
+        assert path.stat().st_size == size
+
+    Common(attempts, "async").inside(story)
+
+
+def test_task_that_a_coroutine_leaves_is_cancelled_with_its_end(attempts: Attempts) -> None:
+    async def story(common: Common) -> None:
+        common.write(HARMS)
+        path = attempts.directory / "beats"
+        assert await common.result("leaves", str(path)) == 1
+        size = path.stat().st_size
+        await asyncio.sleep(0.1)
+        assert path.stat().st_size == size
+
+    Common(attempts, "async").inside(story)
