@@ -35,6 +35,8 @@ CANCEL, COMMON, ENTRIES, PING, PONG = 32, 33, 34, 35, 36
 :mod:`jobctl.engine.python_entries`, a question whether it still does anything, and the answer."""
 WHERE_SIGNAL = 11
 """After ``SIGRTMIN``: makes it print where each thread is, even if none gets to run."""
+DEATH_SIGNAL = 1
+"""``PR_SET_PDEATHSIG``."""
 NO_ARGUMENTS = b"[[], {}]"
 AGAIN_AFTER = 0.05
 """Seconds until a call is interrupted again whose interruption was lost."""
@@ -237,6 +239,8 @@ class Shared:
 def serve(child: Any, fd: int, wishes: dict[str, Any], modules: Any) -> None:
     """Serve the socket ``fd`` until the host closes it; runs that are under way then are lost."""
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    if not child.PREPARED:  # what a template has forked would die with that
+        _die_with_parent()
     modules.stale({"cwd": None, "env": os.environ})
     if wishes["mode"] == "async":
         shared: Any = child.beside("python_loop").Loop(child, fd, modules)
@@ -250,6 +254,15 @@ def serve(child: Any, fd: int, wishes: dict[str, Any], modules: Any) -> None:
         if not shared.runs:
             _hook(child, "exit", wishes, modules, child._run_awaitable)
     os._exit(0)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when the pool dies, whatever keeps it busy then."""
+    import ctypes
+
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(DEATH_SIGNAL, _signal.SIGKILL, 0, 0, 0)
 
 
 def _hook(

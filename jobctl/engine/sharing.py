@@ -61,19 +61,52 @@ class SharedPython:
         self._specs: dict[str, AttemptSpec] = {}
         self._current: dict[_Key, SharedChild] = {}
         self._all: dict[SharedChild, _Key] = {}
-        self._starting: dict[_Key, asyncio.Lock] = {}
+        self._starting: dict[_Key, asyncio.Task[None]] = {}
         self._keys: dict[int, tuple[spawn.Launch, _Key]] = {}
 
     async def enter(self, setting: Setting) -> SharedChild:
         """Return a ready child for an attempt, which is in it from now on; raises SpawnError."""
-        key = self._key(setting)
-        async with self._starting.setdefault(key, asyncio.Lock()):
-            shared = self._current.get(key)
-            if shared is None or shared.draining or shared.exit.done():
-                shared = self._current[key] = await self._start(key, setting)
-            shared.runs.add(setting.spec.run_id)
-            self._specs[setting.spec.run_id] = setting.spec
-            return shared
+        while True:
+            shared = self.enter_now(setting)
+            if shared is not None:
+                return shared
+            # All that wait for it get the same one, or are told at once why there is none.
+            await asyncio.shield(self._begin(self._key(setting), setting))
+
+    def ready(self, setting: Setting) -> bool:
+        """Return whether there is a child for an attempt."""
+        shared = self._current.get(self._key(setting))
+        return not (shared is None or shared.draining or shared.exit.done())
+
+    def enter_now(self, setting: Setting) -> SharedChild | None:
+        """Return the child for an attempt if it is ready; ``None`` when one is to be started."""
+        shared = self._current.get(self._key(setting))
+        if shared is None or not self.ready(setting):
+            return None
+        if shared.child.calls >= self._max_runs:
+            shared.draining = True
+            shared.look()
+            return None
+        shared.runs.add(setting.spec.run_id)
+        self._specs[setting.spec.run_id] = setting.spec
+        return shared
+
+    def _begin(self, key: _Key, setting: Setting) -> asyncio.Task[None]:
+        """Return the start of a child for ``key`` that is under way, or begin one."""
+        start = self._starting.get(key)
+        if start is None:
+
+            async def whole() -> None:
+                self._current[key] = await self._start(key, setting)
+
+            def over(task: asyncio.Task[None]) -> None:
+                del self._starting[key]
+                if not task.cancelled():
+                    task.exception()  # whoever waited for it is told
+
+            start = self._starting[key] = asyncio.create_task(whole())
+            start.add_done_callback(over)
+        return start
 
     @property
     def children(self) -> int:

@@ -7,8 +7,9 @@ clear the tree, judge. Whatever a job or the host does to it ends in an
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobctl.engine import spawn
 from jobctl.engine.adopted import AdoptedLeader, judge_survivor, usage_of
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
     from jobctl.engine.nursery import Nursery
     from jobctl.engine.processes import Processes
     from jobctl.engine.shared_guard import SharedGuard
+    from jobctl.engine.sharing import SharedPython
     from jobctl.engine.survivors import Survivor
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
     from jobctl.model.job import JobDef
 
+_LOST = Finding(OutcomeKind.LOST, Reason.LOST)
 MEMORY_GRACE = 2.0
 """Most seconds between the stop signal and KILL for a tree above ``max_rss``: it may still grow."""
 
@@ -92,6 +95,8 @@ class Slot:
         self._spec: AttemptSpec | None = None
         self._guard: Guard | SharedGuard | None = None
         self._stop_early: Finding | None = None
+        self._early: asyncio.Future[None] | None = None
+        """Done when it is stopped while it waits for an interpreter."""
         self._leftovers = False
         self._progress: str | None = None
         self.pid: int | None = None
@@ -209,6 +214,8 @@ class Slot:
             self._guard.stop(finding, number=number, grace=grace, kill=kill)
         elif self._stop_early is None:
             self._stop_early = finding
+            if self._early is not None and not self._early.done():
+                self._early.set_result(None)
 
     @property
     def room(self) -> int:
@@ -322,13 +329,13 @@ class Slot:
                 self.python, setting=setting, place=self._place, on_progress=self.on_progress
             )
         else:
-            leader = shared = await SharedLeader.enter(
-                self._shared, setting=setting, place=self._place, on_progress=self.on_progress
-            )
+            shared = await self._entered(self._shared, setting)
+            if shared is None or self._stop_early is not None:
+                if shared is not None:
+                    shared.abandon()
+                return self._outcome(spec, Ending(self._stop_early or _LOST))
             shared.on_move = lambda: self._move(shared, calls)
-            if self._stop_early is not None:
-                leader.abandon()
-                return self._outcome(spec, Ending(self._stop_early))
+            leader = shared
         self._guard = leader.guard
         try:
             ending = await leader.ended(lambda: self._begin_call(spec, leader, calls))
@@ -336,6 +343,23 @@ class Slot:
             self._guard = None
         usage = self._meter.at_least(leader.usage or Usage())
         return self._outcome(spec, ending, leader, usage)
+
+    async def _entered(self, python: SharedPython, setting: Setting) -> SharedLeader | None:
+        """Return the attempt with its place in a child; ``None`` when it is stopped before."""
+        entering = SharedLeader.enter(
+            python, setting=setting, place=self._place, on_progress=self.on_progress
+        )
+        if python.ready(setting):
+            return await entering
+        task = asyncio.ensure_future(entering)
+        self._early = asyncio.get_running_loop().create_future()
+        either: list[asyncio.Future[Any]] = [task, self._early]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return await task if task.done() else None
+        finally:
+            self._early = None
+            task.cancel()
 
     async def _go_on(
         self, spec: AttemptSpec, begun: Begun, on_start: Callable[[int, float], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -687,3 +688,61 @@ def test_task_that_a_coroutine_leaves_is_cancelled_with_its_end(attempts: Attemp
         assert path.stat().st_size == size
 
     Common(attempts, "async").inside(story)
+
+
+HUNG = """
+import os, time
+def waits():
+    with open("inits", "a") as file: file.write("x")
+    while not os.path.exists("go"): time.sleep(0.005)
+def fails():
+    with open("inits", "a") as file: file.write("x")
+    time.sleep(0.1)
+    raise OSError("no database")
+def pid(): return os.getpid()
+"""
+
+
+@both
+def test_run_that_waits_for_child_init_can_be_revoked_at_once(
+    attempts: Attempts, mode: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(HUNG)
+        runs = [asyncio.create_task(common.run("pid", slot=n)) for n in range(3)]
+        await until((attempts.directory / "inits").exists)
+        common.slots[1].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+        assert (await runs[1]).kind is OutcomeKind.REVOKED
+        assert not runs[0].done()
+        (attempts.directory / "go").touch()
+        pids = {(await run).result for run in (runs[0], runs[2])}
+        assert len(pids) == 1
+        assert (attempts.directory / "inits").read_text() == "x"
+
+    Common(attempts, mode, child_init="jobs:waits").inside(story)
+
+
+@both
+def test_all_that_wait_for_a_child_are_told_at_once_why_there_is_none(
+    attempts: Attempts, mode: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(HUNG)
+        ends = await asyncio.gather(*(common.run("pid", slot=n) for n in range(3)))
+        assert {one.reason for one in ends} == {Reason.SPAWN}
+        assert all("no database" in (one.error or "") for one in ends)
+        assert (attempts.directory / "inits").read_text() == "x"
+
+    Common(attempts, mode, child_init="jobs:fails").inside(story)
+
+
+def test_child_dies_with_its_pool_whatever_keeps_it_busy(attempts: Attempts) -> None:
+    async def story(common: Common) -> None:
+        assert await common.result("death_signal") == signal.SIGKILL
+
+    common = Common(attempts, "async")  # the thread that asks is the one that is told
+    common.write(
+        MODULE + "\nasync def death_signal():\n    import ctypes\n    found = ctypes.c_int()\n"
+        "    ctypes.CDLL(None).prctl(2, ctypes.byref(found), 0, 0, 0)\n    return found.value\n"
+    )
+    common.inside(story)
