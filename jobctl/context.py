@@ -100,6 +100,9 @@ class SoftTimeout(Exception):  # noqa: N818 - as above
 
     __module__ = PUBLIC
 
+    def __str__(self) -> str:
+        return super().__str__() or "soft_timeout has passed"
+
 
 class RunContext:
     """One run, for the function that it calls. Made by :func:`current`."""

@@ -961,12 +961,19 @@ CHILD: Child | None = None
 """The one of this process."""
 
 
-def call_hook(name: str, hook: str, modules: Modules) -> object:
-    """Call ``hook`` (``module:function``), which is the pool's ``child_init`` or ``child_exit``."""
+def call_hook(
+    name: str, hook: str, modules: Modules, wait: Callable[[Any], object] = _run_awaitable
+) -> None:
+    """Call ``hook`` (``module:function``), which is the pool's ``child_init`` or ``child_exit``.
+
+    ``wait`` sees a coroutine to its end.
+    """
     say(f"{name} = {hook} begins")  # the host reads it if this process ends before it is ready
     modules.stale({"cwd": None, "env": os.environ})
     try:
-        return modules.target(hook)()
+        value = modules.target(hook)()
+        if hasattr(type(value), "__await__"):
+            wait(value)
     except TargetError as error:
         say(f"{name} = {hook} failed: {error}")
         os._exit(70)
@@ -995,9 +1002,7 @@ def main(fd: int, options: str = "{}", modules: Modules | None = None) -> None:
             beside("python_shared").serve(sys.modules[__name__], fd, wishes, modules)
         beside("python_signals").watch()
         if wishes.get("init"):
-            value = call_hook("child_init", wishes["init"], modules)
-            if hasattr(type(value), "__await__"):
-                _run_awaitable(value)
+            call_hook("child_init", wishes["init"], modules)
         CHILD = Child(fd, modules)
         CHILD.serve()
         if wishes.get("exit"):

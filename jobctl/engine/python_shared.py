@@ -249,10 +249,10 @@ def serve(child: Any, fd: int, wishes: dict[str, Any], modules: Any) -> None:
         asyncio.run(_life(child, shared, wishes, modules))
     else:
         shared = child.beside("python_threads").Threads(child, fd, modules)
-        _hook(child, "init", wishes, modules, child._run_awaitable)
+        _hook(child, "init", wishes, modules)
         shared.serve()
         if not shared.runs:
-            _hook(child, "exit", wishes, modules, child._run_awaitable)
+            _hook(child, "exit", wishes, modules)
     os._exit(0)
 
 
@@ -265,24 +265,28 @@ def _die_with_parent() -> None:
         prctl(DEATH_SIGNAL, _signal.SIGKILL, 0, 0, 0)
 
 
-def _hook(
-    child: Any, name: str, wishes: dict[str, Any], modules: Any, wait: Callable[[Any], object]
-) -> None:
+def _hook(child: Any, name: str, wishes: dict[str, Any], modules: Any) -> None:
     if wishes.get(name):
-        value = child.call_hook("child_" + name, wishes[name], modules)
-        if hasattr(type(value), "__await__"):
-            wait(value)
+        child.call_hook("child_" + name, wishes[name], modules)
 
 
 async def _life(child: Any, shared: Any, wishes: dict[str, Any], modules: Any) -> None:
-    waits: list[Coroutine[Any, Any, object]] = []
-    _hook(child, "init", wishes, modules, waits.append)
-    for one in waits:
-        await one
+    await _awaited_hook(child, "init", wishes, modules)
     await shared.serve()
     if shared.runs:
         os._exit(0)
-    waits.clear()
-    _hook(child, "exit", wishes, modules, waits.append)
-    for one in waits:
-        await one
+    await _awaited_hook(child, "exit", wishes, modules)
+
+
+async def _awaited_hook(child: Any, name: str, wishes: dict[str, Any], modules: Any) -> None:
+    """Call a hook in the loop of the jobs."""
+    waits: list[Coroutine[Any, Any, object]] = []
+    if wishes.get(name):
+        child.call_hook("child_" + name, wishes[name], modules, waits.append)
+    if not waits:
+        return
+    try:
+        await waits[0]
+    except BaseException:
+        child.say(f"child_{name} = {wishes[name]} failed:")
+        raise
