@@ -58,6 +58,7 @@ class SharedChild:
     _heard: int = 0
     _silent_since: float = 0.0
     _pulse: asyncio.TimerHandle | None = None
+    _told: bool = False
 
     def open(self) -> None:
         """Prepare a child that is ready for its calls. Raises OSError."""
@@ -138,6 +139,17 @@ class SharedChild:
         if not self.exit.done():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.child.pid, signal.SIGKILL)
+
+    def tell_end(self) -> None:
+        """Say in the log how it has ended, once, unless that was said before it was killed."""
+        if self._told or self.blame is not None or self.stuck:
+            return
+        self._told = True
+        code = os.waitstatus_to_exitcode(self.exit.result().status)
+        how = f"by signal {-code}" if code < 0 else f"with code {code}"
+        log.warning(
+            "interpreter %d has ended %s with %d runs in it", self.child.pid, how, len(self.runs)
+        )
 
     def say_where(self, why: str) -> None:
         """Say in the log that nothing gets on in it, once, and have it print where its threads are."""

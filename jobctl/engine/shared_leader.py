@@ -209,6 +209,7 @@ class SharedLeader:
         shared.draining = True
         shared.kill()
         await asyncio.wait([shared.exit])
+        shared.tell_end()
         if self._seq is None or shared.begun(self._seq) is None:
             return None
         self.duration = self._place.clock.monotonic() - self._started
