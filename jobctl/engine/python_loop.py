@@ -75,7 +75,9 @@ class Loop(Shared):
             value = await self._value(run)
         except BaseException as caught:  # noqa: BLE001 - whatever a job raises is its outcome
             error = caught
-        await self._settle(run)
+        # What a successful one leaves may be a client that the next ones share.
+        if error is not None or run.asked is not None:
+            await self._settle(run)
         run.cancel = None
         self._finish(run, value, error, 0.0)
 
@@ -91,10 +93,7 @@ class Loop(Shared):
         return task
 
     async def _settle(self, run: Run) -> None:
-        """Cancel what a run has left, and wait for its end, as where it has a loop of its own.
-
-        It may be tried again as soon as it has ended.
-        """
+        """Cancel what a run has left that may be tried again as soon as it has ended; wait for it."""
         import asyncio
 
         while run.tasks or run.futures:

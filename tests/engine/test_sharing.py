@@ -629,7 +629,11 @@ def works(path):
         with open(path, "a") as file: file.write("x\\n")
         time.sleep(0.005)
 async def threads(path): await asyncio.to_thread(works, path)
-async def leaves(path): asyncio.create_task(beats(path)); await asyncio.sleep(0.02); return 1
+async def leaves(path, fails=False):
+    asyncio.create_task(beats(path))
+    await asyncio.sleep(0.02)
+    if fails: raise OSError("no database")
+    return 1
 """
 
 
@@ -678,11 +682,16 @@ def test_nothing_of_a_run_goes_on_after_its_end(
     Common(attempts, "async").inside(story)
 
 
-def test_task_that_a_coroutine_leaves_is_cancelled_with_its_end(attempts: Attempts) -> None:
+def test_tasks_outlive_a_coroutine_that_succeeded_and_no_other(attempts: Attempts) -> None:
     async def story(common: Common) -> None:
         common.write(HARMS)
         path = attempts.directory / "beats"
         assert await common.result("leaves", str(path)) == 1
+        size = path.stat().st_size
+        await until(lambda: path.stat().st_size > size, what="a client for others lives on")
+
+        path = attempts.directory / "failed"
+        assert (await common.run("leaves", str(path), 1)).reason is Reason.EXCEPTION
         size = path.stat().st_size
         await asyncio.sleep(0.1)
         assert path.stat().st_size == size
