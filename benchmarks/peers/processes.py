@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -34,7 +35,10 @@ def cpu(processes: Iterable[psutil.Process]) -> float:
 
 def memory(processes: Iterable[psutil.Process]) -> tuple[float, float]:
     """Return the sums of resident and proportional set size in MB of a million bytes."""
-    full = [one.memory_full_info() for one in processes]
+    full = []
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            full.append(one.memory_full_info())
     return sum(one.rss for one in full) / 1e6, sum(one.pss for one in full) / 1e6
 
 
