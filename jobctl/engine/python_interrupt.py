@@ -142,8 +142,12 @@ class Interruptible:
             return True
 
     def call(self, work: Callable[[], object]) -> tuple[object, BaseException | None]:
-        """Call ``work`` in this thread; returns what it returned, and what it raised."""
+        """Call ``work`` in this thread; returns what it returned, and what it raised.
+
+        It does not begin when it was interrupted before.
+        """
         run, ident = self._run, threading.get_ident()
+        outer = ACTIVE.get(ident)
         value: object = None
         error: BaseException | None = None
         try:
@@ -151,7 +155,8 @@ class Interruptible:
                 with run.lock:
                     self._ident = ident
                 ACTIVE[ident] = self
-                if run.asked is not None:
+                if self.wanted:
+                    self.wanted = False
                     raise Stopped
                 value = work()
             finally:
@@ -162,8 +167,10 @@ class Interruptible:
             error = caught
             self._over = True
         absorb()
-        if ACTIVE.get(ident) is self:
-            del ACTIVE[ident]
+        if outer is None:
+            ACTIVE.pop(ident, None)
+        else:
+            ACTIVE[ident] = outer
         return value, error
 
 

@@ -127,6 +127,7 @@ class Loop(Shared):
 
         task: Any = asyncio.current_task()
         call = self.interrupts.Interruptible(run)
+        call.wanted = run.asked is not None
         over: asyncio.Future[None] = self.loop.create_future()
         context = contextvars.copy_context()
         end: list[Any] = []

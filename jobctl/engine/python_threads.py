@@ -76,6 +76,7 @@ class Threads(Shared):
         else:
             call = self.interrupts.Interruptible(run)
             run.cancel = call.interrupt
+            call.wanted = run.asked is not None
             value, error = call.call(lambda: self._whole(run, call.interrupt))
         self.running.reset(token)
         if run.asked is not None and run.futures:

@@ -788,3 +788,50 @@ def test_hook_that_fails_is_named_though_it_is_a_coroutine(attempts: Attempts, m
         assert "child_init = jobs:fails failed" in (outcome.error or "")
 
     Common(attempts, mode, child_init="jobs:fails").inside(story)
+
+
+TIDY = """
+import asyncio, time
+from concurrent.futures import ThreadPoolExecutor
+from jobctl import SoftTimeout, current
+def warm(): pass
+def tidy(): print("tidy"); return "tidy"
+def plain():
+    try:
+        while True: time.sleep(0.005)
+    except SoftTimeout:
+        with ThreadPoolExecutor(1) as pool: return pool.submit(tidy).result()
+async def later():
+    try: await asyncio.sleep(60)
+    except SoftTimeout: return await asyncio.to_thread(tidy)
+async def cancelled():
+    try: await asyncio.sleep(60)
+    finally: await asyncio.to_thread(tidy)
+"""
+
+
+@both
+@pytest.mark.parametrize("function", ["plain", "later"])
+def test_function_may_tidy_up_in_other_threads_when_it_is_told_to_end(
+    attempts: Attempts, mode: str, function: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(TIDY)
+        await common.result("warm")
+        assert await common.result(function, soft_timeout=0.05, timeout=20) == "tidy"
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_coroutine_that_is_cancelled_may_tidy_up_in_another_thread(
+    attempts: Attempts, mode: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(TIDY)
+        await common.result("warm")
+        outcome = await common.run("cancelled", timeout=0.05)
+        assert outcome.reason is Reason.TIMEOUT
+        assert common.log(2).startswith("tidy\n")
+
+    Common(attempts, mode).inside(story)
