@@ -93,8 +93,8 @@ class AttemptFiles:
                 return finding, None
             return Finding(OutcomeKind.FAILED, Reason.RESULT, str(error)), None
 
-    def end(self, *, retire: bool = True) -> None:
+    def end(self) -> None:
         """Let go of everything, however the attempt ended."""
         self._place.outputs.discard(self.output)
-        self.output.close(retire=retire)
+        self.output.close(retire=True)
         self.exchange.end()

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from jobctl.engine.workplace import Workplace
     from jobctl.model.job import JobDef
 
-_LOST = Finding(OutcomeKind.LOST, Reason.LOST)
 MEMORY_GRACE = 2.0
 """Most seconds between the stop signal and KILL for a tree above ``max_rss``: it may still grow."""
 
@@ -171,7 +170,7 @@ class Slot:
             cut = not silent and files.output.dropped > 0
             return replace(ending, finding=finding, result=result), size, cut
         finally:
-            files.end(retire=not silent)
+            files.end()
 
     def discard_output(self) -> None:
         """Begin a new file of output with the next run: some process may write to the one there is."""
@@ -330,10 +329,11 @@ class Slot:
             )
         else:
             shared = await self._entered(self._shared, setting)
-            if shared is None or self._stop_early is not None:
+            if self._stop_early is not None:
                 if shared is not None:
                     shared.abandon()
-                return self._outcome(spec, Ending(self._stop_early or _LOST))
+                return self._outcome(spec, Ending(self._stop_early))
+            assert shared is not None  # noqa: S101 - nothing else keeps it from its place
             shared.on_move = lambda: self._move(shared, calls)
             leader = shared
         self._guard = leader.guard
