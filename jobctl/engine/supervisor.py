@@ -20,7 +20,7 @@ from jobctl.engine.intake import signing_of
 from jobctl.engine.lock import StateLock, prepare
 from jobctl.engine.loops import Tasks
 from jobctl.engine.mailbox import Mailbox
-from jobctl.engine.orphans import reap_orphans
+from jobctl.engine.orphans import outlast_keepers, reap_orphans
 from jobctl.engine.processes import become_subreaper
 from jobctl.engine.readiness import Patience
 from jobctl.engine.reloads import Reloads
@@ -363,6 +363,7 @@ class Supervisor:
         await duties.finish_notices()
         await duties.stop()
         left = await takeover.leave(self._store, self._keys, supervisor=self._identity.supervisor)
+        await outlast_keepers()
         log.info("stopped")
         return left
 

@@ -180,7 +180,7 @@ def test_nothing_is_left_of_a_run_that_put_itself_into_the_background(host: Host
     host.run("submit", "j", "--wait")
 
     wait_until(
-        lambda: not [p for p in psutil.process_iter() if _is(p, ["sleep", "302"])],
+        lambda: not [p for p in host.processes() if _is(p, ["sleep", "302"])],
         what="leftovers gone",
     )
 
@@ -194,7 +194,7 @@ def test_a_daemon_that_a_job_starts_on_purpose_is_left_alone(host: Host) -> None
     host.stop(daemon)
     host.start()
 
-    left = [p for p in psutil.process_iter() if _is(p, ["sleep", "303"])]
+    left = [p for p in host.processes() if _is(p, ["sleep", "303"])]
     for process in left:
         process.kill()
     assert len(left) == 2

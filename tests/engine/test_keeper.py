@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 from jobctl.engine import keeper
 from jobctl.engine.host_journal import since_boot
 from jobctl.engine.journal_content import Started
+from jobctl.engine.orphans import outlast_keepers
 from jobctl.engine.survivors import death
 from jobctl.engine.tree import read_process
 
@@ -44,7 +47,7 @@ class Kept:
         self.exits = directory / "p.1.exits"
         self.lease = directory / "p.1.lease"
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", STAND_IN],
+            [sys.executable, "-I", "-S", "-c", STAND_IN, keeper.__file__],
             env={
                 "ENGINE": str(Path(keeper.__file__).parent),
                 "POOL": POOL,
@@ -90,6 +93,37 @@ def test_end_of_an_orphan_is_written_down(kept: Kept) -> None:
     assert found.status in (7 << 8, 9)
     assert abs(found.ended - since_boot()) < 10
     assert f"pool {kept.pool} 9" in kept.exits.read_text()
+
+
+def end(pid: int) -> None:
+    """Kill a process of somebody else and wait until it is gone."""
+    process = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert select.select([process], [], [], 10)[0]
+    os.close(process)
+
+
+@pytest.mark.parametrize("kept", ["exec sleep 60"], indirect=True)
+def test_a_supervisor_leaves_after_its_keepers_that_have_nothing_to_keep(kept: Kept) -> None:
+    async def leaving() -> bool:
+        patience = 60.0
+        await outlast_keepers(patience)  # It has its pool.
+        kept.process.send_signal(signal.SIGSTOP)
+        end(kept.pool)
+        await outlast_keepers(patience)  # It has the job.
+        end(kept.job)
+        late = asyncio.ensure_future(outlast_keepers(patience))
+        in_vain = asyncio.ensure_future(outlast_keepers(0.01))
+        await in_vain
+        waits = not late.done()
+        kept.process.send_signal(signal.SIGCONT)
+        await late
+        return waits
+
+    assert asyncio.run(leaving())
+    found = read_process(kept.process.pid)
+    assert found is not None
+    assert found.zombie
 
 
 @pytest.mark.parametrize("kept", ["sleep 60"], indirect=True)
