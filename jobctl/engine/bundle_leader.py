@@ -275,7 +275,7 @@ class BundleLeader:
                 held.claim.id,
                 held.attempt,
                 held.claim.epoch,
-                shapes.more_of(self._owner.spec(held)) if shapes.has_more(held, spec.job) else None,
+                shapes.more_of(held, spec.job, self._owner.spec),
                 shapes.arguments_of(held),
             )
             for held in self._runs

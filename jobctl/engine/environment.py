@@ -6,24 +6,27 @@ hour also works after a reboot.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobctl.config.env_file import EnvFileError, read_env_file
+from jobctl.store.compact import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.model.job import JobDef
     from jobctl.model.run import Parent
 
 __all__ = [
     "DEFAULT_LANG", "DEFAULT_PATH", "Account", "EnvFileError", "argument_text", "attempt_environment",
-    "job_environment", "read_env_file", "tool_directory", "variable_name",
+    "job_environment", "read_env_file", "run_environment", "tool_directory", "variable_name",
 ]  # fmt: skip
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -89,14 +92,20 @@ def attempt_environment(
     environment["JOBCTL_RESULT_FILE"] = result_file
     environment["JOBCTL_PROGRESS_FILE"] = progress_file
     environment["JOBCTL_SUPERVISOR"] = spec.supervisor
-    if spec.parent is not None:
-        environment.update(_of_parent(spec.parent))
-    if spec.tags:
-        for name, value in spec.tags.items():
-            environment["JOBCTL_TAG_" + variable_name(name)] = value
-    if spec.kwargs:
-        for name, argument in spec.kwargs.items():
-            environment["JOBCTL_ARG_" + variable_name(name)] = argument_text(argument)
+    if spec.kwargs or spec.tags or spec.parent is not None:
+        environment.update(run_environment(spec.kwargs, spec.tags, spec.parent))
+    return environment
+
+
+def run_environment(
+    kwargs: Mapping[str, object], tags: Mapping[str, str], parent: Parent | None
+) -> dict[str, str]:
+    """Return the variables by which a run knows its arguments, its tags, and the run it is about."""
+    environment = {} if parent is None else _of_parent(parent)
+    for name, value in tags.items():
+        environment["JOBCTL_TAG_" + variable_name(name)] = value
+    for name, argument in kwargs.items():
+        environment["JOBCTL_ARG_" + variable_name(name)] = argument_text(argument)
     return environment
 
 
@@ -114,6 +123,7 @@ def _of_parent(parent: Parent) -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=1024)
 def variable_name(name: str) -> str:
     """Return ``name`` in the letters a shell variable may have: ``max-width`` → ``MAX_WIDTH``."""
     return _NOT_IN_A_NAME.sub("_", name.upper())
@@ -123,7 +133,7 @@ def argument_text(value: object) -> str:
     """Return an argument as a process sees it: strings as they are, anything else as JSON."""
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return encode(value)
 
 
 def _of_home(path: str, home: str) -> str:

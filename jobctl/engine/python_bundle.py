@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import signal as _signal
     from typing import Any
 
-    Row = tuple[int, str, int, int, "list[dict[str, Any]] | None", str]
+    Row = tuple[int, str, int, int, "list[Any] | None", str]
     """Number of the shape, run id, attempt, epoch, what is its own alone, arguments as JSON."""
 else:
     import _signal
@@ -211,7 +211,7 @@ class Bundles:
         run = MODULE.Running(
             child,
             shape.said,
-            shape.limits if more is None else more[1],
+            shape.limits if more is None or more[1] is None else more[1],
             (seq, name, attempt, epoch, more),
             since_1970 / 1e6,
         )
@@ -388,7 +388,7 @@ def call_of(
     run: str,
     attempt: int,
     epoch: int,
-    more: list[dict[str, Any]] | None,
+    more: list[Any] | None,
 ) -> dict[str, Any]:
     """Return a call as it would have come alone."""
     files = f"{shape['exchange']}.{run}.{attempt}"
@@ -402,5 +402,6 @@ def call_of(
     call.update(seq=seq, run=run, env=env, reply_file=files + ".reply")
     if more:
         env.update(more[0])
-        call["limits"] = more[1]
+        if more[1] is not None:
+            call["limits"] = more[1]
     return call

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jobctl.engine.attempt import log_file
-from jobctl.engine.environment import attempt_environment
+from jobctl.engine.environment import attempt_environment, run_environment
 from jobctl.engine.python_call import call_limits
 from jobctl.store.compact import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobctl.engine.attempt import AttemptDirs, AttemptSpec
     from jobctl.engine.ledger import Held
     from jobctl.engine.spawn import Launch
@@ -83,29 +85,25 @@ def bare(spec: AttemptSpec) -> AttemptSpec:
     return replace(spec, run_id="", args=(), kwargs={}, tags={}, parent=None, scheduled_at=None)
 
 
-def has_more(held: Held, job: JobDef) -> bool:
-    """Return whether there is more to say of a run than its shape and its id."""
+def more_of(
+    held: Held, job: JobDef, spec: Callable[[Held], AttemptSpec]
+) -> tuple[dict[str, str], dict[str, object] | None] | None:
+    """Return what the environment of a run has beyond its shape, and its limits; ``None`` if nothing.
+
+    Limits are ``None`` where they are those of the shape. ``spec`` tells what an attempt needs: it
+    is asked only for the few runs to which it matters.
+    """
     request = held.request
-    return bool(
-        request.kwargs
-        or request.tags
-        or request.parent
-        or request.scheduled_at is not None
-        or request.timeout is not None
-        or job.total_timeout is not None
-    )
-
-
-def more_of(spec: AttemptSpec) -> tuple[dict[str, str], dict[str, object]]:
-    """Return what the environment of a run has beyond its shape, and its limits."""
-    plain = attempt_environment(bare(spec), {}, result_file="", progress_file="")
-    whole = attempt_environment(spec, {}, result_file="", progress_file="")
-    more = {
-        name: value
-        for name, value in whole.items()
-        if name not in _OF_ONE_RUN and plain.get(name) != value
-    }
-    return more, call_limits(spec)
+    limited = bool(request.tags or request.timeout is not None or job.total_timeout is not None)
+    if not (limited or request.kwargs or request.parent or request.scheduled_at is not None):
+        return None
+    environment = run_environment(request.kwargs, request.tags, request.parent)
+    if not limited and request.scheduled_at is None:
+        return environment, None
+    whole = spec(held)
+    if whole.scheduled_at is not None:
+        environment["JOBCTL_SCHEDULED_AT"] = whole.scheduled_at
+    return environment, call_limits(whole) if limited else None
 
 
 def arguments_of(held: Held) -> str:
