@@ -97,7 +97,7 @@ class Ledger:
         return max(0, min(CLAIM_MOST, idle + ahead - len(self.backlog) - coming))
 
     def finished(self, duration: float) -> None:
-        """Take the duration of a finished attempt into account."""
+        """Take into account for how many seconds an attempt that has ended had its slot."""
         self._average += _WEIGHT * (min(duration, 1.0) - self._average)
 
     def overdue(self, now: float) -> list[Held]:

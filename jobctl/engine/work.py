@@ -135,6 +135,7 @@ class Work:
                 self._gate.starts.excuse(run_id)
             del self._ledger.running[run_id]
             self._seats.taken.pop(run_id, None)
+            self._ledger.finished(outcome.duration)
         self._settle(ends, job)
 
     def on_bundled_successes(
@@ -195,6 +196,7 @@ class Work:
         self, held: Held, slot: Slot, attempt: Coroutine[object, object, _Ended]
     ) -> None:
         """Settle an attempt when it has ended, and take the next."""
+        begun = self._clock.monotonic()
         job, outcome = await attempt
         run_id = held.claim.id
         held.progress = slot.poll_progress() or held.progress
@@ -210,6 +212,8 @@ class Work:
                 self._pump.release(held.claim.id, held.claim.epoch)
                 self._on_scarce(outcome.error or "")
                 return
+        # Not how long its function took: in an interpreter that slots share it also waits for others.
+        self._ledger.finished(self._clock.monotonic() - begun)
         self._settle([(held, outcome)], job or JobDef(name=held.request.job))
         self.fill()
 
@@ -217,7 +221,6 @@ class Work:
         now = self._clock.epoch()
         items = []
         for held, outcome in ends:
-            self._ledger.finished(outcome.duration)
             if job.python is not None:
                 self._pace.took(job.name, outcome.duration)
             items.append(

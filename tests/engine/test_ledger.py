@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobctl.engine.ledger import PATIENCE, Ledger
+from jobctl.engine.ledger import AHEAD_PER_SLOT, CLAIM_MOST, PATIENCE, Ledger
 
 
 class Waiting:
@@ -30,3 +30,13 @@ def test_prefetched_runs_are_kept_and_others_given_back() -> None:
 
     assert kept.overdue(PATIENCE * 100) == []
     assert short.overdue(PATIENCE * 100) == [waiting]
+
+
+def test_runs_are_claimed_ahead_by_how_long_they_have_their_slots() -> None:
+    bundled, shared = Ledger(slots=10), Ledger(slots=10)
+    for _ in range(100):
+        bundled.finished(0.0001)
+        shared.finished(0.01)  # of functions as short, in slots that share an interpreter
+
+    assert bundled.wanted(idle=0) == CLAIM_MOST
+    assert shared.wanted(idle=0) == 10 * AHEAD_PER_SLOT
