@@ -170,10 +170,11 @@ class PythonChild:
         *,
         log_fd: int,
         on_progress: Callable[[float, str], None] | None = None,
+        soon: bool = False,
     ) -> tuple[int, asyncio.Future[PythonReply]]:
         """Send a call to a child that is ready; returns its number and its answer to come.
 
-        Raises as :meth:`call`, the answer too. Who gives the answer another end is heard: what the
+        ``soon``: together with others that are handed over in this moment. Raises as :meth:`call`, the answer too. Who gives the answer another end is heard: what the
         child says of it later is passed over.
         """
         self._ready.result()
@@ -196,7 +197,7 @@ class PythonChild:
         future: asyncio.Future[PythonReply] = self._loop.create_future()
         self._waiting[seq] = _Waiting(future, call.max_result, on_progress)
         try:
-            self._wire.send(CALL, meta, body, log_fd)
+            (self._wire.send_soon if soon else self._wire.send)(CALL, meta, body, log_fd)
         except OSError:
             del self._waiting[seq]
             raise

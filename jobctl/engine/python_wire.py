@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from jobctl.store.compact import dump, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 PROTOCOL = 1
 MAGIC = b"jc"
@@ -40,6 +40,8 @@ MAX_META = 1 << 20
 """Bytes; a child bounds every text of its answers to a few kilobytes."""
 RECEIVE_BYTES = 1 << 16
 """More would be mapped and unmapped by the allocator for every frame."""
+TOGETHER_MOST = 64
+"""Frames that are sent together: their descriptors have to fit into one message."""
 WAKE_UP = memoryview(HEADER.pack(MAGIC, PROTOCOL, ROUSE, 2, 0) + b"{}")
 
 
@@ -66,7 +68,10 @@ class Wire:
         self._on_nonsense = on_nonsense
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
-        self._unsent: deque[tuple[memoryview, int | None]] = deque()
+        self._unsent: deque[tuple[memoryview, tuple[int, ...]]] = deque()
+        """With the descriptors that go with the first byte, which are ours."""
+        self._together: list[tuple[bytes, int]] = []
+        """Frames that are sent before this turn of the loop is over, each with its descriptor."""
         self._loop.add_reader(sock, self.receive)
 
     def send(
@@ -76,28 +81,57 @@ class Wire:
 
         Raises OSError when ``fd`` cannot be sent. What is sent to nobody is lost without a word.
         """
-        text = dump(meta).encode()
-        head = HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text
-        data = memoryview(head + body)
+        if self._together:
+            self._send_together()
+        self._send(memoryview(_framed(kind, meta, body)), () if fd is None else (fd,))
+
+    def send_soon(self, kind: int, meta: dict[str, Any], body: bytes, fd: int) -> None:
+        """Send a frame with ``fd``, which stays the caller's, together with others of this moment.
+
+        Each wakes the interpreter that it is sent to. Raises OSError when ``fd`` cannot be kept
+        until then; the interpreter is given up when it cannot be sent.
+        """
+        if not self._together:
+            self._loop.call_soon(self._flush)
+        self._together.append((_framed(kind, meta, body), os.dup(fd)))
+        if len(self._together) >= TOGETHER_MOST:
+            self._send_together()
+
+    def _flush(self) -> None:
+        if self._together:
+            self._send_together()
+
+    def _send_together(self) -> None:
+        """Send what waits for others."""
+        frames, self._together = self._together, []
+        fds = tuple(fd for _, fd in frames)
+        try:
+            self._send(memoryview(b"".join(data for data, _ in frames)), fds)
+        except OSError as error:
+            self._on_nonsense(f"a call could not be sent: {error}")
+        finally:
+            _close(fds)
+
+    def _send(self, data: memoryview, fds: tuple[int, ...]) -> None:
         if self._unsent:
-            self._unsent.append((data, None if fd is None else os.dup(fd)))
+            self._unsent.append((data, tuple(map(os.dup, fds))))
             return
-        sent = self._write(data, fd)
+        sent = self._write(data, fds)
         if sent < len(data):
-            # The descriptor travels with the first byte.
-            self._unsent.append((data[sent:], None if sent or fd is None else os.dup(fd)))
+            # Descriptors travel with the first byte.
+            self._unsent.append((data[sent:], () if sent else tuple(map(os.dup, fds))))
             self._loop.add_writer(self._socket, self._on_writable)
 
     def rouse(self) -> None:
         """Send a frame that says nothing, unless others are on their way."""
-        if self._unsent:
+        if self._unsent or self._together:
             return
         try:
             sent = self._socket.send(WAKE_UP)
         except OSError:
             return  # it is about to be found out, or is not asleep
         if sent < len(WAKE_UP):
-            self._unsent.append((WAKE_UP[sent:], None))
+            self._unsent.append((WAKE_UP[sent:], ()))
             self._loop.add_writer(self._socket, self._on_writable)
 
     def receive(self) -> bool:
@@ -127,17 +161,18 @@ class Wire:
         if self._unsent:
             self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
-        for _, fd in self._unsent:
-            if fd is not None:
-                os.close(fd)
+        for _, fds in self._unsent:
+            _close(fds)
+        _close(fd for _, fd in self._together)
         self._unsent.clear()
+        self._together.clear()
 
-    def _write(self, data: memoryview, fd: int | None) -> int:
+    def _write(self, data: memoryview, fds: tuple[int, ...]) -> int:
         """Return how much of ``data`` was taken; a broken socket takes it all."""
         try:
-            if fd is None:
+            if not fds:
                 return self._socket.send(data)
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
             return self._socket.sendmsg([data], rights)
         except BlockingIOError:
             return 0
@@ -146,18 +181,18 @@ class Wire:
 
     def _on_writable(self) -> None:
         while self._unsent:
-            data, fd = self._unsent.popleft()
+            data, fds = self._unsent.popleft()
             try:
-                sent = self._write(data, fd)
+                sent = self._write(data, fds)
             except OSError as error:
-                self._unsent.appendleft((data, fd))
+                self._unsent.appendleft((data, fds))
                 self._on_nonsense(f"a call could not be sent: {error}")
                 return
-            if fd is not None and sent:
-                os.close(fd)
-                fd = None
+            if sent:
+                _close(fds)
+                fds = ()
             if sent < len(data):
-                self._unsent.appendleft((data[sent:], fd))
+                self._unsent.appendleft((data[sent:], fds))
                 return
         self._loop.remove_writer(self._socket)
 
@@ -179,3 +214,13 @@ class Wire:
         del received[: start + body_size]
         self._on_frame(kind, meta, body)
         return True
+
+
+def _framed(kind: int, meta: dict[str, Any], body: bytes) -> bytes:
+    text = dump(meta).encode()
+    return HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text + body
+
+
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -158,7 +158,7 @@ class SharedLeader:
         """Return the answer to a call; raises WithdrawnError as well."""
         self._seq = None
         self._seq, self._reply = self._shared.child.hand_over(
-            call, log_fd=self._setting.output, on_progress=self._on_progress
+            call, log_fd=self._setting.output, on_progress=self._on_progress, soon=True
         )
         self._patience = self._loop.call_later(PATIENCE, self._look)
         try:
