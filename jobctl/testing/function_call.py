@@ -29,7 +29,7 @@ from jobctl.engine.python_child import Modules, ResultError, TargetError, encode
 from jobctl.engine.python_forms import Form
 from jobctl.errors import JobctlError
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
-from jobctl.testing import time_limits
+from jobctl.testing import coroutines, time_limits
 from jobctl.testing.time_limits import Stopped, softly, within
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     Answer = tuple[dict[str, Any], bytes, BaseException | None]
 
-CALLERS = (__file__, python_stop.__file__, time_limits.__file__)
+CALLERS = (__file__, python_stop.__file__, time_limits.__file__, coroutines.__file__)
 """Files of what calls a function of a job."""
 LOOP = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 (texts)
 """Where that is what awaits one."""
@@ -137,9 +137,9 @@ def _invoke(spec: AttemptSpec) -> Answer:
     try:
         form = _form(spec)
         function = Modules.target(spec.job.python or "")
-        value = softly(spec.job.soft_timeout, function, spec.args, spec.kwargs)
+        value = softly(spec.job.soft_timeout, function, spec.args, spec.kwargs, run=coroutines.run)
         if hasattr(type(value), "__await__"):
-            value = asyncio.run(_awaited(value))
+            value = coroutines.run(_awaited(value))
         return reply, b"" if value is None else encode_result(value, spec.max_result, form), None
     except ResultError as error:
         reply.update(reason="result", error=str(error))
@@ -311,7 +311,7 @@ def _copied_output(copy: io.StringIO) -> Iterator[None]:
 
 def _in_thread_of_its_own(work: Callable[[], Answer]) -> Answer:
     """Do ``work``, in another thread when an event loop runs in this one: a job may need its own."""
-    if asyncio._get_running_loop() is None:  # noqa: SLF001 - the one that does not raise
+    if not coroutines.in_event_loop():
         return work()
     found: list[Answer] = []
     raised: list[BaseException] = []
@@ -323,9 +323,10 @@ def _in_thread_of_its_own(work: Callable[[], Answer]) -> Answer:
             raised.append(error)
 
     context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(do,), name="jobctl-eager")
-    thread.start()
-    thread.join()
+    if not coroutines.served(lambda: context.run(do)):
+        thread = threading.Thread(target=context.run, args=(do,), name="jobctl-eager")
+        thread.start()
+        thread.join()
     if raised:
         raise raised[0]
     return found[0]
