@@ -98,6 +98,8 @@ class Slot:
         """Done when it is stopped while it waits for an interpreter."""
         self._leftovers = False
         self._progress: str | None = None
+        self.held_up_by: Callable[[], tuple[str, ...] | None] = _nothing
+        """Returns which runs keep the function from beginning, in an interpreter they share."""
         self.pid: int | None = None
         """Of the leader of what runs now."""
         self.started_at: float | None = None
@@ -335,12 +337,14 @@ class Slot:
                 return self._outcome(spec, Ending(self._stop_early))
             assert shared is not None  # noqa: S101 - nothing else keeps it from its place
             shared.on_move = lambda: self._move(shared, calls)
+            self.held_up_by = shared.held_up_by
             leader = shared
         self._guard = leader.guard
         try:
             ending = await leader.ended(lambda: self._begin_call(spec, leader, calls))
         finally:
             self._guard = None
+            self.held_up_by = _nothing
         usage = self._meter.at_least(leader.usage or Usage())
         return self._outcome(spec, ending, leader, usage)
 
