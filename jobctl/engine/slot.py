@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobctl.engine import spawn
 from jobctl.engine.adopted import AdoptedLeader, judge_survivor, usage_of
@@ -27,7 +27,7 @@ from jobctl.engine.warm_python import WarmPython
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
     from jobctl.engine.attempt import AttemptSpec
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
     from jobctl.model.job import JobDef
+
+_T = TypeVar("_T")
 
 MEMORY_GRACE = 2.0
 """Most seconds between the stop signal and KILL for a tree above ``max_rss``: it may still grow."""
@@ -297,8 +299,9 @@ class Slot:
             ending = await self._ask(spec.job.only_if, setting)
             if ending is not None:
                 return self._outcome(spec, ending)
-        if spec.job.python is not None and self._shared is None:
-            await self.python.prepare(setting)
+        alone = spec.job.python is not None and self._shared is None
+        if alone and not self.python.serves(setting):
+            await self._unless_stopped(self.python.prepare(setting))
         if self._stop_early is not None:
             return self._outcome(spec, Ending(self._stop_early))
         if spec.job.python is not None:
@@ -329,6 +332,10 @@ class Slot:
             leader = PythonLeader(
                 self.python, setting=setting, place=self._place, on_progress=self.on_progress
             )
+            if not leader.ready:
+                await self._get_ready(leader)
+            if self._stop_early is not None:
+                return self._outcome(spec, Ending(self._stop_early))
         else:
             shared = await self._entered(self._shared, setting)
             if self._stop_early is not None:
@@ -353,9 +360,28 @@ class Slot:
         entering = SharedLeader.enter(
             python, setting=setting, place=self._place, on_progress=self.on_progress
         )
-        if python.ready(setting):
-            return await entering
-        task = asyncio.ensure_future(entering)
+        return await (entering if python.ready(setting) else self._unless_stopped(entering))
+
+    async def _get_ready(self, leader: PythonLeader) -> None:
+        """Wait for an interpreter that is being started, unless the attempt is stopped before.
+
+        Nothing of the attempt runs then, so there is nothing to be told of the stop, and what
+        ``child_init`` does must not hold it up.
+        """
+        ready = False
+        try:
+            await self._unless_stopped(leader.prepare())
+            ready = self._stop_early is None
+        except asyncio.CancelledError:
+            await leader.cancel()
+            raise
+        finally:
+            if not ready:
+                leader.guard.close()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        """Return what comes of ``work``; ``None`` when the attempt is stopped before it is done."""
+        task = asyncio.ensure_future(work)
         self._early = asyncio.get_running_loop().create_future()
         either: list[asyncio.Future[Any]] = [task, self._early]
         try:
