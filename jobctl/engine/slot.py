@@ -484,13 +484,14 @@ class Slot:
     ) -> Outcome:
         """Close the files of the attempt and say how it ended; without ``leader``, unstarted."""
         finding, result = ending.finding, ending.result
+        kept = spec.job.leftovers == "keep"
         if leader is None:
             return Outcome(
                 kind=finding.kind,
                 reason=finding.reason,
                 exit_code=ending.exit_code,
                 error=finding.error,
-                log_bytes=self._files.output.close(retire=self._leftovers),
+                log_bytes=self._files.output.close(retire=self._leftovers, kept=kept),
                 log_truncated=self._files.output.dropped > 0,
             )
         self._progress = self._files.exchange.progress() or self._progress
@@ -501,7 +502,9 @@ class Slot:
             started_at=leader.started_at,
             duration=leader.duration,
             usage=usage or Usage(),
-            log_bytes=self._files.output.close(retire=self._leftovers or leader.left_something),
+            log_bytes=self._files.output.close(
+                retire=self._leftovers or leader.left_something, kept=kept
+            ),
             log_truncated=self._files.output.dropped > 0,
         )
 
