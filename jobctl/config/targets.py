@@ -176,9 +176,13 @@ def _lies_beside(target: str, config: Config) -> bool:
 def _calls(job: JobDef) -> Iterator[Call]:
     """Yield what runs of a job may pass: the least, the most, and what each of its schedules says."""
     if job.params:
-        always = [one.name for one in job.params if one.required or one.default is not None]
-        yield (), dict.fromkeys(one.name for one in job.params), "all that params declares"
-        yield (), dict.fromkeys(always), "no more than params requires"
+        always = [one for one in job.params if one.required or one.default is not None]
+        for passed, what in (
+            (job.params, "all that params declares"),
+            (always, "no more than params requires"),
+        ):
+            named: dict[str, object] = {one.name: None for one in passed if not one.positional}
+            yield (None,) * (len(passed) - len(named)), named, what
     for schedule in job.schedules:
         yield schedule.args, dict(schedule.kwargs), f"what schedule {schedule.name} passes"
 

@@ -28,6 +28,7 @@ def plain(path: str, width: int = 320): pass
 async def later(path): pass
 def anything(*args, **kwargs): pass
 def ordered(first, second, /): pass
+def counted(number: int, /, more=1): pass
 def lazy(): yield
 value = 3
 
@@ -91,6 +92,10 @@ def test_functions_that_take_what_is_passed_are_fine(told: Callable[[str], list[
         kwargs = { hour = 20 }
         [jobs.e]
         python = "media:later"
+        [jobs.f]
+        python = "media:counted"
+        params.number = { type = "int", positional = true }
+        params.more = { type = "int", default = 1 }
         """)
         == []
     )
@@ -127,6 +132,14 @@ def test_functions_that_take_what_is_passed_are_fine(told: Callable[[str], list[
         (
             'python = "media:plain"\nschedule = "@daily"\nargs = ["x", "wide"]',
             "media:plain does not take what schedule a passes: width: the value is not a whole number",
+        ),
+        (
+            'python = "media:counted"\nschedule = "@daily"\nargs = ["many"]',
+            "media:counted does not take what schedule a passes: number: the value is not a whole",
+        ),
+        (
+            'python = "media:counted"\nparams.number = { type = "int" }',
+            "media:counted does not take all that params declares: ",
         ),
         (
             'python = "media:plain"\nschedule = "@daily"',
