@@ -141,7 +141,7 @@ class Shared:
         """Carry out one frame."""
         if kind == self.child.CALL:
             log = self.descriptors.pop(0)
-            stale = self.modules.stale(meta)
+            stale = self.modules.stale(meta, alone=not self.runs)
             if stale is not None:
                 os.close(log)
                 self.send(self.child.DONE, {"seq": meta["seq"], "stale": stale})

@@ -87,7 +87,7 @@ class SharedPython:
             shared.draining = True
             shared.look()
             return None
-        shared.runs.add(setting.spec.run_id)
+        shared.runs[setting.spec.run_id] = 0
         self._specs[setting.spec.run_id] = setting.spec
         return shared
 
