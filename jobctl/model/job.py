@@ -87,6 +87,8 @@ class ParamSpec:
     positional: bool = False
     """A Python function takes it in order and not by name (it stands before a ``/``); such parameters
     come first."""
+    keyword: bool = False
+    """A Python function takes it by name only (it stands behind a ``*``)."""
     secret: bool = False
     """The value is masked wherever it is shown."""
 
@@ -310,6 +312,8 @@ class JobDef:
     """How long results are kept."""
     params: tuple[ParamSpec, ...] = ()
     """Declared parameters, checked when a run is submitted."""
+    of_function: bool = False
+    """The function itself has told its parameters: it takes no others, and no value twice."""
     args: tuple[object, ...] = ()
     """Positional arguments of the runs that its schedules make."""
     kwargs: dict[str, object] = field(default_factory=dict)
