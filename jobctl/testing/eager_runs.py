@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -78,6 +79,8 @@ class EagerRuns:
         self._raise_errors = raise_errors
         self._lock = RLock()
         self._once = Once()
+        self._made: Counter[str] = Counter()
+        """Runs of each schedule."""
         self.held: dict[str, Held] = {}
 
     # What the store would do.
@@ -292,7 +295,9 @@ class EagerRuns:
         clock = self._moved
         if clock is None:
             return
-        starts = [] if schedules is None else session_starts(schedules, clock.now(), target)
+        starts: list[Start] = []
+        if schedules is not None:
+            starts = session_starts(schedules, clock.now(), target, made=self._made)
         while True:
             waiting = [one for one in self.held.values() if one.due is not None]
             first = min(waiting, key=lambda one: one.due or 0.0, default=None)
