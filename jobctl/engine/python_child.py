@@ -841,7 +841,9 @@ class Child:
                 value = function(*args, **kwargs)
                 if value is not None and hasattr(type(value), "__await__"):
                     value = _run_awaitable(value)
-            return b"" if value is None else encode_result(value, said["max_result"], form)
+            if value is None or (limits and limits.get("drop_result")):
+                return b""
+            return encode_result(value, said["max_result"], form)
         except ResultError as error:
             reply.update(reason="result", error=str(error))
             say(str(error))

@@ -302,7 +302,8 @@ class JobDef:
     """How long an id that was given at submit is known after the end of its run, though ``keep_runs``
     or ``keep_days`` has dropped the record: so long it makes no second run. ``0``: as long as the record."""
     keep_result: str = "all"
-    """``all``, ``errors`` or ``none``."""
+    """``all``, ``errors`` (those of runs that did not succeed) or ``none``. What is not kept is not
+    looked at either, so it may be anything."""
     result_format: str = "json"
     """How the result of a Python job is written: ``json``, ``msgpack`` (its interpreter needs that
     package), or ``pickle``, which is only read where ``[jobctl] allow_pickle`` is set."""

@@ -10,6 +10,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from jobctl.client.references import LAST
+from jobctl.engine.ending import keeps_result
 from jobctl.engine.runner import request_spec
 from jobctl.errors import JobctlError, NoSuchRun, UsageError
 from jobctl.host import host_zone
@@ -232,8 +233,7 @@ class EagerRuns:
         held.outputs.append(called.output)
         held.error = called.error
         again = letter == "d"
-        kept = held.job.keep_result
-        keeps = kept == "all" or (kept == "errors" and letter != "k")
+        keeps = keeps_result(held.job, succeeded=letter == "k")
         held.run = dataclasses.replace(
             held.run,
             exit_code=outcome.exit_code,

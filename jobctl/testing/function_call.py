@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from jobctl.context import PROVIDER, RunContext, bound
 from jobctl.engine import python_child, python_failure, python_stop
-from jobctl.engine.ending import Finding, judge_reply, outcome_of
+from jobctl.engine.ending import Finding, judge_reply, keeps_result, outcome_of
 from jobctl.engine.environment import attempt_environment, read_env_file
 from jobctl.engine.exchange import last_progress
 from jobctl.engine.python_call import PythonReply, call_limits, named_exceptions
@@ -140,7 +140,9 @@ def _invoke(spec: AttemptSpec) -> Answer:
         value = softly(spec.job.soft_timeout, function, spec.args, spec.kwargs, run=coroutines.run)
         if hasattr(type(value), "__await__"):
             value = coroutines.run(_awaited(value))
-        return reply, b"" if value is None else encode_result(value, spec.max_result, form), None
+        if value is None or not keeps_result(spec.job, succeeded=True):
+            return reply, b"", None
+        return reply, encode_result(value, spec.max_result, form), None
     except ResultError as error:
         reply.update(reason="result", error=str(error))
         _say(str(error))
