@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from jobctl.context import PROVIDER, RunContext, bound
 from jobctl.engine import python_child, python_failure, python_stop
 from jobctl.engine.ending import Finding, judge_reply, keeps_result, outcome_of
-from jobctl.engine.environment import attempt_environment, read_env_file
+from jobctl.engine.environment import attempt_environment
 from jobctl.engine.exchange import last_progress
 from jobctl.engine.python_call import PythonReply, call_limits, named_exceptions
 from jobctl.engine.python_child import Modules, ResultError, TargetError, encode_result
@@ -30,6 +30,13 @@ from jobctl.engine.python_forms import Form
 from jobctl.errors import JobctlError
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
 from jobctl.testing import coroutines, time_limits
+from jobctl.testing.surroundings import (
+    environment,
+    own_environment,
+    put_back,
+    search_path,
+    standard_input,
+)
 from jobctl.testing.time_limits import Stopped, softly, within
 
 if TYPE_CHECKING:
@@ -75,7 +82,7 @@ def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
     with tempfile.TemporaryDirectory(prefix="jobctl-eager-") as folder:
         report = os.path.join(folder, "progress")  # noqa: PTH118 (texts)
         try:
-            common = _own_environment(spec)
+            common = own_environment(spec)
         except JobctlError as error:
             reply, result, raised = {"reason": "spawn", "error": str(error)}, b"", None
         else:
@@ -86,8 +93,10 @@ def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
                 progress_file=report,
             )
             with (
-                _environment(variables),
-                _search_path(spec, common),
+                put_back(),
+                environment(variables),
+                search_path(spec, common),
+                standard_input(spec.job.stdin),
                 _copied_output(output),
                 bound(_context(spec, link, started), threads=True),
             ):
@@ -232,41 +241,6 @@ def _reply(reply: dict[str, Any], result: bytes) -> PythonReply:
         traceback=reply.get("traceback"),
         fatal=bool(reply.get("fatal")),
     )
-
-
-def _own_environment(spec: AttemptSpec) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in spec.job.env_file:
-        found.update(read_env_file(os.path.expanduser(name)))  # noqa: PTH111 (texts)
-    return {**found, **spec.job.env}
-
-
-@contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in variables:
-            if name in before:
-                os.environ[name] = before[name]
-            else:
-                os.environ.pop(name, None)
-
-
-@contextlib.contextmanager
-def _search_path(spec: AttemptSpec, common: dict[str, str]) -> Iterator[None]:
-    """Let modules be found where the job's interpreter would find them first."""
-    folders = [spec.job.cwd or "", *common.get("PYTHONPATH", "").split(":")]
-    missing = [os.path.expanduser(one) for one in folders if one and one not in sys.path]  # noqa: PTH111 (texts)
-    sys.path[:0] = missing
-    try:
-        yield
-    finally:
-        for folder in missing:
-            with contextlib.suppress(ValueError):
-                sys.path.remove(folder)
 
 
 class _Copying(io.TextIOBase):

@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +109,13 @@ on_success = ["told_again"]
 python = "eager_shop:told"
 kwargs = { by = "hook of the hook" }
 
+[jobs.changes]
+python = "eager_shop:changes"
+
+[jobs.reads]
+python = "eager_shop:reads"
+stdin = "hello"
+
 [jobs.passes_on]
 python = "eager_shop:passes_on"
 
@@ -175,6 +184,19 @@ def asks(fail=False):
         "attempt": run.attempt, "tags": run.tags, "left": run.remaining() > 0,
         "stop": run.should_stop(), "max": run.max_attempts,
     }
+
+def changes():
+    import signal
+    os.environ["ADDED"] = "x"
+    os.environ["KEPT"] = "changed"
+    os.environ = {}
+    os.chdir("/")
+    os.umask(0o077)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    return "done"
+
+def reads():
+    return [input(), sys.stdin.read()]
 
 def passes_on(options):
     from jobctl import current
@@ -329,6 +351,28 @@ def test_output_progress_and_environment_are_those_of_the_run(client, capsys) ->
     assert capsys.readouterr().out == "out open tells\n"
     assert "SHOP" not in os.environ
     assert not any(name.startswith("JOBCTL_RUN") for name in os.environ)
+
+
+def test_what_a_function_changes_is_put_back(client, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEPT", "kept")
+
+    def state():
+        mask = os.umask(0o022)
+        os.umask(mask)
+        return dict(os.environ), os.environ, Path.cwd(), mask, signal.getsignal(signal.SIGUSR1)
+
+    before = state()
+    with eager():
+        assert client.submit("changes").wait() == "done"
+    assert state() == before
+
+
+def test_stdin_is_what_the_job_says(client) -> None:
+    before = sys.stdin
+    with eager():
+        assert client.submit("reads").wait() == ["hello", ""]
+    assert sys.stdin is before
 
 
 def test_runs_are_found_as_usual(client) -> None:
