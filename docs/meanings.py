@@ -54,7 +54,8 @@ RUN_FIELDS = {
     "kwargs": "Named arguments; secret ones are `***`.",
     "tags": "Tags.",
     "error": "What went wrong, for people.",
-    "result": "What it returned, as JSON.",
+    "result": "What it returned, as JSON; a form that cannot be read here, such as a pickle without"
+    ' `allow_pickle`, as it is stored: `{"$jobctl": …, "data": …}`.',
     "progress": (
         '`{"percent": …, "message": …}`, as the last attempt reported it; '
         "kept when the run has ended."

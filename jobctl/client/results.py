@@ -66,20 +66,23 @@ def is_wrapped(text: str) -> bool:
     return text.startswith('{"' + MARK + '"')
 
 
-def result_for_view(text: str | None, *, allow_pickle: bool = False) -> object:
-    """Return a result as types of JSON; what cannot be read here stays wrapped."""
+def readable_result(text: str | None, *, allow_pickle: bool = False) -> object:
+    """Return a result as types of JSON; raises as :func:`read_result` and :func:`as_json`."""
     if text is None:
         return None
+    return (
+        as_json(read_result(text, allow_pickle=allow_pickle)) if is_wrapped(text) else _loads(text)
+    )
+
+
+def result_for_view(text: str | None, *, allow_pickle: bool = False) -> object:
+    """Return a result as types of JSON; what cannot be read here stays wrapped."""
     try:
-        return (
-            as_json(read_result(text, allow_pickle=allow_pickle))
-            if is_wrapped(text)
-            else _loads(text)
-        )
+        return readable_result(text, allow_pickle=allow_pickle)
     except JobctlError:
         pass
     try:
-        return _loads(text)
+        return _loads(str(text))
     except JobctlError:
         return text
 
@@ -87,14 +90,16 @@ def result_for_view(text: str | None, *, allow_pickle: bool = False) -> object:
 def as_json(value: object) -> Any:  # noqa: ANN401 - any type of JSON
     """Return ``value`` as types of JSON; what has none there becomes text.
 
+    A dict with keys that would be one as texts becomes a list of pairs, so that nothing is lost.
     Raises ``UnreadableError`` for what holds itself, or is nested too deeply.
     """
     try:
         try:
             text = json.dumps(value, default=_plain, ensure_ascii=False)
-        except TypeError:  # a key is no text
+            return json.loads(text, parse_constant=str, object_pairs_hook=_distinct)
+        except (TypeError, _SameKeyError):  # a key is no text
             text = json.dumps(_with_text_keys(value), default=_plain, ensure_ascii=False)
-        return json.loads(text, parse_constant=str)
+            return json.loads(text, parse_constant=str)
     except (ValueError, TypeError, RecursionError) as error:
         raise UnreadableError(
             f"the result cannot be shown as JSON: {error}; read it in Python, with jobctl.Client"
@@ -103,7 +108,10 @@ def as_json(value: object) -> Any:  # noqa: ANN401 - any type of JSON
 
 def _with_text_keys(value: object) -> object:
     if isinstance(value, dict):
-        return {_as_key(key): _with_text_keys(inner) for key, inner in value.items()}
+        named = {_as_key(key): _with_text_keys(inner) for key, inner in value.items()}
+        if len(named) < len(value):
+            return [[key, _with_text_keys(inner)] for key, inner in value.items()]
+        return named
     if isinstance(value, list | tuple | set | frozenset):
         return [_with_text_keys(inner) for inner in value]
     if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
@@ -111,9 +119,20 @@ def _with_text_keys(value: object) -> object:
     return value
 
 
-def _as_key(key: object) -> object:
-    if key is None or isinstance(key, str | int | float):
-        return key
+class _SameKeyError(Exception):
+    """Raised when two keys of a dict are one as texts."""
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _SameKeyError
+    return found
+
+
+def _as_key(key: object) -> str:
+    if isinstance(key, str):
+        return str.__str__(key)
     shown = as_json(key)
     return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
 
@@ -121,7 +140,7 @@ def _as_key(key: object) -> object:
 def _loads(text: str) -> object:
     """Return stored JSON as data; what is not JSON stays text."""
     try:
-        return json.loads(text, parse_constant=str)
+        return json.loads(text, parse_constant=str, parse_float=_number)
     except ValueError:
         return text
     except RecursionError:
@@ -129,6 +148,13 @@ def _loads(text: str) -> object:
             "the result is nested too deeply for this Python to read;"
             " let the job return a flatter value, or store it and return its name"
         ) from None
+
+
+def _number(text: str) -> float | str:
+    found = float(text)
+    if found - found == 0:
+        return found
+    return "Infinity" if found > 0 else "-Infinity"
 
 
 def _unwrapped(text: object) -> bytes:

@@ -192,7 +192,7 @@ def as_json(text: str) -> str | None:
     if not text:
         return None
     try:
-        json.loads(text, parse_constant=_refuse)
+        json.loads(text, parse_constant=_refuse, parse_float=_finite)
         check_json(text.encode())
     except (ValueError, RecursionError):
         return json.dumps(text, ensure_ascii=False)
@@ -226,3 +226,10 @@ def progress_json(percent: float, message: str) -> str:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(number: str) -> float:
+    found = float(number)
+    if found - found != 0:  # read, it is an infinity, which JSON has no word for
+        raise ValueError(f"{number} is beyond all numbers")
+    return found

@@ -46,6 +46,8 @@ def exchange(dirs: AttemptDirs) -> Iterator[Exchange]:
         ("plain text\n", '"plain text"'),
         ("ü", '"ü"'),
         ("NaN", '"NaN"'),
+        ("[1e999]", '"[1e999]"'),
+        ("[1e300, -2.5]", "[1e300, -2.5]"),
         (" \n", None),
         ("[" * 100_000, json.dumps("[" * 100_000)),
     ],

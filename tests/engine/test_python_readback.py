@@ -186,9 +186,22 @@ def test_stored_results_that_cannot_be_read_are_told_and_not_a_traceback() -> No
     assert result_for_view(deep) == deep
 
 
+def test_keys_that_are_one_as_texts_are_shown_as_pairs() -> None:
+    assert as_json([{7: "a", "7": "b"}]) == [[[7, "a"], ["7", "b"]]]
+    assert as_json({None: 1, "null": {True: 2, "true": [3]}}) == [
+        [None, 1],
+        ["null", [[True, 2], ["true", [3]]]],
+    ]
+    assert as_json({b"x": 1, "eA==": {1: 2}}) == [["eA==", 1], ["eA==", {"1": 2}]]
+    assert as_json({1: 2, "x": {"y": 1}}) == {"1": 2, "x": {"y": 1}}
+
+
 def test_what_json_has_no_word_for_is_shown_as_text() -> None:
     shown = as_json({b"x": [float("nan"), float("-inf")], (1, 2): {1: b"x"}, None: 1})
     assert shown == {"eA==": ["NaN", "-Infinity"], "[1, 2]": {"1": "eA=="}, "null": 1}
+    stored = "[1e999, -1e999, 1e30, 0.5, 1%s.0, 7]" % ("0" * 400)
+    shown = ["Infinity", "-Infinity", 1e30, 0.5, "Infinity", 7]
+    assert result_for_view(stored) == read_result(stored) == shown
     endless: list[object] = []
     endless.append(endless)
     with pytest.raises(UnreadableError, match=r"cannot be shown as JSON: .*read it in Python"):
