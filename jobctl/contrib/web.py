@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobctl.client.results import result_for_view
+from jobctl.client.results import readable_result
 from jobctl.client.views import instant, loads
 from jobctl.errors import (
     ConfigError,
@@ -88,8 +88,16 @@ def status(run: Run, *, url: str, allow_pickle: bool = False) -> Answer:
     """Return 200 and how a run is: state, progress, times, and result or error once it has ended.
 
     Arguments, output and tracebacks are not told: whoever has the id of a run is not always meant
-    to see them. A pickled result is told as it is stored unless ``allow_pickle``.
+    to see them. Of a result that cannot be read here, such as a pickle without ``allow_pickle``,
+    ``result_unread`` says why.
     """
+    result: object = None
+    unread: dict[str, object] = {}
+    if run.state is RunState.SUCCEEDED:
+        try:
+            result = readable_result(run.result, allow_pickle=allow_pickle)
+        except JobctlError as error:
+            unread = {"result_unread": str(error)}
     final = run.state.final
     body: dict[str, object] = {
         "id": run.id,
@@ -97,9 +105,8 @@ def status(run: Run, *, url: str, allow_pickle: bool = False) -> Answer:
         "state": run.state.value,
         "final": final,
         "progress": loads(run.progress),
-        "result": result_for_view(run.result, allow_pickle=allow_pickle)
-        if run.state is RunState.SUCCEEDED
-        else None,
+        "result": result,
+        **unread,
         "error": _error(run) if final and run.state is not RunState.SUCCEEDED else None,
         "submitted_at": instant(run.submitted_at),
         "started_at": instant(run.started_at),

@@ -91,6 +91,24 @@ def test_every_result_can_be_told(tmp_path) -> None:
     assert [one.json()["result"] for one in told] == ["\ud800", {"rows": [1, 2]}, "NaN"]
 
 
+def test_result_that_is_not_read_is_told_as_such(tmp_path) -> None:
+    fastapi = importlib.import_module("fastapi")
+    contrib = importlib.import_module("jobctl.contrib.fastapi")
+    (tmp_path / "jobs.toml").write_text(ODD.replace("allow_pickle = true", ""))
+    (tmp_path / "odd.py").write_text(CODE)
+    with PrivateDaemon(tmp_path / "jobs.toml") as daemon:
+        app = fastapi.FastAPI()
+        contrib.Jobctl(app, config=daemon.config, max_wait=30)
+        with testclient.TestClient(app) as own:
+            told, usual = (
+                own.get(f"/runs/{daemon.client.submit(job).id}", params={"wait": "30"}).json()
+                for job in ("packed", "half")
+            )
+    assert (told["state"], told["result"]) == ("succeeded", None)
+    assert "the result is a pickle" in told["result_unread"]
+    assert "result_unread" not in usual
+
+
 @pytest.mark.parametrize(
     "wrong", [{"revoke": "false"}, {"max_wait": "x"}, {"allow": 3}, {"foo": 1}]
 )
