@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HOW_TO = ROOT / "docs" / "how-to"
 FIRST = HOW_TO / "first-examples.md"
 PAGES = [FIRST, *(HOW_TO / f"migrate-from-{peer}.md" for peer in ("celery", "rq", "huey"))]
-THERE = {"Celery": 5, "RQ": 14, "Dramatiq": 9, "Huey": 16, "SAQ": 32, "Taskiq": 12}
+THERE = {"Celery": 5, "RQ": 14, "Dramatiq": 9, "Huey": 16, "arq": 23, "SAQ": 32, "Taskiq": 12}
 """Lines of the examples in their READMEs, without blanks, comments and docstrings."""
 SECTION = re.compile(
     r"^## (\w+): (\d+) lines, here (\d+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL
@@ -30,7 +30,7 @@ ADDRESS = "http://localhost:8000/"
 
 
 class Words(BaseHTTPRequestHandler):
-    """A page of five words."""
+    """Any page, of five words."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -89,7 +89,11 @@ def test_examples_do_what_the_pages_say() -> None:
                 )  # fmt: skip
                 assert done.returncode == 0, (name, done.stderr)
                 assert done.stdout == (said.replace(ADDRESS, here) or expected.get(name, "")), name
-        for job, output in (("count_words", f"5 words at {here}\n"), ("my_sum", "AB 3\n")):
+        for job, output in (
+            ("count_words", f"5 words at {here}\n"),
+            ("my_sum", "AB 3\n"),
+            ("download_content", f"{here}c: one two three four five...\n"),
+        ):
             assert host.wait_state(job)["state"] == "succeeded"
             assert host.run("logs", job) == output
         host.run("submit", "hello", "--wait")
