@@ -119,6 +119,14 @@ def _declare(draft: Draft, source: DeclaredSource, item: dict[str, Any]) -> None
             )
         )  # fmt: skip
         return
+    if keys["python"] != item["target"]:
+        draft.problems.append(
+            source.problem_at(
+                Place(item["line"], 0), key=f"jobs.{name}", code="conflict",
+                message="@job declares the function below it, and python names another",
+                remedy="leave python out, or write it in jobs.toml",
+            )
+        )  # fmt: skip
     table, problems = check_table(JobTable, keys, source=source, path=path)
     draft.problems += problems
     made = draft.declared[name] = Entry(name=name, source=source, path=path, table=table)

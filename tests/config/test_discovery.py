@@ -116,6 +116,27 @@ def test_parameters_before_a_slash_are_checked_and_passed_in_order(
         bind(crop, ("x", "wide"), {}, text=False)
 
 
+def test_declared_function_is_the_one_that_runs(shop: Callable[..., Path]) -> None:
+    source = (
+        "from jobctl import job\n"
+        '@job(python="shop.takes:other")\ndef one(): pass\n'
+        '@job(command="true")\ndef two(): pass\n'
+    )
+    main = shop('[python]\ndiscover = "shop.*"\n', takes=source)
+    first, second = problems(check_config(str(main)))
+    assert first == (
+        "takes.py:2: jobs.one: @job declares the function below it, and python names another;"
+        " leave python out, or write it in jobs.toml"
+    )
+    assert "takes.py:4: jobs.two" in second
+    # jobs.toml may give the job another function.
+    main.write_text(main.read_text() + '[jobs.two]\npython = "shop.takes:one"\n')
+    (main.parent / "shop" / "takes.py").write_text(
+        "from jobctl import job\n@job\ndef two(): pass\n"
+    )
+    assert check_config(str(main)).require().jobs["two"].python == "shop.takes:one"
+
+
 TAKES = """
 from jobctl import job
 @job
