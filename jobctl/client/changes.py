@@ -85,8 +85,9 @@ class Changes:
         if progress != before[2] and progress is not None:
             kinds.append("progress")
         if before[:2] != (state, attempt):
-            # At first the state it is in; later on what led to it.
-            kinds.insert(len(kinds) if before[0] is not None else 0, "state")
+            # An attempt begins before it tells how far it is, and its progress led to its end.
+            begins = before[0] is None or state is RunState.RUNNING
+            kinds.insert(0 if begins else len(kinds), "state")
         return [
             Event(self._id, kind=kind, state=state, attempt=attempt, progress=loads(progress))
             for kind in kinds
