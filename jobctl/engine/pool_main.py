@@ -223,8 +223,9 @@ class PoolProcess:
             config=lambda: pool.config, signing=signing,
         )  # fmt: skip
         self._scaling = Scaling(
-            pool, config.pools[name], make=make, store=store, keys=keys, clock=SYSTEM_CLOCK
-        )
+            pool, config.pools[name], make=make, store=store, keys=keys, clock=SYSTEM_CLOCK,
+            on_resized=self._report_load,
+        )  # fmt: skip
         if config.settings.redis is not None:
             pool.work.shipper = Shipper(keys, send=pool.send, tail=config.settings.log_tail)
         self._orphanage = Orphanage(

@@ -28,7 +28,10 @@ log = logging.getLogger(__name__)
 
 
 class Scaling:
-    """The slots of one pool. ``make`` makes the slot of a number."""
+    """The slots of one pool. ``make`` makes the slot of a number.
+
+    ``on_resized`` is called at once when there are more or fewer: what runs is seen at once too.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Scaling:
         store: AsyncStore,
         keys: Keys,
         clock: Clock,
+        on_resized: Callable[[], None],
     ) -> None:
         self._pool = pool
         self._name = definition.name
@@ -46,6 +50,7 @@ class Scaling:
         self._store = store
         self._keys = keys
         self._clock = clock
+        self._on_resized = on_resized
         self._fixed = definition.python == "inline"
         self._policy: Autoscale | None = None
         if definition.min is not None:
@@ -112,3 +117,4 @@ class Scaling:
         if size != self._pool.size:
             log.info("pool %s: %d slots instead of %d, %s", self._name, size, self._pool.size, why)
             self._pool.resize(size, self._make)
+            self._on_resized()

@@ -55,6 +55,7 @@ def test_slots_follow_orders_and_load_and_a_restart_loses_nothing(host: Host) ->
     fetched = [host.submit("fetch", str(n)) for n in range(4)]
 
     wait_until(lambda: pool(host, "web")["running"] == 4, what="the pool of coroutines has grown")
+    assert pool(host, "web")["slots"] >= 4
     assert pool(host, "default")["running"] == 1
     assert host.call("pool", "grow", "default", "2").stderr.startswith(
         "Pool default on host-a gets 2"
