@@ -56,6 +56,8 @@ class Host:
     """More of the environment of the daemon and of commands."""
     daemons: list[subprocess.Popen[str]] = field(default_factory=list)
     within: Within = field(init=False)
+    validated: bool = True
+    """Whether a command has validated jobs.toml before the daemon starts."""
     tampered: bool = False
     """The story changed the store by hand, so what that holds in the end proves nothing."""
 
@@ -99,6 +101,8 @@ class Host:
     def start(self, *options: str, ready: bool = True) -> subprocess.Popen[str]:
         """Start the daemon; with ``ready`` wait until it says so."""
         before = self.log.count(" is ready ")
+        if self.validated:
+            self.within.keep({**self.environment, **self.extra})
         with (self.directory / "daemon.log").open("a") as log:
             daemon = subprocess.Popen(
                 [sys.executable, "-m", "jobctl", "daemon", *options],
