@@ -41,13 +41,13 @@ class Within:
         self._read: tuple[object, Mapping[str, Any]] = (None, {})
 
     def keep(self, environ: Mapping[str, str]) -> None:
-        """Validate as a command with ``environ`` would before the daemon starts, which then need not.
+        """Validate as a command with ``environ`` would; the daemon and other commands need not, then.
 
-        That is a third of what a daemon's start costs. What is wrong is left to the daemon to tell.
+        That is almost half of what they cost. What is wrong is left to them to tell.
         """
         with (
             patch.dict(os.environ, environ, clear=True),
-            # No story writes twice within a tick of the clock before its daemon starts.
+            # No story writes twice within a tick of the clock and starts something between.
             patch.object(cache, "_SETTLED_NS", 0),
             contextlib.suppress(ConfigError, OSError),
         ):
