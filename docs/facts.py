@@ -139,8 +139,12 @@ def _branches(root: type[errors.JobctlError]) -> Iterable[type[errors.JobctlErro
 
 
 def _place(branch: type[errors.JobctlError]) -> tuple[bool, str, int]:
-    module = branch.__module__
-    return module != errors.__name__, module, inspect.getsourcelines(branch)[1]
+    # Public ones are shown as `jobctl.NAME`, wherever they are.
+    here = list(vars(errors).values())
+    if branch in here:
+        return False, "", here.index(branch)
+    public = branch.__module__ == "jobctl"
+    return True, branch.__module__, 0 if public else inspect.getsourcelines(branch)[1]
 
 
 def _when(branch: type[errors.JobctlError]) -> str:

@@ -65,6 +65,7 @@ RUN_FIELDS = {
     "timeout": "Seconds; when it was submitted with a time limit of its own.",
     "submitted_by": "`user@host`, or `schedule@host`.",
     "waits_for": "The limit that a parked run waits for.",
+    "blocked_by": "Of a running one whose function has not begun, because a function of another run keeps busy the interpreter that they share: the ids of those that may be it, the likeliest first.",
     "lost": "How often its supervisor died while it ran.",
     "attempts": "Its attempts that have ended, see below.",
 }

@@ -25,6 +25,7 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "NotRunning",
+    "ResultUnreadable",
     "Retry",
     "Run",
     "RunNotEnded",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from jobctl.api.standard import submit as submit
     from jobctl.api.standard import submit_many as submit_many
     from jobctl.client.changes import Event as Event
+    from jobctl.client.results import UnreadableError as ResultUnreadable
     from jobctl.client.sending import LostSubmitError as SubmitUnknown
     from jobctl.context import AskError as AskError
     from jobctl.context import Fatal as Fatal
@@ -84,6 +86,7 @@ _PLACES = {
     "submit": "api.standard",
     "submit_many": "api.standard",
     "Event": "client.changes",
+    "ResultUnreadable": "client.results:UnreadableError",
     "SubmitUnknown": "client.sending:LostSubmitError",
     "AskError": "context",
     "Fatal": "context",

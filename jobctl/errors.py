@@ -23,7 +23,21 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
+
+    T = TypeVar("T", bound=type[Exception])
+
+
+def shown_as(name: str) -> Callable[[T], T]:
+    """Have tracebacks name an error as Python programs do: ``jobctl.name``."""
+
+    def rename(error: T) -> T:
+        error.__name__ = error.__qualname__ = name
+        error.__module__ = "jobctl"
+        return error
+
+    return rename
 
 
 class ExitCode:
@@ -55,6 +69,7 @@ class ExitCode:
     """Ctrl-C."""
 
 
+@shown_as("JobctlError")
 class JobctlError(Exception):
     """Base of everything raised on purpose; the message says what, where and the remedy."""
 
@@ -89,6 +104,7 @@ class JobctlError(Exception):
         return self.ids[0] if len(self.ids) == 1 else None
 
 
+@shown_as("UsageError")
 class UsageError(JobctlError):
     """Raised when the words of a command do not fit together."""
 
@@ -96,10 +112,12 @@ class UsageError(JobctlError):
     code = "usage"
 
 
+@shown_as("InvalidArguments")
 class InvalidArguments(UsageError):  # noqa: N818 (as Python programs read it)
     """Raised when a job does not take these arguments or options; nothing was submitted."""
 
 
+@shown_as("NotFound")
 class NotFoundError(JobctlError):
     """Raised when no job or run has the given name."""
 
@@ -107,14 +125,17 @@ class NotFoundError(JobctlError):
     code = "not_found"
 
 
+@shown_as("NoSuchJob")
 class NoSuchJob(NotFoundError):  # noqa: N818 (as Python programs read it)
     """Raised when the configuration has no job of this name."""
 
 
+@shown_as("NoSuchRun")
 class NoSuchRun(NotFoundError):  # noqa: N818 (as Python programs read it)
     """Raised when the store knows no such run: it never was, or was forgotten."""
 
 
+@shown_as("StoreUnreachable")
 class UnreachableError(JobctlError):
     """Raised when nothing listens where the store or the daemon should be."""
 
@@ -122,6 +143,7 @@ class UnreachableError(JobctlError):
     code = "unreachable"
 
 
+@shown_as("NotAccepted")
 class NotAcceptedError(JobctlError):
     """Raised when a request was refused for now, or its fate is unknown."""
 
@@ -129,6 +151,7 @@ class NotAcceptedError(JobctlError):
     code = "not_accepted"
 
 
+@shown_as("NotPermitted")
 class NotPermittedError(JobctlError):
     """Raised when the store or the file system refuses these credentials."""
 
@@ -136,6 +159,7 @@ class NotPermittedError(JobctlError):
     code = "not_permitted"
 
 
+@shown_as("ConfigError")
 class ConfigError(JobctlError):
     """Raised when jobs.toml, or what it points at, cannot be used."""
 
@@ -143,6 +167,7 @@ class ConfigError(JobctlError):
     code = "config"
 
 
+@shown_as("WaitTimeout")
 class TimedOutError(JobctlError):
     """Raised when a wait ran out before its condition came true."""
 
@@ -150,6 +175,7 @@ class TimedOutError(JobctlError):
     code = "timed_out"
 
 
+@shown_as("JobFailed")
 class JobFailed(JobctlError):  # noqa: N818 (as Python programs read it)
     """Raised when a run that was waited for ended without success.
 
@@ -186,6 +212,7 @@ class JobFailed(JobctlError):  # noqa: N818 (as Python programs read it)
         """The traceback of a Python job, or what else is known of the error."""
 
 
+@shown_as("RunNotEnded")
 class RunNotEnded(JobctlError):  # noqa: N818 (as Python programs read it)
     """Raised when the result of a run is asked for that has not ended."""
 

@@ -13,9 +13,10 @@ from jobctl.api.options import reference_of, run_ids, seconds, whole
 from jobctl.client import logs
 from jobctl.client.changes import Changes
 from jobctl.client.references import resolve
-from jobctl.client.steps import carry_out_async
+from jobctl.client.steps import carry_out_async, seconds_left
 from jobctl.errors import JobctlError, UsageError
 from jobctl.store.aio import AsyncStore
+from jobctl.store.failures import lost_reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -146,7 +147,15 @@ class AsyncClient:
                 AsyncStore(session.address, timeout=session.answer_wait),
                 owner,
             )
-        return await self._store.run_many(calls)
+        within = seconds_left(calls, session.clock)
+        if within is None or within >= session.answer_wait:
+            return await self._store.run_many(calls)
+        try:
+            # Who gives up leaves the connection to the others.
+            async with asyncio.timeout(within):
+                return await self._store.run_many(calls)
+        except TimeoutError as error:
+            raise lost_reply("no answer in time", self._store.server) from error
 
     def __repr__(self) -> str:
         session = self._operations.session

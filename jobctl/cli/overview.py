@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from jobctl.cli.invocation import Invocation
     from jobctl.client.overview import Overview
+    from jobctl.model.run import Run
 
 MOST_ROWS = 5
 MOST_JSON_ROWS = 100
@@ -158,7 +159,7 @@ class _Screen:
                 str(run.attempt or 1),
                 short(seen.now - run.started_at) if run.started_at else "-",
                 run.host or "-",
-                describe_progress(run),
+                _waits(run) or describe_progress(run),
             )
             for run in seen.running[: self._most]
         ]
@@ -205,6 +206,13 @@ class _Screen:
             ("FAILED", "JOB", "WHEN", "WHY", "ERROR"), rows, right=(2,),
             styles=lambda column, _cell: "red" if column == 0 else "",
         )  # fmt: skip
+
+
+def _waits(run: Run) -> str:
+    """Return for whom a run waits in the interpreter they share; "" when it does not."""
+    if run.blocked_by is None:
+        return ""
+    return f"waits for {run.blocked_by[0] if len(run.blocked_by) == 1 else 'its interpreter'}"
 
 
 def _lost(seen: Overview) -> dict[str, int]:

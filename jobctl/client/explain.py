@@ -159,12 +159,23 @@ def _running(session: Session, run: Run) -> list[str]:
     lines = []
     if run.started_at is None:
         lines.append(f"it is about to start {where}")
+    elif run.blocked_by is not None:
+        lines.append(
+            _held_up(run.blocked_by, f"{where} for {format_duration(round(now - run.started_at))}")
+        )
     else:
         lines.append(f"it has run {where} for {format_duration(round(now - run.started_at))}")
     if run.cancel:
         lines.append(f"it was asked to stop ({run.cancel.split()[0]}) and has not ended yet")
     lines += _owner_trouble(session, run)
     return lines
+
+
+def _held_up(by: tuple[str, ...], where: str) -> str:
+    who = f"run {by[0]}" if len(by) == 1 else f"one of the runs {', '.join(by)}"
+    if not by:
+        who = "what an earlier run has left"
+    return f"it has waited {where}, its function has not begun: {who} keeps busy the interpreter they share"
 
 
 def _owner_trouble(session: Session, run: Run) -> list[str]:

@@ -233,7 +233,8 @@ class Session:
             raise error from None  # it says all that those do from which it came
 
     def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        return self.store.run_many(calls)
+        within = steps.seconds_left(calls, self.clock)
+        return self.store.run_many(calls, within=within)
 
     def _try(self, calls: Sequence[Call[Any]]) -> list[Any]:
         return self.store.try_many(calls)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from jobctl.errors import JobctlError, NotPermittedError
+from jobctl.errors import JobctlError, NotPermittedError, shown_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ LARGEST = 256 * 1024 * 1024
 """Bytes that a compressed result may grow to."""
 
 
+@shown_as("ResultUnreadable")
 class UnreadableError(JobctlError):
     """Raised when a result cannot be read here; the message says what is missing."""
 

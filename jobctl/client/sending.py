@@ -8,7 +8,7 @@ run ids, made before, let it be repeated either way.
 from __future__ import annotations
 
 from jobctl.client.steps import AWAY, patiently
-from jobctl.errors import NotAcceptedError
+from jobctl.errors import NotAcceptedError, shown_as
 from jobctl.model.config import Durability
 from jobctl.store import queries, transitions
 from jobctl.store.failures import LostReplyError, StoreBusyError, first_word
@@ -66,6 +66,7 @@ class Receipt:
         return self.answer.kind == "spooled"
 
 
+@shown_as("SubmitUnknown")
 class LostSubmitError(LostReplyError):
     """Raised when the answer to a submit was lost: the runs may or may not be there."""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from jobctl.client.open import Session
     from jobctl.client.patience import Patience
+    from jobctl.clock import Clock
     from jobctl.store.calls import Call
 
     T = TypeVar("T")
@@ -27,8 +28,27 @@ if TYPE_CHECKING:
 OUTAGE = 60.0
 """Seconds that who follows a run waits for a store that is away."""
 OUTAGE_PAUSE = 0.2
+LEAST = 0.2
+"""Seconds that a store has for an answer, however little time is left."""
 AWAY = (UnreachableError, LostReplyError, StoreBusyError)
 """What a store that cannot be used now raises."""
+
+
+class Hurried(list):  # type: ignore[type-arg]  # of calls
+    """Calls whose answers are of no use after ``until``, by the monotonic clock."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, calls: Sequence[Call[Any]], until: float) -> None:
+        super().__init__(calls)
+        self.until = until
+
+
+def seconds_left(calls: Sequence[Call[Any]], clock: Clock) -> float | None:
+    """Return how long the answers to calls may be waited for; ``None``: as long as usual."""
+    if not isinstance(calls, Hurried):
+        return None
+    return max(calls.until - clock.monotonic(), LEAST)
 
 
 def carry_out(
@@ -81,12 +101,15 @@ def patiently(
     *,
     patience: Patience | None = None,
     failed: JobctlError | None = None,
+    until: float | None = None,
 ) -> Steps[list[Any]]:
     """Send calls, again for a while when the store is away for a moment, or refuses for now.
 
     Only calls that may be repeated; with an embedded store only while its daemon is up.
     ``patience`` tells afterwards what happened. ``failed`` is how a try before this ended.
+    After ``until``, by the monotonic clock, no answer is waited for.
     """
+    calls = calls if until is None else Hurried(calls, until)
     patience = patience or session.patience()
     while True:
         try:
@@ -97,7 +120,8 @@ def patiently(
         except AWAY as error:
             patience.failed(error)
             again = all(call.idempotent for call in calls) and session.comes_back(error, patience)
-            pause = patience.pause() if again else None
+            late = until is not None and session.clock.monotonic() >= until
+            pause = patience.pause() if again and not late else None
             if pause is None and isinstance(error, UnreachableError):
                 raise session.unreachable(error) from error
             if pause is None and isinstance(error, LostReplyError) and all(c.reads for c in calls):
@@ -118,7 +142,7 @@ def outlast(
     deadline: float | None = None
     while True:
         try:
-            return (yield from patiently(session, calls))
+            return (yield from patiently(session, calls, until=until))
         except AWAY:
             now = session.clock.monotonic()
             deadline = now + OUTAGE if deadline is None else deadline

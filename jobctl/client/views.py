@@ -70,6 +70,7 @@ def run_view(
         "timeout": request.timeout,
         "submitted_by": request.submitter or None,
         "waits_for": run.waits_for,
+        "blocked_by": None if run.blocked_by is None else list(run.blocked_by),
         "lost": run.lost,
         "attempts": [attempt_view(item) for item in run.attempts],
     }

@@ -183,6 +183,7 @@ def param(name: str, table: ParamTable) -> ParamSpec:
         choices=table.choices or (),
         pattern=table.pattern,
         nullable=table.nullable,
+        positional=table.positional,
         secret=table.secret,
     )
 

@@ -31,6 +31,7 @@ def check_params(job: Entry[JobTable], layers: Layers) -> Iterator[Problem]:
             problem for name, table in declared.items() for problem in _param(name, table, entry)
         ]
         broken += _alike(list(declared), entry)
+        broken += _out_of_order(declared, entry)
         yield from broken
         if broken:
             return
@@ -94,6 +95,19 @@ def _alike(names: list[str], entry: Entry[JobTable]) -> Iterator[Problem]:
             yield entry.source.problem(
                 (*entry.path, "params", name), at_key=True, code="conflict",
                 message=f"it differs from {first!r} in case only", remedy="rename one of them",
+            )  # fmt: skip
+
+
+def _out_of_order(declared: dict[str, ParamTable], entry: Entry[JobTable]) -> Iterator[Problem]:
+    by_name = ""
+    for name, table in declared.items():
+        if not table.positional:
+            by_name = by_name or name
+        elif by_name:
+            yield entry.problem(
+                ("params", name, "positional"), code="conflict",
+                message=f"it stands behind {by_name}, which is passed by name",
+                remedy="put what is passed in order first, as the function does",
             )  # fmt: skip
 
 

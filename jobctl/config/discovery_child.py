@@ -30,11 +30,18 @@ def beside(name: str) -> typing.Any:
 
 
 if typing.TYPE_CHECKING:
-    from jobctl.config import declared_child, import_child, import_watch, target_child
+    from jobctl.config import (
+        declared_child,
+        exception_child,
+        import_child,
+        import_watch,
+        target_child,
+    )
 else:
     import_watch, import_child = beside("import_watch"), beside("import_child")
     beside("signature_child")  # what the others look for
     declared_child, target_child = beside("declared_child"), beside("target_child")
+    exception_child = beside("exception_child")
 
 
 def main() -> None:
@@ -83,6 +90,7 @@ ANSWERS: dict[str, typing.Callable[..., object]] = {
     "target": target_child.target,
     "hook": target_child.hook,
     "module": target_child.module,
+    "exception": exception_child.exception,
 }
 
 

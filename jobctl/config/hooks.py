@@ -60,6 +60,12 @@ class Serving:
         """Return those that may run a job."""
         return self._pools.get(job.queue, []) + self._pools.get(EVERY, [])
 
+    def without(self, jobs: Iterable[JobDef]) -> list[PoolDef]:
+        """Return those that run none of these jobs."""
+        busy = {pool.name for job in jobs for pool in self.pools(job)}
+        every = {pool.name: pool for pools in self._pools.values() for pool in pools}
+        return [pool for name, pool in every.items() if name not in busy]
+
     def init_of(self, job: JobDef) -> PoolDef | None:
         """Return a pool that calls something before the first run of a job."""
         return next((pool for pool in self.pools(job) if pool.child_init), None)
@@ -104,6 +110,8 @@ class Verdicts:
         """Yield what there is."""
         for (pool, key, wrong, remedy, severity), jobs in self._found.items():
             named = f"job {jobs[0]} does" if len(jobs) == 1 else f"jobs {_several(jobs)} do"
+            if not any(jobs):
+                named = "[defaults] says"
             yield self._entries[pool].problem(
                 key, code="unjudged" if severity == NOTE else "hook", severity=severity,
                 message=f"{wrong}, looked for as {named}", remedy=remedy,

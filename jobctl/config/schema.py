@@ -119,6 +119,7 @@ class ParamTable(Table):
     choices: Arguments | None = None
     pattern: Annotated[str, PlainValidator(values.pattern)] | None = None
     nullable: Flag = False
+    positional: Flag = False
     secret: Flag = False
     description: Text = ""
     """For people."""

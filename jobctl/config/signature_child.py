@@ -52,8 +52,8 @@ def parameters(function: typing.Any) -> dict[str, object] | None:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return None
-    usable = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    if any(one.kind not in usable for one in signature.parameters.values()):
+    unusable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    if any(one.kind in unusable for one in signature.parameters.values()):
         return None
     try:
         hints = typing.get_type_hints(function)
@@ -68,6 +68,8 @@ def parameters(function: typing.Any) -> dict[str, object] | None:
 def parameter(one: inspect.Parameter, hint: object) -> dict[str, object]:
     """Return one parameter as a table of ``params``."""
     found = kind_of(hint)
+    if one.kind is inspect.Parameter.POSITIONAL_ONLY:
+        found["positional"] = True
     if one.default is inspect.Parameter.empty:
         return found
     if one.default is None:

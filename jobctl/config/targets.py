@@ -17,6 +17,7 @@ from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.asking import NoAnswerError, Surroundings
 from jobctl.config.build import param
 from jobctl.config.env_file import EnvFileError, read_env_file
+from jobctl.config.exception_names import Named, exception_names
 from jobctl.config.hooks import Hook, Serving, Verdicts, hooks_of, may_need_init, unjudged
 from jobctl.config.hosts import problem_of
 from jobctl.config.interview import Interview, TooLongError
@@ -56,6 +57,8 @@ class _Group:
     """Those whose functions are looked at."""
     pools: dict[str, tuple[PoolDef, JobDef]] = field(default_factory=dict)
     """Those whose hooks are, by name, each with a job of it."""
+    names: dict[tuple[str, str], Named] = field(default_factory=dict)
+    """By key and name: exceptions that jobs name."""
 
 
 def target_problems(checked: Checked) -> list[Problem]:
@@ -67,7 +70,7 @@ def target_problems(checked: Checked) -> list[Problem]:
     serving = Serving(config.pools.values())
     found: list[Problem] = []
     verdicts = Verdicts(checked.pools)
-    groups = _groups(config, serving)
+    groups = _groups(config, serving, defaults=checked.defaults)
     begun = SYSTEM_CLOCK.monotonic()
     for number, group in enumerate(groups):
         if number == MOST or SYSTEM_CLOCK.monotonic() - begun > LONGEST:
@@ -77,17 +80,14 @@ def target_problems(checked: Checked) -> list[Problem]:
     return [*found, *verdicts.problems()]
 
 
-def _groups(config: Config, serving: Serving) -> list[_Group]:
+def _groups(config: Config, serving: Serving, *, defaults: JobDef | None) -> list[_Group]:
     """Return the places where there is something to look at."""
     groups: dict[str, _Group] = {}
-    for job in config.jobs.values():
+    jobs = [job for job in config.jobs.values() if job.python is not None and job.enabled]
+    for job in jobs:
         pools = serving.pools(job)
-        if job.python is None or not job.enabled or not (_of_toml(job) or pools):
-            continue
-        try:
-            place = _surroundings(job)
-        except (NoAnswerError, EnvFileError, RuntimeError):
-            continue  # What is missing is told of where this host is looked at.
+        names = list(exception_names(job))
+        place = _surroundings(job) if _of_toml(job) or pools or names else None
         if place is None:
             continue
         group = groups.setdefault(place.key, _Group(place, job))
@@ -95,6 +95,15 @@ def _groups(config: Config, serving: Serving) -> list[_Group]:
             group.jobs.append(job)
         for pool in pools:
             group.pools.setdefault(pool.name, (pool, job))
+        for key, name in names:
+            group.names.setdefault((key, name), Named(key, name)).jobs.append(job)
+    # Jobs of other queues may be submitted to those of pools that have none of their own.
+    like = jobs[0] if jobs else defaults
+    place = None if like is None else _surroundings(like)
+    if place is not None and like is not None:
+        for pool in serving.without(jobs):
+            group = groups.setdefault(place.key, _Group(place, like))
+            group.pools.setdefault(pool.name, (pool, like))
     return list(groups.values())
 
 
@@ -104,6 +113,13 @@ def _of_toml(job: JobDef) -> bool:
 
 def _surroundings(job: JobDef) -> Surroundings | None:
     """Return where the function of a job is imported, ``None`` where that cannot be done from here."""
+    try:
+        return _place(job)
+    except (NoAnswerError, EnvFileError, RuntimeError):
+        return None  # What is missing is told of where this host is looked at.
+
+
+def _place(job: JobDef) -> Surroundings | None:
     own = os.path.expanduser("~")  # noqa: PTH111 (texts)
     home = own if job.user is None else os.path.expanduser(f"~{job.user}")  # noqa: PTH111 (same)
     if job.user is not None and os.geteuid() != 0 and home != own:
@@ -120,9 +136,10 @@ def _surroundings(job: JobDef) -> Surroundings | None:
 
 def _ask(group: _Group, judge: _Judge, *, begun: float) -> Iterator[Problem]:
     # Hooks come first, as in an interpreter: the import of one may be what others need.
-    asked: list[Hook | JobDef] = [*hooks_of(group.pools.values()), *group.jobs]
+    hooks = hooks_of(group.pools.values())
+    asked: list[Hook | JobDef | Named] = [*hooks, *group.jobs, *group.names.values()]
     left = dict(enumerate(asked))
-    items = [one.item if isinstance(one, Hook) else _item(one) for one in asked]
+    items = [_item(one) if isinstance(one, JobDef) else one.item for one in asked]
     interview = Interview(
         group.place, items, patience=PATIENCE, seconds=LONGEST, begun=begun, provide=True
     )
@@ -159,9 +176,13 @@ def _lies_beside(target: str, config: Config) -> bool:
 def _calls(job: JobDef) -> Iterator[Call]:
     """Yield what runs of a job may pass: the least, the most, and what each of its schedules says."""
     if job.params:
-        always = [one.name for one in job.params if one.required or one.default is not None]
-        yield (), dict.fromkeys(one.name for one in job.params), "all that params declares"
-        yield (), dict.fromkeys(always), "no more than params requires"
+        always = [one for one in job.params if one.required or one.default is not None]
+        for passed, what in (
+            (job.params, "all that params declares"),
+            (always, "no more than params requires"),
+        ):
+            named: dict[str, object] = {one.name: None for one in passed if not one.positional}
+            yield (None,) * (len(passed) - len(named)), named, what
     for schedule in job.schedules:
         yield schedule.args, dict(schedule.kwargs), f"what schedule {schedule.name} passes"
 
@@ -174,10 +195,13 @@ class _Judge:
         self._serving = serving
         self._verdicts = verdicts
 
-    def hear(self, one: Hook | JobDef, answer: dict[str, Any]) -> Iterator[Problem]:
-        """Yield what is wrong with the function of a job, or note it of a hook."""
+    def hear(self, one: Hook | JobDef | Named, answer: dict[str, Any]) -> Iterator[Problem]:
+        """Yield what is wrong with the function of a job or what it names, or note it of a hook."""
         if isinstance(one, JobDef):
             yield from self._target(one, answer)
+        elif isinstance(one, Named):
+            if "wrong" in answer:
+                yield one.problem(answer, self._serving)
         else:
             self._verdicts.take(one, answer, remedy=self._moved(one.job, one.value, answer))
 

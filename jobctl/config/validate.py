@@ -11,18 +11,21 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jobctl.config.build import build_config
+from jobctl.config.build import build_config, build_job
 from jobctl.config.check_schedules import check_zone
 from jobctl.config.checks import check_draft
-from jobctl.config.gather import gather
+from jobctl.config.gather import Entry, gather
 from jobctl.config.problem import ERROR, WARNING, ConfigProblems, Problem
+from jobctl.config.schema import JobTable
+from jobctl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from jobctl.config.gather import Draft, Entry
+    from jobctl.config.gather import Draft
     from jobctl.config.schema import PoolTable
     from jobctl.model.config import Config
+    from jobctl.model.job import JobDef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,8 @@ class Checked:
     """Environment variables that were filled in, and their values."""
     pools: dict[str, Entry[PoolTable]]
     """Where pools are written."""
+    defaults: JobDef | None
+    """What ``[defaults]`` says, as a job without a name; ``None`` when that makes no job."""
 
     def require(self) -> Config:
         """Return the configuration.
@@ -78,7 +83,16 @@ def validate(path: str, *, environ: Mapping[str, str], cpus: int) -> Checked:
         includes=draft.includes,
         variables=draft.variables,
         pools=draft.pools,
+        defaults=None if config is None else _defaults(draft),
     )
+
+
+def _defaults(draft: Draft) -> JobDef | None:
+    nobody = Entry(name="", source=draft.main, path=(), table=JobTable())
+    try:
+        return build_job(nobody, draft=draft)
+    except UsageError:  # its schedules lack arguments that each job gives
+        return None
 
 
 def _in_order(draft: Draft) -> list[Problem]:

@@ -58,6 +58,8 @@ class Held:
     """True once its process tree was looked at."""
     progress: str | None = field(default=None, init=False)
     """What this attempt last reported."""
+    held_up_by: tuple[str, ...] | None = field(default=None, init=False)
+    """Which runs keep its function from beginning, as last told to the store."""
     taken_over: bool = field(default=False, init=False)
     """True when another supervisor has it; it must not begin here, and must not go on."""
     stop_order: str | None = field(default=None, init=False)

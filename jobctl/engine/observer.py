@@ -78,6 +78,10 @@ class Observer:
         if progress is not None:
             held.progress = progress
             pool.pump.note(run_id, held.claim.epoch, progress)
+        held_up_by = slot.held_up_by()
+        if held_up_by != held.held_up_by:
+            held.held_up_by = held_up_by
+            pool.pump.tell_held_up(run_id, held.claim.epoch, held_up_by)
         if pool.work.shipper is not None:
             pool.work.shipper.poll(run_id, held.attempt, slot)
         if table is not None and held.pid and (every or not held.sampled):

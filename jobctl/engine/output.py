@@ -110,10 +110,11 @@ class Output:
         if found is not None:
             self._mark, self.dropped = found[0], int(found[1])
 
-    def close(self, *, retire: bool) -> int:
+    def close(self, *, retire: bool, kept: bool = False) -> int:
         """End the attempt's output and return the size of its log in bytes.
 
-        With ``retire`` the file is never used again, because somebody may still have it open.
+        With ``retire`` the file is never used again, because somebody may still have it open; with
+        ``kept`` as well, that is meant to be, and what comes later belongs into the log.
         """
         if self._fd < 0:
             return 0
@@ -125,7 +126,7 @@ class Output:
         os.close(self._fd)
         self._fd = -1
         if self.path is self._spool:
-            if size:
+            if size or (retire and kept):
                 self._place(copy=True)
             elif retire:
                 self.discard()

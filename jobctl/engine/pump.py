@@ -171,6 +171,11 @@ class Pump:
         self._outbox.notes[run_id] = (run_id, epoch, progress)
         self._wake.set()
 
+    def tell_held_up(self, run_id: str, epoch: int, by: tuple[str, ...] | None) -> None:
+        """Send which runs keep the function of one from beginning; ``None``: none does any more."""
+        items = [(run_id, epoch, transitions.held_up(epoch, by))]
+        self.send(transitions.note(self._keys, owner=self._owner, items=items))
+
     def settle(self, *items: Settlement) -> None:
         """Send settlements; they are in the journal first, and kept until the store has answered."""
         self._journal.settled(items)

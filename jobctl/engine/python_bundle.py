@@ -120,7 +120,8 @@ class Bundles:
         self.end = self.ANSWERS_AT
         self.last = None
         news: dict[str, Any] = {"bundle": meta["bundle"], "end": True}
-        stale = child.retired or child.modules.stale(self.shapes[meta["runs"][0][0]].said)
+        said, alone = self.shapes[meta["runs"][0][0]].said, len(meta["runs"]) == 1
+        stale = child.retired or child.modules.stale(said, alone=alone)
         if stale is not None:
             child.send(MODULE.NEWS, {**news, "stale": stale})
             return

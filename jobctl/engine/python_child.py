@@ -42,6 +42,8 @@ RECEIVE_BYTES = 1 << 16  # more would be mapped and unmapped by the allocator fo
 CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 SCAN_EVERY = 0.2
 """Seconds; a child in steady use looks for changed module files this often, an idle one always."""
+SCAN_PART = 20
+"""For a run that comes alone it looks unless it just did: at most this part of the time goes there."""
 CLOCK_GRAIN = 0.01
 """Seconds by which the time stamp of a file may lie behind its write."""
 MAX_ERROR = 4096
@@ -390,6 +392,8 @@ class Modules:
         self.seen: set[str] = PREPARED.get("seen") or set(sys.modules)
         self.stamps = {entry: _stamp(entry) for entry in sys.path if entry.endswith(PACKAGES)}
         self.since, self.scanned = time.time(), time.monotonic()
+        self.scan_cost = 1e-5
+        """Seconds that a look takes, less what it was kept from the CPU."""
         self.outdated: str | None = None
 
     def _roots(self, cwd: str | None, env: Mapping[str, str]) -> tuple[str, ...]:
@@ -399,13 +403,13 @@ class Modules:
             return (cwd,)
         return (cwd, *(os.path.normpath(os.path.join(cwd, p)) for p in more.split(":") if p))
 
-    def stale(self, call: dict[str, Any]) -> str | None:
+    def stale(self, call: dict[str, Any], *, alone: bool = True) -> str | None:
         """Return why ``call`` must not run in this interpreter; else prepare the search path."""
         roots = self._roots(call["cwd"], call["env"])
         if self.outdated:
             return self.outdated  # several calls may be on their way to a shared interpreter
         moved = roots != self.roots
-        if moved or time.monotonic() - self.scanned >= SCAN_EVERY:
+        if moved or self._due(alone=alone):
             changed = self._scan()
             if changed:
                 self.outdated = changed
@@ -420,18 +424,23 @@ class Modules:
 
     def look(self) -> None:
         """Look whether files have changed, if the next call would have to."""
-        if not self.outdated and time.monotonic() - self.scanned >= SCAN_EVERY:
+        if not self.outdated and self._due(alone=True):
             self.outdated = self._scan()
+
+    def _due(self, *, alone: bool) -> bool:
+        pause = min(SCAN_EVERY, SCAN_PART * self.scan_cost) if alone else SCAN_EVERY
+        return time.monotonic() - self.scanned >= pause
 
     def _scan(self) -> str | None:
         """Return why the imported modules are out of date, or None."""
-        started = time.time()
+        started, begun = time.time(), time.monotonic()
         changed = [path for path, stamp in self.stamps.items() if _stamp(path) != stamp]
         for path in self._new_files():
             self.stamps[path] = stamp = _stamp(path)
             if stamp is None or self.since - CLOCK_GRAIN < stamp[0] / 1e9 <= started:
                 changed.append(path)  # before or after its import: nobody knows
         self.since, self.scanned = started, time.monotonic()
+        self.scan_cost = min(self.scanned - begun, 2 * self.scan_cost)
         return f"{changed[0]} has changed" if changed else None
 
     def _new_files(self) -> Iterator[str]:

@@ -65,42 +65,47 @@ class PythonLeader:
         """Start of the child's process, in seconds since boot."""
         return self._warm.born
 
+    @property
+    def ready(self) -> bool:
+        """Whether its interpreter takes calls, as far as anybody knows."""
+        return self._warm.child.python is not None
+
+    async def prepare(self) -> None:
+        """Wait until its interpreter takes calls; raises :class:`SpawnError`.
+
+        Cancelling leaves that as it is, for whoever comes next.
+        """
+        try:
+            await self._warm.child.ready()
+        except python_call.SpawnError as error:
+            self._python.retire()
+            raise spawn.SpawnError(str(error)) from error
+
+    async def cancel(self) -> None:
+        """Kill its interpreter with all below it."""
+        self.guard.stop(Finding(OutcomeKind.LOST, Reason.LOST), grace=0.0)
+        self._python.retire()
+        await self.guard.clear(all_of_it=True)
+
     async def ended(self, begin: Callable[[], None]) -> Ending:
-        """Return how the call ended; ``begin`` is called when the interpreter is ready for it.
+        """Return how the call ended; ``begin`` is called right before it, its interpreter is ready.
 
         Raises :class:`SpawnError`. Cancelling kills the child and its tree, and then raises.
         """
         spec = self._setting.spec
         self._python.specs[spec.run_id] = spec
         try:
-            gone = 0.0
-            if self._begun is None:
-                await self._ready()
-            else:
-                gone = self._begun.gone
+            gone = 0.0 if self._begun is None else self._begun.gone
             self.started_at = self._place.clock.epoch() - gone
             self._started = self._place.clock.monotonic() - gone
             begin()
             return await (self._call() if self._begun is None else self._go_on(self._begun))
         except asyncio.CancelledError:
-            self.guard.stop(Finding(OutcomeKind.LOST, Reason.LOST), grace=0.0)
-            self._python.retire()
-            await self.guard.clear(all_of_it=True)
+            await self.cancel()
             raise
         finally:
             del self._python.specs[spec.run_id]
             self.guard.close()
-
-    async def _ready(self) -> None:
-        child = self._warm.child
-        if child.python is not None:
-            return
-        try:
-            await child.ready()
-        except python_call.SpawnError as error:
-            self._python.retire()
-            if self.guard.stopped is None:
-                raise spawn.SpawnError(str(error)) from error
 
     async def _go_on(self, begun: Begun) -> Ending:
         """Wait for the end of a call that is under way."""

@@ -141,7 +141,7 @@ class Shared:
         """Carry out one frame."""
         if kind == self.child.CALL:
             log = self.descriptors.pop(0)
-            stale = self.modules.stale(meta)
+            stale = self.modules.stale(meta, alone=not self.runs)
             if stale is not None:
                 os.close(log)
                 self.send(self.child.DONE, {"seq": meta["seq"], "stale": stale})
@@ -221,6 +221,7 @@ class Shared:
         self.put_back_streams()
         run.close()
         reply["usage"] = [cpu, 0.0, 0, 0, 0]
+        reply["recycle"] = self.modules.outdated
         if self.statm is not None:
             reply["rss"] = int(os.pread(self.statm, 64, 0).split()[1]) * self.child.PAGE
         del self.runs[run.call["run"]]

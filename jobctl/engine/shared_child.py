@@ -45,7 +45,8 @@ class SharedChild:
     child: PythonChild
     exit: asyncio.Future[Exit]
     born: float
-    runs: set[str] = field(default_factory=set)
+    runs: dict[str, int] = field(default_factory=dict)
+    """By id: what is in it, with the number of its call, 0 before that was sent."""
     stuck: set[str] = field(default_factory=set)
     """Runs that were asked to stop and did not, within their grace."""
     draining: bool = False
@@ -84,6 +85,15 @@ class SharedChild:
         """Return the monotonic seconds at which a call began, ``None`` if it has not."""
         return python_entries.begun(self._entries, seq)
 
+    def busy_with(self) -> list[str]:
+        """Return the runs that have begun in it, the last one first.
+
+        One that keeps everything else from beginning is the likeliest to be the last.
+        """
+        since = {run: self.begun(seq) for run, seq in self.runs.items() if seq}
+        begun = [(at, run) for run, at in since.items() if at is not None]
+        return [run for _, run in sorted(begun, reverse=True)]
+
     @property
     def any_begun(self) -> bool:
         """Whether any call has begun in it."""
@@ -100,7 +110,7 @@ class SharedChild:
 
     def leave(self, run_id: str) -> None:
         """Note the end of a run; the child ends with its last one, if it is to."""
-        self.runs.discard(run_id)
+        self.runs.pop(run_id, None)
         self.stuck.discard(run_id)
         self.look()
         self._forget()
@@ -131,7 +141,7 @@ class SharedChild:
             self.child.close()
             late = asyncio.get_running_loop().call_later(CLOSE_PATIENCE, self.kill)
             self.exit.add_done_callback(lambda _: late.cancel())
-        elif self.runs == self.stuck:
+        elif self.runs.keys() == self.stuck:
             self.kill()
 
     def kill(self) -> None:

@@ -22,6 +22,10 @@ STARTS = 3
 """Most children one attempt may use up before its function begins."""
 PATIENCE = 5.0
 """Seconds a call may wait in a child that runs others before it is taken back."""
+SEEN_AFTER = 0.5
+"""Seconds after which a call that waits is said to wait."""
+NAMED_MOST = 5
+"""Runs that are named of those for which one may wait."""
 
 
 class WithdrawnError(Exception):
@@ -53,6 +57,8 @@ class SharedLeader:
         """The number of the call in its child."""
         self._reply: asyncio.Future[python_call.PythonReply] | None = None
         """Its answer, as long as it is awaited."""
+        self._handed_over = 0.0
+        self._has_begun = False
         self._patience: asyncio.TimerHandle | None = None
         self._ping = 0
         self.guard = SharedGuard(
@@ -107,6 +113,15 @@ class SharedLeader:
             self.guard.close()
             self._python.leave(self._shared, run_id)
 
+    def held_up_by(self) -> tuple[str, ...] | None:
+        """Return the runs of which one keeps this call from beginning; ``None`` if none does."""
+        if self._has_begun or self._reply is None or self._begun() is not None:
+            self._has_begun |= self._reply is not None
+            return None
+        if self._loop.time() - self._handed_over < SEEN_AFTER:
+            return None
+        return tuple(self._shared.busy_with()[:NAMED_MOST])
+
     def abandon(self) -> None:
         """Leave the child without a call."""
         self._python.leave(self._shared, self._setting.spec.run_id)
@@ -160,6 +175,8 @@ class SharedLeader:
         self._seq, self._reply = self._shared.child.hand_over(
             call, log_fd=self._setting.output, on_progress=self._on_progress, soon=True
         )
+        self._shared.runs[self._setting.spec.run_id] = self._seq
+        self._handed_over = self._loop.time()
         self._patience = self._loop.call_later(PATIENCE, self._look)
         try:
             return await self._reply

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobctl.engine import spawn
 from jobctl.engine.adopted import AdoptedLeader, judge_survivor, usage_of
@@ -27,7 +27,7 @@ from jobctl.engine.warm_python import WarmPython
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
     from jobctl.engine.attempt import AttemptSpec
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from jobctl.engine.tree import TreeTable
     from jobctl.engine.workplace import Workplace
     from jobctl.model.job import JobDef
+
+_T = TypeVar("_T")
 
 MEMORY_GRACE = 2.0
 """Most seconds between the stop signal and KILL for a tree above ``max_rss``: it may still grow."""
@@ -98,6 +100,8 @@ class Slot:
         """Done when it is stopped while it waits for an interpreter."""
         self._leftovers = False
         self._progress: str | None = None
+        self.held_up_by: Callable[[], tuple[str, ...] | None] = _nothing
+        """Returns which runs keep the function from beginning, in an interpreter they share."""
         self.pid: int | None = None
         """Of the leader of what runs now."""
         self.started_at: float | None = None
@@ -295,8 +299,9 @@ class Slot:
             ending = await self._ask(spec.job.only_if, setting)
             if ending is not None:
                 return self._outcome(spec, ending)
-        if spec.job.python is not None and self._shared is None:
-            await self.python.prepare(setting)
+        alone = spec.job.python is not None and self._shared is None
+        if alone and not self.python.serves(setting):
+            await self._unless_stopped(self.python.prepare(setting))
         if self._stop_early is not None:
             return self._outcome(spec, Ending(self._stop_early))
         if spec.job.python is not None:
@@ -327,6 +332,10 @@ class Slot:
             leader = PythonLeader(
                 self.python, setting=setting, place=self._place, on_progress=self.on_progress
             )
+            if not leader.ready:
+                await self._get_ready(leader)
+            if self._stop_early is not None:
+                return self._outcome(spec, Ending(self._stop_early))
         else:
             shared = await self._entered(self._shared, setting)
             if self._stop_early is not None:
@@ -335,12 +344,14 @@ class Slot:
                 return self._outcome(spec, Ending(self._stop_early))
             assert shared is not None  # noqa: S101 - nothing else keeps it from its place
             shared.on_move = lambda: self._move(shared, calls)
+            self.held_up_by = shared.held_up_by
             leader = shared
         self._guard = leader.guard
         try:
             ending = await leader.ended(lambda: self._begin_call(spec, leader, calls))
         finally:
             self._guard = None
+            self.held_up_by = _nothing
         usage = self._meter.at_least(leader.usage or Usage())
         return self._outcome(spec, ending, leader, usage)
 
@@ -349,9 +360,28 @@ class Slot:
         entering = SharedLeader.enter(
             python, setting=setting, place=self._place, on_progress=self.on_progress
         )
-        if python.ready(setting):
-            return await entering
-        task = asyncio.ensure_future(entering)
+        return await (entering if python.ready(setting) else self._unless_stopped(entering))
+
+    async def _get_ready(self, leader: PythonLeader) -> None:
+        """Wait for an interpreter that is being started, unless the attempt is stopped before.
+
+        Nothing of the attempt runs then, so there is nothing to be told of the stop, and what
+        ``child_init`` does must not hold it up.
+        """
+        ready = False
+        try:
+            await self._unless_stopped(leader.prepare())
+            ready = self._stop_early is None
+        except asyncio.CancelledError:
+            await leader.cancel()
+            raise
+        finally:
+            if not ready:
+                leader.guard.close()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        """Return what comes of ``work``; ``None`` when the attempt is stopped before it is done."""
+        task = asyncio.ensure_future(work)
         self._early = asyncio.get_running_loop().create_future()
         either: list[asyncio.Future[Any]] = [task, self._early]
         try:
@@ -454,13 +484,14 @@ class Slot:
     ) -> Outcome:
         """Close the files of the attempt and say how it ended; without ``leader``, unstarted."""
         finding, result = ending.finding, ending.result
+        kept = spec.job.leftovers == "keep"
         if leader is None:
             return Outcome(
                 kind=finding.kind,
                 reason=finding.reason,
                 exit_code=ending.exit_code,
                 error=finding.error,
-                log_bytes=self._files.output.close(retire=self._leftovers),
+                log_bytes=self._files.output.close(retire=self._leftovers, kept=kept),
                 log_truncated=self._files.output.dropped > 0,
             )
         self._progress = self._files.exchange.progress() or self._progress
@@ -471,7 +502,9 @@ class Slot:
             started_at=leader.started_at,
             duration=leader.duration,
             usage=usage or Usage(),
-            log_bytes=self._files.output.close(retire=self._leftovers or leader.left_something),
+            log_bytes=self._files.output.close(
+                retire=self._leftovers or leader.left_something, kept=kept
+            ),
             log_truncated=self._files.output.dropped > 0,
         )
 

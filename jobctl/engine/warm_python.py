@@ -98,6 +98,10 @@ class WarmPython:
         self.bundled: Callable[[str], AttemptSpec | None] | None = None
         """Finds what runs in it of a bundle."""
 
+    def serves(self, setting: Setting) -> bool:
+        """Return whether the child it has can serve an attempt; raises :class:`SpawnError`."""
+        return _serves(self._warm, self._key(setting), setting)
+
     async def prepare(self, setting: Setting) -> None:
         """Have a child made for an attempt by the pool's template, if that can be.
 

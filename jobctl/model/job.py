@@ -84,6 +84,9 @@ class ParamSpec:
     """A regular expression the whole string must match."""
     nullable: bool = False
     """Null (``None``) is allowed as well."""
+    positional: bool = False
+    """A Python function takes it in order and not by name (it stands before a ``/``); such parameters
+    come first."""
     secret: bool = False
     """The value is masked wherever it is shown."""
 

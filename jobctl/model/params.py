@@ -47,8 +47,8 @@ def bind(
 
     Without declared parameters everything is passed on as it is. With them, positional
     arguments fill the parameters in the order they are declared, every value is checked and
-    converted, and defaults are filled in. A Python job then gets its parameters by name alone,
-    and refuses further positional arguments. A shell job keeps all its positional arguments
+    converted, and defaults are filled in. A Python job then gets its parameters by name, but for
+    those that its function takes in order only, and refuses further arguments. A shell job keeps all its positional arguments
     for ``"$@"`` and gets the parameters by name as well. What this returns can be bound again
     with the same result.
 
@@ -79,8 +79,12 @@ def bind(
                 bound[spec.name] = spec.default
         else:
             problems.append(f"{spec.name}: is missing; write {spec.name}=…")
+    if not job.python:
+        in_order = tuple(args)
+    else:
+        in_order = _in_order(job, bound, problems) if job.params[0].positional else ()
     _refuse(job, problems)
-    return (() if job.python else tuple(args)), bound
+    return in_order, bound
 
 
 def convert(spec: ParamSpec, value: object, *, text: bool) -> object:
@@ -211,6 +215,22 @@ def _by_name(
         else:
             named[name] = value
     return named
+
+
+def _in_order(job: JobDef, bound: dict[str, object], problems: list[str]) -> tuple[object, ...]:
+    """Take out of ``bound`` what a function takes in order only, and return it."""
+    found: list[object] = []
+    left_out: ParamSpec | None = None
+    for spec in job.params:
+        if not spec.positional:
+            break
+        if spec.name not in bound:
+            left_out = left_out or spec
+        elif left_out is None:
+            found.append(bound.pop(spec.name))
+        elif bound.pop(spec.name) != spec.default and not left_out.required:
+            problems.append(f"{spec.name}: is given without {left_out.name}, which comes before it")
+    return tuple(found)
 
 
 def _means(spec: ParamSpec, word: object, value: object) -> bool:

@@ -315,6 +315,9 @@ class Run:
     limits: tuple[str, ...] = ()
     waits_for: str | None = None
     """The limit a parked run waits for."""
+    blocked_by: tuple[str, ...] | None = None
+    """Runs of which one keeps busy the interpreter it shares, so that its function has not begun;
+    ``None`` as far as nobody says that it waits for such."""
     attempts: tuple[AttemptRecord, ...] = ()
 
     @property

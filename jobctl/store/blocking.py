@@ -45,7 +45,7 @@ class BlockingStore:
         """Where the connection leads, or last led: of a group, the server in charge."""
         self._finder: Finder | None = None
         self._connect_timeout = connect_timeout
-        self._timeout = timeout
+        self._timeout = self._patience = timeout
         self._sock: _socket.socket | None = None
         self._reader = Reader()
         self._lock = allocate_lock()
@@ -58,19 +58,22 @@ class BlockingStore:
             raise self._failure(str(reply))
         return call.decode(reply)
 
-    def run_many(self, calls: Sequence[Call[T]]) -> list[T]:
+    def run_many(self, calls: Sequence[Call[T]], *, within: float | None = None) -> list[T]:
         """Carry out several calls in one round trip; raises the first error once all are answered.
 
-        Calls whose script had to be loaded first are carried out after the others.
+        Calls whose script had to be loaded first are carried out after the others. ``within`` is
+        how many seconds an answer may take, if that is less than usual.
         """
         results: list[T] = []
-        for result in self.try_many(calls):
+        for result in self.try_many(calls, within=within):
             if isinstance(result, JobctlError):
                 raise result
             results.append(result)
         return results
 
-    def try_many(self, calls: Sequence[Call[T]]) -> list[T | JobctlError]:
+    def try_many(
+        self, calls: Sequence[Call[T]], *, within: float | None = None
+    ) -> list[T | JobctlError]:
         """Like :meth:`run_many`, with the server's errors in the place of results.
 
         Trouble with the connection concerns all calls and is raised.
@@ -79,21 +82,39 @@ class BlockingStore:
             return []
         return [
             self._failure(str(reply)) if isinstance(reply, ReplyError) else call.decode(reply)
-            for call, reply in zip(calls, self._replies(calls), strict=True)
+            for call, reply in zip(calls, self._replies(calls, within), strict=True)
         ]
 
-    def _replies(self, calls: Sequence[Call[T]]) -> list[object]:
+    def _replies(self, calls: Sequence[Call[T]], within: float | None = None) -> list[object]:
         """Return one raw reply per call, errors included; raises what concerns all of them."""
         if self._pid != os.getpid():
             self._forget_parent()
         plan = failpoints.active
         if plan is not None:
             self._suffer(plan.before(calls), sent=False)
-        with self._lock:
-            replies = self._exchange(calls)
+        if within is None or within >= self._timeout:
+            with self._lock:
+                replies = self._exchange(calls)
+        else:
+            replies = self._hurry(calls, within)
         if plan is not None:
             self._suffer(plan.after(calls), sent=True)
         return replies
+
+    def _hurry(self, calls: Sequence[Call[T]], within: float) -> list[object]:
+        """Return the replies if they come so soon; what others have asked before may be in the way."""
+        if not self._lock.acquire(timeout=within):
+            raise failures.lost_reply("no answer in time to another thread", self.server)
+        self._patience = within
+        try:
+            if self._sock is not None:
+                self._sock.settimeout(within)
+            return self._exchange(calls)
+        finally:
+            self._patience = self._timeout
+            if self._sock is not None:
+                self._sock.settimeout(self._timeout)
+            self._lock.release()
 
     def close(self) -> None:
         """Close the connection; the next call makes a new one."""
@@ -190,7 +211,7 @@ class BlockingStore:
     def _open(self) -> None:
         server = self.server = self._find() if self.address.group else self.address
         try:
-            sock = sockets.connect(server, self._connect_timeout)
+            sock = sockets.connect(server, min(self._connect_timeout, self._patience))
         except OSError as error:
             raise failures.connect_failure(error, server) from error
         if server.tls:
@@ -200,7 +221,7 @@ class BlockingStore:
                 sock = tls.wrap(sock, server)
             except OSError as error:
                 raise failures.tls_failure(error, server) from error
-        sock.settimeout(self._timeout)
+        sock.settimeout(self._patience)
         self._sock = sock
         self._reader = Reader()
         greeting = sockets.handshake(server)
@@ -250,7 +271,7 @@ class BlockingStore:
         except OSError as error:
             return error.errno == SSL_WANT_READ
         finally:
-            sock.settimeout(self._timeout)
+            sock.settimeout(self._patience)
         return False
 
     def _round_trip(
@@ -266,12 +287,12 @@ class BlockingStore:
             sock = self._sock
             assert sock is not None  # noqa: S101  # for the type checker; _exchange opened it
             if waits:
-                sock.settimeout(waits + self._timeout)
+                sock.settimeout(waits + self._patience)
             if sent < len(data):
                 self._send(sock, data, sent)
             replies = self._receive(sock, len(commands))
             if waits:
-                sock.settimeout(self._timeout)
+                sock.settimeout(self._patience)
         except BaseException:
             # Also for Ctrl-C: answers still on their way would be taken for those of other calls.
             self.close()

@@ -173,6 +173,12 @@ def _word_or_none(value: object) -> str | None:
     return None if value is None else _word(value)
 
 
+def _blocked_by(f: dict[str, str]) -> tuple[str, ...] | None:
+    """Return what was said of this claim; what was said of an earlier one is past."""
+    epoch, *runs = f.get("bl", "").split() or [""]
+    return tuple(map(_word, runs)) if epoch and epoch == f.get("ep") else None
+
+
 def _lines_or_none(value: object) -> str | None:
     """Return a text of several lines, each as :func:`_word` has it."""
     return None if value is None else "\n".join(map(_word, str(value).expandtabs().split("\n")))
@@ -348,6 +354,7 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             cancel=f.get("cx"),
             limits=tuple(f.get("lm", "").split()),
             waits_for=f.get("pl") if letter == "p" else None,
+            blocked_by=_blocked_by(f) if letter == "r" else None,
             attempts=tuple(attempts),
         )
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:

@@ -52,10 +52,11 @@ digest, nt which notices, lv overlap policy as in moves.lua, a capital for sched
 kp "runs:ttl ms:failed", ik for how many ms its id is known after its end, if that was given,
 ol "f" fail when lost, pl last parked for, nr ms of its turn when it waits again, ep epoch, o owner,
 ct claimed ms ("+" before it: nothing in the record makes its end unusual), fs first start ms, st
-last start ms, at attempts started, pi pid, ls times lost, dr times interrupted, cl claims lost, cx stop order, pg progress, fn finished ms, rs reason, rc exit
-code, sg signal, er error, re result, du seconds, a<N> attempt N as JSON. What succeeded before its
-start was written down has no fs, st, pi and du: they are in a1; with exit code 0 it has no at and rc
-either.
+last start ms, at attempts started, pi pid, ls times lost, dr times interrupted, cl claims lost, cx
+stop order, pg progress, bl epoch and ids of runs that keep its function from beginning, fn finished
+ms, rs reason, rc exit code, sg signal, er error, re result, du seconds, a<N> attempt N as JSON. What
+succeeded before its start was written down has no fs, st, pi and du: they are in a1; with exit code 0
+it has no at and rc either.
 """
 
 from __future__ import annotations

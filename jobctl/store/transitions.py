@@ -284,11 +284,16 @@ def release(keys: Keys, *, owner: str, items: Iterable[tuple[str, int]]) -> Call
 
 
 def note(keys: Keys, *, owner: str, items: Iterable[tuple[str, int, str]]) -> Call[int]:
-    """Store progress; ``items`` are (id, epoch, JSON)."""
+    """Store progress; ``items`` are (id, epoch, JSON), or what :func:`held_up` returns for it."""
     parts: list[Part] = [keys.prefix, owner]
     for item in items:
         parts += item
     return Call(tuple(parts), _int, script="note")
+
+
+def held_up(epoch: int, by: Iterable[str] | None) -> str:
+    """Return for :func:`note` which runs keep one from beginning; ``None``: none does any more."""
+    return "!" if by is None else " ".join((f"!{epoch}", *by))
 
 
 def once(  # noqa: PLR0913 - who asks, and what

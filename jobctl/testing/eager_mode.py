@@ -40,6 +40,15 @@ class Eager:
     def __init__(self, runs: EagerRuns) -> None:
         self._runs = runs
 
+    def __len__(self) -> int:
+        return len(self._runs.held)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    def __bool__(self) -> bool:
+        return True  # it is there, whatever was submitted
+
     @property
     def runs(self) -> list[Run]:
         """The records of all runs, in the order they were submitted."""

@@ -208,3 +208,51 @@ def test_coroutine_that_blocks_costs_others_no_more_than_another_attempt(host: H
     assert "where its threads are follows" in host.log
     assert "work.py" in host.log  # where the function blocks
     assert host.stop() == 0
+
+
+HELD_UP = """
+[pools.default]
+python = "async"
+slots = 4
+[defaults]
+cwd = "{0}"
+[jobs.block]
+python = "work:block"
+[jobs.waits]
+python = "work:waits"
+"""
+HOLDS_UP = """
+import asyncio, os, time
+async def block():
+    while not os.path.exists("free"):
+        time.sleep(0.01)
+async def waits():
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.01)
+"""
+
+
+def test_run_that_waits_in_a_busy_interpreter_says_so_and_for_whom(host: Host) -> None:
+    (host.directory / "work.py").write_text(HOLDS_UP)
+    host.write(HELD_UP.format(host.directory))
+    host.start()
+    blocking = host.submit("block")
+    host.wait_pid(blocking)
+    waiting = host.submit("waits")
+
+    found: dict[str, Any] = {}
+
+    def seen() -> bool:
+        found.update(host.inspect(waiting))
+        return found["blocked_by"] is not None
+
+    wait_until(seen, what="it is seen to wait")
+    assert (found["state"], found["blocked_by"]) == ("running", [blocking])
+    assert host.inspect(blocking)["blocked_by"] is None
+
+    (host.directory / "free").touch()
+    assert host.wait_state(blocking)["state"] == "succeeded"
+    wait_until(lambda: host.inspect(waiting)["blocked_by"] is None, what="it has begun")
+    assert host.inspect(waiting)["state"] == "running"
+    (host.directory / "go").touch()
+    assert host.wait_state(waiting)["state"] == "succeeded"

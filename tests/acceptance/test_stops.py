@@ -201,6 +201,25 @@ def test_a_daemon_that_a_job_starts_on_purpose_is_left_alone(host: Host) -> None
     assert host.run("logs", "j") == "started\n"
 
 
+def test_what_a_kept_daemon_prints_first_is_in_the_log_of_its_run_and_of_no_other(
+    host: Host,
+) -> None:
+    command = "setsid sh -c 'while [ ! -e go ]; do sleep 0.01; done; echo late' & true"
+    host.write(
+        "[pools.default]\nslots = 1\n[jobs.silent]\ncommand = 'true'\n"
+        f"[jobs.j]\nleftovers = 'keep'\ncwd = '{host.directory}'\ncommand = \"{command}\"\n"
+    )
+    host.start()
+    run = host.submit("j")
+    host.wait_state(run)
+    (host.directory / "go").touch()
+
+    wait_until(lambda: host.run("logs", run) == "late\n", what="the daemon has printed")
+    other = host.submit("silent")
+    host.wait_state(other)
+    assert host.run("logs", other) == ""
+
+
 def test_nothing_that_says_nothing_is_left_of_an_orderly_stop(host: Host) -> None:
     host.write(
         "[pools.default]\nslots = 2\n[pools.threads]\nqueues = ['t']\npython = 'thread'\n"

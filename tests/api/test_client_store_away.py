@@ -82,6 +82,59 @@ def test_store_that_hangs_is_waited_for_no_longer_than_one_that_is_away(
     assert 4 <= time.monotonic() - began < 9
 
 
+def test_wait_with_an_end_waits_no_longer_for_a_store_that_hangs(host: Host) -> None:
+    ends: list[jobctl.JobFailed] = []
+
+    def wait_long() -> None:
+        with pytest.raises(jobctl.JobFailed) as caught:
+            run.wait(60)
+        ends.append(caught.value)
+
+    host.start()
+    server = host.server()
+    with jobctl.Client(host.config) as client:
+        run = client.submit("a")
+        other = threading.Thread(target=wait_long)
+        other.start()
+        server.suspend()
+        try:
+            for _ in range(2):
+                began = time.monotonic()
+                with pytest.raises(jobctl.StoreUnreachable):
+                    run.wait(0.5)
+                assert time.monotonic() - began < 3
+        finally:
+            server.resume()
+        with pytest.raises(jobctl.WaitTimeout):
+            run.wait(0.5)
+        run.revoke()
+        other.join(30)
+    assert [end.state for end in ends] == ["revoked"]
+
+
+def test_wait_with_an_end_in_a_loop_leaves_the_connection_to_others(host: Host) -> None:
+    async def story() -> None:
+        async with jobctl.AsyncClient(host.config) as client:
+            run = await client.submit("a")
+            longer = asyncio.create_task(run.wait())
+            await run.refresh()
+            server.suspend()
+            try:
+                began = time.monotonic()
+                with pytest.raises(jobctl.StoreUnreachable, match="no reply from the store"):
+                    await run.wait(0.5)
+                assert time.monotonic() - began < 3
+            finally:
+                server.resume()
+            await run.revoke()
+            with pytest.raises(jobctl.JobFailed):
+                await longer
+
+    host.start()
+    server = host.server()
+    asyncio.run(story())
+
+
 def test_submit_between_two_daemons_waits_for_the_second(host: Host) -> None:
     found: list[Any] = []
 

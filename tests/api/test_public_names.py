@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import pkgutil
 import subprocess
 import sys
 
 import pytest
+
+import jobctl
 
 
 @pytest.mark.parametrize("name", ["jobctl", "jobctl.testing"])
@@ -19,6 +22,19 @@ def test_star_gives_every_public_name(name: str) -> None:
 
     assert set(given) == set(module._PLACES) == set(module.__all__)
     assert all(given[one] is getattr(module, one) for one in given)
+
+
+def test_tracebacks_name_errors_as_programs_catch_them() -> None:
+    errors = {
+        name: item
+        for name in jobctl.__all__
+        if isinstance(item := getattr(jobctl, name), type) and issubclass(item, jobctl.JobctlError)
+    }
+
+    assert len(errors) > 10
+    for name, kind in errors.items():
+        assert (kind.__module__, kind.__qualname__) == ("jobctl", name)
+        assert pickle.loads(pickle.dumps(kind)) is kind
 
 
 @pytest.mark.parametrize("name", ["jobctl", "jobctl.testing"])

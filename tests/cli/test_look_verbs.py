@@ -152,6 +152,32 @@ def test_inspect_says_why_a_run_waits(project: Project, worker: Worker):
 
 
 @pytest.mark.parametrize(
+    ("by", "who", "short"),
+    [
+        (["a" * 16], f"run {'a' * 16}", "a" * 16),
+        (["a" * 16, "b" * 16], f"one of the runs {'a' * 16}, {'b' * 16}", "its interpreter"),
+        ([], "what an earlier run has left", "its interpreter"),
+    ],
+)
+def test_run_that_waits_in_its_interpreter_says_so_and_for_whom(
+    project: Project, worker: Worker, by: list[str], who: str, short: str
+):
+    project.submit("hello")
+    run = worker.start()
+    for told in (by, None):
+        note = transitions.held_up(run.epoch, told)
+        call = transitions.note(worker.keys, owner=worker.owner, items=[(run.id, run.epoch, note)])
+        worker.store.run(call)
+        said = project.jobctl("inspect", run.id, "--json").json
+        assert said["run"]["state"] == "running"
+        assert said["run"]["blocked_by"] == told
+        why = f"its function has not begun: {who} keeps busy the interpreter they share"
+        for seen in (said["why"][0], project.jobctl("inspect", run.id).out):
+            assert (why in seen) is (told is not None)
+        assert (f"waits for {short}" in project.jobctl("status").out) is (told is not None)
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--in", "1h"], "it is due in 1h"),

@@ -12,6 +12,8 @@ import pytest
 from jobctl.config import cache, discovery
 from jobctl.config.load import read_plain
 from jobctl.config.validate import check_config
+from jobctl.errors import InvalidArguments
+from jobctl.model.params import bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +102,18 @@ def test_signatures_become_parameters(shop: Callable[..., Path]) -> None:
         "flag": ("bool", False, True, (), True),
         "anything": ("json", False, None, (), False),
     }
+
+
+def test_parameters_before_a_slash_are_checked_and_passed_in_order(
+    shop: Callable[..., Path],
+) -> None:
+    source = "from jobctl import job\n@job\ndef crop(path: str, width: int = 3, /, *, mode='fit'): pass\n"
+    main = shop('[python]\ndiscover = "shop.*"\n', crops=source)
+    crop = check_config(str(main)).require().jobs["crop"]
+    assert [spec.positional for spec in crop.params] == [True, True, False]
+    assert bind(crop, ("x",), {"mode": "fill"}, text=False) == (("x", 3), {"mode": "fill"})
+    with pytest.raises(InvalidArguments, match="width: 'wide' is not a whole number"):
+        bind(crop, ("x", "wide"), {}, text=False)
 
 
 def test_the_file_wins_key_by_key_and_defaults_lie_below(shop: Callable[..., Path]) -> None:

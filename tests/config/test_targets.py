@@ -28,6 +28,7 @@ def plain(path: str, width: int = 320): pass
 async def later(path): pass
 def anything(*args, **kwargs): pass
 def ordered(first, second, /): pass
+def counted(number: int, /, more=1): pass
 def lazy(): yield
 value = 3
 
@@ -91,6 +92,10 @@ def test_functions_that_take_what_is_passed_are_fine(told: Callable[[str], list[
         kwargs = { hour = 20 }
         [jobs.e]
         python = "media:later"
+        [jobs.f]
+        python = "media:counted"
+        params.number = { type = "int", positional = true }
+        params.more = { type = "int", default = 1 }
         """)
         == []
     )
@@ -127,6 +132,14 @@ def test_functions_that_take_what_is_passed_are_fine(told: Callable[[str], list[
         (
             'python = "media:plain"\nschedule = "@daily"\nargs = ["x", "wide"]',
             "media:plain does not take what schedule a passes: width: the value is not a whole number",
+        ),
+        (
+            'python = "media:counted"\nschedule = "@daily"\nargs = ["many"]',
+            "media:counted does not take what schedule a passes: number: the value is not a whole",
+        ),
+        (
+            'python = "media:counted"\nparams.number = { type = "int" }',
+            "media:counted does not take all that params declares: ",
         ),
         (
             'python = "media:plain"\nschedule = "@daily"',
@@ -459,3 +472,89 @@ def test_lookup_that_raises_is_told_as_that(
     (tmp_path / "gattr.py").write_text("def __getattr__(name): raise RuntimeError('not now')\n")
     (said,) = told('[jobs.a]\npython = "gattr:run"\n')
     assert "looking up run in gattr raised RuntimeError: not now" in said
+
+
+def test_names_of_exceptions_that_are_there_are_fine(
+    told: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").write_text("")
+    (tmp_path / "shop" / "errors.py").write_text(
+        "class OutOfStock(Exception):\n    class Soon(Exception): pass\n"
+    )
+    (tmp_path / "sells.py").write_text("from shop.errors import OutOfStock\ndef run(): pass\n")
+    assert (
+        told("""\
+        [jobs.a]
+        python = "sells:run"
+        retries = 1
+        retry_on = [3, "exit", "OSError", "builtins.ValueError", "json.JSONDecodeError", "OutOfStock"]
+        no_retry_on = ["sells.OutOfStock", "shop.errors.OutOfStock.Soon", "SoftTimeout", "jobctl.Fatal"]
+        expected = ["Soon", "concurrent.futures.process.BrokenProcessPool"]
+        [jobs.b]
+        command = "true"
+        retries = 1
+        retry_on = ["Unknown"]
+        """)
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("media.OutOfStock", "there is no OutOfStock in media; correct it: "),
+        ("media.Shop", "media.Shop is no exception; correct it: "),
+        ("shpo.errors.OutOfStock", "importing shpo failed: ModuleNotFoundError: No module named"),
+        ("json.gone.OutOfStock", "importing json.gone failed: ModuleNotFoundError"),
+        (
+            "OutOfStock",
+            "no exception has that name when media is imported; correct it, or write it with its",
+        ),
+    ],
+)
+@pytest.mark.parametrize("key", ["retry_on", "no_retry_on", "expected"])
+def test_name_of_an_exception_that_nobody_has_is_a_warning(
+    told: Callable[[str], list[str]], key: str, name: str, said: str
+) -> None:
+    [found] = told(f"""\
+        [jobs.a]
+        python = "media:plain"
+        retries = 1
+        {key} = ["{name}"]
+        """)
+    assert found.startswith(f"3: jobs.a.{key}: '{name}': {said}")
+
+
+def test_name_of_an_exception_is_told_once_and_not_where_its_module_cannot_be_judged(
+    told: Callable[[str], list[str]],
+) -> None:
+    jobs = "".join(f'[jobs.j{n}]\npython = "media:plain"\nexpected = ["Gone"]\n' for n in range(3))
+    [found] = told(jobs)
+    assert "2 more jobs name it likewise" in found
+    # That the module cannot be imported is enough.
+    [found] = told('[jobs.a]\npython = "nothing:run"\nexpected = ["Gone"]\n')
+    assert "jobs.a.python" in found
+    hooks = f'{POOL}child_init = "media:anything"\n'
+    [found] = told(f'{hooks}[jobs.a]\npython = "media:plain"\nexpected = ["gone.Gone"]\n')
+    assert found.startswith("7: note: jobs.a.expected: 'gone.Gone': importing gone failed")
+
+
+def test_hooks_of_a_pool_without_python_jobs_are_looked_up_as_defaults_say(
+    told: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    command = '[jobs.a]\ncommand = "true"\n[jobs.off]\npython = "media:plain"\nenabled = false\n'
+    pool = f'{POOL}child_init = "media:anything"\npreload = "gone"\n'
+    [found] = told(pool + command)
+    assert found.startswith("7: pools.default.preload: importing gone failed: ")
+    assert "looked for as [defaults] says" in found
+    # Other Python jobs may be submitted to its queue.
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "hooks.py").write_text("def begin(): pass\n")
+    pool = f'{POOL}child_init = "hooks:begin"\n'
+    other = '[jobs.b]\npython = "hooks:begin"\ncwd = "there"\nqueue = "other"\n'
+    assert told(pool + command + other) == []
+    [found] = told(pool + command)
+    assert "pools.default.child_init: importing hooks failed" in found
+    schedules = '[defaults]\nschedule = "@daily"\nparams.n = { type = "int" }\n'
+    assert told(schedules + '[jobs.a]\ncommand = "true"\nkwargs = { n = 1 }\n') == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import subprocess
@@ -230,6 +231,22 @@ def test_commands_pass_through_with_the_exit_code(project) -> None:
     assert done.returncode == 0, done.stderr
     assert manage("submit", "pakc", "--quiet").returncode == 66
     assert "pack" in manage("jobs").stdout
+
+
+def test_command_that_a_program_calls_comes_back_with_output_and_exit_code(
+    project, monkeypatch
+) -> None:
+    monkeypatch.setenv("JOBCTL_CONFIG", str(project.config))
+    management = importlib.import_module("django.core.management")
+    made, out, err = orders().create(item="door"), io.StringIO(), io.StringIO()
+
+    management.call_command("jobctl", "submit", "pack", f"order_id={made.pk}", "--wait", stdout=out)
+    assert len(out.getvalue().strip()) == 16
+    assert orders().get(pk=made.pk).packed
+    with pytest.raises(management.CommandError, match="submit pakc ended with exit code 66") as no:
+        management.call_command("jobctl", "submit", "pakc", stderr=err)
+    assert no.value.returncode == 66
+    assert "did you mean pack?" in err.getvalue()
 
 
 def test_zone_of_django_is_not_that_of_schedules(project) -> None:

@@ -8,11 +8,12 @@ import json
 import os
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from python_bundler import MORE, RESULT, Bundler
-from python_children import DEADLINE, VERSIONS, find_python, staged
+from python_children import DEADLINE, VERSIONS, find_python, staged, until
 
 from jobctl.engine import python_child, python_lent, tally
 
@@ -587,6 +588,20 @@ async def test_file_that_changed_while_nothing_ran_is_seen_by_a_child_that_is_ro
     await asyncio.sleep(0.25)
     bench.write(ROUSED + "# changed")
     bench.child.rouse()
+
+    assert await bench.bundle(("left", [])) == []
+    assert bench.end is not None
+    assert "has changed" in bench.end.result()["stale"]
+
+
+@staged
+async def test_change_of_a_file_is_seen_by_the_next_bundle_of_one_run(bench: Bundler) -> None:
+    bench.write(ROUSED)
+    for _ in range(3):
+        assert await bench.results(("left", [])) == [None]
+    bench.write(ROUSED + "# changed")
+    saved = time.monotonic()
+    await until(lambda: time.monotonic() - saved > 0.02)  # nobody submits a run sooner
 
     assert await bench.bundle(("left", [])) == []
     assert bench.end is not None

@@ -15,6 +15,7 @@ import pytest
 from real_attempts import Attempts, alive, own_children, until
 
 from jobctl.clock import SYSTEM_CLOCK
+from jobctl.engine import template_host, warm_python
 from jobctl.engine.nursery import Nursery
 from jobctl.engine.repose import Repose
 from jobctl.engine.slot import Slot
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from jobctl.model.run import Outcome
 
 MODULE = """
-import os, time
+import os, signal, time
 LOADED_BY = os.getpid()
 BORN = []
 
@@ -48,6 +49,11 @@ def start():
 
 def linger():
     time.sleep(0.2)
+
+def hang():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    open("here", "w").close()
+    time.sleep(60)
 
 def leave(): os._exit(3)
 def fail():
@@ -332,6 +338,56 @@ def test_child_init_that_ends_the_child_is_named(attempts: Attempts, slots: int)
         )
 
     Nest(attempts, child_init="jobs:leave", slots=slots).inside(story)
+
+
+HANGS = "while not os.path.exists('go'): open('here', 'w').close(); time.sleep(0.01)"
+
+
+@pytest.mark.parametrize(
+    ("slots", "options", "more"),
+    [
+        (1, {"child_init": "jobs:hang"}, ""),
+        (2, {"child_init": "jobs:hang"}, ""),
+        (2, {"preload": ("jobs",)}, HANGS),
+    ],
+    ids=["alone", "of a template", "preload"],
+)
+def test_run_that_waits_for_an_interpreter_ends_at_once_when_it_is_stopped(
+    attempts: Attempts,
+    monkeypatch: pytest.MonkeyPatch,
+    slots: int,
+    options: dict[str, Any],
+    more: str,
+) -> None:
+    async def story(nest: Nest) -> None:
+        run = asyncio.create_task(nest.run("value", stop_timeout=60.0))
+        await until((attempts.directory / "here").exists, what="it hangs")
+        nest.slots[0].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+
+        outcome = await asyncio.wait_for(run, 5)
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.REVOKED, Reason.USER)
+        assert outcome.pid is None
+        (attempts.directory / "go").touch()
+        monkeypatch.setattr(warm_python, "CLOSE_PATIENCE", 0.0)
+        monkeypatch.setattr(template_host, "FORK_PATIENCE", 0.1)
+
+    nest = Nest(attempts, slots=slots, **options)
+    nest.write(f"{MODULE}\n{more}\n")
+    nest.inside(story)
+
+
+def test_cancelled_attempt_takes_along_an_interpreter_that_is_not_ready(
+    attempts: Attempts,
+) -> None:
+    async def story(nest: Nest) -> None:
+        before = own_children()
+        run = asyncio.create_task(nest.run("value"))
+        await until((attempts.directory / "here").exists, what="it hangs")
+        run.cancel()
+        await asyncio.wait_for(asyncio.gather(run, return_exceptions=True), 5)
+        assert own_children() <= before
+
+    Nest(attempts, slots=1, child_init="jobs:hang").inside(story)
 
 
 def test_child_exit_is_called_when_a_child_ends(attempts: Attempts) -> None:

@@ -136,6 +136,31 @@ def test_positional_arguments_fill_parameters_in_order() -> None:
     assert bind(job, (), {"width": "20", "path": "x"}, text=True)[1] == {"path": "x", "width": 20}
 
 
+def test_parameters_that_a_function_takes_in_order_only_come_in_order() -> None:
+    first = spec("a", type="int", positional=True)
+    second = ParamSpec(name="b", type="json", required=False, positional=True)
+    third = spec("c", default="x", positional=True)
+    job = a_job(first, second, spec("d", type="int", default=4))
+
+    for args, kwargs in (
+        ((1, 2), {"d": 3}),
+        ((1,), {"b": 2, "d": 3}),
+        ((), {"a": 1, "b": 2, "d": 3}),
+    ):
+        assert bind(job, args, kwargs, text=False) == ((1, 2), {"d": 3})
+    assert bind(job, ("7",), {}, text=True) == ((7,), {"d": 4})
+    assert bind(job, (7,), {"d": 4}, text=False) == ((7,), {"d": 4})
+    assert "a: is missing" in refusal(job)
+    assert "a: 'x' is not a whole number" in refusal(job, "x")
+    assert "4 arguments are too many" in refusal(job, "1", "2", "3", "4")
+    job = a_job(first, second, third)
+    assert bind(job, (1, 2), {}, text=False) == ((1, 2, "x"), {})
+    assert bind(job, (1,), {}, text=False) == ((1,), {})  # the function fills in both
+    assert "c: is given without b, which comes before it" in refusal(job, a="1", c="y")
+    shell = a_job(first, spec("d", type="int", default=4), python=False)
+    assert bind(shell, ("7",), {}, text=True) == (("7",), {"a": 7, "d": 4})
+
+
 def test_a_shell_job_keeps_its_positional_arguments() -> None:
     job = a_job(*THUMBNAIL, python=False)
 

@@ -336,6 +336,30 @@ def test_progress_stays_with_a_run_that_ends_and_not_with_one_that_goes_on(
     assert world.record(run_id).get("pg") == kept
 
 
+def test_what_keeps_a_run_from_beginning_is_said_of_one_claim_and_leaves_its_progress(
+    world: World,
+) -> None:
+    def note(epoch: int, said: str) -> tuple[str, ...] | None:
+        items = [(run_id, epoch, said)]
+        world.run(transitions.note(world.keys, owner="h1~a/p.1", items=items))
+        run = world.run(queries.run(world.keys, run_id))
+        assert run is not None
+        return run.blocked_by
+
+    run_id = world.running()
+    assert note(1, "{}") is None
+    assert note(1, transitions.held_up(1, ["b" * 16, "c" * 16])) == ("b" * 16, "c" * 16)
+    assert world.record(run_id)["pg"] == "{}"
+    assert note(1, transitions.held_up(1, [])) == ()
+    assert note(1, transitions.held_up(1, None)) is None
+    assert note(1, transitions.held_up(1, ["b" * 16])) is not None
+    world.settle(run_id, letter="d")
+    world.promote()
+    world.claim()
+    world.start(run_id, epoch=2)
+    assert note(2, "{}") is None
+
+
 def test_progress_does_not_outlive_a_rescue(world: World) -> None:
     run_id = world.running()
     world.run(transitions.note(world.keys, owner="h1~a/p.1", items=[(run_id, 1, "{}")]))

@@ -237,6 +237,14 @@ def test_run_has_ended_when_submit_returns(client) -> None:
     assert shop().calls == [21]
 
 
+def test_runs_of_eager_mode_can_be_counted_and_gone_through(client) -> None:
+    with eager() as seen:
+        assert (len(seen), list(seen), bool(seen)) == (0, [], True)
+        handles = client.submit_many("double", [{"number": 1}, {"number": 2}])
+        assert len(seen) == 2
+        assert [run.id for run in seen] == [handle.id for handle in handles]
+
+
 def test_result_is_what_travels_and_not_what_was_returned(client) -> None:
     with eager():
         run = client.submit("double", number=1)
