@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# Who wants no bytecode written saves files that are ignored, and has each worker compile all tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 WORKERS_MOST = 16
 # How quickly a busy machine makes examples says nothing about what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,8 +33,11 @@ settings.load_profile("busy")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return four times the processors for ``-n auto``: the suite waits more than it computes."""
-    return min(4 * len(os.sched_getaffinity(0)), WORKERS_MOST)
+    """Return three times the processors for ``-n auto``: many tests wait.
+
+    More would wait better, but each begins with 4 s of work to collect all tests.
+    """
+    return min(3 * len(os.sched_getaffinity(0)), WORKERS_MOST)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -40,7 +46,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if config.getoption("dist", "no") == "no" or config.args != config.getini("testpaths"):
         return
     modules = [path for path in map(Path, config.args) for path in sorted(path.rglob("test_*.py"))]
-    if sys.dont_write_bytecode or all(map(is_compiled, modules)):
+    if all(map(is_compiled, modules)):
         return
     shares = len(os.sched_getaffinity(0))
     collect = [sys.executable, "-m", "pytest", "-qq", "-n0", "--collect-only"]

@@ -18,12 +18,17 @@ from jobctl.store import pages, queries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from jobctl.client.open import Session
     from jobctl.model.run import Run
     from jobctl.store.calls import Call
     from jobctl.store.pages import Brief
+
+    Place = Callable[[int, int], Call[list[str]]]
+    """Ids of a place by start and size."""
+    Read = tuple[Callable[[Session], list[str]] | None, Callable[[Session, "Filter"], list[Place]]]
+    """Ids of runs that run, and places to read after them."""
 
 PAGE = 500
 """Ids read at a time from one place when a filter lets only some of them through."""
@@ -103,9 +108,19 @@ def find(session: Session, wanted: Filter, *, most: int, depth: int = MOST_SCANN
     looked at in each queue, history and list of a limit.
     """
     found: dict[str, Brief] = {}
-    if wanted.wants(RunState.RUNNING):
-        _keep(found, _briefs(session, running_ids(session), wanted))
-    places = _places(session, wanted)
+    for ids_of, places_of in _round(wanted):
+        if ids_of is not None:
+            ids = [run_id for run_id in ids_of(session) if run_id not in found]
+            _keep(found, _briefs(session, ids, wanted))
+        found.update(_paged(session, wanted, places_of(session, wanted), most=most, depth=depth))
+    return sorted(found.values(), key=lambda brief: (-brief.submitted_at, brief.id))[:most]
+
+
+def _paged(
+    session: Session, wanted: Filter, places: Sequence[Place], *, most: int, depth: int
+) -> dict[str, Brief]:
+    """Return what fits in each of ``places``, read from its newest end until there is enough of it."""
+    found: dict[str, Brief] = {}
     size = PAGE if wanted.picky else min(max(most, 1), PAGE)
     pages = session.run_many([place(0, size) for place in places]) if places else []
     # The first pages together: with many jobs, one round trip each would be felt.
@@ -120,7 +135,7 @@ def find(session: Session, wanted: Filter, *, most: int, depth: int = MOST_SCANN
             more = len(following) == PAGE
             start += PAGE
         found.update(fitting)
-    return sorted(found.values(), key=lambda brief: (-brief.submitted_at, brief.id))[:most]
+    return found
 
 
 def _keep(found: dict[str, Brief], briefs: Sequence[Brief]) -> None:
@@ -135,21 +150,48 @@ def _briefs(session: Session, ids: Sequence[str], wanted: Filter) -> list[Brief]
     return [brief for brief in replies if brief is not None and wanted.fits(brief)]
 
 
-def _places(session: Session, wanted: Filter) -> list[Callable[[int, int], Call[list[str]]]]:
-    """Return the places that may hold what is wanted, as functions of (start, size)."""
-    keys = session.keys
-    places: list[Callable[[int, int], Call[list[str]]]] = []
-    if wanted.wants(RunState.QUEUED):
-        queues = [wanted.queue] if wanted.queue else known_queues(session)
-        places += [partial(pages.ready_page, keys, *one) for one in ready_levels(session, queues)]
+def _round(wanted: Filter) -> Iterator[Read]:
+    """Yield what to read one after the other, so that no run escapes by moving on meanwhile.
+
+    Runs go from the timetable over their queues to their owners and into a history, so places are
+    read in this order. Some go back for another attempt: those were running at the beginning.
+    One that was ready and has to wait for a limit is among the parked at the end.
+    """
+    running = wanted.wants(RunState.RUNNING)
+    yield (running_ids if running else None), _early
+    yield None, _ready
+    waiting = wanted.wants(RunState.QUEUED, RunState.SCHEDULED, RunState.RETRYING, RunState.PARKED)
+    yield (running_ids if running and waiting else None), _late
+
+
+def _early(session: Session, wanted: Filter) -> list[Place]:
+    """Return where runs wait before they are ready."""
+    places: list[Place] = []
     if wanted.wants(RunState.SCHEDULED, RunState.RETRYING):
-        places.append(partial(pages.due_page, keys))
-    if wanted.wants(RunState.PARKED):
-        places += [partial(pages.parked_page, keys, limit) for limit in known_limits(session)]
+        places.append(partial(pages.due_page, session.keys))
+    return places + _parked(session, wanted)
+
+
+def _parked(session: Session, wanted: Filter) -> list[Place]:
+    if not wanted.wants(RunState.PARKED):
+        return []
+    return [partial(pages.parked_page, session.keys, limit) for limit in known_limits(session)]
+
+
+def _ready(session: Session, wanted: Filter) -> list[Place]:
+    if not wanted.wants(RunState.QUEUED):
+        return []
+    queues = [wanted.queue] if wanted.queue else known_queues(session)
+    return [partial(pages.ready_page, session.keys, *one) for one in ready_levels(session, queues)]
+
+
+def _late(session: Session, wanted: Filter) -> list[Place]:
+    """Return where runs end, and where some are put back that were ready."""
+    places = _parked(session, wanted) if wanted.wants(RunState.QUEUED) else []
     if wanted.wants(*FINAL_STATES):
         for job in [wanted.job] if wanted.job else known_jobs(session):
-            places.append(partial(pages.history_page, keys, job))
-            places.append(partial(pages.failed_page, keys, job))
+            places.append(partial(pages.history_page, session.keys, job))
+            places.append(partial(pages.failed_page, session.keys, job))
     return places
 
 

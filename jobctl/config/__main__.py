@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
+from jobctl.config import cache
 from jobctl.config.problem import problem_to_plain
 from jobctl.config.validate import check_config
 from jobctl.errors import ConfigError, ExitCode
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 PART = 100
 """Schedules in one line."""
+KEPT_MOST = 1000
+"""Jobs of a configuration that is kept for commands and for the next start; of more, a command does it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -49,6 +53,10 @@ def main(arguments: list[str]) -> int:
         return ExitCode.CONFIG
     for line in _lines(checked.config):
         _say({"problems": problems, **line} if "plain" in line else line)
+    sys.stdout.flush()
+    if len(checked.config.jobs) <= KEPT_MOST:
+        path = os.path.abspath(arguments[0])  # noqa: PTH100 (a text)
+        cache.keep(checked, to_plain(checked.config), path=path)  # type: ignore[arg-type]  # of a record
     return ExitCode.OK
 
 

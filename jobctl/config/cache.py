@@ -29,13 +29,16 @@ _SETTLED_NS = 100_000_000
 tick of the file system's clock, and look the same; such a state is not kept."""
 
 
-def fetch(path: str) -> dict[str, Any] | None:
-    """Return the plain form kept for the main file ``path`` (absolute), if it still holds."""
+def fetch(path: str, *, most: int | None = None) -> dict[str, Any] | None:
+    """Return the plain form kept for the main file ``path`` (absolute), if it still holds.
+
+    With ``most``, one of more bytes counts as none.
+    """
     place = _place(path)
     if place is None:
         return None
     try:
-        kept = _kept(_read_own(place))
+        kept = _kept(_read_own(place, most=most))
     except (OSError, ValueError, RecursionError):
         return None
     if kept is None or not _holds(path, kept["depends"]):
@@ -235,12 +238,14 @@ def _newest(checked: Checked) -> int:
     return max(changed for _, changed, *_ in checked.files.values())
 
 
-def _read_own(place: str) -> bytes:
+def _read_own(place: str, *, most: int | None = None) -> bytes:
     """Return the content of a file that only we could have written, else nothing."""
     handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode) or not _ours(info):
+            return b""
+        if most is not None and info.st_size > most:
             return b""
         with open(handle, "rb", closefd=False) as stream:
             return stream.read()

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from jobctl.model.config import Config
 
 
+QUICK_MOST = 1024 * 1024
+"""Bytes of a kept configuration that a daemon takes in at once, before anything else can happen."""
+
+
 def load_config(path: str | os.PathLike[str]) -> Config:
     """Read and validate a configuration and what it includes.
 
@@ -42,6 +46,19 @@ def read_config(explicit: str | None = None) -> Config:
     from jobctl.model.config import config_from_plain  # noqa: PLC0415 (dataclasses cost 14 ms)
 
     return config_from_plain(read_plain(explicit))
+
+
+def kept_config(path: str) -> Config | None:
+    """Return what is kept of the main file ``path`` (absolute), if that holds and is soon taken in.
+
+    Not where modules declare jobs: they are imported again whenever a daemon starts.
+    """
+    from jobctl.model.config import config_from_plain  # noqa: PLC0415 (dataclasses cost 14 ms)
+
+    plain = cache.fetch(path, most=QUICK_MOST)
+    if plain is None or plain.get("python", {}).get("discover"):
+        return None
+    return config_from_plain(plain)
 
 
 def read_plain(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.config.child import load_in_child
 from jobctl.config.hosts import host_problems
+from jobctl.config.load import kept_config
 from jobctl.config.problem import ERROR, ConfigProblems
 from jobctl.engine import signals
 from jobctl.engine.identity import Identity
@@ -92,8 +93,14 @@ async def _run(path: str, *, burst: bool, scheduling: bool) -> int | Notifier:
 
 
 async def _load(path: str, *, known: Config | None = None) -> Config:
-    """Return the configuration, once this host has what it cannot do without."""
-    config = await load_in_child(path, known=None if known is None else known.jobs)
+    """Return the configuration, once this host has what it cannot do without.
+
+    A start takes what a command has kept of the same files: validating would double its cost.
+    A reload, for which ``known`` is what was loaded last, always validates.
+    """
+    config = None if known is not None else kept_config(path)
+    if config is None:
+        config = await load_in_child(path, known=None if known is None else known.jobs)
     problems = host_problems(config)
     if any(problem.severity == ERROR for problem in problems):
         raise ConfigProblems(problems)

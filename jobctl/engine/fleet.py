@@ -11,6 +11,7 @@ from jobctl.engine.cards import card, with_definition
 from jobctl.engine.crew import Crew
 from jobctl.engine.pools import PoolHandle
 from jobctl.engine.repairs import Repairs
+from jobctl.engine.rescuer import take_back
 from jobctl.engine.roster import PoolFiles
 from jobctl.errors import JobctlError, NotAcceptedError
 from jobctl.model.run import OutcomeKind
@@ -71,6 +72,7 @@ class Fleet:
         self._repairs = Repairs(
             again=self._again,
             give_up=self._give_up,
+            relieve=self._relieve,
             ours=lambda pool: pool.files.supervisor == self._identity.supervisor,
             clock=clock,
         )
@@ -347,6 +349,8 @@ class Fleet:
         if pool.finished and (pool in self._crew.leaving or self._draining):
             self._crew.remove(pool)
             self._repairs.forget(pool)
+            if not self._draining:  # else the store is asked for all of them at the end
+                self._repairs.follow_up(pool)
         else:
             self._repairs.begin(pool)
 
@@ -360,6 +364,17 @@ class Fleet:
         )
         self._crew.succeed(pool, successor)
         self._catch_up(successor)
+
+    async def _relieve(self, pool: PoolHandle) -> None:
+        """Give back what a pool had claimed when it ended in order.
+
+        The store may carry out a claim that nobody waits for any more: the one with the bells.
+        """
+        moved = await take_back(
+            self._store, self._keys, supervisor=pool.files.supervisor, owner=pool.owner
+        )
+        if moved:
+            log.info("pool %s had claimed %d more when it ended; they wait again", pool.name, moved)
 
     async def _give_up(self, pool: PoolHandle) -> None:
         """End and take back what a pool left that crashes again and again; another one begins."""

@@ -130,7 +130,14 @@ def give_up(error: StuckError) -> None:
 
 
 def no_silent_death(task: asyncio.Task[None]) -> None:
-    """End the process when one of its loops died of a bug: the supervisor restarts the pool."""
-    if not task.cancelled() and (error := task.exception()) is not None:
+    """End the process when one of its tasks died of a bug: the supervisor restarts the pool.
+
+    One that ended as cancelled although nobody has cancelled it waited for something that was.
+    """
+    if task.cancelled():
+        if not task.cancelling():
+            log.critical("pool: unexpected end of %r", task)
+            raise SystemExit(70)
+    elif (error := task.exception()) is not None:
         log.critical("pool: unexpected error", exc_info=error)
         raise SystemExit(70) from error

@@ -22,6 +22,11 @@ else:
     Shared = sys.modules["_jobctl_python_shared"].Shared
 
 
+LEFT_GRACE, LEFT_END = 10.0, 5.0
+"""Seconds that executors have to end what they do for a coroutine that failed, and then, once they
+were interrupted, until the run ends without them."""
+
+
 class Loop(Shared):
     """A child that runs coroutines in one event loop, and plain functions in threads beside it."""
 
@@ -93,19 +98,41 @@ class Loop(Shared):
         return task
 
     async def _settle(self, run: Run) -> None:
-        """Cancel what a run has left that may be tried again as soon as it has ended; wait for it."""
+        """Cancel what a run has left that may be tried again as soon as it has ended; wait for it.
+
+        One that was stopped is waited for as long as its host does not kill this process. For one
+        that failed by itself nobody would: what executors do for it may come to its end for a
+        while, then it is interrupted, and what even then goes on is left to go on.
+        """
         import asyncio
 
+        begun = self.loop.time()
         while run.tasks or run.futures:
+            waited = self.loop.time() - begun
+            late = waited >= LEFT_GRACE
+            if run.asked is None and waited >= LEFT_GRACE + LEFT_END:
+                self._leave(run)
+                return
             for task in list(run.tasks):
                 task.cancel()
-            if run.asked is not None:
+            if run.asked is not None or late:
                 run.call_off()
             left = [*run.tasks, *map(asyncio.wrap_future, list(run.futures))]
             if not left:
                 return
+            until = LEFT_GRACE + LEFT_END if late else LEFT_GRACE
+            patience = None if run.asked is not None else until - waited
             with contextlib.suppress(asyncio.CancelledError):  # it is asked to end once more
-                await asyncio.wait(left)
+                await asyncio.wait(left, timeout=patience)
+
+    def _leave(self, run: Run) -> None:
+        """Give up on what a run has left, and get no more calls into this interpreter."""
+        self.modules.outdated = "a coroutine that failed left something that does not end"
+        run.write(
+            1,
+            "jobctl: what the coroutine has left in tasks or executors does not end; it goes on"
+            " until this interpreter has no other runs\n",
+        )
 
     async def _value(self, run: Run) -> object:
         function = self.modules.target(run.call["target"])

@@ -221,6 +221,7 @@ class Shared:
         self.put_back_streams()
         run.close()
         reply["usage"] = [cpu, 0.0, 0, 0, 0]
+        reply["recycle"] = self.modules.outdated
         if self.statm is not None:
             reply["rss"] = int(os.pread(self.statm, 64, 0).split()[1]) * self.child.PAGE
         del self.runs[run.call["run"]]

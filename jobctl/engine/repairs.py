@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from jobctl.engine.crashes import QUICK, Crashes
 from jobctl.errors import JobctlError
+from jobctl.store.aio import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from jobctl.clock import Clock
     from jobctl.engine.pools import PoolHandle
@@ -19,11 +20,12 @@ log = logging.getLogger(__name__)
 
 
 class Repairs:
-    """What goes on for crashed pools, a task for each.
+    """What goes on for pools that have ended, a task for each.
 
-    ``again`` starts a pool under the same owner id, to go on with its journal; ``give_up`` ends
-    and takes back what it left. Both are tried until they work. ``ours`` says whether a pool's id
-    is one under which pools may still be started.
+    ``again`` starts a crashed pool under the same owner id, to go on with its journal; ``give_up``
+    ends and takes back what it left; ``relieve`` has the store take no claim any more of a pool that
+    ended in order. All are tried until they work. ``ours`` says whether a pool's id is one under
+    which pools may still be started.
     """
 
     def __init__(
@@ -31,11 +33,13 @@ class Repairs:
         *,
         again: Callable[[PoolHandle], Awaitable[None]],
         give_up: Callable[[PoolHandle], Awaitable[None]],
+        relieve: Callable[[PoolHandle], Awaitable[None]],
         ours: Callable[[PoolHandle], bool],
         clock: Clock,
     ) -> None:
         self._again = again
         self._give_up = give_up
+        self._relieve = relieve
         self._ours = ours
         self._clock = clock
         self._crashes: dict[str, Crashes] = {}
@@ -48,7 +52,15 @@ class Repairs:
         if self._over:
             return
         log.error("pool %s ended unexpectedly: %s", pool.label(), pool.how())
-        task = asyncio.create_task(self._repair(pool))
+        self._start(self._repair(pool))
+
+    def follow_up(self, pool: PoolHandle) -> None:
+        """See to what a pool that ended in order had claimed to the last; nothing after :meth:`close`."""
+        if not self._over:
+            self._start(self._until_relieved(pool))
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -65,6 +77,17 @@ class Repairs:
         """Start nothing any more, not even in the place of what has died."""
         self._over = True
         self.cancel()
+
+    async def _until_relieved(self, pool: PoolHandle) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._relieve(pool)
+            except JobctlError as error:
+                log.debug("pool %s: %s; asking again for what it had claimed", pool.name, error)
+                await asyncio.sleep(backoff.next())
+            else:
+                return
 
     async def _repair(self, pool: PoolHandle) -> None:
         crashes = self._crashes.setdefault(pool.owner, Crashes())

@@ -121,7 +121,7 @@ class SharedPython:
     def keep(self, shared: SharedChild, reply: python_call.PythonReply) -> None:
         """Decide whether a child may take more calls."""
         large = self._max_rss is not None and (reply.rss or 0) > self._max_rss
-        if large or shared.child.calls >= self._max_runs:
+        if large or reply.recycle or shared.child.calls >= self._max_runs:
             shared.draining = True
 
     def pass_by(self, shared: SharedChild) -> bool:

@@ -17,7 +17,7 @@ from jobctl.engine import journal_content, spool
 from jobctl.engine.rescuer import take_back
 from jobctl.engine.roster import known_pools, stray_exits
 from jobctl.errors import JobctlError
-from jobctl.store import membership, settling
+from jobctl.store import membership, queries, settling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +72,7 @@ async def inherit(
     _clear_all(state_dir / "spool", kept=[*own, *living])
     if not own and not living:
         stray_exits(state_dir).unlink(missing_ok=True)
+    await _relieve(store, keys, supervisor=supervisor, owners={files.owner for files in own})
     earlier = facts.get("supervisor")
     if isinstance(earlier, str) and earlier != supervisor:
         if not living:
@@ -80,6 +81,14 @@ async def inherit(
         if moved:
             log.warning("supervisor %s ended without notice: took back %s runs", earlier, moved)
     return own, living
+
+
+async def _relieve(store: AsyncStore, keys: Keys, *, supervisor: str, owners: set[str]) -> None:
+    """Give back what pools had claimed that ended in order before their supervisor could do so."""
+    for owner in set(await store.run(queries.owners(keys, supervisor))) - owners:
+        moved = await take_back(store, keys, supervisor=supervisor, owner=owner)
+        if moved:
+            log.info("pool %s had claimed %d more when it ended; they wait again", owner, moved)
 
 
 async def abandon(files: PoolFiles, *, store: AsyncStore, keys: Keys) -> None:

@@ -79,6 +79,8 @@ class Template:
         self._loop = asyncio.get_running_loop()
         self._exit = processes.wait(pid)
         self._closed = False
+        self.users = 0
+        """Children that are being made of it."""
         self._hello = asyncio.ensure_future(self._await_hello())
         self._hello.add_done_callback(lambda task: task.cancelled() or task.exception())
 
@@ -114,8 +116,16 @@ class Template:
         return not (self._closed or self._exit.done())
 
     async def ready(self) -> int:
-        """Return how many threads it has, once it takes requests; raises SpawnError."""
-        return await asyncio.shield(self._hello)
+        """Return how many threads it has, once it takes requests.
+
+        Raises SpawnError, and :class:`_StaleTemplateError` when it was let go meanwhile.
+        """
+        try:
+            return await asyncio.shield(self._hello)
+        except asyncio.CancelledError:
+            if self._closed and not _is_cancelled():
+                raise _StaleTemplateError("it was let go before it was ready") from None
+            raise
 
     async def fork(self, key: ChildKey, *, env: Mapping[str, str], options: str) -> Warmed:
         """Return a new child.
@@ -250,14 +260,19 @@ class Templates:
         for _ in range(FORKS):
             if shape in self._useless:
                 return None
-            template = await self._template(shape, env)
+            template = self._template(shape, env)
+            template.users += 1
             try:
+                await self._get_ready(shape, template)
                 return await template.fork(key, env=env, options=options)
             except TemplateUselessError:
                 return None
             except _StaleTemplateError as error:
                 log.info("the template of %s is replaced: %s", key.interpreter, error)
                 self._drop(shape, template)
+            finally:
+                template.users -= 1
+                self._thin_out()
         return None
 
     def replace(self) -> None:
@@ -283,29 +298,30 @@ class Templates:
             start_env=key.start_env,
         )
 
-    async def _template(self, shape: ChildKey, env: Mapping[str, str]) -> Template:
-        """Return a ready template; raises SpawnError."""
-        loop = asyncio.get_running_loop()
+    def _template(self, shape: ChildKey, env: Mapping[str, str]) -> Template:
+        """Return a template, which may not be ready yet; raises SpawnError."""
         template = self._templates.get(shape)
         if template is None or not template.alive:
             if template is not None:
                 self._drop(shape, template)
             until, why = self._failed.get(shape, (0.0, ""))
-            if loop.time() < until:
+            if asyncio.get_running_loop().time() < until:
                 raise SpawnError(why)
             template = Template.start(
                 shape, env=env, preload=self._preload, processes=self._processes
             )
         self._templates.pop(shape, None)
         self._templates[shape] = template  # the last one is the one used last
-        while len(self._templates) > MOST_TEMPLATES:
-            oldest = next(iter(self._templates))
-            self._drop(oldest, self._templates[oldest])
+        return template
+
+    async def _get_ready(self, shape: ChildKey, template: Template) -> None:
+        """Wait until a template takes requests; raises as :meth:`Template.ready`."""
         try:
             threads = await template.ready()
         except SpawnError as error:
             self._drop(shape, template)
-            self._failed[shape] = (loop.time() + FAILURE_PAUSE, str(error))
+            until = asyncio.get_running_loop().time() + FAILURE_PAUSE
+            self._failed[shape] = (until, str(error))
             raise
         if threads > 1:
             log.warning(
@@ -315,7 +331,12 @@ class Templates:
             )
             self._useless.add(shape)
             self._drop(shape, template)
-        return template
+
+    def _thin_out(self) -> None:
+        """Let go of the templates that were used longest ago, but for those that are in use."""
+        idle = [shape for shape, template in self._templates.items() if not template.users]
+        for shape in idle[: max(0, len(self._templates) - MOST_TEMPLATES)]:
+            self._drop(shape, self._templates[shape])
 
     def _drop(self, shape: ChildKey, template: Template) -> None:
         end = template.close()
@@ -324,3 +345,9 @@ class Templates:
             end.add_done_callback(self._closing.discard)
         if self._templates.get(shape) is template:
             del self._templates[shape]
+
+
+def _is_cancelled() -> bool:
+    """Return whether somebody has cancelled the task that asks."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -56,6 +56,8 @@ class Host:
     """More of the environment of the daemon and of commands."""
     daemons: list[subprocess.Popen[str]] = field(default_factory=list)
     within: Within = field(init=False)
+    validated: bool = True
+    """Whether a command has validated jobs.toml before the daemon, or another command, starts."""
     tampered: bool = False
     """The story changed the store by hand, so what that holds in the end proves nothing."""
 
@@ -99,6 +101,7 @@ class Host:
     def start(self, *options: str, ready: bool = True) -> subprocess.Popen[str]:
         """Start the daemon; with ``ready`` wait until it says so."""
         before = self.log.count(" is ready ")
+        self._keep()
         with (self.directory / "daemon.log").open("a") as log:
             daemon = subprocess.Popen(
                 [sys.executable, "-m", "jobctl", "daemon", *options],
@@ -134,6 +137,7 @@ class Host:
         return done.stdout
 
     def call(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        self._keep()
         return subprocess.run(
             [sys.executable, "-m", "jobctl", *words],
             env={**self.environment, **self.extra},
@@ -144,6 +148,10 @@ class Host:
             check=False,
             **options,
         )
+
+    def _keep(self) -> None:
+        if self.validated and self.config.exists():
+            self.within.keep({**self.environment, **self.extra})
 
     def submit(self, *words: str) -> str:
         """Submit and return the run id."""

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from tests.acceptance.host import Host
 
 
+@pytest.fixture
+def host(host: Host) -> Host:
+    """A host whose daemon has to validate its file itself."""
+    host.validated = False
+    return host
+
+
 def test_every_problem_of_the_file_is_said(host: Host) -> None:
     host.write('[jobs.a]\ncomand = "x"\nschedule = "99 * * * *"\n[jobs.b]\ncommand = 1\n')
     done = host.call("daemon")
@@ -209,6 +216,21 @@ def test_a_daemon_that_is_to_reload_while_it_starts_does_so_when_it_can(
 
     wait_until(lambda: " is ready " in host.log or daemon.poll() is not None, what="it is ready")
     assert host.stop() == 0, host.log
+
+
+def test_a_daemon_begins_with_what_a_command_has_validated_and_validates_what_it_reloads(
+    host: Host,
+) -> None:
+    host.validated = True
+    daemon = held_up(host, "while its file is read", wait=False)
+
+    wait_until(lambda: " is ready " in host.log, what="it is ready")
+    assert not (host.directory / "reached").exists()
+
+    daemon.send_signal(signal.SIGHUP)
+    wait_until((host.directory / "reached").exists, what="it validates")
+    (host.directory / "told").touch()
+    wait_until(lambda: "reloaded" in host.log, what="it has reloaded")
 
 
 def test_a_daemon_that_is_stopped_while_it_begins_anew_stops_what_went_on_meanwhile(

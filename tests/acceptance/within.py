@@ -5,8 +5,11 @@ A story that is about commands themselves calls :meth:`Host.run`; so do tests/cl
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from jobctl.cli import values
 from jobctl.cli.words import arguments
@@ -16,8 +19,10 @@ from jobctl.client.references import fetch
 from jobctl.client.sending import send_one
 from jobctl.client.submit import Wish, prepare
 from jobctl.client.views import run_view
+from jobctl.config import cache
 from jobctl.config.cache import file_stamp
-from jobctl.config.load import load_config
+from jobctl.config.load import load_config, read_plain
+from jobctl.errors import ConfigError
 from jobctl.model.config import to_plain
 
 if TYPE_CHECKING:
@@ -34,6 +39,20 @@ class Within:
     def __init__(self, config: Path) -> None:
         self._config = config
         self._read: tuple[object, Mapping[str, Any]] = (None, {})
+
+    def keep(self, environ: Mapping[str, str]) -> None:
+        """Validate as a command with ``environ`` would; the daemon and other commands need not, then.
+
+        That is almost half of what they cost. What is wrong is left to them to tell.
+        """
+        with (
+            patch.dict(os.environ, environ, clear=True),
+            # No story writes twice within a tick of the clock and starts something between.
+            patch.object(cache, "_SETTLED_NS", 0),
+            contextlib.suppress(ConfigError, OSError),
+        ):
+            stamp = file_stamp(self._config.stat())
+            self._read = (stamp, read_plain(str(self._config)))
 
     def submit(self, job: str, *words: str) -> str:
         """Return the id of a run as ``jobctl submit`` would print it."""

@@ -12,9 +12,11 @@ import time
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from unittest.mock import patch
 
 from jobctl.cli.start import start
 from jobctl.client.open import Session
+from jobctl.config import cache
 from jobctl.store import membership, queries, settling, transitions
 from jobctl.store.settling import Settlement
 
@@ -105,7 +107,9 @@ class Project:
                 socket=socket, namespace="t", state=self.state, settings=settings, more=more
             )
         )
-        self.session = Session.open(str(self.path))
+        # What is made of the file is kept, though it is new: each command would validate it again.
+        with patch.object(cache, "_SETTLED_NS", 0):
+            self.session = Session.open(str(self.path))
         self.keys = self.session.keys
 
     def __enter__(self) -> Self:

@@ -14,6 +14,7 @@ import pytest
 from project import environment
 
 from jobctl.cli import start as boundary
+from jobctl.client import listing
 from jobctl.store import transitions
 from jobctl.store.calls import Call
 
@@ -22,12 +23,39 @@ if TYPE_CHECKING:
 
     from project import Project, Worker
 
+    from jobctl.store.transitions import Claim
+
 RUN_KEYS = {
     "id", "job", "state", "reason", "attempt", "max_attempts", "exit_code", "signal", "queue",
     "priority", "trigger", "submitted_at", "scheduled_at", "not_before", "started_at",
     "finished_at", "duration", "host", "pid", "args", "tags", "error", "result", "progress",
     "retry_of",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("then", ["running", "ended", "parked"])
+@pytest.mark.parametrize("place", ["running_ids", "ready_levels"])
+def test_a_run_that_moves_while_the_list_is_made_is_in_it(
+    project: Project, worker: Worker, monkeypatch: pytest.MonkeyPatch, place: str, then: str
+):
+    """Runs are read place by place, and may go on between two of them."""
+    # Of a limited job one is claimed, and the other has to wait for it.
+    job = "limited" if then == "parked" else "hello"
+    submitted = [project.submit(job) for _ in range(2)]
+    read = getattr(listing, place)
+    moved: list[Claim] = []
+
+    def read_before_they_move(*where: object) -> object:
+        found = read(*where)
+        if not moved:
+            moved.extend(worker.claim() for _ in range(1 if then == "parked" else 2))
+            for claim in moved if then == "ended" else []:
+                worker.settle(claim)
+        return found
+
+    monkeypatch.setattr(listing, place, read_before_they_move)
+
+    assert sorted(project.jobctl("list", "--ids").out.split()) == sorted(submitted)
 
 
 def test_inspect_has_every_key_of_the_contract(project: Project, worker: Worker):
@@ -121,6 +149,32 @@ def test_inspect_says_why_a_run_waits(project: Project, worker: Worker):
     )
     why = project.jobctl("inspect", second, "--json").json["why"]
     assert "max_running = 1 of job limited, held by" in why[0]
+
+
+@pytest.mark.parametrize(
+    ("by", "who", "short"),
+    [
+        (["a" * 16], f"run {'a' * 16}", "a" * 16),
+        (["a" * 16, "b" * 16], f"one of the runs {'a' * 16}, {'b' * 16}", "its interpreter"),
+        ([], "what an earlier run has left", "its interpreter"),
+    ],
+)
+def test_run_that_waits_in_its_interpreter_says_so_and_for_whom(
+    project: Project, worker: Worker, by: list[str], who: str, short: str
+):
+    project.submit("hello")
+    run = worker.start()
+    for told in (by, None):
+        note = transitions.held_up(run.epoch, told)
+        call = transitions.note(worker.keys, owner=worker.owner, items=[(run.id, run.epoch, note)])
+        worker.store.run(call)
+        said = project.jobctl("inspect", run.id, "--json").json
+        assert said["run"]["state"] == "running"
+        assert said["run"]["blocked_by"] == told
+        why = f"its function has not begun: {who} keeps busy the interpreter they share"
+        for seen in (said["why"][0], project.jobctl("inspect", run.id).out):
+            assert (why in seen) is (told is not None)
+        assert (f"waits for {short}" in project.jobctl("status").out) is (told is not None)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import jobctl
-from jobctl.config import cache
-from jobctl.config.load import load_config, read_config, read_plain
+from jobctl.config import cache, load
+from jobctl.config.load import kept_config, load_config, read_config, read_plain
 from jobctl.config.problem import ConfigProblems
 
 TEXT = '[jobctl]\nname = "${WHO:-nobody}"\n[jobs.a]\ncommand = "true"\n'
@@ -46,6 +46,37 @@ def test_the_second_read_is_from_the_cache(main: Path, home: Path) -> None:
 
     assert first == load_config(main)
     assert read_config(str(main)).jobs["a"].owner == "from the cache"
+
+
+def test_what_is_kept_is_the_configuration_for_a_daemon_until_a_file_changes(main: Path) -> None:
+    assert kept_config(str(main)) is None
+    read_plain(str(main))
+
+    assert kept_config(str(main)) == load_config(main)
+
+    main.write_text(TEXT.replace("true", "false"))
+    assert kept_config(str(main)) is None
+
+
+def test_a_daemon_does_not_take_in_a_large_one_at_once(
+    main: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_plain(str(main))
+    size = kept_file(home).stat().st_size
+
+    monkeypatch.setattr(load, "QUICK_MOST", size)
+    assert kept_config(str(main)) is not None
+    monkeypatch.setattr(load, "QUICK_MOST", size - 1)
+    assert kept_config(str(main)) is None
+
+
+def test_a_daemon_imports_modules_that_declare_jobs_whatever_is_kept(main: Path) -> None:
+    (main.parent / "declaring.py").write_text("")
+    main.write_text(f'{TEXT}[python]\ndiscover = ["declaring"]\n')
+    read_plain(str(main))
+
+    assert cache.fetch(str(main)) is not None
+    assert kept_config(str(main)) is None
 
 
 def test_one_job_of_what_is_kept_is_found_among_others(main: Path) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import jobctl
+from jobctl.config import cache
+from jobctl.config.__main__ import KEPT_MOST
 from jobctl.config.child import load_in_child
-from jobctl.config.load import load_config
+from jobctl.config.load import kept_config, load_config
 from jobctl.config.problem import ConfigProblems
 from jobctl.config.validate import check_config
 from jobctl.errors import ConfigError
@@ -31,6 +33,22 @@ def path(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_child_gives_the_same_configuration(path: Path) -> None:
     assert asyncio.run(load_in_child(path)) == load_config(path)
+
+
+def test_the_child_keeps_what_it_found_for_commands_and_for_the_next_start(path: Path) -> None:
+    for _ in range(5):  # what is younger than a tenth of a second is not kept
+        if kept_config(str(path)) is None:
+            found = asyncio.run(load_in_child(path))
+
+    assert kept_config(str(path)) == found
+
+
+def test_the_child_does_not_keep_so_many_jobs_that_it_would_be_seen(path: Path) -> None:
+    path.write_text("".join(f'[jobs.j{n}]\ncommand = "true"\n' for n in range(KEPT_MOST + 1)))
+    for _ in range(2):
+        asyncio.run(load_in_child(path))
+
+    assert cache.fetch(str(path)) is None
 
 
 def test_many_jobs_and_many_schedules_of_one_arrive_whole(path: Path) -> None:

@@ -14,19 +14,22 @@ import pytest
 from clockwork import an_identity
 
 from jobctl.clock import SYSTEM_CLOCK
-from jobctl.engine import crashes, pools
+from jobctl.engine import crashes, pools, takeover
 from jobctl.engine.fleet import Fleet
 from jobctl.engine.lock import prepare
 from jobctl.errors import NotAcceptedError
+from jobctl.model.admission import Admission, NewRun
 from jobctl.model.config import Config, Settings
 from jobctl.model.pool import PoolDef
-from jobctl.store import failpoints, membership
+from jobctl.model.run import Request
+from jobctl.store import failpoints, membership, queries, transitions
 from jobctl.store.aio import AsyncStore
 from jobctl.store.keys import Keys
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jobctl.store.blocking import BlockingStore
     from jobctl.store.embedded import EmbeddedStore
 
 KEYS = Keys("fleet")
@@ -190,3 +193,77 @@ def test_a_reload_that_cannot_start_a_pool_at_once_is_told_and_may_be_tried_agai
             return {owner.rpartition("/")[2][0] for owner in fleet.owners()}
 
     assert asyncio.run(play()) == {"p", "q"}
+
+
+class LateClaim:
+    """A run that the store gives a pool which has just ended: of that claim nobody reads the answer."""
+
+    def __init__(self, store: BlockingStore) -> None:
+        self.store = store
+        run = NewRun(request=Request(id="late", job="j", queue="other"), admission=Admission())
+        store.run(transitions.submit(KEYS, [run]))
+
+    def claim(self, owner: str) -> bool:
+        reply = self.store.run(
+            transitions.claim(KEYS, supervisor=SUPERVISOR, owner=owner, want=1, queues=("other",))
+        )
+        return [one.id for one in reply.claims] == ["late"]
+
+    def waits(self) -> bool:
+        found = self.store.run(queries.run(KEYS, "late"))
+        return found is not None and found.letter == "q"
+
+    async def wait(self) -> None:
+        async with asyncio.timeout(20):
+            while not self.waits():  # noqa: ASYNC110 - nobody would tell
+                await asyncio.sleep(0.01)
+
+
+def test_what_the_store_gave_a_pool_that_was_replaced_to_the_last_waits_again(
+    server: EmbeddedStore, store: BlockingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, ended, on_end = LateClaim(store), [], Fleet._on_end
+
+    def claims_first(fleet: Fleet, pool: pools.PoolHandle) -> None:
+        ended.append((pool.owner, late.claim(pool.owner)))
+        on_end(fleet, pool)
+
+    monkeypatch.setattr(Fleet, "_on_end", claims_first)
+
+    async def play() -> None:
+        async with Crewed(server, tmp_path / "state") as fleet:
+            await ready(fleet)
+            before = fleet.owners()
+            await fleet.order("restart", "p", 0)
+            async with asyncio.timeout(20):
+                while not ended:  # noqa: ASYNC110 - nobody would tell
+                    await asyncio.sleep(0.01)
+            assert ended == [(*before, True)]
+            await late.wait()
+            assert not late.claim(*before)
+            assert late.claim(*fleet.owners())
+
+    asyncio.run(play())
+
+
+def test_what_the_store_gave_a_pool_that_no_file_speaks_of_waits_again_after_a_takeover(
+    server: EmbeddedStore, store: BlockingStore, tmp_path: Path
+) -> None:
+    late, owner = LateClaim(store), f"{SUPERVISOR}/p.1"
+    prepare(tmp_path / "state")
+
+    async def play() -> None:
+        link = AsyncStore(server.address)
+        await link.run(membership.register(KEYS, supervisor=SUPERVISOR, facts={"host": "here"}))
+        await link.run(membership.add_pool(KEYS, supervisor=SUPERVISOR, owner=owner))
+        assert late.claim(owner)
+        found = await takeover.inherit(
+            {"supervisor": SUPERVISOR}, state_dir=tmp_path / "state", supervisor=SUPERVISOR,
+            store=link, keys=KEYS,
+        )  # fmt: skip
+        assert found == ([], [])
+        await link.close()
+
+    asyncio.run(play())
+    assert late.waits()
+    assert not late.claim(owner)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+
+import pytest
 
 from jobctl.clock import SYSTEM_CLOCK
-from jobctl.engine.loops import Loops, Turn
+from jobctl.engine.loops import Loops, Turn, no_silent_death
 from jobctl.engine.watchdog import StuckError, Watchdog
 
 
@@ -71,3 +74,24 @@ def test_a_loop_that_is_stuck_again_is_given_up():
         assert str(error).startswith("worker has not turned")
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_task_that_nobody_cancelled_and_that_ends_as_cancelled_is_a_bug(
+    *, cancelled: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def waiting(other: asyncio.Future[None]) -> None:
+        await asyncio.shield(other)
+
+    async def story() -> None:
+        other = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(waiting(other))
+        task.add_done_callback(no_silent_death)
+        await asyncio.sleep(0)
+        (task if cancelled else other).cancel()
+        await asyncio.wait([task])
+        await asyncio.sleep(0)
+
+    with contextlib.nullcontext() if cancelled else pytest.raises(SystemExit):
+        asyncio.run(story())
+    assert ("unexpected end of" in caplog.text) is not cancelled

@@ -682,6 +682,60 @@ def test_nothing_of_a_run_goes_on_after_its_end(
     Common(attempts, "async").inside(story)
 
 
+LEFT = """
+import asyncio, os, sys, time
+loop = sys.modules["_jobctl_python_loop"]
+loop.LEFT_GRACE, loop.LEFT_END = 0.2, 0.2
+def warm(): return os.getpid()
+def works(path):
+    while True:
+        with open(path, "a") as file: file.write("x\\n")
+        time.sleep(0.005)
+def deaf(path):
+    while not os.path.exists("go"):
+        try: works(path)
+        except BaseException: pass
+def short(path):
+    time.sleep(0.05)
+    open(path, "w").close()
+async def stubborn(path):
+    while not os.path.exists("go"):
+        try: await asyncio.sleep(60)
+        except asyncio.CancelledError: open(path, "a").close()
+async def fails(what, path):
+    if what == "stubborn": asyncio.create_task(stubborn(path))
+    else: asyncio.get_running_loop().run_in_executor(None, globals()[what], path)
+    while what == "works" and not os.path.exists(path): await asyncio.sleep(0.005)
+    await asyncio.sleep(0)
+    raise OSError("no database")
+"""
+
+
+@pytest.mark.parametrize("what", ["short", "works", "deaf", "stubborn"])
+def test_coroutine_that_fails_ends_whatever_it_leaves_behind(attempts: Attempts, what: str) -> None:
+    path = attempts.directory / "left"
+
+    async def story(common: Common) -> None:
+        common.write(LEFT)
+        pid = await common.result("warm")
+        outcome = await common.run("fails", what, str(path))
+        assert outcome.reason is Reason.EXCEPTION
+        assert (outcome.exception or "").startswith("OSError")
+        await until(path.exists)
+        size = path.stat().st_size
+        if what in ("short", "works"):
+            await asyncio.sleep(0.1)
+            assert path.stat().st_size == size
+            assert await common.result("warm") == pid
+        else:
+            assert "goes on" in common.log(2)
+            assert await common.result("warm") != pid
+            await until(lambda: not alive(pid), what="its interpreter is gone")
+        (attempts.directory / "go").touch()
+
+    Common(attempts, "async").inside(story)
+
+
 def test_tasks_outlive_a_coroutine_that_succeeded_and_no_other(attempts: Attempts) -> None:
     async def story(common: Common) -> None:
         common.write(HARMS)

@@ -121,18 +121,25 @@ class Nest:
         assert outcome.kind is OutcomeKind.SUCCEEDED, outcome.error
         return json.loads(outcome.result or "null")
 
-    def template(self) -> int:
-        """Return the process id of the template, which stays in this session."""
+    def _all(self) -> list[int]:
         mine = os.getsid(0)
-        found = [
+        return [
             pid
             for pid in children_of(os.getpid())
             if (process := read_process(pid)) is not None
             and process.session == mine
             and b"preload" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
-        assert len(found) == 1
-        return found[0]
+
+    def template(self) -> int:
+        """Return the process id of the template, which stays in this session."""
+        (found,) = self._all()
+        return found
+
+    @property
+    def templates(self) -> int:
+        """How many live."""
+        return len(self._all())
 
 
 def test_preloaded_modules_are_imported_once_for_all_children(attempts: Attempts) -> None:
@@ -532,3 +539,45 @@ def test_what_a_command_may_leave_is_nothing_that_a_function_left(attempts: Atte
             await until(lambda: gone(left, nest), what="the end of what was left")
 
     Nest(attempts).inside(story)
+
+
+@pytest.mark.parametrize("python", ["process", "thread"])
+def test_more_kinds_of_interpreters_at_once_than_there_are_templates_all_run(
+    attempts: Attempts, python: str
+) -> None:
+    kinds = 2 * template_host.MOST_TEMPLATES
+
+    async def story(nest: Nest) -> None:
+        async with asyncio.timeout(60):
+            found = await asyncio.gather(
+                *(
+                    nest.result("value", n, env={"PYTHONPATH": str(attempts.directory / str(n))})
+                    for n in range(kinds)
+                )
+            )
+
+        assert found == [1] * kinds
+        assert nest.templates <= template_host.MOST_TEMPLATES
+
+    Nest(attempts, slots=kinds, python=python).inside(story)
+
+
+def test_run_that_waits_for_a_template_that_is_let_go_gets_another(
+    attempts: Attempts, tmp_path: Path
+) -> None:
+    async def story(nest: Nest) -> None:
+        gate = tmp_path / "gate"
+        nest.write(
+            f"import os, time\nopen('here', 'w').close()\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
+            + MODULE
+        )
+        run = asyncio.ensure_future(nest.run("value"))
+        await until((attempts.directory / "here").exists)
+        assert nest.nursery.templates is not None
+        nest.nursery.templates.replace()
+        gate.touch()
+
+        outcome = await asyncio.wait_for(run, 30)
+        assert outcome.kind is OutcomeKind.SUCCEEDED, outcome.error
+
+    Nest(attempts, preload=("jobs",)).inside(story)

@@ -21,24 +21,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PING = Call(("PING",), lambda reply: reply)
+PATIENCE = 30.0
+"""Seconds: where others leave a test little time, a handshake may take longer than a daemon waits."""
 
 
-def ping_blocking(address: Address) -> object:
-    with BlockingStore(address) as store:
+def ping_blocking(address: Address, patience: float = PATIENCE) -> object:
+    with BlockingStore(address, connect_timeout=patience) as store:
         assert store.run(PING) == b"PONG"
         return store.run(PING)
 
 
-def ping_async(address: Address) -> object:
+def ping_async(address: Address, patience: float = PATIENCE) -> object:
     async def story() -> object:
-        async with AsyncStore(address) as store:
+        async with AsyncStore(address, connect_timeout=patience) as store:
             assert await store.run_many([PING] * 5) == [b"PONG"] * 5
             return await store.run(PING)
 
     return asyncio.run(story())
 
 
-def ping_async_as_a_daemon(address: Address) -> object:
+def ping_async_as_a_daemon(address: Address, patience: float = PATIENCE) -> object:
     """Ping in a process that began without ``ssl``, and after a connection without TLS."""
     return _in_process(
         f"""
@@ -52,7 +54,7 @@ try:
 except UnreachableError:
     pass
 assert "ssl" not in sys.modules
-answer = attempt(lambda: ping_async(Address.from_facts({address.facts()!r})))
+answer = attempt(lambda: ping_async(Address.from_facts({address.facts()!r}), {patience}))
 """
     )
 
@@ -81,7 +83,7 @@ def attempt(what):
     params=[ping_blocking, ping_async, ping_async_as_a_daemon],
     ids=["blocking", "async", "as a daemon"],
 )
-def ping(request: pytest.FixtureRequest) -> Callable[[Address], object]:
+def ping(request: pytest.FixtureRequest) -> Callable[..., object]:
     return request.param  # type: ignore[no-any-return]
 
 
@@ -125,7 +127,7 @@ def test_missing_certificate_file_is_a_wrong_address(ping, tls_proxy, tmp_path: 
 
 def test_server_without_tls_is_unreachable(ping, proxy) -> None:
     with pytest.raises(UnreachableError):
-        ping(Address(host="127.0.0.1", port=proxy.port, tls=True))
+        ping(Address(host="127.0.0.1", port=proxy.port, tls=True), 1.0)
 
 
 def test_idle_connection_is_kept(tls_proxy, certificates: Path) -> None:
