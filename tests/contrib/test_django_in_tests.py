@@ -78,6 +78,18 @@ class Eager(TestCase):
             again = await sync_to_async(submit)("count_packed")
             self.assertEqual(again.result, 1)
 
+    def test_runs_that_a_coroutine_submits(self):
+        with eager() as seen:
+            self.assertEqual(submit("orders_itself").wait(), 1)
+        self.assertEqual([run.state for run in seen.runs], ["succeeded"] * 3)
+        self.assertEqual(seen.of("count_packed")[0].result, "1")
+
+    def test_traceback_of_a_coroutine(self):
+        with eager():
+            (attempt,) = submit("breaks").record.attempts
+        files = [line for line in attempt.traceback.splitlines() if line.startswith("  File")]
+        self.assertRegex(files[0], "shop/jobs.py")
+
     def test_coroutine_that_takes_too_long(self):
         with eager():
             run = submit("naps")
@@ -99,6 +111,20 @@ async def naps():
         await asyncio.sleep(600)
     finally:
         await Order.objects.acreate(item="cleaned")
+
+
+@job
+async def breaks():
+    await Order.objects.aget(item="gone")
+
+
+@job
+async def orders_itself():
+    from jobctl import current
+    made = await Order.objects.acreate(item="tea")
+    current().submit("pack", order_id=made.pk)
+    current().submit("count_packed")
+    return await Order.objects.filter(packed=True).acount()
 
 
 @job(soft_timeout="0.2s", timeout="1m")
