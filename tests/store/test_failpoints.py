@@ -128,7 +128,7 @@ def test_dropped_reply_is_lost_after_the_call_was_done(
 
 
 def test_dropped_request_is_never_sent(pusher: Pusher, store: BlockingStore) -> None:
-    assert outcomes(pusher("before:rpush=drop@2")) == ["ok", "UnreachableError", "ok"]
+    assert outcomes(pusher("before:rpush=drop@2")) == ["ok", "StoreUnreachable", "ok"]
     assert pushed(store) == 2
 
 
