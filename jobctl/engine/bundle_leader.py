@@ -102,6 +102,8 @@ class BundleLeader:
         self._owner = owner
         self._seq = 0
         self._answered = 0
+        self._begun = 0
+        """How many had begun when the child was done with the bundle."""
         self._kept_back: list[Any] | None = None
         self._warm: Warm | None = None
         self._over: asyncio.Future[dict[str, Any] | None] = (
@@ -232,6 +234,8 @@ class BundleLeader:
     def on_news(self, meta: dict[str, Any]) -> None:
         """Take what the child says."""
         ended = bool(meta["end"])
+        if self._warm is not None and self._warm.tally is not None:
+            self._begun = self._warm.tally.standing.begun
         self._take_answers(all_of_them=ended)
         if not ended:
             return
@@ -381,9 +385,12 @@ class BundleLeader:
 
     async def _end(self, warm: Warm, guard: Guard, end: dict[str, Any] | None) -> None:
         """Do what is to be done when the child has come to the end of the bundle, or to its own."""
-        begun = len(self._runs) - (1 if end is None else 0)
+        begun = len(self._runs) - 1 if end is None else max(self._begun, self._answered)
         for held in self._runs[self._answered : begun]:
             self._owner.on_silence(held)
+        if end is not None:
+            # The child may take a token, and then be unable to begin.
+            self._give_back(len(self._runs) - begun, alone=True)
         if end is None:
             if len(self._runs) > self._answered:
                 self._solo = asyncio.get_running_loop().create_future()
