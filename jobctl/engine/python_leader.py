@@ -137,6 +137,9 @@ class PythonLeader:
             except python_call.StaleChildError as error:
                 why = str(error)
                 await self._replace()
+            except OSError as error:
+                text = f"the call cannot be sent: {error.strerror}"
+                raise spawn.SpawnError(text, cause=error.errno) from error
             except python_call.ChildDiedError as error:
                 if error.started or self.guard.stopped is not None:
                     return await self._died()

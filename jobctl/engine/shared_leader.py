@@ -147,6 +147,9 @@ class SharedLeader:
             except python_call.StaleChildError as error:
                 self._shared.draining = True
                 starts, why = starts + 1, str(error)
+            except OSError as error:
+                text = f"the call cannot be sent: {error.strerror}"
+                raise spawn.SpawnError(text, cause=error.errno) from error
             except python_call.ChildDiedError:
                 ending = await self._died()
                 if ending is not None:

@@ -171,9 +171,14 @@ class SharedPython:
             shared.draining = True
             shared.look()
             raise spawn.SpawnError(str(error)) from error
-        shared.open()
-        if self._place.desk is not None:
-            Line.open(child, self._place.desk, self._specs.get)
+        try:
+            shared.open()
+            if self._place.desk is not None:
+                Line.open(child, self._place.desk, self._specs.get)
+        except OSError as error:
+            shared.draining = True
+            shared.look()
+            raise explained(error, key) from error
         return shared
 
     async def _make(
@@ -184,7 +189,7 @@ class SharedPython:
             if warmed is not None:
                 return warmed.child, warmed.exit
         child = PythonChild.start(key, env=environment, options=self._options)
-        return child, self._place.processes.wait(child.pid)
+        return child, child.watched(self._place.processes)
 
     def _key(self, setting: Setting) -> _Key:
         """Return what attempts that share a child have in common: all that belongs to a process."""
