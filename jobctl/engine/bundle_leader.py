@@ -155,10 +155,7 @@ class BundleLeader:
     async def _find(self) -> Warm | None:
         """Return a child for the runs; ``None`` when they were given back."""
         try:
-            await self._python.prepare(self._setting)
-            warm = self._python.take(self._setting)
-            if await self._wanted_until(warm.child.ready()):
-                self._python.share(warm)
+            warm = await self._made_ready()
         except (spawn.SpawnError, python_call.SpawnError):
             # Alone, the next one fails with what there is to say about it.
             self._give_back(len(self._runs), alone=True)
@@ -168,8 +165,21 @@ class BundleLeader:
             return None
         return warm
 
+    async def _made_ready(self) -> Warm | None:
+        """Return a child that takes bundles; ``None`` when none is wanted any more."""
+        if not await self._wanted_until(self._python.prepare(self._setting)):
+            return None
+        warm = self._python.take(self._setting)
+        if not await self._wanted_until(warm.child.ready()):
+            return None
+        self._python.share(warm)
+        return warm
+
     async def _wanted_until(self, ready: Coroutine[object, object, None]) -> bool:
-        """Wait for an interpreter; return whether it was still wanted, as it may never be ready."""
+        """Wait for an interpreter, or what it comes from; return whether it was still wanted.
+
+        What it imports may never come to an end.
+        """
         start = asyncio.ensure_future(ready)
         try:
             await asyncio.wait([start, self._unwanted], return_when=asyncio.FIRST_COMPLETED)
