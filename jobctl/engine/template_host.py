@@ -19,6 +19,7 @@ import os
 import signal
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jobctl.engine.processes import end_unwatched
@@ -137,19 +138,23 @@ class Template:
             raise
         try:
             self._ask(json.dumps(request).encode(), theirs.fileno(), output)
-            theirs.close()
-            async with asyncio.timeout(FORK_PATIENCE):
-                pid, pidfd, exit_ = await self._born(ours, nice=key.nice)
-        except TimeoutError:
-            ours.close()
-            os.close(output)
-            raise _StaleTemplateError("it does not answer") from None
         except BaseException:
-            ours.close()  # a child that waits for its word ends by that
+            ours.close()
             os.close(output)
             raise
         finally:
             theirs.close()
+        birth = asyncio.ensure_future(self._born(ours, nice=key.nice))
+        try:
+            async with asyncio.timeout(FORK_PATIENCE):
+                pid, pidfd, exit_ = await asyncio.shield(birth)
+        except TimeoutError:
+            birth.add_done_callback(partial(_let_go, ours, output))
+            raise _StaleTemplateError("it does not answer") from None
+        except BaseException:
+            # One that is born all the same has to be waited for, by whoever is told of it: us.
+            birth.add_done_callback(partial(_let_go, ours, output))
+            raise
         child = PythonChild(
             pid,
             ours,
@@ -245,6 +250,16 @@ class Template:
             )
             raise SpawnError(text)
         return int(json.loads(data)["threads"])
+
+
+def _let_go(
+    sock: socket.socket, output: int, birth: asyncio.Future[tuple[int, int, asyncio.Future[Exit]]]
+) -> None:
+    """Let a child go that nobody wants: it ends by the end of its socket."""
+    sock.close()
+    os.close(output)
+    if not birth.cancelled() and birth.exception() is None:
+        os.close(birth.result()[1])
 
 
 class Templates:

@@ -532,3 +532,24 @@ def test_what_a_command_may_leave_is_nothing_that_a_function_left(attempts: Atte
             await until(lambda: gone(left, nest), what="the end of what was left")
 
     Nest(attempts).inside(story)
+
+
+def test_child_that_is_forked_after_its_run_was_stopped_leaves_no_zombie(
+    attempts: Attempts,
+) -> None:
+    async def story(nest: Nest) -> None:
+        await nest.result("value")
+        template, before = nest.template(), own_children()
+        os.kill(template, signal.SIGSTOP)
+        run = asyncio.create_task(nest.run("value", slot=1))
+        await until(lambda: nest.slots[1]._early is not None, what="it waits")
+        await asyncio.sleep(0)
+        nest.slots[1].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+        assert (await asyncio.wait_for(run, 5)).kind is OutcomeKind.REVOKED
+        os.kill(template, signal.SIGCONT)
+
+        assert await nest.result("value", slot=1) == 1
+        await until(lambda: len(own_children()) <= len(before) + 1, what="only one is left")
+        assert template in own_children()
+
+    Nest(attempts).inside(story)
