@@ -258,7 +258,9 @@ class WarmPython:
 
     def forgo(self) -> None:
         """Let go of the child that was to follow; the next call has another started."""
-        self._renewal = None
+        if self._renewal is not None:
+            self._renewal.cancel()
+            self._renewal = None
         after, self._next = self._next, None
         if after is not None:
             self._let_go(after)

@@ -18,6 +18,7 @@ from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine import template_host, warm_python
 from jobctl.engine.nursery import Nursery
 from jobctl.engine.repose import Repose
+from jobctl.engine.seats import Seats
 from jobctl.engine.slot import Slot
 from jobctl.engine.tree import children_of, read_process
 from jobctl.engine.workplace import Workplace
@@ -553,3 +554,28 @@ def test_child_that_is_forked_after_its_run_was_stopped_leaves_no_zombie(
         assert template in own_children()
 
     Nest(attempts).inside(story)
+
+
+@pytest.mark.parametrize("moment", ["at once", "later", "after its run"])
+def test_slot_that_goes_keeps_no_interpreter(attempts: Attempts, moment: str) -> None:
+    async def story(nest: Nest) -> None:
+        python = nest.slots[1].python
+        seats = Seats(nest.slots, size=2)
+        seats.take("first")
+        assert seats.take("second") is nest.slots[1]
+        await nest.result("born", 1)
+        if moment != "at once":
+            await until(lambda: python.children == 2, what="its successor")
+        if moment != "after its run":
+            seats.leave("second")
+        seats.resize(1, lambda _: nest.slots[0])
+        if moment == "after its run":
+            assert python.children == 2
+            seats.leave("second")
+
+        assert python.children == 0
+        await until(lambda: own_children() == {nest.template()}, what="only the template is left")
+        assert await nest.result("value", 0) == 1
+        assert python.children == 0
+
+    Nest(attempts, max_runs_per_child=100).inside(story)
