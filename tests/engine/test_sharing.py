@@ -14,6 +14,7 @@ from real_attempts import Attempts, alive, until
 from shared_slots import MODULE, Common
 
 from jobctl.engine import python_child
+from jobctl.engine.repose import Repose
 from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:
@@ -336,6 +337,31 @@ def test_run_for_which_no_thread_can_be_started_begins_in_another_interpreter(
 
         assert set(pids) - {full}
         assert [common.log(2 + n) for n in range(3)] == [f"I am {n}\n" for n in range(3)]
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_children_whose_kind_is_not_used_any_more_are_let_go(attempts: Attempts, mode: str) -> None:
+    async def story(common: Common) -> None:
+        repose = Repose(0.05, shared=common.nursery.shared)
+
+        def looked() -> set[int]:
+            repose.look([], now=time.monotonic())
+            return {pid for pid in pids if alive(pid)}
+
+        before = {"SHOP": "one"}, {"SHOP": "two"}, {"SHOP": "three"}
+        pids = [await common.result("pid", env=env) for env in before]
+        assert await common.result("pid", env=before[0]) == pids[0]
+        await until(lambda: looked() == {pids[0]}, what="the one that was used last stays")
+
+        pids.append(await common.result("pid", env=before[1]))
+        busy = asyncio.create_task(common.run("nap", slot=1, env=before[1], timeout=20))
+        await until(lambda: common.slots[1].started_at is not None)
+        await until(lambda: looked() == {pids[3]}, what="none stays beside one that is busy")
+        assert await common.result("pid", env=before[1]) == pids[3]
+        common.slots[1].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+        await busy
 
     Common(attempts, mode).inside(story)
 
