@@ -102,6 +102,8 @@ class BundleLeader:
         self._owner = owner
         self._seq = 0
         self._answered = 0
+        self._begun = 0
+        """How many had begun when the child was done with the bundle."""
         self._kept_back: list[Any] | None = None
         self._warm: Warm | None = None
         self._over: asyncio.Future[dict[str, Any] | None] = (
@@ -153,10 +155,7 @@ class BundleLeader:
     async def _find(self) -> Warm | None:
         """Return a child for the runs; ``None`` when they were given back."""
         try:
-            await self._python.prepare(self._setting)
-            warm = self._python.take(self._setting)
-            if await self._wanted_until(warm.child.ready()):
-                self._python.share(warm)
+            warm = await self._made_ready()
         except (spawn.SpawnError, python_call.SpawnError):
             # Alone, the next one fails with what there is to say about it.
             self._give_back(len(self._runs), alone=True)
@@ -166,8 +165,21 @@ class BundleLeader:
             return None
         return warm
 
+    async def _made_ready(self) -> Warm | None:
+        """Return a child that takes bundles; ``None`` when none is wanted any more."""
+        if not await self._wanted_until(self._python.prepare(self._setting)):
+            return None
+        warm = self._python.take(self._setting)
+        if not await self._wanted_until(warm.child.ready()):
+            return None
+        self._python.share(warm)
+        return warm
+
     async def _wanted_until(self, ready: Coroutine[object, object, None]) -> bool:
-        """Wait for an interpreter; return whether it was still wanted, as it may never be ready."""
+        """Wait for an interpreter, or what it comes from; return whether it was still wanted.
+
+        What it imports may never come to an end.
+        """
         start = asyncio.ensure_future(ready)
         try:
             await asyncio.wait([start, self._unwanted], return_when=asyncio.FIRST_COMPLETED)
@@ -232,6 +244,8 @@ class BundleLeader:
     def on_news(self, meta: dict[str, Any]) -> None:
         """Take what the child says."""
         ended = bool(meta["end"])
+        if self._warm is not None and self._warm.tally is not None:
+            self._begun = self._warm.tally.standing.begun
         self._take_answers(all_of_them=ended)
         if not ended:
             return
@@ -381,9 +395,12 @@ class BundleLeader:
 
     async def _end(self, warm: Warm, guard: Guard, end: dict[str, Any] | None) -> None:
         """Do what is to be done when the child has come to the end of the bundle, or to its own."""
-        begun = len(self._runs) - (1 if end is None else 0)
+        begun = len(self._runs) - 1 if end is None else max(self._begun, self._answered)
         for held in self._runs[self._answered : begun]:
             self._owner.on_silence(held)
+        if end is not None:
+            # The child may take a token, and then be unable to begin.
+            self._give_back(len(self._runs) - begun, alone=True)
         if end is None:
             if len(self._runs) > self._answered:
                 self._solo = asyncio.get_running_loop().create_future()

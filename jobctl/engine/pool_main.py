@@ -238,7 +238,8 @@ class PoolProcess:
         pool.start()
         observer = Observer(
             pool, journal=journal, tidy=place.processes.tidy,
-            repose=Repose(config.pools[name].idle_timeout), clock=SYSTEM_CLOCK,
+            repose=Repose(config.pools[name].idle_timeout, shared=nursery.shared),
+            clock=SYSTEM_CLOCK,
         )  # fmt: skip
         pool.care_for(observer.run())
         if self._scaling.automatic:

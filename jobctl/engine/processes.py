@@ -89,6 +89,14 @@ def _do_nothing(_number: int, _frame: FrameType | None) -> None:
     """Stand for ``SIG_IGN``."""
 
 
+def end_unwatched(pid: int) -> None:
+    """Kill and reap a child of this process for whose end nobody can wait."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
 class Witness(Protocol):
     """Who is told of what must not be forgotten when this process is killed: the host journal."""
 
@@ -148,9 +156,14 @@ class Processes:
         One epoll descriptor stands for all of them in the event loop: registering there costs a
         tenth of ``add_reader``.
         """
-        self._known.add(pid)
         pidfd = os.pidfd_open(pid)
-        self._epoll.register(pidfd, select.EPOLLIN)
+        try:
+            self._epoll.register(pidfd, select.EPOLLIN)
+        except OSError:
+            os.close(pidfd)
+            raise
+        # Not before: what is known is left alone, and nobody waits for one that failed.
+        self._known.add(pid)
         future: asyncio.Future[Exit] = self._loop.create_future()
         self._waits[pidfd] = (pid, future)
         return future

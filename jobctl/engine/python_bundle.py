@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _socket
 import _thread
+import errno
 import json
 import mmap
 import os
@@ -180,7 +181,7 @@ class Bundles:
                 if len(rows) > 1 or not self._token_comes():
                     return
             if self.shown is not None and not self._put_away(self.shown):
-                return  # the host will find out, and charge nothing: nothing has begun
+                return  # the host sees that this run has not begun, and calls it alone
             if self.shown is None and self.meter.had_children and not self._begin_anew():
                 return
             before, ended = ended, self._run_one(index, seq + index, row)
@@ -340,29 +341,40 @@ class Bundles:
         self.log = os.open(self.spool, flags, 0o640)
 
     def _put_away(self, target: str) -> bool:
-        """Give the output of a run its lasting name, and begin a new file for the next."""
+        """Give the output of a run its lasting name, and begin a new file for the next.
+
+        What cannot be done here is left to the host, which does it after the bundle, or tells.
+        """
         try:
             try:
                 os.rename(self.spool, target)
             except FileNotFoundError:
                 os.makedirs(os.path.dirname(target), 0o750, exist_ok=True)
                 os.rename(self.spool, target)
-            os.close(self.log)
-            self._open_log()
         except OSError as error:
-            self.child.retired = f"the log {target} cannot be written: {error.strerror}"
-            return False
-        return True
+            if error.errno != errno.EXDEV:
+                return False
+            if not MODULE.beside("python_moving").moved(self.spool, target):
+                return False
+        return self._change_log()
 
     def _begin_anew(self) -> bool:
         """Begin a new file: a process that the last run has started may still write to the old one."""
         try:
             os.unlink(self.spool)
-            os.close(self.log)
+        except OSError as error:
+            self.child.retired = f"the log {self.spool} cannot be removed: {error.strerror}"
+            return False
+        return self._change_log()
+
+    def _change_log(self) -> bool:
+        before = self.log
+        try:
             self._open_log()
         except OSError as error:
             self.child.retired = f"the log {self.spool} cannot be made: {error.strerror}"
             return False
+        os.close(before)
         return True
 
     def _close_folders(self) -> None:

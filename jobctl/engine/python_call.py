@@ -21,7 +21,14 @@ REASONS = frozenset(reason.value for reason in Reason)
 
 
 class SpawnError(JobctlError):
-    """Raised when an interpreter cannot be started; the message says what to do."""
+    """Raised when an interpreter cannot be started; the message says what to do.
+
+    ``cause`` is the number of the system's error, if there is one.
+    """
+
+    def __init__(self, message: str, *, cause: int | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class StaleChildError(Exception):

@@ -731,7 +731,7 @@ class Child:
             self.surroundings.signals.look()  # what the last run has done in C
             self.reset_peak()
         elif kind == CALL:
-            self._answer(meta, body, self.descriptors.pop(0))
+            self._answer(meta, body, self.descriptors.pop(0) if self.descriptors else None)
         elif kind == TALLY:
             tokens = self.descriptors.pop(0)
             self.bundles = beside("python_bundle").Bundles(self, tokens, meta)
@@ -740,11 +740,12 @@ class Child:
         elif kind == ROUSE and self.bundles is not None:
             self.bundles.get_ready()
 
-    def _answer(self, call: dict[str, Any], body: bytearray, log: int) -> None:
+    def _answer(self, call: dict[str, Any], body: bytearray, log: int | None) -> None:
         """Run a call that came alone, unless it must not run here, and send what came of it."""
-        stale = self.retired or self.modules.stale(call)
-        if stale is not None:
-            os.close(log)
+        stale = FULL if log is None else self.retired or self.modules.stale(call)
+        if log is None or stale is not None:
+            if log is not None:
+                os.close(log)
             self.send(DONE, {"seq": call["seq"], "stale": stale})
             return
         answer = self._run(call, body, log)
@@ -965,6 +966,8 @@ def _exit_as_script(error: SystemExit, reply: dict[str, Any]) -> None:
         reply["reason"] = "exit"
 
 
+FULL = "it has no descriptors left"
+"""Why an interpreter takes no more calls for which there came no log."""
 CLOSED = (
     "the function has closed descriptors of its interpreter, as os.closerange() does, so nobody can"
     " be told what came of it; close only what you have opened"

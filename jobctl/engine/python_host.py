@@ -10,6 +10,7 @@ The slot owns the process: it waits for the pid, and kills. Nothing here reaps.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jobctl.engine.processes import end_unwatched
 from jobctl.engine.python_answers import reply_of
 from jobctl.engine.python_call import (
     ChildDiedError,
@@ -33,6 +35,8 @@ from jobctl.engine.usage import cpu_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from jobctl.engine.processes import Exit, Processes
 
 __all__ = [
     "ChildDiedError",
@@ -124,18 +128,28 @@ class PythonChild:
         :func:`jobctl.engine.python_child.main` is told. From here on the caller
         must wait for ``pid`` and, after :meth:`close`, close ``pidfd``. Raises SpawnError.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        output = os.memfd_create("output")
+        with contextlib.ExitStack() as undo:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            undo.callback(ours.close)
+            with theirs:
+                output = os.memfd_create("output")
+                undo.callback(os.close, output)
+                pid = spawn(key, env=env, fd=theirs.fileno(), output=output, options=options)
+                undo.callback(end_unwatched, pid)
+            ours.settimeout(0)
+            child = cls(pid, ours, output=output, interpreter=key.interpreter, options=options)
+            undo.pop_all()
+        return child
+
+    def watched(self, processes: Processes) -> asyncio.Future[Exit]:
+        """Return a future for its end; raises OSError, and is gone then."""
         try:
-            pid = spawn(key, env=env, fd=theirs.fileno(), output=output, options=options)
-        except BaseException:
-            ours.close()
-            os.close(output)
+            return processes.wait(self.pid)
+        except OSError:
+            end_unwatched(self.pid)
+            self.close()
+            os.close(self.pidfd)
             raise
-        finally:
-            theirs.close()
-        ours.settimeout(0)
-        return cls(pid, ours, output=output, interpreter=key.interpreter, options=options)
 
     @property
     def open(self) -> bool:

@@ -128,13 +128,18 @@ class PythonLeader:
             limits=python_call.call_limits(spec),
             reply_file=self._setting.reply_file,
         )
+        why = "it ended"
         for _ in range(STARTS):
             try:
                 reply = await self._warm.child.call(
                     call, log_fd=self._setting.output, on_progress=self._on_progress
                 )
-            except python_call.StaleChildError:
+            except python_call.StaleChildError as error:
+                why = str(error)
                 await self._replace()
+            except OSError as error:
+                text = f"the call cannot be sent: {error.strerror}"
+                raise spawn.SpawnError(text, cause=error.errno) from error
             except python_call.ChildDiedError as error:
                 if error.started or self.guard.stopped is not None:
                     return await self._died()
@@ -146,8 +151,8 @@ class PythonLeader:
             else:
                 return await self._replied(reply)
         raise spawn.SpawnError(
-            f"{STARTS} interpreters ended or had outdated modules before the function began; "
-            "try again when the job's files no longer change"
+            f"{STARTS} interpreters were of no use before the function began, the last one because "
+            f"{why}"
         )
 
     async def _replace(self) -> None:

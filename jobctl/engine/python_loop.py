@@ -9,7 +9,6 @@ import _socket
 import contextlib
 import contextvars
 import sys
-import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +19,15 @@ if TYPE_CHECKING:
     from jobctl.engine.python_shared_run import Run
 else:
     Shared = sys.modules["_jobctl_python_shared"].Shared
-
+NO_THREAD: str = sys.modules["_jobctl_python_shared"].NO_THREAD
 
 LEFT_GRACE, LEFT_END = 10.0, 5.0
 """Seconds that executors have to end what they do for a coroutine that failed, and then, once they
 were interrupted, until the run ends without them."""
+
+
+class _NoThreadError(Exception):
+    """Raised where a function has not begun, as there is no thread for it."""
 
 
 class Loop(Shared):
@@ -78,6 +81,9 @@ class Loop(Shared):
         error: BaseException | None = None
         try:
             value = await self._value(run)
+        except _NoThreadError:
+            self.refuse(run, NO_THREAD)
+            return
         except BaseException as caught:  # noqa: BLE001 - whatever a job raises is its outcome
             error = caught
         # What a successful one leaves may be a client that the next ones share.
@@ -163,7 +169,8 @@ class Loop(Shared):
             end.extend(call.call(lambda: context.run(self.call, run)))
             self.loop.call_soon_threadsafe(over.set_result, None)
 
-        threading.Thread(target=body, name="jobctl run", daemon=True).start()
+        if not self.started(body):
+            raise _NoThreadError
         while not over.done():
             try:
                 await asyncio.wait([over])

@@ -38,6 +38,7 @@ WHERE_SIGNAL = 11
 DEATH_SIGNAL = 1
 """``PR_SET_PDEATHSIG``."""
 NO_ARGUMENTS = b"[[], {}]"
+NO_THREAD = "it cannot start another thread"
 AGAIN_AFTER = 0.05
 """Seconds until a call is interrupted again whose interruption was lost."""
 
@@ -71,6 +72,8 @@ class Shared:
         os.register_at_fork(after_in_child=self.socket.close)
         self.buffer = bytearray()
         self.descriptors: list[int] = []
+        self.full = False
+        """Whether descriptors were lost on their way, for want of room in this process."""
         self.sending = threading.Lock()
         self.runs: dict[str, Run] = {}
         self.counting = threading.Lock()
@@ -115,13 +118,32 @@ class Shared:
     def receive(self, flags: int = 0) -> Iterator[tuple[int, dict[str, Any], bytes]] | None:
         """Return the frames that came whole with what can be read now; ``None`` at the end."""
         size = self.child.RECEIVE_BYTES
-        data, extra, _, _ = self.socket.recvmsg(size, 4096, self.child.CLOSE_ON_EXEC | flags)
+        data, extra, said, _ = self.socket.recvmsg(size, 4096, self.child.CLOSE_ON_EXEC | flags)
         if not data:
             return None
         for _, _, raw in extra:
             self.descriptors += struct.unpack(f"{len(raw) // 4}i", raw)
+        if said & _socket.MSG_CTRUNC and not self.full:
+            self._fill_up()
+        if self.full:
+            while self.descriptors:
+                os.close(self.descriptors.pop())
         self.buffer += data
         return self._frames()
+
+    def _fill_up(self) -> None:
+        """Take no more calls: from here on nobody knows which descriptor belongs to which."""
+        self.full = True
+        self.modules.outdated = self.modules.outdated or self.child.FULL
+        text = f"jobctl: interpreter {os.getpid()} takes no more runs: {self.child.FULL}\n"
+        try:  # noqa: SIM105 - contextlib is an import
+            os.write(2, text.encode())
+        except OSError:
+            pass
+
+    def _descriptor(self) -> int | None:
+        """Return what came with a frame, ``None`` where that was lost."""
+        return None if self.full else self.descriptors.pop(0)
 
     def _frames(self) -> Iterator[tuple[int, dict[str, Any], bytes]]:
         header, buffer = self.child.HEADER, self.buffer
@@ -140,10 +162,13 @@ class Shared:
     def handle(self, kind: int, meta: dict[str, Any], body: bytes) -> None:
         """Carry out one frame."""
         if kind == self.child.CALL:
-            log = self.descriptors.pop(0)
-            stale = self.modules.stale(meta, alone=not self.runs)
-            if stale is not None:
-                os.close(log)
+            log = self._descriptor()
+            stale = (
+                self.child.FULL if log is None else self.modules.stale(meta, alone=not self.runs)
+            )
+            if log is None or stale is not None:
+                if log is not None:
+                    os.close(log)
                 self.send(self.child.DONE, {"seq": meta["seq"], "stale": stale})
                 return
             run = self.runs[meta["run"]] = self.make_run(self, meta, body, log)
@@ -153,14 +178,15 @@ class Shared:
         elif kind == PING:
             self.send(PONG, meta)
         elif kind == ENTRIES:
-            self.entries = self.descriptors.pop(0)
+            self.entries = self._descriptor()
         elif kind == self.child.LINE:
-            self.line = self.descriptors.pop(0)
+            self.line = self._descriptor()
         elif kind == COMMON:
-            common = self.descriptors.pop(0)
-            os.dup2(common, 1)
-            os.dup2(common, 2)
-            os.close(common)
+            common = self._descriptor()
+            if common is not None:
+                os.dup2(common, 1)
+                os.dup2(common, 2)
+                os.close(common)
 
     def begin(self, run: Run) -> None:
         """Start a call; it must not keep the caller."""
@@ -172,11 +198,15 @@ class Shared:
         if self.entries is None or self.entry.mark(self.entries, seq, withdrawn=False):
             run.started_at = time.time()
             return True
+        self.refuse(run, "it was taken back")
+        return False
+
+    def refuse(self, run: Run, why: str) -> None:
+        """Let a call begin elsewhere."""
         run.over = True
         run.close()
         del self.runs[run.call["run"]]
-        self.send(self.child.DONE, {"seq": seq, "stale": "it was taken back"})
-        return False
+        self.send(self.child.DONE, {"seq": run.call["seq"], "stale": why})
 
     def ask_again(self, run: Run) -> None:
         """Interrupt a call once more, from whatever thread, unless it is over."""
@@ -229,6 +259,15 @@ class Shared:
             self.send(self.child.DONE, reply, result)
         except OSError:
             os._exit(0)  # the pool is gone, and with it whoever wants the answer
+
+    @staticmethod
+    def started(work: Callable[[], None]) -> bool:
+        """Start a thread; returns False when the system has none to give."""
+        try:
+            threading.Thread(target=work, name="jobctl run", daemon=True).start()
+        except RuntimeError:
+            return False
+        return True
 
     def call(self, run: Run) -> object:
         """Call the function of a run, in its context; returns what it returned, or an awaitable."""

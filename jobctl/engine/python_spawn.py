@@ -152,10 +152,11 @@ def spawn(
         if isinstance(error, OSError) and key.cwd is not None and error.filename == key.cwd:
             said = f"working directory {key.cwd}: {os.strerror(error.errno or 0)}"
             if error.errno != errno.EPERM:  # which is about the user
-                raise SpawnError(f"{said}; {DIRECTORY_REMEDY}") from error
+                raise SpawnError(f"{said}; {DIRECTORY_REMEDY}", cause=error.errno) from error
         raise SpawnError(
             f"cannot start {key.interpreter}: {error};"
-            " check interpreter, cwd, user, group and env of the job"
+            " check interpreter, cwd, user, group and env of the job",
+            cause=error.errno if isinstance(error, OSError) else None,
         ) from error
     process.returncode = 0  # the slot waits for it: without this the next Popen would
     try:

@@ -89,7 +89,7 @@ def _serve_one(child: Any, control: _socket.socket, modules: Any, unsure: str | 
         else:
             _fork(child, request, sock=sock, output=output, control=control, modules=modules)
     except OSError as error:
-        os.write(sock, f"failed {error.strerror}\n".encode())
+        os.write(sock, f"failed {error.errno} {error.strerror}\n".encode())
     os.close(sock)
     os.close(output)
     return True
@@ -114,7 +114,7 @@ def _fork(
         if os.fork():
             os._exit(0)
     except OSError as error:
-        os.write(sock, f"failed {error.strerror}\n".encode())
+        os.write(sock, f"failed {error.errno} {error.strerror}\n".encode())
         os._exit(0)
     try:
         control.close()

@@ -6,7 +6,6 @@ Loaded by :mod:`jobctl.engine.python_shared`; standard library, CPython 3.9 or l
 from __future__ import annotations
 
 import sys
-import threading
 import time
 
 TYPE_CHECKING = False
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from jobctl.engine.python_shared_run import Run
 else:
     Shared = sys.modules["_jobctl_python_shared"].Shared
+NO_THREAD: str = sys.modules["_jobctl_python_shared"].NO_THREAD
 
 
 class Threads(Shared):
@@ -41,14 +41,17 @@ class Threads(Shared):
                 self.handle(kind, meta, body)
 
     def begin(self, run: Run) -> None:
-        if not self.enter(run):
-            return
         with self.counting:
             fresh = self.idle == 0
             self.idle -= not fresh
-        self.waiting.put(run)
-        if fresh:
-            threading.Thread(target=self._work, name="jobctl run", daemon=True).start()
+        # A call that has begun must have its thread.
+        if fresh and not self.started(self._work):
+            self.refuse(run, NO_THREAD)
+        elif self.enter(run):
+            self.waiting.put(run)
+        else:
+            with self.counting:
+                self.idle += 1
 
     def ask_again(self, run: Run) -> None:
         """Interrupt a call once more, from whatever thread, unless it is over."""

@@ -91,9 +91,14 @@ class Wire:
         Each wakes the interpreter that it is sent to. Raises OSError when ``fd`` cannot be kept
         until then; the interpreter is given up when it cannot be sent.
         """
+        try:
+            kept = os.dup(fd)
+        except OSError:  # no room to keep it for a moment, which sending it takes none of
+            self.send(kind, meta, body, fd)
+            return
         if not self._together:
             self._loop.call_soon(self._flush)
-        self._together.append((_framed(kind, meta, body), os.dup(fd)))
+        self._together.append((_framed(kind, meta, body), kept))
         if len(self._together) >= TOGETHER_MOST:
             self._send_together()
 

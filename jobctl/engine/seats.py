@@ -46,7 +46,7 @@ class Seats:
         self._idle = [slot for slot in reversed(self._slots[:size]) if slot not in busy]
         for slot in self._slots[size:]:
             if slot not in busy:
-                slot.python.retire()
+                slot.python.rest()
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self._slots)
@@ -105,4 +105,4 @@ class Seats:
         if self._numbers[slot] < self._size:
             self._idle.append(slot)
         else:
-            slot.python.retire()
+            slot.python.rest()

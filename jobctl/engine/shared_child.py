@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jobctl.engine import python_entries
+from jobctl.engine.usage import cpu_of
 
 if TYPE_CHECKING:
     from jobctl.engine.processes import Exit
@@ -49,6 +50,8 @@ class SharedChild:
     """By id: what is in it, with the number of its call, 0 before that was sent."""
     stuck: set[str] = field(default_factory=set)
     """Runs that were asked to stop and did not, within their grace."""
+    dearest: float = 0.0
+    """Seconds of CPU of that call which took most, as far as is known."""
     draining: bool = False
     blame: str | None = None
     """Why it was killed while others ran in it than those that were to end."""
@@ -143,6 +146,27 @@ class SharedChild:
             self.exit.add_done_callback(lambda _: late.cancel())
         elif self.runs.keys() == self.stuck:
             self.kill()
+
+    children = 1
+    """That is kept."""
+
+    @property
+    def resting(self) -> SharedChild | None:
+        """Itself, if nothing runs in it."""
+        return None if self.runs or self.draining or self.exit.done() else self
+
+    def rest(self) -> None:
+        """Let it end: nothing runs in it."""
+        self.draining = True
+        self.look()
+
+    def forgo(self) -> None:
+        """Do nothing: none is to follow it."""
+
+    def used(self, cpu: float) -> None:
+        """Take the CPU seconds of a call into account; the first has imported what it needs."""
+        first = self.dearest == 0.0
+        self.dearest = max(self.dearest, cpu, cpu_of(self.child.pid) if first else 0.0)
 
     def kill(self) -> None:
         """Kill the child with all its processes."""

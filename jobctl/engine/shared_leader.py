@@ -138,15 +138,18 @@ class SharedLeader:
             max_result=spec.max_result,
             limits=python_call.call_limits(spec),
         )
-        starts = 0
+        starts, why = 0, "it ended"
         while starts < STARTS:
             try:
                 return self._replied(await self._answer(call))
             except WithdrawnError:
                 pass
-            except python_call.StaleChildError:
+            except python_call.StaleChildError as error:
                 self._shared.draining = True
-                starts += 1
+                starts, why = starts + 1, str(error)
+            except OSError as error:
+                text = f"the call cannot be sent: {error.strerror}"
+                raise spawn.SpawnError(text, cause=error.errno) from error
             except python_call.ChildDiedError:
                 ending = await self._died()
                 if ending is not None:
@@ -158,8 +161,8 @@ class SharedLeader:
             if self.guard.stopped is not None:
                 return Ending(self.guard.stopped)
         raise spawn.SpawnError(
-            f"{STARTS} interpreters ended or had outdated modules before the function began; "
-            "try again when the job's files no longer change"
+            f"{STARTS} interpreters were of no use before the function began, the last one because "
+            f"{why}"
         )
 
     async def _move(self) -> None:

@@ -87,6 +87,8 @@ class SharedPython:
             shared.draining = True
             shared.look()
             return None
+        key = self._key(setting)
+        self._current[key] = self._current.pop(key)  # at the end is the one that was used last
         shared.runs[setting.spec.run_id] = 0
         self._specs[setting.spec.run_id] = setting.spec
         return shared
@@ -113,6 +115,11 @@ class SharedPython:
         """How many live."""
         return len(self._all)
 
+    @property
+    def in_use(self) -> list[SharedChild]:
+        """Those that runs may still get, in the order of their last use."""
+        return [one for one in self._current.values() if not (one.draining or one.exit.done())]
+
     def leave(self, shared: SharedChild, run_id: str) -> None:
         """Note the end of an attempt in a child."""
         self._specs.pop(run_id, None)
@@ -120,6 +127,7 @@ class SharedPython:
 
     def keep(self, shared: SharedChild, reply: python_call.PythonReply) -> None:
         """Decide whether a child may take more calls."""
+        shared.used(reply.usage.user + reply.usage.system)
         large = self._max_rss is not None and (reply.rss or 0) > self._max_rss
         if large or reply.recycle or shared.child.calls >= self._max_runs:
             shared.draining = True
@@ -163,6 +171,8 @@ class SharedPython:
         def ended(_: asyncio.Future[Exit]) -> None:
             shared.closed()
             del self._all[shared]
+            if self._current.get(of) is shared:
+                del self._current[of]
 
         exit_.add_done_callback(ended)
         try:
@@ -171,9 +181,14 @@ class SharedPython:
             shared.draining = True
             shared.look()
             raise spawn.SpawnError(str(error)) from error
-        shared.open()
-        if self._place.desk is not None:
-            Line.open(child, self._place.desk, self._specs.get)
+        try:
+            shared.open()
+            if self._place.desk is not None:
+                Line.open(child, self._place.desk, self._specs.get)
+        except OSError as error:
+            shared.draining = True
+            shared.look()
+            raise explained(error, key) from error
         return shared
 
     async def _make(
@@ -184,7 +199,7 @@ class SharedPython:
             if warmed is not None:
                 return warmed.child, warmed.exit
         child = PythonChild.start(key, env=environment, options=self._options)
-        return child, self._place.processes.wait(child.pid)
+        return child, child.watched(self._place.processes)
 
     def _key(self, setting: Setting) -> _Key:
         """Return what attempts that share a child have in common: all that belongs to a process."""

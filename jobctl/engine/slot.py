@@ -188,7 +188,12 @@ class Slot:
         try:
             return await pipeline
         except spawn.SpawnError as error:
-            kind = OutcomeKind.NOT_STARTED if error.scarce else OutcomeKind.FAILED
+            kind = OutcomeKind.FAILED
+            if error.scarce:
+                # Of one that had to go to another interpreter it is known that it runs: it can only
+                # be run again, as one that was interrupted.
+                begun = self.pid is not None
+                kind = OutcomeKind.INTERRUPTED if begun else OutcomeKind.NOT_STARTED
             finding = Finding(kind, Reason.SPAWN, str(error))
             return self._outcome(spec, Ending(finding, error.status))
         finally:

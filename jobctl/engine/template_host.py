@@ -3,8 +3,8 @@
 The wire is a pair of sequenced packets. The template opens with one message, ``{"python": …,
 "threads": …}``. Each message to it, ``{"env", "cwd", "umask", "options"}``, brings two descriptors:
 the child's end of its socket, and where it prints until its first call. What becomes of it is told
-on the child's own socket, as one line: ``pid N`` by the child, ``stale WHY`` or ``failed WHY`` by
-the template. The child goes on at a ``g``, once its pool watches it, and says ``s`` when it leads a
+on the child's own socket, as one line: ``pid N`` by the child, ``stale WHY`` or ``failed ERRNO WHY``
+by the template. The child goes on at a ``g``, once its pool watches it, and says ``s`` when it leads a
 session of its own; from then on the socket is that of any child.
 """
 
@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import signal
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from jobctl.engine.processes import end_unwatched
 from jobctl.engine.python_call import ChildKey, SpawnError
 from jobctl.engine.python_host import PythonChild
 from jobctl.engine.python_spawn import set_priority, spawn, start_failure
@@ -94,21 +97,23 @@ class Template:
         processes: Processes,
     ) -> Template:
         """Start a template in this process' own session; raises SpawnError."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        output = os.memfd_create("output")
         options = json.dumps({"preload": preload})
-        try:
-            pid = spawn(
-                key, env=env, fd=theirs.fileno(), output=output, options=options, session=False
+        with contextlib.ExitStack() as undo:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(ours.close)
+            with theirs:
+                output = os.memfd_create("output")
+                undo.callback(os.close, output)
+                pid = spawn(
+                    key, env=env, fd=theirs.fileno(), output=output, options=options, session=False
+                )
+                undo.callback(end_unwatched, pid)
+            ours.settimeout(0)
+            template = cls(
+                pid, ours, output=output, interpreter=key.interpreter, processes=processes
             )
-        except BaseException:
-            ours.close()
-            os.close(output)
-            raise
-        finally:
-            theirs.close()
-        ours.settimeout(0)
-        return cls(pid, ours, output=output, interpreter=key.interpreter, processes=processes)
+            undo.pop_all()
+        return template
 
     @property
     def alive(self) -> bool:
@@ -135,22 +140,31 @@ class Template:
         request = {"env": dict(env), "cwd": key.cwd, "umask": key.umask, "options": options}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.settimeout(0)
-        output = os.memfd_create("output")
+        try:
+            output = os.memfd_create("output")
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         try:
             self._ask(json.dumps(request).encode(), theirs.fileno(), output)
-            theirs.close()
-            async with asyncio.timeout(FORK_PATIENCE):
-                pid, pidfd, exit_ = await self._born(ours, nice=key.nice)
-        except TimeoutError:
-            ours.close()
-            os.close(output)
-            raise _StaleTemplateError("it does not answer") from None
         except BaseException:
-            ours.close()  # a child that waits for its word ends by that
+            ours.close()
             os.close(output)
             raise
         finally:
             theirs.close()
+        birth = asyncio.ensure_future(self._born(ours, nice=key.nice))
+        try:
+            async with asyncio.timeout(FORK_PATIENCE):
+                pid, pidfd, exit_ = await asyncio.shield(birth)
+        except TimeoutError:
+            birth.add_done_callback(partial(_let_go, ours, output))
+            raise _StaleTemplateError("it does not answer") from None
+        except BaseException:
+            # One that is born all the same has to be waited for, by whoever is told of it: us.
+            birth.add_done_callback(partial(_let_go, ours, output))
+            raise
         child = PythonChild(
             pid,
             ours,
@@ -168,12 +182,24 @@ class Template:
         word, _, rest = (await self._line(sock)).partition(" ")
         if word == "stale":
             raise _StaleTemplateError(rest)
+        if word == "failed":
+            number, _, why = rest.partition(" ")
+            raise SpawnError(f"the template could not fork: {why}", cause=int(number))
         if word != "pid":
-            raise SpawnError(f"the template could not fork: {rest or 'it ended'}")
+            raise SpawnError("the template could not fork: it ended")
         pid = int(rest)
-        pidfd = os.pidfd_open(pid)  # it waits for its word: later it may have gone
+        try:
+            pidfd = os.pidfd_open(pid)  # it waits for its word: later it may have gone
+        except OSError:
+            end_unwatched(pid)
+            raise
         try:
             exit_ = self._processes.wait(pid)
+        except OSError:
+            os.close(pidfd)
+            end_unwatched(pid)
+            raise
+        try:
             set_priority(pid, nice)
             await self._loop.sock_sendall(sock, b"g")
             if await self._loop.sock_recv(sock, 1) == b"s":
@@ -234,6 +260,16 @@ class Template:
             )
             raise SpawnError(text)
         return int(json.loads(data)["threads"])
+
+
+def _let_go(
+    sock: socket.socket, output: int, birth: asyncio.Future[tuple[int, int, asyncio.Future[Exit]]]
+) -> None:
+    """Let a child go that nobody wants: it ends by the end of its socket."""
+    sock.close()
+    os.close(output)
+    if not birth.cancelled() and birth.exception() is None:
+        os.close(birth.result()[1])
 
 
 class Templates:

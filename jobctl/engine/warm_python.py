@@ -189,9 +189,14 @@ class WarmPython:
         try:
             path = tally_file(self._place.dirs.spool, slot=self._slot, pid=warm.child.pid)
             tally = Tally(str(path))
-            warm.child.share(tally.path, spool=base + ".log", tokens=tally.tokens)
+            try:
+                warm.child.share(tally.path, spool=base + ".log", tokens=tally.tokens)
+            except OSError:
+                tally.close()
+                raise
         except OSError as error:
-            raise spawn.SpawnError(f"{error.filename} cannot be made: {error.strerror}") from error
+            text = f"{error.filename or path} cannot be made: {error.strerror}"
+            raise spawn.SpawnError(text, cause=error.errno) from error
         warm.tally = tally
         warm.shapes = Shapes(self._place.dirs, slot=self._slot)
 
@@ -253,7 +258,9 @@ class WarmPython:
 
     def forgo(self) -> None:
         """Let go of the child that was to follow; the next call has another started."""
-        self._renewal = None
+        if self._renewal is not None:
+            self._renewal.cancel()
+            self._renewal = None
         after, self._next = self._next, None
         if after is not None:
             self._let_go(after)
@@ -308,15 +315,9 @@ class WarmPython:
         exit_: asyncio.Future[Exit] | None = None,
     ) -> Warm:
         try:
-            exit_ = exit_ or self._place.processes.wait(child.pid)
+            exit_ = exit_ or child.watched(self._place.processes)
         except OSError as error:
-            os.killpg(child.pid, signal.SIGKILL)
-            os.waitpid(child.pid, 0)
-            child.close()
-            os.close(child.pidfd)
-            raise spawn.SpawnError(
-                f"the interpreter cannot be watched: {error.strerror}"
-            ) from error
+            raise explained(error, key) from error
         warm = Warm(key, child, exit_, _children_file(child.pid), since_boot())
 
         def ended(_: asyncio.Future[Exit]) -> None:
@@ -331,7 +332,11 @@ class WarmPython:
 
         exit_.add_done_callback(ended)
         if self._place.desk is not None:
-            Line.open(child, self._place.desk, self.spec_of)
+            try:
+                Line.open(child, self._place.desk, self.spec_of)
+            except OSError as error:
+                self._let_go(warm)
+                raise explained(error, key) from error
         return warm
 
 
@@ -358,7 +363,7 @@ def explained(
     if isinstance(error, OSError):
         text = f"{key.interpreter} cannot be started: {error.strerror}"
         return spawn.SpawnError(text, cause=error.errno)
-    return spawn.SpawnError(str(error))
+    return spawn.SpawnError(str(error), cause=error.cause)
 
 
 def _children_file(pid: int) -> int | None:

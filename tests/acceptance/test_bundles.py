@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -18,8 +20,6 @@ from jobctl.engine.starts import Known, Starts
 from tests.acceptance.host import wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.acceptance.host import Host
 
 JOBS = """
@@ -422,3 +422,29 @@ def test_each_run_prints_into_its_own_log_whatever_runs_between(host: Host) -> N
             assert "secret" not in host.run("logs", first)
             assert host.run("logs", second) == f"secret {number}"
     assert host.stop() == 0
+
+
+@pytest.mark.parametrize("logs", ["elsewhere", "no directory"])
+def test_runs_that_print_succeed_wherever_their_logs_belong(host: Host, logs: str) -> None:
+    (host.directory / "mixed.py").write_text("def says(text=''): print(text, end='')\n")
+    host.write(MIXED.format(host.directory))
+    host.state.mkdir(mode=0o711)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        if logs == "elsewhere":
+            assert Path(elsewhere).stat().st_dev != host.state.stat().st_dev
+            (host.state / "logs").symlink_to(elsewhere)
+        else:
+            (host.state / "logs").mkdir()
+            (host.state / "logs" / "py").touch()
+        host.start()
+        host.wait_state(host.submit("py", "warm"), "succeeded")
+        lines = "".join(f'{{"job": "py", "args": ["{n}"]}}\n' for n in range(100))
+        runs = host.run("submit", "--from-ndjson", "-", input=lines).split()
+        found = ended(host, runs)
+
+        assert [(one["state"], one["attempt"]) for one in found] == [("succeeded", 1)] * 100
+        if logs == "elsewhere":
+            assert [host.run("logs", runs[n]) for n in (0, 50, 99)] == ["0", "50", "99"]
+            assert "cannot be written" not in host.log
+        else:
+            assert "cannot be written and is lost" in host.log

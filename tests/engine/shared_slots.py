@@ -145,6 +145,7 @@ class Common:
         async def whole() -> None:
             before = own_children()
             place = Workplace.open(dirs=self.attempts.dirs, clock=SYSTEM_CLOCK)
+            self.place = place
             self.nursery = Nursery(self.pool, place)
             self.slots = [
                 Slot(name=f"t.{n}", workplace=place, nursery=self.nursery)

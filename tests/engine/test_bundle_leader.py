@@ -15,8 +15,10 @@ from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine import bundle_leader
 from jobctl.engine.attempt import AttemptSpec
 from jobctl.engine.ledger import Held
+from jobctl.engine.nursery import Nursery
 from jobctl.engine.warm_python import EARLY
 from jobctl.model.job import JobDef
+from jobctl.model.pool import PoolDef
 from jobctl.model.run import Outcome, OutcomeKind, Request
 from jobctl.store.transitions import Claim
 
@@ -248,9 +250,10 @@ def test_a_bundle_that_is_stopped_before_it_begins_is_had_back_whole(bench: Benc
     bench.inside(scenario)
 
 
+@pytest.mark.parametrize("forked", [False, True])
 @pytest.mark.parametrize("withdrawn", [False, True])
 def test_nobody_waits_for_an_interpreter_that_is_not_wanted_any_more(
-    bench: Bench, *, withdrawn: bool
+    bench: Bench, *, withdrawn: bool, forked: bool
 ) -> None:
     slow = bench.directory / "slow"
     slow.write_text(
@@ -260,6 +263,9 @@ def test_nobody_waits_for_an_interpreter_that_is_not_wanted_any_more(
     slow.chmod(0o755)
 
     async def scenario(slot: Slot) -> None:
+        nursery = Nursery(PoolDef(name="p", slots=2), slot._place)
+        if forked:  # the template is slow, as one that imports
+            slot.python._nursery = nursery
         leader, owner = bench.leader(slot, "me", 2, interpreter=str(slow))
         led = asyncio.ensure_future(leader.lead())
         await until((bench.directory / "starts").exists)
@@ -278,6 +284,7 @@ def test_nobody_waits_for_an_interpreter_that_is_not_wanted_any_more(
         again, owner = bench.leader(slot, "me", 1, interpreter=str(slow))
         await again.lead()
         assert owner.answers == names(0, 1)
+        await nursery.close()
 
     bench.inside(scenario)
 

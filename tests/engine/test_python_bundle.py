@@ -8,17 +8,16 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from python_bundler import MORE, RESULT, Bundler
 from python_children import DEADLINE, VERSIONS, find_python, staged, until
 
 from jobctl.engine import python_child, python_lent, tally
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(params=VERSIONS)
@@ -372,6 +371,33 @@ def silent(): pass
         wanted = f"logged {n} told {n} said {n}".split()
         assert sorted(bench.output_of(f"r{n}").split()) == sorted(wanted)
     assert not (bench.directory / "logs" / "r1.1.log").exists()
+
+
+@staged
+async def test_output_goes_to_logs_on_another_file_system_run_by_run(bench: Bundler) -> None:
+    bench.write("def says(n): print(n)")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        assert Path(elsewhere).stat().st_dev != bench.directory.stat().st_dev  # noqa: ASYNC240 - it is in memory
+        logs = Path(elsewhere) / "job"
+        await bench.results(*[("says", [n]) for n in range(3)], logs=str(logs))
+
+        assert [(logs / f"r{n}.1.log").read_text() for n in (0, 1)] == ["0\n", "1\n"]
+        assert (bench.directory / "spool").read_text() == "2\n"
+
+
+@staged
+async def test_run_does_not_begin_when_output_of_the_last_has_no_place(bench: Bundler) -> None:
+    bench.write("def says(n): print(n)")
+    (bench.directory / "no directory").touch()
+    answers = await bench.bundle(
+        *[("says", [n]) for n in range(3)], logs=str(bench.directory / "no directory")
+    )
+
+    assert [answer[0] for answer in answers] == [0]
+    assert bench.tallies[-1].standing.begun == 1
+    assert bench.end is not None
+    assert bench.end.result()["retired"] is None
+    assert (bench.directory / "spool").read_text() == "0\n"
 
 
 @staged

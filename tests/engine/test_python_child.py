@@ -685,3 +685,22 @@ def test_child_imports_little_of_the_standard_library(version: str) -> None:
     )
     heavy = {"asyncio", "typing", "dataclasses", "inspect", "socket", "traceback", "threading"}
     assert not heavy & set(said.stdout.split())
+
+
+@every_python
+@staged
+async def test_call_whose_log_cannot_be_taken_begins_in_another_interpreter(bench: Bench) -> None:
+    bench.write("""
+import os
+KEPT = []
+def leaves():
+    try:
+        while True:
+            KEPT.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        return len(KEPT) > 100
+def says(): print("here")
+""")
+    assert (await bench.call("leaves")).result == "true"
+    with pytest.raises(StaleChildError, match="no descriptors left"):
+        await bench.call("says")

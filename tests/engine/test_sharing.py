@@ -14,6 +14,7 @@ from real_attempts import Attempts, alive, until
 from shared_slots import MODULE, Common
 
 from jobctl.engine import python_child
+from jobctl.engine.repose import Repose
 from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:
@@ -275,6 +276,92 @@ def test_keyboard_interrupt_of_a_run_ends_that_run_alone(
         assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.EXCEPTION)
         assert (outcome.exception or "").startswith("KeyboardInterrupt")
         assert await common.result("pid") == pid
+
+    Common(attempts, mode).inside(story)
+
+
+GREEDY = """
+KEPT = []
+def leaves(number):
+    try:
+        while True:
+            KEPT.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        for fd in KEPT[len(KEPT) - number:]:
+            os.close(fd)
+    return os.getpid()
+def no_threads():
+    threading.stack_size(1 << 46)
+    return os.getpid()
+def tells(text):
+    print(text)
+    return os.getpid()
+"""
+
+
+@both
+@pytest.mark.parametrize("number", [0, 2])
+def test_runs_whose_logs_an_interpreter_cannot_take_begin_in_another(
+    attempts: Attempts, mode: str, number: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(MODULE + GREEDY)
+        beside = asyncio.create_task(common.run("nap", slot=3, timeout=20, stop_timeout=1))
+        await until(lambda: common.slots[3].started_at is not None)
+        full = await common.result("leaves", number)
+        pids = await asyncio.gather(
+            *(common.result("tells", f"I am {n}", slot=n) for n in range(3))
+        )
+
+        assert [common.log(3 + n) for n in range(3)] == [f"I am {n}\n" for n in range(3)]
+        assert not beside.done()
+        beside.cancel()
+        await asyncio.wait([beside])
+        if number == 0:
+            assert full not in pids
+            assert "takes no more runs: it has no descriptors left" in capfd.readouterr().err
+
+    Common(attempts, mode, slots=4).inside(story)
+
+
+@both
+def test_run_for_which_no_thread_can_be_started_begins_in_another_interpreter(
+    attempts: Attempts, mode: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(MODULE + GREEDY)
+        full = await common.result("no_threads")
+        pids = await asyncio.gather(
+            *(common.result("tells", f"I am {n}", slot=n) for n in range(3))
+        )
+
+        assert set(pids) - {full}
+        assert [common.log(2 + n) for n in range(3)] == [f"I am {n}\n" for n in range(3)]
+
+    Common(attempts, mode).inside(story)
+
+
+@both
+def test_children_whose_kind_is_not_used_any_more_are_let_go(attempts: Attempts, mode: str) -> None:
+    async def story(common: Common) -> None:
+        repose = Repose(0.05, shared=common.nursery.shared)
+
+        def looked() -> set[int]:
+            repose.look([], now=time.monotonic())
+            return {pid for pid in pids if alive(pid)}
+
+        before = {"SHOP": "one"}, {"SHOP": "two"}, {"SHOP": "three"}
+        pids = [await common.result("pid", env=env) for env in before]
+        assert await common.result("pid", env=before[0]) == pids[0]
+        await until(lambda: looked() == {pids[0]}, what="the one that was used last stays")
+
+        pids.append(await common.result("pid", env=before[1]))
+        busy = asyncio.create_task(common.run("nap", slot=1, env=before[1], timeout=20))
+        await until(lambda: common.slots[1].started_at is not None)
+        await until(lambda: looked() == {pids[3]}, what="none stays beside one that is busy")
+        assert await common.result("pid", env=before[1]) == pids[3]
+        common.slots[1].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+        await busy
 
     Common(attempts, mode).inside(story)
 

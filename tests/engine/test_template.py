@@ -18,6 +18,7 @@ from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine import template_host, warm_python
 from jobctl.engine.nursery import Nursery
 from jobctl.engine.repose import Repose
+from jobctl.engine.seats import Seats
 from jobctl.engine.slot import Slot
 from jobctl.engine.tree import children_of, read_process
 from jobctl.engine.workplace import Workplace
@@ -581,3 +582,49 @@ def test_run_that_waits_for_a_template_that_is_let_go_gets_another(
         assert outcome.kind is OutcomeKind.SUCCEEDED, outcome.error
 
     Nest(attempts, preload=("jobs",)).inside(story)
+
+
+def test_child_that_is_forked_after_its_run_was_stopped_leaves_no_zombie(
+    attempts: Attempts,
+) -> None:
+    async def story(nest: Nest) -> None:
+        await nest.result("value")
+        template, before = nest.template(), own_children()
+        os.kill(template, signal.SIGSTOP)
+        run = asyncio.create_task(nest.run("value", slot=1))
+        await until(lambda: nest.slots[1]._early is not None, what="it waits")
+        await asyncio.sleep(0)
+        nest.slots[1].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+        assert (await asyncio.wait_for(run, 5)).kind is OutcomeKind.REVOKED
+        os.kill(template, signal.SIGCONT)
+
+        assert await nest.result("value", slot=1) == 1
+        await until(lambda: len(own_children()) <= len(before) + 1, what="only one is left")
+        assert template in own_children()
+
+    Nest(attempts).inside(story)
+
+
+@pytest.mark.parametrize("moment", ["at once", "later", "after its run"])
+def test_slot_that_goes_keeps_no_interpreter(attempts: Attempts, moment: str) -> None:
+    async def story(nest: Nest) -> None:
+        python = nest.slots[1].python
+        seats = Seats(nest.slots, size=2)
+        seats.take("first")
+        assert seats.take("second") is nest.slots[1]
+        await nest.result("born", 1)
+        if moment != "at once":
+            await until(lambda: python.children == 2, what="its successor")
+        if moment != "after its run":
+            seats.leave("second")
+        seats.resize(1, lambda _: nest.slots[0])
+        if moment == "after its run":
+            assert python.children == 2
+            seats.leave("second")
+
+        assert python.children == 0
+        await until(lambda: own_children() == {nest.template()}, what="only the template is left")
+        assert await nest.result("value", 0) == 1
+        assert python.children == 0
+
+    Nest(attempts, max_runs_per_child=100).inside(story)
