@@ -63,6 +63,7 @@ class SharedChild:
     _silent_since: float = 0.0
     _pulse: asyncio.TimerHandle | None = None
     _told: bool = False
+    _used: bool = False
 
     def open(self) -> None:
         """Prepare a child that is ready for its calls. Raises OSError."""
@@ -164,9 +165,14 @@ class SharedChild:
         """Do nothing: none is to follow it."""
 
     def used(self, cpu: float) -> None:
-        """Take the CPU seconds of a call into account; the first has imported what it needs."""
-        first = self.dearest == 0.0
-        self.dearest = max(self.dearest, cpu, cpu_of(self.child.pid) if first else 0.0)
+        """Take the CPU seconds of a call into account.
+
+        A loop does not know them, so all counts that was used when the first call, which imports,
+        has ended.
+        """
+        imported = 0.0 if self._used else cpu_of(self.child.pid) - self.child.start_cost
+        self._used = True
+        self.dearest = max(self.dearest, cpu, imported)
 
     def kill(self) -> None:
         """Kill the child with all its processes."""
