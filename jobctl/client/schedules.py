@@ -27,11 +27,13 @@ EARLIEST = 1900
 class Fire:
     """One scheduled instant of a job, and when its run starts on this host."""
 
-    __slots__ = ("instant", "job", "schedule", "slot", "start", "zone")
+    __slots__ = ("instant", "job", "most", "schedule", "slot", "start", "zone")
 
     def __init__(self, entry: ScheduleEntry, instant: datetime) -> None:
         self.job = entry.job.name
         self.schedule = entry.name
+        self.most = entry.definition.max_runs
+        """How many runs its schedule makes in all."""
         self.slot = entry.slot(instant)
         """What its run is named after."""
         self.zone = load_zone(entry.timezone)

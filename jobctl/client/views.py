@@ -126,7 +126,8 @@ def job_view(job: JobDef) -> dict[str, object]:
     if job.ping_url is not None:
         plain["ping_url"] = MASK
     # Only what depends on it is of interest.
-    plain.pop("overlap_written", None)
+    for internal in ("overlap_written", "of_function"):
+        plain.pop(internal, None)
     plain["kind"] = job_kind(job)
     return plain
 

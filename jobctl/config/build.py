@@ -102,7 +102,8 @@ def _written(entry: Entry[JobTable]) -> dict[str, tuple[object, Entry[JobTable]]
 
 def build_job(job: Entry[JobTable], *, draft: Draft) -> JobDef:
     """Return the definition of a job, defaults filled in and paths absolute."""
-    values = {key: value for key, (value, _) in layered(job, draft.defaults).items()}
+    layers = layered(job, draft.defaults)
+    values = {key: value for key, (value, _) in layers.items()}
     folder = os.path.dirname(draft.path)  # noqa: PTH120 (the plain form holds texts)
     schedules = _schedules(job.name, values)
     data: dict[str, Any] = {
@@ -117,6 +118,7 @@ def build_job(job: Entry[JobTable], *, draft: Draft) -> JobDef:
     data["params"] = tuple(
         param(name, table) for name, table in (data_params(values) or {}).items()
     )
+    data["of_function"] = of_function(layers)
     data["overlap_written"] = "overlap" in data
     data["overlap"] = Overlap(data.get("overlap", Overlap.SKIP if schedules else Overlap.ALLOW))
     for key, kind in (("missed", Missed), ("on_lost", OnLost), ("delivery", Delivery)):
@@ -141,6 +143,11 @@ def _bound(job: JobDef, schedule: ScheduleDef) -> ScheduleDef:
     if args == schedule.args and kwargs == schedule.kwargs:
         return schedule
     return replace(schedule, args=args, kwargs=kwargs)
+
+
+def of_function(layers: Mapping[str, tuple[object, Entry[JobTable]]]) -> bool:
+    """Tell whether a job's parameters are those that its function itself has."""
+    return "params" in layers and "python" in layers and layers["python"][1].source.declares
 
 
 def data_params(values: Mapping[str, object]) -> dict[str, ParamTable] | None:
@@ -184,6 +191,7 @@ def param(name: str, table: ParamTable) -> ParamSpec:
         pattern=table.pattern,
         nullable=table.nullable,
         positional=table.positional,
+        keyword=table.keyword,
         secret=table.secret,
     )
 

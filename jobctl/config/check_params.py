@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from jobctl.config.build import data_params, param
+from jobctl.config.build import data_params, of_function, param
 from jobctl.config.explain import shown
 from jobctl.config.problem import WARNING
 from jobctl.errors import UsageError
@@ -119,6 +119,7 @@ def _arguments(job: Entry[JobTable], layers: Layers) -> Iterator[Problem]:
     definition = JobDef(
         name=job.name,
         python=values.get("python"),
+        of_function=of_function(layers),
         # Secret, so that no value is repeated in a message.
         params=tuple(replace(param(name, one), secret=True) for name, one in declared.items()),
     )

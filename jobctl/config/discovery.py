@@ -41,6 +41,7 @@ class DeclaredSource(Source):
     """A Python file as the place of the jobs it declares."""
 
     __slots__ = ("places",)
+    declares = True
 
     def __init__(self, path: str) -> None:
         try:
@@ -144,6 +145,8 @@ def _keys(draft: Draft, item: dict[str, Any]) -> dict[str, object]:
     if item["params"] is not None:
         keys["params"] = item["params"]
     own = {key: value for key, value in item["keys"].items() if value is not None}
+    if item["params"] is None and own.get("params") == {}:
+        del own["params"]  # it would say that the function has none
     if "params" in own and isinstance(own["params"], dict) and item["params"] is not None:
         own["params"] = {
             name: {**item["params"].get(name, {}), **own["params"].get(name, {})}

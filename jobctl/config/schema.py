@@ -120,6 +120,7 @@ class ParamTable(Table):
     pattern: Annotated[str, PlainValidator(values.pattern)] | None = None
     nullable: Flag = False
     positional: Flag = False
+    keyword: Flag = False
     secret: Flag = False
     description: Text = ""
     """For people."""

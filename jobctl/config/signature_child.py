@@ -70,6 +70,8 @@ def parameter(one: inspect.Parameter, hint: object) -> dict[str, object]:
     found = kind_of(hint)
     if one.kind is inspect.Parameter.POSITIONAL_ONLY:
         found["positional"] = True
+    elif one.kind is inspect.Parameter.KEYWORD_ONLY:
+        found["keyword"] = True
     if one.default is inspect.Parameter.empty:
         return found
     if one.default is None:

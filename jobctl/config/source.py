@@ -7,7 +7,7 @@ import re
 import stat
 import tomllib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from jobctl.config.cache import file_stamp
 from jobctl.config.excerpt import Lines, excerpt_of, lines_of
@@ -68,6 +68,8 @@ _TWICE = ("Cannot declare", "Cannot overwrite", "Duplicate inline table key")
 class Source:
     """A file that was read and parsed."""
 
+    declares: ClassVar[bool] = False
+    """Whether it is a module, whose functions say of themselves what they take."""
     path: str
     """Absolute."""
     shown: str

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from jobctl.engine import spawn
-from jobctl.engine.ending import Finding
+from jobctl.engine.ending import Finding, keeps_result
 from jobctl.engine.environment import attempt_environment
 from jobctl.engine.exchange import Exchange, ResultError
 from jobctl.engine.output import Output
@@ -86,6 +86,8 @@ class AttemptFiles:
 
     def result(self, spec: AttemptSpec, finding: Finding) -> tuple[Finding, str | None]:
         """Return the result as JSON, and the finding, which a bad result can spoil."""
+        if not keeps_result(spec.job, succeeded=finding.kind is OutcomeKind.SUCCEEDED):
+            return finding, None
         try:
             return finding, self.exchange.result(spec.max_result)
         except ResultError as error:

@@ -132,6 +132,11 @@ def judge_reply(job: JobDef, reply: PythonReply, *, stopped: Finding | None) -> 
     )
 
 
+def keeps_result(job: JobDef, *, succeeded: bool) -> bool:
+    """Tell whether ``keep_result`` wants the result of a run; what nobody keeps may be anything."""
+    return job.keep_result == "all" or (job.keep_result == "errors" and not succeeded)
+
+
 def signal_number(name: str) -> int:
     """Return the number of ``TERM``, ``SIGTERM`` or ``15``; raise :class:`ConfigError`."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobctl.engine.ending import signal_number
+from jobctl.engine.ending import keeps_result, signal_number
 from jobctl.errors import JobctlError
 from jobctl.model.run import Reason, Usage
 
@@ -119,6 +119,7 @@ class PythonReply:
 def call_limits(spec: AttemptSpec) -> dict[str, object]:
     """Return what few jobs have, for a child: only what is not as usual."""
     job = spec.job
+    kept = keeps_result(job, succeeded=True)
     form = {"format": job.result_format, "compression": job.result_compression}
     usual = {"format": "json", "compression": None}
     limits: dict[str, object] = {
@@ -128,7 +129,9 @@ def call_limits(spec: AttemptSpec) -> dict[str, object]:
         "tags": spec.tags or None,
         "expected": job.expected or None,
         "named": named_exceptions(job) or None,
-        "result": {key: value for key, value in form.items() if value != usual[key]} or None,
+        "result": {key: value for key, value in form.items() if kept and value != usual[key]}
+        or None,
+        "drop_result": None if kept else True,
     }
     return {name: value for name, value in limits.items() if value is not None}
 

@@ -65,6 +65,8 @@ PREPARED: dict[str, Any] = {}
 """What a template has made for its children: ``streams``, and the names of modules ``seen``."""
 IMPORTED: dict[str, tuple[str, str, Any]] = {}
 """By target: name of the module, that of the function, and the module, which was imported."""
+AROUND = "__jobctl_around__"
+"""Of a function: what returns the one that runs call in its place; see :func:`dressed`."""
 set_handler = _signal.signal
 """As it is, without the watch of python_signals.py."""
 
@@ -496,6 +498,16 @@ class Modules:
         return found  # type: ignore[no-any-return]
 
 
+def dressed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what a run calls: the function, in what its decorators have put around runs alone.
+
+    Whoever calls the function itself gets nothing of that.
+    """
+    known: Any = getattr(function, "__dict__", None)
+    around = known.get(AROUND) if known else None
+    return function if around is None else around(function)
+
+
 def _stamp(path: str) -> tuple[int, int, int] | None:
     try:
         found = os.stat(path)
@@ -820,7 +832,7 @@ class Child:
         try:
             wish = limits.get("result") if limits else None
             form = beside("python_forms").Form(wish) if wish else None
-            function = self.modules.target(said["target"])
+            function = dressed(self.modules.target(said["target"]))
             args, kwargs = ((), {}) if body == NO_ARGUMENTS else json.loads(body)
             if limits and limits.get("soft_timeout") is not None:
                 limit = beside("python_stop").SoftLimit(run, limits["soft_timeout"])
@@ -829,7 +841,9 @@ class Child:
                 value = function(*args, **kwargs)
                 if value is not None and hasattr(type(value), "__await__"):
                     value = _run_awaitable(value)
-            return b"" if value is None else encode_result(value, said["max_result"], form)
+            if value is None or (limits and limits.get("drop_result")):
+                return b""
+            return encode_result(value, said["max_result"], form)
         except ResultError as error:
             reply.update(reason="result", error=str(error))
             say(str(error))

@@ -91,9 +91,7 @@ class Desk:
         step, key = str(question["step"]), str(question["key"])
         if held is None or step not in STEPS or not 0 < len(key.encode()) <= KEY_MOST:
             raise RefusedError("the run has ended, or its key of once is not 1 to 200 bytes")
-        ttl = float(question["ttl"])
-        if not 0 < ttl <= TTL_MOST:
-            raise RefusedError(f"ttl = {ttl:g} s is not between 0 and 400 days")
+        ttl = checked_ttl(question["ttl"])
         answer = await self._store.run(
             transitions.once(
                 self._keys, owner=self._owner, run_id=spec.run_id, epoch=held.claim.epoch,
@@ -145,7 +143,7 @@ class Desk:
     def _new_run(
         self, spec: AttemptSpec, job: JobDef, question: Mapping[str, Any], config: Config
     ) -> NewRun:
-        options = _options(question["with"])
+        options = submit_options(question["with"])
         args, kwargs = bind(job, question["args"], question["kwargs"], text=False)
         queue = str(options.get("queue") or job.queue)
         key, retries = options.get("id"), job.retry.retries
@@ -189,6 +187,14 @@ class Desk:
         )
 
 
+def checked_ttl(value: Any) -> float:  # noqa: ANN401 - as a child sends it
+    """Return how long a key of ``once`` is to be remembered, in seconds."""
+    ttl = float(value)
+    if not 0 < ttl <= TTL_MOST:
+        raise RefusedError(f"ttl = {ttl:g} s is not between 0 and 400 days")
+    return ttl
+
+
 def queue_names(config: Config) -> set[str]:
     """Return the queues that jobs.toml has: by themselves, of pools, of jobs and of schedules."""
     jobs = config.jobs.values()
@@ -215,7 +221,7 @@ def _check_rights(asking: JobDef, job: JobDef) -> None:
         )
 
 
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+def submit_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a submit that were given, checked."""
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:

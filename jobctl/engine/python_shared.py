@@ -232,7 +232,7 @@ class Shared:
 
     def call(self, run: Run) -> object:
         """Call the function of a run, in its context; returns what it returned, or an awaitable."""
-        function = self.modules.target(run.call["target"])
+        function = self.child.dressed(self.modules.target(run.call["target"]))
         args, kwargs = json.loads(run.body)
         return function(*args, **kwargs)
 

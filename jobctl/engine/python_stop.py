@@ -54,8 +54,12 @@ class SoftLimit:
     what the main thread waits for. Code in C that does neither wait nor return sees nothing.
     """
 
-    def __init__(self, running: Any, seconds: float) -> None:
+    def __init__(
+        self, running: Any, seconds: float, *, run: Callable[[Any], object] | None = None
+    ) -> None:
+        """``run`` sees a coroutine to its end; default: ``asyncio.run``."""
         self._running = running
+        self._run = run
         self._seconds = seconds
         self._armed = False
         self._done = _thread.allocate_lock()
@@ -124,7 +128,7 @@ class SoftLimit:
             finally:
                 self._cancel = None
 
-        return asyncio.run(limited())
+        return (self._run or asyncio.run)(limited())
 
     def _instead(self, error: BaseException, task: Any) -> BaseException:
         """Return what a coroutine gets to see in place of the cancellation that wakes it."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jobctl.engine.attempt import AttemptSpec
+from jobctl.engine.ending import keeps_result
 from jobctl.engine.python_failure import shortened_error
 from jobctl.model.job import EXEC_JOB, JobDef
 from jobctl.model.records import maker
@@ -182,7 +183,7 @@ def success(
         pool=pool,
     )
     fields: tuple[str | int, ...] = ("at", 1, "a1", entry, "rc", 0)
-    if answer.result is not None and _keeps_result(job, "k"):
+    if answer.result is not None and keeps_result(job, succeeded=True):
         fields = (*fields, "re", answer.result)
     claim = held.claim
     return _settlement(
@@ -229,7 +230,7 @@ def _fields(
         fields += "er", error
     if held.progress is not None and not again:
         fields += "pg", held.progress  # what was noted last may not have been sent
-    if outcome.result is not None and _keeps_result(job, verdict.letter):
+    if outcome.result is not None and keeps_result(job, succeeded=verdict.letter == "k"):
         fields += "re", outcome.result
     return tuple(fields)
 
@@ -240,7 +241,3 @@ def _error(outcome: Outcome, verdict: Verdict) -> str:
         return POISON_ERROR
     error = last_words(outcome, verdict) or ""
     return shortened_error(error, ERROR_MOST) if outcome.exception else error[-ERROR_MOST:]
-
-
-def _keeps_result(job: JobDef, letter: str) -> bool:
-    return job.keep_result == "all" or (job.keep_result == "errors" and letter != "k")

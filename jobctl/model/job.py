@@ -87,6 +87,8 @@ class ParamSpec:
     positional: bool = False
     """A Python function takes it in order and not by name (it stands before a ``/``); such parameters
     come first."""
+    keyword: bool = False
+    """A Python function takes it by name only (it stands behind a ``*``)."""
     secret: bool = False
     """The value is masked wherever it is shown."""
 
@@ -300,7 +302,8 @@ class JobDef:
     """How long an id that was given at submit is known after the end of its run, though ``keep_runs``
     or ``keep_days`` has dropped the record: so long it makes no second run. ``0``: as long as the record."""
     keep_result: str = "all"
-    """``all``, ``errors`` or ``none``."""
+    """``all``, ``errors`` (those of runs that did not succeed) or ``none``. What is not kept is not
+    looked at either, so it may be anything."""
     result_format: str = "json"
     """How the result of a Python job is written: ``json``, ``msgpack`` (its interpreter needs that
     package), or ``pickle``, which is only read where ``[jobctl] allow_pickle`` is set."""
@@ -310,6 +313,8 @@ class JobDef:
     """How long results are kept."""
     params: tuple[ParamSpec, ...] = ()
     """Declared parameters, checked when a run is submitted."""
+    of_function: bool = False
+    """The function itself has told its parameters: it takes no others, and no value twice."""
     args: tuple[object, ...] = ()
     """Positional arguments of the runs that its schedules make."""
     kwargs: dict[str, object] = field(default_factory=dict)

@@ -45,12 +45,12 @@ def bind(
 ) -> tuple[tuple[object, ...], dict[str, object]]:
     """Return the positional and named arguments a run of ``job`` gets.
 
-    Without declared parameters everything is passed on as it is. With them, positional
-    arguments fill the parameters in the order they are declared, every value is checked and
-    converted, and defaults are filled in. A Python job then gets its parameters by name, but for
-    those that its function takes in order only, and refuses further arguments. A shell job keeps all its positional arguments
-    for ``"$@"`` and gets the parameters by name as well. What this returns can be bound again
-    with the same result.
+    Without declared parameters everything is passed on as it is, unless the function has said
+    that it has none. With them, positional arguments fill the parameters in the order they are
+    declared, every value is checked and converted, and defaults are filled in. A Python job then
+    gets its parameters by name, but for those that its function takes in order only, and refuses
+    further arguments. A shell job keeps all its positional arguments for ``"$@"`` and gets the
+    parameters by name as well. What this returns can be bound again with the same result.
 
     ``text`` tells that the values are words of a command line, to be converted to the declared
     types; words for which nothing is declared stay text.
@@ -62,7 +62,10 @@ def bind(
     harmless = not kwargs and _HARMLESS.issuperset(map(type, args))
     problems = [] if harmless else _that_cannot_travel(job, args, kwargs)
     if not job.params:
-        if not harmless:
+        if job.of_function:
+            _by_name(job, args, kwargs, problems=problems)
+            _refuse(job, problems)
+        elif not harmless:
             _refuse(job, problems + _bad_names(job, kwargs))
         return tuple(args), dict(kwargs)
     named = _by_name(job, args, kwargs, problems=problems)
@@ -204,17 +207,25 @@ def _by_name(
     """Return the values given for each parameter, whether in order or by name."""
     specs = {spec.name: spec for spec in job.params}
     known = list(specs)
-    named = dict(zip(known, args, strict=False))
-    if job.python and len(args) > len(known):
-        problems.append(f"{len(args)} arguments are too many; it takes {', '.join(known)}")
+    ordered = [spec.name for spec in job.params if not (spec.keyword and job.python)]
+    named = dict(zip(ordered, args, strict=False))
+    if job.python and len(args) > len(ordered):
+        count = f"{len(args)} arguments are" if len(args) > 1 else "1 argument is"
+        problems.append(f"{count} too many; it takes {_taken(ordered, known)}")
     for name, value in kwargs.items():
         if name not in known:
             problems.append(f"{name}: unknown parameter; {_hint(name, known)}")
-        elif name in named and not _means(specs[name], named[name], value):
+        elif name in named and (job.of_function or not _means(specs[name], named[name], value)):
             problems.append(f"{name}: is given in order and by name; give it once")
         else:
             named[name] = value
     return named
+
+
+def _taken(ordered: list[str], known: list[str]) -> str:
+    by_name = [name for name in known if name not in ordered]
+    listed = ", ".join(ordered) or "none"
+    return f"{listed} in order, and {', '.join(by_name)} by name" if by_name else listed
 
 
 def _in_order(job: JobDef, bound: dict[str, object], problems: list[str]) -> tuple[object, ...]:
@@ -319,7 +330,7 @@ def _hint(name: str, known: list[str]) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 (7 ms, and only for a mistake)
 
     close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"it takes {', '.join(known)}"
+    return f"did you mean {close[0]}?" if close else f"it takes {', '.join(known) or 'none'}"
 
 
 def _shown(spec: ParamSpec, value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -104,8 +105,8 @@ def starts_between(
     """Return the runs that the schedules of a jobs.toml start in (since, until], in order.
 
     ``config`` is the path of a jobs.toml; default: the one that ``jobctl`` would use. ``@every`` is
-    counted from ``since``; ``@reboot`` and ``@start`` have no instants. Policies that depend on what
-    happened, ``overlap`` and ``missed``, play no part.
+    counted from ``since``, and so are ``max_runs``; ``@reboot`` and ``@start`` have no instants.
+    Policies that depend on what happened, ``overlap`` and ``missed``, play no part.
 
     Raises ``ConfigError``, ``NoSuchJob``, and ``UsageError`` for what is no instant.
     """
@@ -114,16 +115,30 @@ def starts_between(
 
 
 def session_starts(
-    session: Session, since: datetime, until: datetime, *, job: str | None = None
+    session: Session,
+    since: datetime,
+    until: datetime,
+    *,
+    job: str | None = None,
+    made: Counter[str] | None = None,
 ) -> list[Start]:
-    """As :func:`starts_between`, of a configuration that was read."""
+    """As :func:`starts_between`, of a configuration that was read.
+
+    ``made`` are the runs of each schedule so far, and is kept up.
+    """
     if job is not None:
         session.job(job)
+    made = Counter() if made is None else made
     found = [
         fire for entry in entries(session, job) for fire in _fires(entry, since=since, until=until)
     ]
     found.sort(key=lambda fire: (fire.start, fire.job, fire.schedule))
-    return [Start(fire.start, fire.job, fire.schedule, fire.instant) for fire in distinct(found)]
+    starts = []
+    for fire in distinct(found):
+        if fire.most is None or made[fire.schedule] < fire.most:
+            made[fire.schedule] += 1
+            starts.append(Start(fire.start, fire.job, fire.schedule, fire.instant))
+    return starts
 
 
 def _fires(entry: ScheduleEntry, *, since: datetime, until: datetime) -> Iterator[Fire]:

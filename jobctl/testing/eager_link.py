@@ -11,6 +11,7 @@ from jobctl.client.queues import require
 from jobctl.client.submit import Wish, taken
 from jobctl.engine.exchange import progress_json
 from jobctl.engine.python_child import plain
+from jobctl.engine.python_desk import checked_ttl, submit_options
 from jobctl.errors import JobctlError
 from jobctl.model.run import Parent, RunState
 
@@ -83,16 +84,17 @@ class EagerLink:
             asked = json.loads(json.dumps(question, default=plain, allow_nan=False))
         except (TypeError, ValueError) as error:
             return {"error": f"the arguments cannot be written as JSON: {error}"}
-        if asked["ask"] == "once":
-            job, run_id = self._request.job, self._request.id
-            return {"yes": self._once.step(job, asked["key"], asked["step"], run_id)}
         try:
+            if asked["ask"] == "once":
+                job, run_id = self._request.job, self._request.id
+                checked_ttl(asked["ttl"])
+                return {"yes": self._once.step(job, asked["key"], asked["step"], run_id)}
             return {"id": self._submitted(asked)}
         except JobctlError as error:
             return {"error": str(error)}
 
     def _submitted(self, asked: dict[str, Any]) -> str:
-        options = asked["with"]
+        options = submit_options(asked["with"])
         wish = Wish(
             asked["job"],
             start_in=options.get("in"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING
 
 from jobctl.client.references import LAST
+from jobctl.engine.ending import keeps_result
 from jobctl.engine.runner import request_spec
 from jobctl.errors import JobctlError, NoSuchRun, UsageError
 from jobctl.host import host_zone
@@ -78,6 +80,8 @@ class EagerRuns:
         self._raise_errors = raise_errors
         self._lock = RLock()
         self._once = Once()
+        self._made: Counter[str] = Counter()
+        """Runs of each schedule."""
         self.held: dict[str, Held] = {}
 
     # What the store would do.
@@ -229,8 +233,7 @@ class EagerRuns:
         held.outputs.append(called.output)
         held.error = called.error
         again = letter == "d"
-        kept = held.job.keep_result
-        keeps = kept == "all" or (kept == "errors" and letter != "k")
+        keeps = keeps_result(held.job, succeeded=letter == "k")
         held.run = dataclasses.replace(
             held.run,
             exit_code=outcome.exit_code,
@@ -292,7 +295,9 @@ class EagerRuns:
         clock = self._moved
         if clock is None:
             return
-        starts = [] if schedules is None else session_starts(schedules, clock.now(), target)
+        starts: list[Start] = []
+        if schedules is not None:
+            starts = session_starts(schedules, clock.now(), target, made=self._made)
         while True:
             waiting = [one for one in self.held.values() if one.due is not None]
             first = min(waiting, key=lambda one: one.due or 0.0, default=None)

@@ -21,15 +21,22 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from jobctl.context import PROVIDER, RunContext, bound
 from jobctl.engine import python_child, python_failure, python_stop
-from jobctl.engine.ending import Finding, judge_reply, outcome_of
-from jobctl.engine.environment import attempt_environment, read_env_file
+from jobctl.engine.ending import Finding, judge_reply, keeps_result, outcome_of
+from jobctl.engine.environment import attempt_environment
 from jobctl.engine.exchange import last_progress
 from jobctl.engine.python_call import PythonReply, call_limits, named_exceptions
 from jobctl.engine.python_child import Modules, ResultError, TargetError, encode_result
 from jobctl.engine.python_forms import Form
 from jobctl.errors import JobctlError
 from jobctl.model.run import Outcome, OutcomeKind, Reason, Usage
-from jobctl.testing import time_limits
+from jobctl.testing import coroutines, time_limits
+from jobctl.testing.surroundings import (
+    environment,
+    own_environment,
+    put_back,
+    search_path,
+    standard_input,
+)
 from jobctl.testing.time_limits import Stopped, softly, within
 
 if TYPE_CHECKING:
@@ -42,7 +49,7 @@ if TYPE_CHECKING:
 
     Answer = tuple[dict[str, Any], bytes, BaseException | None]
 
-CALLERS = (__file__, python_stop.__file__, time_limits.__file__)
+CALLERS = (__file__, python_stop.__file__, time_limits.__file__, coroutines.__file__)
 """Files of what calls a function of a job."""
 LOOP = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 (texts)
 """Where that is what awaits one."""
@@ -75,7 +82,7 @@ def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
     with tempfile.TemporaryDirectory(prefix="jobctl-eager-") as folder:
         report = os.path.join(folder, "progress")  # noqa: PTH118 (texts)
         try:
-            common = _own_environment(spec)
+            common = own_environment(spec)
         except JobctlError as error:
             reply, result, raised = {"reason": "spawn", "error": str(error)}, b"", None
         else:
@@ -86,8 +93,10 @@ def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
                 progress_file=report,
             )
             with (
-                _environment(variables),
-                _search_path(spec, common),
+                put_back(),
+                environment(variables),
+                search_path(spec, common),
+                standard_input(spec.job.stdin),
                 _copied_output(output),
                 bound(_context(spec, link, started), threads=True),
             ):
@@ -137,10 +146,12 @@ def _invoke(spec: AttemptSpec) -> Answer:
     try:
         form = _form(spec)
         function = Modules.target(spec.job.python or "")
-        value = softly(spec.job.soft_timeout, function, spec.args, spec.kwargs)
+        value = softly(spec.job.soft_timeout, function, spec.args, spec.kwargs, run=coroutines.run)
         if hasattr(type(value), "__await__"):
-            value = asyncio.run(_awaited(value))
-        return reply, b"" if value is None else encode_result(value, spec.max_result, form), None
+            value = coroutines.run(_awaited(value))
+        if value is None or not keeps_result(spec.job, succeeded=True):
+            return reply, b"", None
+        return reply, encode_result(value, spec.max_result, form), None
     except ResultError as error:
         reply.update(reason="result", error=str(error))
         _say(str(error))
@@ -232,41 +243,6 @@ def _reply(reply: dict[str, Any], result: bytes) -> PythonReply:
     )
 
 
-def _own_environment(spec: AttemptSpec) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in spec.job.env_file:
-        found.update(read_env_file(os.path.expanduser(name)))  # noqa: PTH111 (texts)
-    return {**found, **spec.job.env}
-
-
-@contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in variables:
-            if name in before:
-                os.environ[name] = before[name]
-            else:
-                os.environ.pop(name, None)
-
-
-@contextlib.contextmanager
-def _search_path(spec: AttemptSpec, common: dict[str, str]) -> Iterator[None]:
-    """Let modules be found where the job's interpreter would find them first."""
-    folders = [spec.job.cwd or "", *common.get("PYTHONPATH", "").split(":")]
-    missing = [os.path.expanduser(one) for one in folders if one and one not in sys.path]  # noqa: PTH111 (texts)
-    sys.path[:0] = missing
-    try:
-        yield
-    finally:
-        for folder in missing:
-            with contextlib.suppress(ValueError):
-                sys.path.remove(folder)
-
-
 class _Copying(io.TextIOBase):
     """A text stream that also keeps what is written to it."""
 
@@ -311,7 +287,7 @@ def _copied_output(copy: io.StringIO) -> Iterator[None]:
 
 def _in_thread_of_its_own(work: Callable[[], Answer]) -> Answer:
     """Do ``work``, in another thread when an event loop runs in this one: a job may need its own."""
-    if asyncio._get_running_loop() is None:  # noqa: SLF001 - the one that does not raise
+    if not coroutines.in_event_loop():
         return work()
     found: list[Answer] = []
     raised: list[BaseException] = []
@@ -323,9 +299,10 @@ def _in_thread_of_its_own(work: Callable[[], Answer]) -> Answer:
             raised.append(error)
 
     context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(do,), name="jobctl-eager")
-    thread.start()
-    thread.join()
+    if not coroutines.served(lambda: context.run(do)):
+        thread = threading.Thread(target=context.run, args=(do,), name="jobctl-eager")
+        thread.start()
+        thread.join()
     if raised:
         raise raised[0]
     return found[0]

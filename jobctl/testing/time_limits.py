@@ -8,14 +8,15 @@ in C without returning is not interrupted.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import signal
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobctl.engine.python_stop import SoftLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
     from types import FrameType
 
     T = TypeVar("T")
@@ -42,21 +43,56 @@ def _interruptible() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
+_limits: list[_Limit | None] = []
+"""Those of the runs that are under way in the main thread, the innermost last."""
+
+
 def within(seconds: float | None, work: Callable[[], T]) -> T:
     """Do ``work``; raises :class:`Stopped` in it when it takes longer than ``seconds``."""
-    if seconds is None or not _interruptible():
+    if not _interruptible():
         return work()
+    if seconds is None:
+        with _innermost(None):
+            return work()
     limit = _Limit(seconds)
     # The handler stays: a signal that is on its way must find one that ignores it.
     signal.signal(NUMBER, limit.on_signal)
     limit.start()
     try:
-        found = work()
+        with _innermost(limit):
+            found = work()
     finally:
         in_time = limit.end()
     if not in_time:
         raise Stopped  # It was caught, which no process could.
     return found
+
+
+@contextlib.contextmanager
+def _innermost(limit: _Limit | None) -> Iterator[None]:
+    _limits.append(limit)
+    try:
+        yield
+    finally:
+        _limits.pop()
+
+
+@contextlib.contextmanager
+def instead(call_off: Callable[[], bool]) -> Iterator[None]:
+    """Have ``call_off`` called when time is over, where this thread only waits for another.
+
+    It says whether there was anything to call off; :class:`Stopped` is raised if not, and when that
+    has not helped.
+    """
+    limit = _limits[-1] if _interruptible() and _limits else None
+    if limit is None:
+        yield
+        return
+    limit.call_off = call_off
+    try:
+        yield
+    finally:
+        limit.call_off = None
 
 
 class _Limit:
@@ -72,6 +108,7 @@ class _Limit:
         self._over = _thread.allocate_lock()
         self._armed = True
         self._late = False
+        self.call_off: Callable[[], bool] | None = None
 
     def start(self) -> None:
         """Begin to count; until :meth:`end`."""
@@ -94,7 +131,9 @@ class _Limit:
         """Raise :class:`Stopped` in the main thread."""
         if self._armed:
             self._late = True
-            raise Stopped
+            call_off, self.call_off = self.call_off, None
+            if call_off is None or not call_off():
+                raise Stopped
 
 
 def softly(
@@ -102,8 +141,13 @@ def softly(
     function: Callable[..., object],
     args: Sequence[object],
     kwargs: Mapping[str, object],
+    *,
+    run: Callable[[Coroutine[Any, Any, object]], object],
 ) -> object:
-    """Call a function, which gets ``SoftTimeout`` raised when it takes longer than ``seconds``."""
+    """Call a function, which gets ``SoftTimeout`` raised when it takes longer than ``seconds``.
+
+    ``run`` sees a coroutine to its end, which is left to the caller where there is no limit.
+    """
     if seconds is None or not _interruptible():
         return function(*args, **kwargs)
-    return SoftLimit(_Running(), seconds).call(function, list(args), dict(kwargs))
+    return SoftLimit(_Running(), seconds, run=run).call(function, list(args), dict(kwargs))

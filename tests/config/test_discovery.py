@@ -116,6 +116,51 @@ def test_parameters_before_a_slash_are_checked_and_passed_in_order(
         bind(crop, ("x", "wide"), {}, text=False)
 
 
+TAKES = """
+from jobctl import job
+@job
+def nothing(): pass
+@job
+def some(a: int, *, dry: bool = False): pass
+@job
+def anything(*args, **more): pass
+@job(params={})
+def whatever(*args): pass
+"""
+
+
+def test_functions_take_what_their_signature_says(shop: Callable[..., Path]) -> None:
+    main = shop(
+        '[python]\ndiscover = "shop.*"\n[jobs.also]\npython = "shop.takes:anything"\nparams = {}\n',
+        takes=TAKES,
+    )
+    jobs = check_config(str(main)).require().jobs
+    for name in ("anything", "whatever", "also"):
+        assert bind(jobs[name], (1,), {}, text=False) == ((1,), {})
+    for name, args, kwargs, words in (
+        ("nothing", (1,), {}, "it takes none"),
+        ("nothing", (), {"days": 7}, "it takes none"),
+        ("some", (1, True), {}, "it takes a in order, and dry by name"),
+        ("some", (1,), {"a": 1}, "give it once"),
+    ):
+        with pytest.raises(InvalidArguments, match=words):
+            bind(jobs[name], args, kwargs, text=False)
+
+
+def test_schedule_of_a_function_without_parameters_passes_none(shop: Callable[..., Path]) -> None:
+    source = (
+        "from jobctl import job\n"
+        '@job(schedule="@every 2s", kwargs={"x": 1})\ndef sched(): pass\n'
+        '@job(schedule="@every 2s")\ndef fine(): pass\n'
+    )
+    checked = check_config(str(shop('[python]\ndiscover = "shop.*"\n', takes=source)))
+    (said,) = problems(checked)
+    assert "takes.py:2: jobs.sched.kwargs: scheduled runs would be refused: x: unknown" in said
+    # A file that gives the job another function or a command is not held to this one.
+    main = shop('[python]\ndiscover = "shop.*"\n[jobs.sched]\ncommand = "true"\n', takes=source)
+    assert check_config(str(main)).require().jobs["sched"].command == "true"
+
+
 def test_the_file_wins_key_by_key_and_defaults_lie_below(shop: Callable[..., Path]) -> None:
     main = shop(
         '[python]\ndiscover = "shop.*"\n[defaults]\nretries = 7\nnice = 3\ntags.team = "all"\n'

@@ -105,6 +105,54 @@ def test_modules_that_know_nothing_of_jobctl_use_models_once_a_pool_sets_django_
         ), run.record.error
 
 
+USES = """
+from asgiref.sync import sync_to_async
+from jobctl.contrib.django import with_connections
+from shop.models import Order
+from django.db import connection
+
+def open_before():
+    found = connection.connection is not None
+    Order.objects.count()
+    return found
+
+def keeps():
+    return open_before()
+
+@with_connections
+def gives():
+    return open_before()
+
+@with_connections
+async def awaits():
+    return await sync_to_async(open_before)()
+"""
+
+
+@pytest.mark.parametrize("kind", ["process", "thread", "async", "inline"])
+def test_connections_are_given_back_after_each_run(project, kind) -> None:
+    (project.folder / "uses.py").write_text(USES)
+    text = PLAIN.format(init=f'python = "{kind}"\nslots = 1')
+    text = text.partition("[jobs.count]")[0]
+    text += "".join(
+        f'[jobs.{name}]\npython = "uses:{name}"\n' for name in ("keeps", "gives", "awaits")
+    )
+    with PrivateDaemon(text, root=project.folder) as daemon:
+        for name in ("gives", "awaits"):
+            assert [daemon.client.submit(name).wait("30s") for _ in range(3)] == [False] * 3
+        if kind in ("process", "inline"):
+            assert [daemon.client.submit("keeps").wait("30s") for _ in range(2)] == [False, True]
+
+
+def test_connections_are_left_alone_by_who_calls_the_function(project) -> None:
+    transaction = importlib.import_module("django.db").transaction
+    with transaction.atomic():
+        made = orders().create(item="stool")
+        found = importlib.import_module("shop.jobs").pack_order(made.pk)
+        transaction.set_rollback(True)
+    assert found["item"] == "stool"
+
+
 def test_check_judges_functions_that_use_models_where_a_pool_sets_django_up(
     project, capsys
 ) -> None:

@@ -71,6 +71,14 @@ async def test_json_says_rich_values_and_zlib_brings_them_back(bench: Bench) -> 
     assert (await bench.call("small", limits=form(compression="zlib"))).result == "[1]"
 
 
+@pytest.mark.parametrize("bench", VERSIONS, indirect=True)
+@staged
+async def test_value_that_is_not_kept_is_dropped_and_not_checked(bench: Bench) -> None:
+    reply = await bench.call("opaque", limits={"drop_result": True})
+    assert (reply.ok, reply.result) == (True, None)
+    assert (await bench.call("opaque")).reason is Reason.RESULT
+
+
 @staged
 async def test_number_that_msgpack_cannot_hold_is_told_with_the_way_out(bench: Bench) -> None:
     pytest.importorskip("msgpack")

@@ -161,6 +161,28 @@ def test_parameters_that_a_function_takes_in_order_only_come_in_order() -> None:
     assert bind(shell, ("7",), {}, text=True) == (("7",), {"a": 7, "d": 4})
 
 
+def test_parameters_that_a_function_takes_by_name_only_come_by_name() -> None:
+    job = a_job(spec("a", type="int"), spec("dry", type="bool", default=False, keyword=True))
+    assert bind(job, (1,), {"dry": True}, text=False) == ((), {"a": 1, "dry": True})
+    assert "2 arguments are too many; it takes a in order, and dry by name" in refusal(
+        job, "1", "yes"
+    )
+    assert "takes none in order, and dry by name" in refusal(
+        a_job(spec("dry", default=0, keyword=True)), 1, text=False
+    )
+
+
+def test_what_a_function_says_of_itself_is_all_that_it_takes() -> None:
+    nothing = JobDef(name="job", python="a:b", of_function=True)
+    assert bind(nothing, (), {}, text=False) == ((), {})
+    assert "1 argument is too many; it takes none" in refusal(nothing, 1, text=False)
+    assert "days: unknown parameter; it takes none" in refusal(nothing, days="7")
+    function = JobDef(name="job", python="a:b", of_function=True, params=(spec("a", type="int"),))
+    assert "a: is given in order and by name" in refusal(function, 1, text=False, a=1)
+    # Of one that only jobs.toml describes, the same value twice is no contradiction.
+    assert bind(a_job(spec("a", type="int")), (1,), {"a": 1}, text=False) == ((), {"a": 1})
+
+
 def test_a_shell_job_keeps_its_positional_arguments() -> None:
     job = a_job(*THUMBNAIL, python=False)
 

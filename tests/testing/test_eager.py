@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +109,16 @@ on_success = ["told_again"]
 python = "eager_shop:told"
 kwargs = { by = "hook of the hook" }
 
+[jobs.changes]
+python = "eager_shop:changes"
+
+[jobs.reads]
+python = "eager_shop:reads"
+stdin = "hello"
+
+[jobs.passes_on]
+python = "eager_shop:passes_on"
+
 [jobs.command]
 command = "true"
 """
@@ -172,6 +184,23 @@ def asks(fail=False):
         "attempt": run.attempt, "tags": run.tags, "left": run.remaining() > 0,
         "stop": run.should_stop(), "max": run.max_attempts,
     }
+
+def changes():
+    import signal
+    os.environ["ADDED"] = "x"
+    os.environ["KEPT"] = "changed"
+    os.environ = {}
+    os.chdir("/")
+    os.umask(0o077)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    return "done"
+
+def reads():
+    return [input(), sys.stdin.read()]
+
+def passes_on(options):
+    from jobctl import current
+    current().submit("tells", **options)
 
 def leaves(code):
     sys.exit(code)
@@ -322,6 +351,28 @@ def test_output_progress_and_environment_are_those_of_the_run(client, capsys) ->
     assert capsys.readouterr().out == "out open tells\n"
     assert "SHOP" not in os.environ
     assert not any(name.startswith("JOBCTL_RUN") for name in os.environ)
+
+
+def test_what_a_function_changes_is_put_back(client, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEPT", "kept")
+
+    def state():
+        mask = os.umask(0o022)
+        os.umask(mask)
+        return dict(os.environ), os.environ, Path.cwd(), mask, signal.getsignal(signal.SIGUSR1)
+
+    before = state()
+    with eager():
+        assert client.submit("changes").wait() == "done"
+    assert state() == before
+
+
+def test_stdin_is_what_the_job_says(client) -> None:
+    before = sys.stdin
+    with eager():
+        assert client.submit("reads").wait() == ["hello", ""]
+    assert sys.stdin is before
 
 
 def test_runs_are_found_as_usual(client) -> None:
@@ -483,6 +534,21 @@ def test_schedules_start_their_runs_when_the_clock_is_moved(client, jobs) -> Non
     ]
 
 
+def test_schedule_makes_no_more_runs_than_its_max_runs_however_the_clock_is_moved(jobs) -> None:
+    path = jobs.with_name("limited.toml")
+    path.write_text(
+        '[jobs.tells]\npython = "eager_shop:tells"\ncwd = "."\n'
+        'schedules = [{ schedule = "@hourly", max_runs = 3 }]\n'
+    )
+    clock = FakeClock("2026-03-28T00:10:00Z")
+    with eager(clock=clock, schedules=path) as seen:
+        for count in (1, 2, 3, 3):
+            clock.advance("1h")
+            assert len(seen.runs) == count
+        clock.advance("1d")
+        assert len(seen.runs) == 3
+
+
 @pytest.mark.parametrize(
     ("kwargs", "state", "attempts", "reason"),
     [
@@ -564,6 +630,22 @@ def test_context_is_that_of_the_run(client) -> None:
     assert (child.request.trigger, child.request.parent.run) == ("job", run.id)
     assert child.request.tags == {"a": "b"}
     assert (again["first"], again["mine"], again["child"]) == (False, False, child.id)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        *(({f"_{name}": 1}, f"there is no option _{name}; the options are _in, _expires, _id")
+          for name in ("bad", "tag", "retries", "timeout", "at", "force", "kwargs")),
+        ({"_priority": 10}, "_priority=10 is not one of 0 to 9"),
+        ({"_tags": ["a"]}, "is not a dict of texts"),
+    ],
+)  # fmt: skip
+def test_context_refuses_what_a_daemon_refuses(client, option, said) -> None:
+    with eager() as seen, pytest.raises(JobFailed, match=said) as caught:
+        client.submit("passes_on", options=option).wait()
+    assert caught.value.error_type == "jobctl.AskError"
+    assert [run.job for run in seen.runs] == ["passes_on"]
 
 
 def test_block_that_must_be_finished_is_given_to_the_next_attempt(client) -> None:

@@ -29,6 +29,11 @@ result_format = "msgpack"
 result_compression = "zlib"
 [jobs.small]
 result_compression = "zlib"
+[jobs.forgets]
+keep_result = "none"
+[jobs.forgets_values]
+keep_result = "errors"
+result_format = "msgpack"
 [jobs.waits]
 python = "parity:waits"
 [jobs.tells]
@@ -108,6 +113,8 @@ RUNS = (
     ("plain", (1,), {"value": "none", "unknown": 2}),
     *(("packed", (), {"value": one}) for one in ("many", "object", "none")),
     ("small", (), {"echo": "x" * 5000}),
+    *((job, (), {"value": one}) for job in ("forgets", "forgets_values") for one in ("object", "nan", "large", "twice", "many")),
+    *((job, (), {"error": "OSError"}) for job in ("forgets", "forgets_values")),
     *(("waits", (), {"error": one}) for one in ("OSError", "Cancelled")),
     ("tells", (1, [2]), {"b": {"c": 1}}),
 )  # fmt: skip

@@ -102,3 +102,21 @@ def test_backup_starts_once_in_the_night_with_two_clocks(jobs) -> None:
     found = starts_between("2026-10-25T00:00+02:00", "2026-10-25T12:00+01:00", jobs, job="backup")
 
     assert len(found) == 1
+
+
+LIMITED = """
+[jobs.few]
+command = "true"
+schedules = [{ schedule = "@hourly", max_runs = 3 }, { schedule = "30 * * * *", max_runs = 1 }]
+"""
+
+
+def test_schedule_starts_no_more_than_its_max_runs(tmp_path) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text(LIMITED)
+    clock = FakeClock("2026-03-01T00:10:00Z")
+    clock.advance("2h")
+    assert [start.schedule for start in clock.starts(path)] == ["few#2", "few", "few"]
+    clock.advance("10h")
+    assert [start.schedule for start in clock.starts(path)] == ["few#2", "few", "few", "few"]
+    assert starts_between(clock.start, clock.now(), path) == clock.starts(path)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
+AROUND = "__jobctl_around__"
+"""Where interpreters of jobctl find what belongs around a function when it is run."""
 CHILD = "_jobctl_child"
 """A module that only the interpreters have in which jobctl runs functions."""
 DISCOVERY = "discovery_child.py"
@@ -51,25 +53,39 @@ def in_worker() -> bool:
 
 
 def with_connections(function: Callable[P, R]) -> Callable[P, R]:
-    """Have a job's function treat database connections as a request does.
+    """Have runs of a job's function treat database connections as a request does.
 
     Before and after it, those that are broken or older than ``CONN_MAX_AGE`` are closed, and the
-    log of queries that ``DEBUG`` keeps is emptied.
+    log of queries that ``DEBUG`` keeps is emptied. Who calls the function itself, or tests it in
+    eager mode, may be in the middle of a transaction: nothing happens to their connections.
     """
+    try:
+        setattr(function, AROUND, _around)
+    except AttributeError:  # a method of an object, or a function written in C
+
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            return function(*args, **kwargs)
+
+        return with_connections(called)
+    return function
+
+
+def _around(function: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
-        async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - what it returns
+        async def awaited(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the function's own
             await sync_to_async(_give_back)()
             try:
                 return await function(*args, **kwargs)
             finally:
                 await sync_to_async(_give_back)()
 
-        return awaited  # type: ignore[return-value]  # a coroutine function for one
+        return awaited
 
     @functools.wraps(function)
-    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+    def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - same
         _give_back()
         try:
             return function(*args, **kwargs)
