@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 
 CHUNK = 65536
 SSL_WANT_READ = 2
+_forking = allocate_lock()
+"""Held by the thread of a forked child that leaves a connection to its parent."""
+
+
+def _renew() -> None:
+    """Give a forked child a lock of its own: no thread of its holds the parent's."""
+    global _forking  # noqa: PLW0603 - one of this process
+    _forking = allocate_lock()
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 class BlockingStore:
@@ -139,10 +150,16 @@ class BlockingStore:
             raise failures.broken_on_purpose(self.server, sent=sent)
 
     def _forget_parent(self) -> None:
-        """Leave the connection to the process that made it, and its lock with it."""
-        self.close()
-        self._lock = allocate_lock()
-        self._pid = os.getpid()
+        """Leave the connection to the process that made it, and its lock with it.
+
+        Once: threads that come together would have a lock each, and share one connection.
+        """
+        with _forking:
+            if self._pid == os.getpid():
+                return
+            self.close()
+            self._lock = allocate_lock()
+            self._pid = os.getpid()  # last: whoever sees it finds the new lock
 
     def _exchange(self, calls: Sequence[Call[T]]) -> list[object]:
         """Return one raw reply per call, errors included."""
