@@ -128,7 +128,13 @@ class BlockingStore:
             self._lock.release()
 
     def close(self) -> None:
-        """Close the connection; the next call makes a new one."""
+        """Close the connection, after calls of other threads; the next one makes a new one."""
+        if self._pid != os.getpid():
+            self._forget_parent()
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
@@ -157,7 +163,7 @@ class BlockingStore:
         with _forking:
             if self._pid == os.getpid():
                 return
-            self.close()
+            self._drop()
             self._lock = allocate_lock()
             self._pid = os.getpid()  # last: whoever sees it finds the new lock
 
@@ -168,16 +174,16 @@ class BlockingStore:
             and self._sock is not None
             and self._finder.replaced(self.server)
         ):
-            self.close()
+            self._drop()
         if self._sock is None or not (self.server.path or self._usable(self._sock)):
-            self.close()
+            self._drop()
             self._open()
         replies = self._ask(calls)
         if self._finder is not None:
             self._follow(self._finder, calls, replies)
         for reply in replies:
             if isinstance(reply, ReplyError) and stale(reply):
-                self.close()
+                self._drop()
         return replies
 
     def _ask(self, calls: Sequence[Call[T]]) -> list[object]:
@@ -209,7 +215,7 @@ class BlockingStore:
             if not moved:
                 return
             moved += _seals(calls, moved)
-            self.close()
+            self._drop()
             try:
                 self._open()
                 fresh = self._ask([calls[index] for index in moved])
@@ -248,7 +254,7 @@ class BlockingStore:
             replies = self._round_trip([pack(words) for words in greeting])
             for reply in replies:
                 if isinstance(reply, ReplyError):
-                    self.close()
+                    self._drop()
                     raise failures.server_failure(str(reply), server)
             if self._finder is not None:
                 self._check_role(self._finder, replies[-1])
@@ -263,7 +269,7 @@ class BlockingStore:
     def _check_role(self, finder: Finder, role: object) -> None:
         error = finder.not_in_charge(role, self.server)
         if error is not None:
-            self.close()
+            self._drop()
             raise error
 
     def _usable(self, sock: _socket.socket) -> bool:
@@ -312,7 +318,7 @@ class BlockingStore:
                 sock.settimeout(self._patience)
         except BaseException:
             # Also for Ctrl-C: answers still on their way would be taken for those of other calls.
-            self.close()
+            self._drop()
             raise
         return replies
 
@@ -328,7 +334,7 @@ class BlockingStore:
         except BlockingIOError:
             return 0
         except OSError:
-            self.close()
+            self._drop()
             self._open()
             return 0
 

@@ -455,6 +455,32 @@ def test_forked_child_may_close_what_another_thread_of_its_parent_was_using(
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+def test_connection_may_be_closed_while_other_threads_use_it(store: BlockingStore) -> None:
+    wrong: list[object] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        try:
+            wrong.extend({store.run(PING) for _ in range(300)} - {b"PONG"})
+        except BaseException as error:  # noqa: BLE001 - it is what the test is about
+            wrong.append(error)
+
+    def close() -> None:
+        while not done.is_set():
+            store.close()
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    done.set()
+    closing.join(10)
+    assert wrong == []
+
+
 def test_long_socket_path_works(raw_server: Callable[..., Address], short_dir: Path) -> None:
     address = raw_server()
     deep = short_dir / ("d" * 100) / ("e" * 100)
