@@ -229,7 +229,7 @@ def submit_options(given: Mapping[str, Any]) -> dict[str, Any]:
             known = ", ".join("_" + option for option in OPTIONS)
             raise RefusedError(f"there is no option _{name}; the options are {known}")
     priority = options.get("priority", 0)
-    if isinstance(priority, bool) or priority not in range(10):
+    if type(priority) is not int or priority not in range(10):  # 5.0 would be a name of its own
         raise RefusedError(f"_priority={priority!r} is not one of 0 to 9 (9 runs first)")
     tags = options.get("tags", {})
     if not isinstance(tags, dict):
