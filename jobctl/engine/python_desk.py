@@ -171,6 +171,7 @@ class Desk:
             ),
         )
         check_depth((args, kwargs))
+        _check_texts((args, kwargs, request.tags))
         size, most = len(encode_envelope(request).encode()), config.settings.max_args
         if size > most:
             raise RefusedError(
@@ -240,7 +241,20 @@ def submit_options(given: Mapping[str, Any]) -> dict[str, Any]:
             raise RefusedError(f"{word!r:.60} is not a text of 1 to {KEY_MOST} characters")
         if word in words and not word.isprintable():
             raise RefusedError(f"{word!r:.60} has characters that cannot be printed")
+        if "\0" in word:
+            raise RefusedError(f"_tags: {word!r:.60} holds a NUL character")
     return options
+
+
+def _check_texts(values: tuple[object, ...]) -> None:
+    """Refuse bytes that are no text: the envelope could carry them, and no process be given them."""
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise RefusedError(
+            "an argument or tag has bytes that are no text; only UTF-8 can be passed, so put other"
+            " data in a file and pass its name"
+        ) from error
 
 
 class Line(asyncio.Protocol):
