@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobctl.api.options import several
+from jobctl.api.options import bare, several
 from jobctl.errors import InvalidArguments, NotAcceptedError
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def name_of(job: object) -> str:
         raise InvalidArguments(
             f"{job!r} is no job: give its name, or a function that is decorated with @job"
         )
-    return name
+    return bare(name)
 
 
 def requests_of(

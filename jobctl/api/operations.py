@@ -150,8 +150,12 @@ class Operations:
     ) -> Steps[tuple[str, str]]:
         """Submit one run; returns its id and job. Raises ``NotAcceptedError`` when it was refused."""
         run = yield from self.checked(name_of(job), args, kwargs)
+        return (yield from self.sent(run)), run.job
+
+    def sent(self, run: plan.Ready) -> Steps[str]:
+        """Send a run that was :meth:`checked`; returns the id of the run to look at."""
         answers = yield from plan.send(self.session, [run])
-        return _accepted(run, answers[0]), run.job
+        return _accepted(run, answers[0])
 
     def submit_now(
         self, job: object, args: Sequence[object], kwargs: Mapping[str, object]

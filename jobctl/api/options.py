@@ -89,6 +89,19 @@ def _typed(options: Mapping[str, object], name: str, kind: type[T], words: str) 
         return None
     if not isinstance(value, kind) or isinstance(value, bool):
         raise InvalidArguments(f"{name}: {value!r} is not {words}")
+    return bare(value)
+
+
+def bare(value: T) -> T:
+    """Return a text or number of an enum, or of another class of its own, as nothing but that.
+
+    Such a value says something else of itself where it is written down, and would not be what is
+    read and signed.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)  # type: ignore[return-value]  # T is a text then
+    if isinstance(value, int) and type(value) is not bool:
+        return int.__int__(value)  # type: ignore[return-value]  # T is a number then
     return value
 
 
@@ -114,7 +127,7 @@ def seconds(name: str, value: object) -> float | None:
             f'{name}: {value!r} is no duration; write seconds, a text such as "10m", or a timedelta'
         )
     try:
-        return parse_duration(value)
+        return parse_duration(bare(value))
     except ValueError as error:
         raise InvalidArguments(f"{name}: {error}") from error
 
@@ -149,7 +162,7 @@ def _tags(options: Mapping[str, object]) -> dict[str, str]:
     for name, item in value.items():
         if name is None or item is None:
             raise InvalidArguments(f"_tags: None in {value!r} is no text; leave the tag out")
-    found = {str(name): str(item) for name, item in value.items()}
+    found = {str(bare(name)): str(bare(item)) for name, item in value.items()}
     if len(found) < len(value):
         raise InvalidArguments(f"_tags: two names of {value!r} are the same as texts")
     return found

@@ -42,6 +42,7 @@ class Invocation:
             self._session = Session.open(
                 self.config, on_last_good=self._warn if self._reads else None
             )
+            self._session.of_command = True
         return self._session
 
     def _warn(self, error: ConfigError) -> None:

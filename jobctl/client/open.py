@@ -64,6 +64,8 @@ class Session:
         """Queues that were looked for and found."""
         self.for_programs = False
         """Whether Python programs use it, and read its messages, rather than people at a terminal."""
+        self.of_command = False
+        """Whether the process is a command, which ends soon, and nobody else's."""
         self.roomy_until = 0.0
         """Until when, by the monotonic clock, nobody has to look whether a disk is full."""
         self._plain = plain
@@ -119,8 +121,13 @@ class Session:
             import gc  # noqa: PLC0415 (only who needs all jobs pays)
 
             # A command ends before the garbage among many jobs is worth a look.
+            collects = gc.isenabled() and not self.of_command
             gc.disable()
-            self._config = config_from_plain(self._plain)
+            try:
+                self._config = config_from_plain(self._plain)
+            finally:
+                if collects:
+                    gc.enable()
         return self._config
 
     def config_of(self, job: str) -> Config:

@@ -171,6 +171,7 @@ class Desk:
             ),
         )
         check_depth((args, kwargs))
+        _check_texts((args, kwargs, request.tags))
         size, most = len(encode_envelope(request).encode()), config.settings.max_args
         if size > most:
             raise RefusedError(
@@ -229,7 +230,7 @@ def submit_options(given: Mapping[str, Any]) -> dict[str, Any]:
             known = ", ".join("_" + option for option in OPTIONS)
             raise RefusedError(f"there is no option _{name}; the options are {known}")
     priority = options.get("priority", 0)
-    if isinstance(priority, bool) or priority not in range(10):
+    if type(priority) is not int or priority not in range(10):  # 5.0 would be a name of its own
         raise RefusedError(f"_priority={priority!r} is not one of 0 to 9 (9 runs first)")
     tags = options.get("tags", {})
     if not isinstance(tags, dict):
@@ -240,7 +241,20 @@ def submit_options(given: Mapping[str, Any]) -> dict[str, Any]:
             raise RefusedError(f"{word!r:.60} is not a text of 1 to {KEY_MOST} characters")
         if word in words and not word.isprintable():
             raise RefusedError(f"{word!r:.60} has characters that cannot be printed")
+        if "\0" in word:
+            raise RefusedError(f"_tags: {word!r:.60} holds a NUL character")
     return options
+
+
+def _check_texts(values: tuple[object, ...]) -> None:
+    """Refuse bytes that are no text: the envelope could carry them, and no process be given them."""
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise RefusedError(
+            "an argument or tag has bytes that are no text; only UTF-8 can be passed, so put other"
+            " data in a file and pass its name"
+        ) from error
 
 
 class Line(asyncio.Protocol):

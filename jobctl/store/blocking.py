@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 
 CHUNK = 65536
 SSL_WANT_READ = 2
+_forking = allocate_lock()
+"""Held by the thread of a forked child that leaves a connection to its parent."""
+
+
+def _renew() -> None:
+    """Give a forked child a lock of its own: no thread of its holds the parent's."""
+    global _forking  # noqa: PLW0603 - one of this process
+    _forking = allocate_lock()
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 class BlockingStore:
@@ -117,7 +128,13 @@ class BlockingStore:
             self._lock.release()
 
     def close(self) -> None:
-        """Close the connection; the next call makes a new one."""
+        """Close the connection, after calls of other threads; the next one makes a new one."""
+        if self._pid != os.getpid():
+            self._forget_parent()
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
@@ -139,10 +156,16 @@ class BlockingStore:
             raise failures.broken_on_purpose(self.server, sent=sent)
 
     def _forget_parent(self) -> None:
-        """Leave the connection to the process that made it, and its lock with it."""
-        self.close()
-        self._lock = allocate_lock()
-        self._pid = os.getpid()
+        """Leave the connection to the process that made it, and its lock with it.
+
+        Once: threads that come together would have a lock each, and share one connection.
+        """
+        with _forking:
+            if self._pid == os.getpid():
+                return
+            self._drop()
+            self._lock = allocate_lock()
+            self._pid = os.getpid()  # last: whoever sees it finds the new lock
 
     def _exchange(self, calls: Sequence[Call[T]]) -> list[object]:
         """Return one raw reply per call, errors included."""
@@ -151,16 +174,16 @@ class BlockingStore:
             and self._sock is not None
             and self._finder.replaced(self.server)
         ):
-            self.close()
+            self._drop()
         if self._sock is None or not (self.server.path or self._usable(self._sock)):
-            self.close()
+            self._drop()
             self._open()
         replies = self._ask(calls)
         if self._finder is not None:
             self._follow(self._finder, calls, replies)
         for reply in replies:
             if isinstance(reply, ReplyError) and stale(reply):
-                self.close()
+                self._drop()
         return replies
 
     def _ask(self, calls: Sequence[Call[T]]) -> list[object]:
@@ -192,7 +215,7 @@ class BlockingStore:
             if not moved:
                 return
             moved += _seals(calls, moved)
-            self.close()
+            self._drop()
             try:
                 self._open()
                 fresh = self._ask([calls[index] for index in moved])
@@ -231,7 +254,7 @@ class BlockingStore:
             replies = self._round_trip([pack(words) for words in greeting])
             for reply in replies:
                 if isinstance(reply, ReplyError):
-                    self.close()
+                    self._drop()
                     raise failures.server_failure(str(reply), server)
             if self._finder is not None:
                 self._check_role(self._finder, replies[-1])
@@ -246,7 +269,7 @@ class BlockingStore:
     def _check_role(self, finder: Finder, role: object) -> None:
         error = finder.not_in_charge(role, self.server)
         if error is not None:
-            self.close()
+            self._drop()
             raise error
 
     def _usable(self, sock: _socket.socket) -> bool:
@@ -295,7 +318,7 @@ class BlockingStore:
                 sock.settimeout(self._patience)
         except BaseException:
             # Also for Ctrl-C: answers still on their way would be taken for those of other calls.
-            self.close()
+            self._drop()
             raise
         return replies
 
@@ -311,7 +334,7 @@ class BlockingStore:
         except BlockingIOError:
             return 0
         except OSError:
-            self.close()
+            self._drop()
             self._open()
             return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 from itertools import groupby
 
+from jobctl.errors import InvalidArguments
 from jobctl.model.records import maker, record
 from jobctl.store.calls import Call
 from jobctl.store.codec import encode_envelope, items_of, text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from jobctl.store.keys import Keys
 
 Part = str | bytes | int
+_PRIORITIES = range(10)
 
 
 @record(frozen=True, slots=True)
@@ -100,8 +102,13 @@ def _moment(value: float | None, delay: float | None) -> str:
 
 
 def run_header(run: NewRun) -> tuple[Part, ...]:
-    """Return what runs of one submit may have in common, as ``admit.lua`` reads it."""
+    """Return what runs of one submit may have in common, as ``admit.lua`` reads it.
+
+    Raises ``InvalidArguments`` for a priority that is none: nobody would claim the runs.
+    """
     request, rules = run.request, run.admission
+    if type(request.priority) is not int or request.priority not in _PRIORITIES:
+        raise InvalidArguments(f"priority {request.priority!r} is not one of 0 to 9 (9 runs first)")
     return (
         request.job,
         request.queue,

@@ -120,17 +120,22 @@ def session_starts(
     until: datetime,
     *,
     job: str | None = None,
+    anchor: datetime | None = None,
     made: Counter[str] | None = None,
 ) -> list[Start]:
     """As :func:`starts_between`, of a configuration that was read.
 
-    ``made`` are the runs of each schedule so far, and is kept up.
+    ``anchor`` is where ``@every`` is counted from, if not from ``since``. ``made`` are the runs of
+    each schedule so far, and is kept up.
     """
     if job is not None:
         session.job(job)
     made = Counter() if made is None else made
+    anchor = since if anchor is None else anchor
     found = [
-        fire for entry in entries(session, job) for fire in _fires(entry, since=since, until=until)
+        fire
+        for entry in entries(session, job)
+        for fire in _fires(entry, since=since, until=until, anchor=anchor)
     ]
     found.sort(key=lambda fire: (fire.start, fire.job, fire.schedule))
     starts = []
@@ -141,11 +146,13 @@ def session_starts(
     return starts
 
 
-def _fires(entry: ScheduleEntry, *, since: datetime, until: datetime) -> Iterator[Fire]:
+def _fires(
+    entry: ScheduleEntry, *, since: datetime, until: datetime, anchor: datetime
+) -> Iterator[Fire]:
     if isinstance(entry.rule, BootRule):
         return
     jitter = timedelta(seconds=entry.jitter)
-    at = entry.next_after(since - jitter, anchor=since)
+    at = entry.next_after(since - jitter, anchor=anchor)
     while at is not None and at + jitter <= until:
         yield Fire(entry, at)
         at = entry.next_after(at, anchor=at)

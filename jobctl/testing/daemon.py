@@ -18,9 +18,10 @@ import psutil
 from jobctl.api.client import Client
 from jobctl.client.listing import Filter, list_runs
 from jobctl.client.open import Session
+from jobctl.client.results import UnreadableError
 from jobctl.clock import SYSTEM_CLOCK
 from jobctl.engine.own_daemon import ReadySocket, command, own_environment
-from jobctl.errors import JobctlError, JobFailed, UnreachableError
+from jobctl.errors import JobctlError, JobFailed, NoSuchRun, UnreachableError
 from jobctl.model.run import FINAL_STATES, RunState
 from jobctl.testing import guardian
 from jobctl.testing.private_config import private_text
@@ -182,10 +183,13 @@ class PrivateDaemon:
         with Session.open(str(self.config)) as session:
             found = list_runs(session, Filter(states=UNFINISHED), most=MANY)
         ids = [run.id for run in found]
-        self.client.revoke(ids)
+        # A run may have ended meanwhile, and its record be gone by ``keep_runs``.
+        with contextlib.suppress(NoSuchRun):
+            self.client.revoke(ids)
         limit = SYSTEM_CLOCK.monotonic() + deadline
         for run_id in ids:
-            with contextlib.suppress(JobFailed):
+            # How it ended, and whether its result can be read here, is not asked.
+            with contextlib.suppress(JobFailed, NoSuchRun, UnreadableError):
                 self.client.run(run_id).wait(max(0.0, limit - SYSTEM_CLOCK.monotonic()))
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -297,7 +297,9 @@ class EagerRuns:
             return
         starts: list[Start] = []
         if schedules is not None:
-            starts = session_starts(schedules, clock.now(), target, made=self._made)
+            starts = session_starts(
+                schedules, clock.now(), target, anchor=clock.start, made=self._made
+            )
         while True:
             waiting = [one for one in self.held.values() if one.due is not None]
             first = min(waiting, key=lambda one: one.due or 0.0, default=None)

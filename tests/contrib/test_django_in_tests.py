@@ -63,6 +63,28 @@ class Eager(TestCase):
         self.assertEqual([run.state for run in seen.of("pack")], ["succeeded"])
         self.assertTrue(Order.objects.get().packed)
 
+    def test_queries_are_counted(self):
+        made = Order.objects.create(item="tea")
+        with eager(), self.assertNumQueries(3):
+            Order.objects.count()
+            submit("pack", order_id=made.pk)
+
+    def test_what_was_checked_is_submitted_on_commit(self):
+        items = [1]
+        with eager() as seen:
+            with self.captureOnCommitCallbacks(execute=True):
+                run = submit_on_commit("takes", items=items, _id=None)
+                items.append(object())
+            self.assertEqual(run.result, [1])
+        self.assertEqual([one.id for one in seen.runs], [run.id])
+
+    def test_unique_run_that_waits_is_the_one(self):
+        with eager(hold=True) as seen:
+            first = submit("takes_once", items=[1])
+            with self.captureOnCommitCallbacks(execute=True):
+                run = submit_on_commit("takes_once", items=[1])
+            self.assertEqual((run.id, run.state, len(seen)), (first.id, "queued", 1))
+
     def test_coroutine(self):
         Order.objects.create(item="tea", packed=True)
         with eager():
@@ -103,6 +125,16 @@ class Eager(TestCase):
             self.assertEqual(submit("warned").wait(), "soft_timeout of 0.2 s has passed")
 """
 MORE_JOBS = """
+
+@job
+def takes(items: list):
+    return items
+
+
+@job(unique="args")
+def takes_once(items: list):
+    return items
+
 
 @job(timeout="0.5s")
 async def naps():

@@ -5,14 +5,29 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from jobctl.engine import python_asks
-from jobctl.engine.python_desk import queue_names, served_queues
+from jobctl.engine.python_desk import (
+    Desk,
+    RefusedError,
+    queue_names,
+    served_queues,
+    submit_options,
+)
+from jobctl.errors import InvalidArguments
+from jobctl.model.admission import Admission, NewRun
 from jobctl.model.config import Config, Settings
 from jobctl.model.job import JobDef, QueueDef, ScheduleDef
 from jobctl.model.pool import PoolDef
+from jobctl.model.run import Request
+from jobctl.store.transitions import run_header
+
+if TYPE_CHECKING:
+    from jobctl.engine.attempt import AttemptSpec
 
 
 def test_every_queue_of_the_file_is_one() -> None:
@@ -59,3 +74,36 @@ def test_question_that_was_cut_off_does_not_spoil_the_next() -> None:
     pool.join()
     line._socket.close()
     assert heard == [b'{"ask": "on\n', b'{"ask": "once", "n": 1}\n']
+
+
+@pytest.mark.parametrize("priority", [5.0, True, "5", 10, -1, 5j])
+def test_priority_that_is_no_digit_is_refused(priority: object) -> None:
+    with pytest.raises(RefusedError, match="is not one of 0 to 9"):
+        submit_options({"priority": priority})
+
+
+@pytest.mark.parametrize("priority", [5.0, True, "5", 10])
+def test_run_whose_priority_is_no_digit_is_never_sent(priority: Any) -> None:
+    request = Request(id="a" * 16, job="a", priority=priority)
+    with pytest.raises(InvalidArguments, match="is not one of 0 to 9"):
+        run_header(NewRun(request=request, admission=Admission()))
+
+
+def test_tag_with_a_nul_is_refused() -> None:
+    with pytest.raises(RefusedError, match="NUL"):
+        submit_options({"tags": {"a": "b\0c"}})
+
+
+@pytest.mark.parametrize(
+    ("args", "tags"), [([["\ud800"]], {}), ([], {"a": "\udcff"}), ([{"\ud800": 1}], {})]
+)
+def test_texts_that_no_process_can_be_given_are_refused(
+    args: list[object], tags: dict[str, str]
+) -> None:
+    job = JobDef(name="a", python="x:y", source="x:1")
+    config = Config(settings=Settings(), jobs={"a": job}, queues={}, pools={})
+    desk = cast("Desk", SimpleNamespace(_host="here"))
+    spec = cast("AttemptSpec", SimpleNamespace(job=job, run_id="b" * 16, number=1))
+    question = {"args": args, "kwargs": {}, "with": {"tags": tags}}
+    with pytest.raises(RefusedError, match="only UTF-8 can be passed"):
+        Desk._new_run(desk, spec, job, question, config)

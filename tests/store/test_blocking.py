@@ -378,6 +378,109 @@ def test_forked_child_gets_a_connection_of_its_own(store: BlockingStore) -> None
     assert store.run(plain("CLIENT", "ID")) == ours
 
 
+class Counted:
+    """A socket of the parent whose end takes until two threads are at it, if two ever are."""
+
+    def __init__(self) -> None:
+        self.both = threading.Barrier(2, timeout=0.5)
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self.both.wait()
+
+
+def test_threads_that_come_together_after_a_fork_leave_the_parent_once(
+    store: BlockingStore,
+) -> None:
+    store.close()
+    inherited = Counted()
+    store._sock, store._pid = inherited, 1  # type: ignore[assignment]  # as in a child
+    answers: dict[int, object] = {}
+
+    def ask(number: int) -> None:
+        answers[number] = store.run(plain("ECHO", number))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert inherited.closed == 1
+    assert answers == {0: b"0", 1: b"1"}
+
+
+def test_threads_of_forked_children_get_their_own_answers(store: BlockingStore) -> None:
+    store.run(PING)
+    for _ in range(40):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os._exit(swapped(store))
+            finally:
+                os._exit(99)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def swapped(store: BlockingStore, count: int = 8) -> int:
+    """Return how many of so many threads that ask at once did not get the answer to their question."""
+    together = threading.Barrier(count)
+    good: list[int] = []
+
+    def ask(number: int) -> None:
+        together.wait()
+        if store.run(plain("ECHO", number)) == b"%d" % number:
+            good.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    return count - len(good)
+
+
+def test_forked_child_may_close_what_another_thread_of_its_parent_was_using(
+    store: BlockingStore,
+) -> None:
+    store.run(PING)
+    with store._lock:  # as a thread holds it that is about to get its answer
+        pid = os.fork()
+        if pid == 0:
+            closing = threading.Thread(target=store.close, daemon=True)
+            closing.start()
+            closing.join(10)
+            os._exit(int(closing.is_alive()))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_connection_may_be_closed_while_other_threads_use_it(store: BlockingStore) -> None:
+    wrong: list[object] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        try:
+            wrong.extend({store.run(PING) for _ in range(300)} - {b"PONG"})
+        except BaseException as error:  # noqa: BLE001 - it is what the test is about
+            wrong.append(error)
+
+    def close() -> None:
+        while not done.is_set():
+            store.close()
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    done.set()
+    closing.join(10)
+    assert wrong == []
+
+
 def test_long_socket_path_works(raw_server: Callable[..., Address], short_dir: Path) -> None:
     address = raw_server()
     deep = short_dir / ("d" * 100) / ("e" * 100)

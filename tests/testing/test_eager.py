@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from jobctl import (
     WaitTimeout,
     current,
 )
+from jobctl.client.open import Session
 from jobctl.testing import EagerError, FakeClock, eager
 
 JOBS = """
@@ -532,6 +534,25 @@ def test_schedules_start_their_runs_when_the_clock_is_moved(client, jobs) -> Non
         "2026-03-29T01:00:00+00:00",
         "2026-03-30T00:30:00+00:00",
     ]
+
+
+def test_every_is_counted_from_where_the_clock_began_however_it_is_moved(jobs) -> None:
+    path = jobs.with_name("every.toml")
+    path.write_text(
+        '[jobs.a]\npython = "eager_shop:gone"\nschedules = [{ schedule = "@every 10m", jitter = "30s" }]\n'
+    )
+    clock = FakeClock("2026-03-28T00:00:00Z")
+    with eager(clock=clock, schedules=path) as seen:
+        for _ in range(121):
+            clock.advance("1m")
+        assert len(seen.runs) == 12
+    assert len(clock.starts(path)) == 12
+
+
+def test_garbage_collector_stays_as_the_test_has_it(jobs) -> None:
+    with eager(clock=FakeClock(), schedules=jobs), Session.open(str(jobs)) as session:
+        assert session.config.jobs
+        assert gc.isenabled()
 
 
 def test_schedule_makes_no_more_runs_than_its_max_runs_however_the_clock_is_moved(jobs) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobctl.errors import ConfigError, JobctlError, JobFailed, UnreachableError
+from jobctl.errors import ConfigError, JobctlError, JobFailed, NoSuchRun, UnreachableError
 from jobctl.testing import PrivateDaemon, wait_until
 
 JOBS = """
@@ -18,6 +19,10 @@ command = "echo hello $1; pwd"
 
 [jobs.sleepy]
 command = "sleep 600"
+
+[jobs.fleeting]
+command = "sleep 600"
+keep_runs = 1
 """
 
 
@@ -50,6 +55,14 @@ def test_it_runs_jobs_where_the_test_says(daemon) -> None:
     assert done.returncode == 0
     assert daemon.run("logs", "hello").stdout.splitlines() == ["hello you", str(daemon.root)]
     assert daemon.inspect("hello")["state"] == "succeeded"
+
+
+def test_clear_is_content_with_runs_whose_record_is_gone(daemon) -> None:
+    runs = daemon.client.submit_many("fleeting", [()] * 12)
+    daemon.clear()
+    for run in runs:
+        with contextlib.suppress(NoSuchRun):
+            assert run.state == "revoked"
 
 
 def test_failing_command_says_what_it_said(daemon) -> None:

@@ -11,7 +11,6 @@ from jobctl.api.client import Client, Run
 from jobctl.api.many import name_of
 from jobctl.contrib.django.conf import Settings
 from jobctl.errors import NoSuchRun
-from jobctl.model.ids import new_id
 
 if TYPE_CHECKING:
     from typing import Any, TypeVar
@@ -78,21 +77,22 @@ def submit_on_commit(
 ) -> Run:
     """Submit a run when the transaction is committed, and never when it is rolled back.
 
-    Arguments and options are checked now. Returns the handle now, with the id that the run will have: it is
-    not known to the store before the commit. Outside of a transaction it is submitted at once.
-    ``_using`` is the database whose transaction counts.
+    Arguments and options are checked now, and what was checked is sent, however they are changed
+    meanwhile. Returns the handle now, with the id that the run will have: it is not known to the
+    store before the commit. Of a ``unique`` job it is that of the waiting run from then on, where
+    there is one. Outside of a transaction it is submitted at once. ``_using`` is the database whose
+    transaction counts.
 
     Raises as :func:`submit`; what the store answers after the commit is raised where that was made,
     for example ``StoreUnreachable``: what was committed stays, and the run was not submitted.
     """
     sender = client()
-    kwargs.setdefault("_id", new_id())
     operations = sender._operations  # noqa: SLF001 - a submit without the sending
     checked = operations.session.carry_out(operations.checked(name_of(job), args, kwargs))
     run = PromisedRun(sender, checked.id, checked.job)
 
     def send() -> None:
-        sender.submit(job, *args, **kwargs)
+        run.id = operations.session.carry_out(operations.sent(checked))
         run.submitted = True
 
     transaction.on_commit(send, using=_using)
