@@ -550,6 +550,7 @@ def test_every_is_counted_from_where_the_clock_began_however_it_is_moved(jobs) -
 
 
 def test_garbage_collector_stays_as_the_test_has_it(jobs) -> None:
+    gc.enable()  # commands that ran in this process have switched it off
     with eager(clock=FakeClock(), schedules=jobs), Session.open(str(jobs)) as session:
         assert session.config.jobs
         assert gc.isenabled()
