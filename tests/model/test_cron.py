@@ -154,6 +154,8 @@ def test_next_prints_what_the_table_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    # A daemon that other tests share names its own for the rest of their session.
+    monkeypatch.delenv("JOBCTL_CONFIG", raising=False)
     text, zone_name, start, expected = row
     code = run(
         ["next", "--json", "-n", "3", "--schedule", text, "--timezone", zone_name, "--from", start]
