@@ -188,8 +188,9 @@ class PythonChild:
     ) -> tuple[int, asyncio.Future[PythonReply]]:
         """Send a call to a child that is ready; returns its number and its answer to come.
 
-        ``soon``: together with others that are handed over in this moment. Raises as :meth:`call`, the answer too. Who gives the answer another end is heard: what the
-        child says of it later is passed over.
+        ``soon``: together with others that are handed over in this moment. Raises as :meth:`call`,
+        the answer too. Who gives the answer another end is heard: what the child says of it later
+        is passed over.
         """
         self._ready.result()
         if self._closed:
