@@ -98,7 +98,7 @@ class Executor:
         job = recovery.definition(runner.find_job(self.config, held.request), started)
         spec = self._spec(held, slot, job, now=started.started_at)
         log.info("run %s: taking over attempt %d (pid %d)", held.claim.id, held.attempt, held.pid)
-        self._mark(_mark(held))
+        self._mark(held.mark())
 
         def on_start() -> None:
             if job.strict_single:
@@ -135,7 +135,7 @@ class Executor:
             held.pid, held.started_at = pid, started_at
             self._journal.started(held, born=slot.born)
             self._count(held)
-            self._mark(_mark(held))
+            self._mark(held.mark())
             self._catch_up(held, slot)
 
         return await slot.go_on(self.spec(held, slot, job), begun, on_start=on_start)
@@ -158,7 +158,7 @@ class Executor:
             self._count(held)
             if job.strict_single:
                 self._lease.begin(held.claim.id, pid)
-            timer = loop.call_later(MARK_AFTER, lambda: self._mark(_mark(held)))
+            timer = loop.call_later(MARK_AFTER, lambda: self._mark(held.mark()))
             self._catch_up(held, slot)
 
         def on_move(pid: int) -> None:
@@ -223,7 +223,3 @@ class Executor:
                 await asyncio.sleep(1.0)
                 continue
             return answers[0] == "ok"
-
-
-def _mark(held: Held) -> Mark:
-    return held.claim.id, held.claim.epoch, held.attempt, held.started_at, held.pid

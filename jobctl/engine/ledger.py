@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from jobctl.engine.batch import Mark
     from jobctl.model.run import Request
     from jobctl.store.settling import Settlement
     from jobctl.store.transitions import Claim
@@ -64,6 +65,10 @@ class Held:
     """True when another supervisor has it; it must not begin here, and must not go on."""
     stop_order: str | None = field(default=None, init=False)
     """``reason signal grace kill`` of a revoke that came before the start."""
+
+    def mark(self) -> Mark:
+        """Return what tells the store that this attempt has begun."""
+        return self.claim.id, self.claim.epoch, self.attempt, self.started_at, self.pid
 
 
 class Recent(NamedTuple):

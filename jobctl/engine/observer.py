@@ -76,8 +76,7 @@ class Observer:
         held = pool.ledger.running[run_id]
         progress = slot.poll_progress()
         if progress is not None:
-            held.progress = progress
-            pool.pump.note(run_id, held.claim.epoch, progress)
+            pool.pump.note(held, progress)
         held_up_by = slot.held_up_by()
         if held_up_by != held.held_up_by:
             held.held_up_by = held_up_by

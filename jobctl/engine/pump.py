@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from jobctl.engine.batch import Batch, Mark
     from jobctl.engine.host_journal import HostJournal
-    from jobctl.engine.ledger import Ledger
+    from jobctl.engine.ledger import Held, Ledger
     from jobctl.store.aio import AsyncStore
     from jobctl.store.calls import Call
     from jobctl.store.keys import Keys
@@ -166,9 +166,13 @@ class Pump:
         self._outbox.marks[mark[0]] = mark
         self._wake.set()
 
-    def note(self, run_id: str, epoch: int, progress: str) -> None:
+    def note(self, held: Held, progress: str) -> None:
         """Send progress; a newer one replaces an unsent one."""
-        self._outbox.notes[run_id] = (run_id, epoch, progress)
+        if held.progress is None and held.pid:
+            # Whoever sees how far it is sees of which attempt: the start may not be marked yet.
+            self._outbox.marks[held.claim.id] = held.mark()
+        held.progress = progress
+        self._outbox.notes[held.claim.id] = (held.claim.id, held.claim.epoch, progress)
         self._wake.set()
 
     def tell_held_up(self, run_id: str, epoch: int, by: tuple[str, ...] | None) -> None:

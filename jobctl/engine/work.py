@@ -180,8 +180,7 @@ class Work:
 
     def on_bundled_progress(self, held: Held, progress: str) -> None:
         """Pass on how far a run of a bundle is."""
-        held.progress = progress
-        self._pump.note(held.claim.id, held.claim.epoch, progress)
+        self._pump.note(held, progress)
 
     def _begin(self, held: Held, slot: Slot, attempt: Coroutine[object, object, _Ended]) -> None:
         self._ledger.running[held.claim.id] = held

@@ -250,13 +250,23 @@ def test_a_daemon_that_is_stopped_while_it_begins_anew_stops_what_went_on_meanwh
     assert not host.processes()
 
 
+def held_back(pid: int) -> set[int]:
+    """Return the signals that a process lets wait."""
+    status = Path(f"/proc/{pid}/status").read_text("utf-8")
+    (blocked,) = (
+        int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigBlk")
+    )
+    return {number for number in range(1, 65) if blocked >> (number - 1) & 1}
+
+
 def test_ctrl_c_before_it_is_ready_shows_no_traceback(host: Host) -> None:
     host.write("")
     daemon = subprocess.Popen(
         [sys.executable, "-m", "jobctl", "daemon"],
         env=host.environment, cwd=host.directory, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    wait_until(lambda: len(list(Path(f"/proc/{daemon.pid}/fd").iterdir())) > 4, what="it has begun")
+    # Before that Python itself starts, and ends as it likes.
+    wait_until(lambda: signal.SIGINT in held_back(daemon.pid), what="it has begun")
     daemon.send_signal(signal.SIGINT)
     _, said = daemon.communicate(timeout=20)
 

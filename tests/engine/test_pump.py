@@ -159,6 +159,38 @@ def test_claim_whose_answer_was_lost_is_found_and_given_back(
     assert asyncio.run(story()) == [run_id]
 
 
+def test_progress_is_never_to_be_seen_before_the_attempt_it_is_of(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    keys = Keys("pump-progress")
+    register(store, keys)
+    run_id = submit(store, keys)
+
+    async def story() -> None:
+        link = AsyncStore(server.address)
+        taken: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
+
+        def begin(reply: ClaimReply) -> None:
+            for claim in reply.claims:
+                request = Request(id=claim.id, job="j")
+                taken.set_result(Held(claim, request, claimed_at=0.0, attempt=1))
+
+        pump = a_pump(link, keys, begin)
+        task = asyncio.create_task(pump.run())
+        async with asyncio.timeout(5):
+            pump.look()
+            held = await taken
+            held.pid, held.started_at = 4711, 1.5
+            pump.note(held, "{}")
+            await pump.wait_clear()
+            await pump.wait_hungry()
+        task.cancel()
+        await link.close()
+
+    asyncio.run(story())
+    assert store.run(queries.state(keys, run_id)) == ("r", "{}", 1)
+
+
 def test_an_outcome_that_a_dead_pool_had_sent_counts_no_start_again(
     store: BlockingStore, server: EmbeddedStore
 ) -> None:
@@ -336,10 +368,16 @@ def settled_in_a_flood(
 def test_in_a_flood_a_second_turn_does_not_wait_for_the_first(
     store: BlockingStore, server: EmbeddedStore
 ) -> None:
-    under_way, letters = settled_in_a_flood(store, server, Keys("pump-two"), break_at=None)
+    most = 0
+    for attempt in range(5):  # a store that is quick enough answers before there is a second
+        keys = Keys(f"pump-two-{attempt}")
+        under_way, letters = settled_in_a_flood(store, server, keys, break_at=None)
+        assert letters == {"k"}
+        most = max(most, *under_way)
+        if most > 1:
+            break
 
-    assert max(under_way) == 2
-    assert letters == {"k"}
+    assert most == 2
 
 
 @pytest.mark.parametrize("moment", [5, 9, 14, 22, 40])
