@@ -447,7 +447,7 @@ def test_shared_child_runs_in_the_oldest_python(attempts: Attempts, mode: str) -
 
 
 STOPS = """
-import asyncio, os, threading, time
+import asyncio, os, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from jobctl import SoftTimeout, current
 
@@ -520,7 +520,7 @@ def family(text):
     seen = []
     def body():
         MET.wait()
-        print("thread of", text)
+        sys.stdout.write(f"thread of {text}\\n")
         seen.append(current().id)
         MET.wait()
     class Own(threading.Thread):
@@ -530,7 +530,7 @@ def family(text):
         thread.start()
         thread.join()
     def task():
-        print("task of", text)
+        sys.stdout.write(f"task of {text}\\n")
         return current().id
     with ThreadPoolExecutor(2) as own:
         seen += own.map(lambda _: task(), range(4))
@@ -539,7 +539,7 @@ def family(text):
 
 async def afamily(text):
     loop = asyncio.get_running_loop()
-    seen = [await loop.run_in_executor(None, lambda: (print("task of", text), current().id)[1])]
+    seen = [await loop.run_in_executor(None, lambda: (sys.stdout.write(f"task of {text}\\n"), current().id)[1])]
     seen += [await asyncio.to_thread(lambda: current().id)]
     seen += await asyncio.gather(*(asyncio.to_thread(lambda: current().id) for _ in range(9)))
     return [current().id, sorted(set(seen))]

@@ -143,6 +143,11 @@ class Nest:
         return len(self._all())
 
 
+def waits_for_interpreter(slot: Slot) -> bool:
+    """Return whether its attempt would end at once if it were stopped now."""
+    return slot._now is not None and slot._now._early is not None
+
+
 def test_preloaded_modules_are_imported_once_for_all_children(attempts: Attempts) -> None:
     async def story(nest: Nest) -> None:
         one, two = await nest.result("loaded_by", 0), await nest.result("loaded_by", 1)
@@ -592,7 +597,7 @@ def test_child_that_is_forked_after_its_run_was_stopped_leaves_no_zombie(
         template, before = nest.template(), own_children()
         os.kill(template, signal.SIGSTOP)
         run = asyncio.create_task(nest.run("value", slot=1))
-        await until(lambda: nest.slots[1]._early is not None, what="it waits")
+        await until(lambda: waits_for_interpreter(nest.slots[1]), what="it waits")
         await asyncio.sleep(0)
         nest.slots[1].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
         assert (await asyncio.wait_for(run, 5)).kind is OutcomeKind.REVOKED
