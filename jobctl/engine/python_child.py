@@ -303,13 +303,13 @@ class Running:
         return self.limits.get(name) if self.limits else None
 
     def progress(self, percent: float, message: str = "") -> None:
-        """Tell the host how far it is; without a host nobody hears it."""
+        """Tell the host how far it is; without one, whoever takes the run over reads it."""
         if not self.over and self.child.pid == os.getpid():
             meta = {"seq": self.call["seq"], "percent": percent, "message": message}
-            try:  # noqa: SIM105 - contextlib is an import
+            try:
                 self.child.send(PROGRESS, meta)
             except (BrokenPipeError, ConnectionResetError):
-                pass
+                leave_progress(self.call["env"]["JOBCTL_PROGRESS_FILE"], percent, message)
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """Return what the pool answers."""
@@ -928,6 +928,16 @@ def leave(path: str | None, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(path, flags, 0o600), "wb") as file:
             file.write(data)
+
+
+def leave_progress(path: str, percent: float, message: str) -> None:
+    """Write how far a run is, as a command would, when nobody is there to be told."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(path, flags, 0o600), "wb") as file:
+            file.write(f"{percent} {' '.join(message.split())}\n".encode(errors="replace"))
+    except OSError:
+        pass  # it is lost, as it would be without the file
 
 
 def open_meter(name: str, flags: int) -> int | None:

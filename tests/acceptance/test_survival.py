@@ -48,6 +48,21 @@ def wait(name):
     return {"name": os.path.basename(name)}
 """
 
+TELLS = """
+import os, time
+from jobctl import current
+def until(name):
+    while not os.path.exists(name):
+        time.sleep(0.05)
+def wait(name):
+    current().progress(10)
+    until(name + ".1")
+    current().progress(70, "nobody is there")
+    open(os.path.dirname(name) + "/told", "w").close()
+    until(name + ".2")
+    current().progress(90, "two\\nlines")
+"""
+
 
 def written(host: Host) -> None:
     (host.directory / "work.py").write_text(WORK)
@@ -165,6 +180,24 @@ def test_a_python_function_keeps_its_result(host: Host, kinds: tuple[str, ...]) 
     assert (run["state"], run["attempt"]) == ("succeeded", 1)
     assert run["result"] == {"name": "go.python"}
     assert host.run("logs", run_id) == "python begins\npython ends\n"
+
+
+def test_a_python_function_tells_on_how_far_it_is(host: Host) -> None:
+    (host.directory / "work.py").write_text(TELLS)
+    host.write(LONG.format(host.directory))
+    host.start()
+    run_id = host.submit("python", f"{host.directory}/go")
+    wait_until(lambda: host.inspect(run_id).get("progress"), what="it tells")
+
+    kill(host, "supervisor", "pools")
+    go(host, "1")
+    wait_until((host.directory / "told").exists, what="it tells in vain")
+    host.start()
+
+    told = {"percent": 70, "message": "nobody is there"}
+    wait_until(lambda: host.inspect(run_id)["progress"] == told, what="it is heard")
+    go(host, "2")
+    assert host.wait_state(run_id)["progress"] == {"percent": 90, "message": "two lines"}
 
 
 def test_a_revoke_is_heard_while_there_is_no_supervisor(host: Host) -> None:
