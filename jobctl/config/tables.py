@@ -95,6 +95,8 @@ def _inner(value: object, step: str | int) -> object:
 
 def arguments(value: object) -> tuple[object, ...]:
     """Check positional arguments."""
+    if isinstance(value, dict):
+        raise Wrong("is not a list", code="type", remedy="arguments with names belong in kwargs")
     if not isinstance(value, list):
         raise Wrong("is not a list", code="type", remedy="write [ ] around it")
     return tuple(_inner(item, index) for index, item in enumerate(value))
@@ -102,6 +104,9 @@ def arguments(value: object) -> tuple[object, ...]:
 
 def named_arguments(value: object) -> dict[str, object]:
     """Check named arguments."""
+    if isinstance(value, list):
+        remedy = "give each a name, as in { path = … }; those without belong in args"
+        raise Wrong("is not a table", code="type", remedy=remedy)
     return {key: _inner(item, key) for key, item in table(value).items()}
 
 

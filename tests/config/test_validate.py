@@ -45,6 +45,8 @@ BAD: list[tuple[str, int, int, str, str, str, str]] = [
     ('[jobctl]\nname = "${NO}"', 2, 9, "variable", "jobctl.name", "NO, which is not set", "${NO:-"),
     ('[jobctl]\nname = "a${"', 2, 10, "variable", "jobctl.name", "no variable", "$${"),
     ('[defaults]\ntimeout = "abc"', 2, 11, "duration", "defaults.timeout", "'abc' is not a dur", '"1h30m"'),
+    ('[jobs.a]\npython = "m:f"\nargs = { x = 1 }', 3, 8, "type", "jobs.a.args", "list", "kwargs"),
+    ('[jobs.a]\npython = "m:f"\nkwargs = [1]', 3, 10, "type", "jobs.a.kwargs", "table", "in args"),
     ("[pools.p]\nslots = 0", 2, 9, "range", "pools.p.slots", "0 is not from 1", ""),
     ("[pools.p]\nqueues = []", 2, 10, "value", "pools.p.queues", "runs nothing", "*"),
     ('[pools.p]\npython = "procces"', 2, 10, "choice", "pools.p.python", "none of", "'process'"),
