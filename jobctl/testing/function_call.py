@@ -36,6 +36,7 @@ from jobctl.testing.surroundings import (
     put_back,
     search_path,
     standard_input,
+    surrounded,
 )
 from jobctl.testing.time_limits import Stopped, softly, within
 
@@ -93,11 +94,16 @@ def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
                 progress_file=report,
             )
             with (
-                put_back(),
-                environment(variables),
-                search_path(spec, common),
-                standard_input(spec.job.stdin),
-                _copied_output(output),
+                surrounded(
+                    lambda: [
+                        put_back(),
+                        environment(variables),
+                        search_path(spec, common),
+                        standard_input(spec.job.stdin),
+                        _copied_output(output),
+                    ]
+                ),
+                _printing_to(output),
                 bound(_context(spec, link, started), threads=True),
             ):
                 try:
@@ -243,14 +249,30 @@ def _reply(reply: dict[str, Any], result: bytes) -> PythonReply:
     )
 
 
+_printed: contextvars.ContextVar[io.StringIO | None] = contextvars.ContextVar(
+    "jobctl_printed", default=None
+)
+"""Where that goes what the call prints that is under way; threads that it starts do not know."""
+
+
+@contextlib.contextmanager
+def _printing_to(copy: io.StringIO) -> Iterator[None]:
+    token = _printed.set(copy)
+    try:
+        yield
+    finally:
+        _printed.reset(token)
+
+
 class _Copying(io.TextIOBase):
-    """A text stream that also keeps what is written to it."""
+    """A text stream that also keeps what is written to it, unless another run's call writes it."""
 
     def __init__(self, stream: TextIO | None, copy: io.StringIO) -> None:
         self._stream, self._copy = stream, copy
 
     def write(self, text: str) -> int:
-        self._copy.write(text)
+        if _printed.get() in {None, self._copy}:
+            self._copy.write(text)
         return len(text) if self._stream is None else self._stream.write(text)
 
     def flush(self) -> None:

@@ -15,12 +15,42 @@ from jobctl.engine.environment import read_env_file
 from jobctl.testing import time_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from jobctl.engine.attempt import AttemptSpec
 
 OWN = frozenset({time_limits.NUMBER, python_stop.NUMBER})
 """Signals of time limits: one that is on its way must find the handler that ignores it."""
+
+_overlaid: list[list[contextlib.ExitStack]] = []
+"""What calls that are under way have laid over the process, the last one above the others."""
+_overlaying = threading.Lock()
+
+
+@contextlib.contextmanager
+def surrounded(make: Callable[[], list[AbstractContextManager[None]]]) -> Iterator[None]:
+    """Enter the blocks that ``make`` returns, and leave them, also where calls of threads overlap.
+
+    What lies below another's is put back with that, once it has been put back itself: else it would
+    bring back what the other had found, which was this one's.
+    """
+    with _overlaying, contextlib.ExitStack() as entered:
+        for block in make():
+            entered.enter_context(block)
+        mine = [entered.pop_all()]
+        _overlaid.append(mine)
+    try:
+        yield
+    finally:
+        with _overlaying:
+            place = next(at for at, one in enumerate(_overlaid) if one is mine)
+            del _overlaid[place]
+            if place < len(_overlaid):
+                _overlaid[place] += mine
+            else:
+                for layer in mine:
+                    layer.close()
 
 
 def own_environment(spec: AttemptSpec) -> dict[str, str]:

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -121,13 +122,25 @@ stdin = "hello"
 [jobs.passes_on]
 python = "eager_shop:passes_on"
 
+[jobs.meets]
+python = "eager_shop:meets"
+env = { MEETS = "yes" }
+
 [jobs.command]
 command = "true"
 """
 
 CODE = """
-import datetime, os, sys, uuid
+import datetime, os, sys, threading, uuid
 calls = []
+BOTH, ENDED = threading.Barrier(2), threading.Event()
+
+def meets(number, stays):
+    print("I am", number)
+    BOTH.wait(10)
+    if stays:
+        ENDED.wait(10)
+    print("I was", number)
 
 def double(number):
     calls.append(number)
@@ -368,6 +381,29 @@ def test_what_a_function_changes_is_put_back(client, monkeypatch, tmp_path) -> N
     with eager():
         assert client.submit("changes").wait() == "done"
     assert state() == before
+
+
+@pytest.mark.parametrize("stays", [1, 2])
+def test_runs_of_several_threads_leave_nothing_of_each_other(client, stays) -> None:
+    def state():
+        streams = sys.stdin, sys.stdout, sys.stderr
+        return dict(os.environ), os.environ, *streams, list(sys.path), Path.cwd()
+
+    said = {}
+
+    def submits(number: int) -> None:
+        said[number] = client.submit("meets", number, stays=number == stays).logs()
+        shop().ENDED.set()
+
+    before = state()
+    with eager():
+        threads = [threading.Thread(target=submits, args=[number]) for number in (1, 2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    assert state() == before
+    assert said == {1: "I am 1\nI was 1\n", 2: "I am 2\nI was 2\n"}
 
 
 def test_stdin_is_what_the_job_says(client) -> None:
