@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from jobctl.testing.function_call import Called
 
 HOST = "eager"
+ENDLESS = 100
+"""Attempts after which a run that would be tried for ever counts as stuck."""
 STATES = {
     "k": RunState.SUCCEEDED,
     "x": RunState.FAILED,
@@ -250,6 +252,14 @@ class EagerRuns:
             held.due = self.clock.epoch() + verdict.delay
             held.run = dataclasses.replace(held.run, not_before=held.due)
         self._call_hooks(held)
+        endless = held.run.request.max_attempts < 0
+        if again and held.due is None and endless and held.run.attempt >= ENDLESS:
+            raise EagerError(
+                f"run {held.run.id} of {held.job.name} has failed {ENDLESS} times and is tried again"
+                " without end (retries = -1), with nothing to wait for in between; submit it with"
+                " _retries, or use eager(clock=…), where the time between attempts passes only when"
+                f" you move it. The last failure: {held.run.error}"
+            )
 
     def _finish(self, held: Held, letter: str, *, reason: str) -> None:
         held.run = dataclasses.replace(

@@ -538,6 +538,13 @@ def test_without_a_clock_nobody_waits(client) -> None:
         assert client.submit("double", number=1, _in="1h").state == "succeeded"
 
 
+def test_run_that_is_tried_for_ever_is_told_and_not_waited_for(client) -> None:
+    said = r"100 times .*_retries, or use eager\(clock=…\).* ConnectionError: call 100"
+    with eager() as runs, pytest.raises(EagerError, match=said):
+        client.submit("flaky", fail=1000, _retries=-1)
+    assert [(run.state, run.attempt) for run in runs] == [("retrying", 100)]
+
+
 def test_with_a_clock_delays_pass_when_it_is_moved(client) -> None:
     clock = FakeClock("2026-03-01T00:00:00+00:00")
     with eager(clock=clock):
