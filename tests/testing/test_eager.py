@@ -539,7 +539,7 @@ def test_without_a_clock_nobody_waits(client) -> None:
 
 
 def test_run_that_is_tried_for_ever_is_told_and_not_waited_for(client) -> None:
-    said = r"100 times .*_retries, or use eager\(clock=…\).* ConnectionError: call 100"
+    said = r"(?s)100 times .*_retries, or use eager\(clock=…\).*ConnectionError: call 100"
     with eager() as runs, pytest.raises(EagerError, match=said):
         client.submit("flaky", fail=1000, _retries=-1)
     assert [(run.state, run.attempt) for run in runs] == [("retrying", 100)]
