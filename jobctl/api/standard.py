@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from jobctl.api.making import lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from jobctl.api.client import Client, Duration, Run
 
-_lock = allocate_lock()
 _chosen: dict[str, object] = {}
 _client: Client | None = None
 
@@ -33,7 +32,7 @@ def configure(
         "config": config, "redis": redis, "namespace": namespace, "key_file": key_file,
         "store_wait": store_wait,
     }  # fmt: skip
-    with _lock:
+    with lock:
         before, _client = _client, None
         _chosen.clear()
         _chosen.update(chosen)
@@ -44,7 +43,7 @@ def configure(
 def usual_client() -> Client:
     """Return the usual client of this process; raises ``ConfigError`` when there is no jobs.toml."""
     global _client  # noqa: PLW0603 - same
-    with _lock:
+    with lock:
         if _client is None:
             from jobctl.api.client import Client  # noqa: PLC0415 (a module with jobs costs less)
 

@@ -25,6 +25,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotation
 
 from jobctl.api.aio import AsyncClient, AsyncRun
+from jobctl.api.making import lock
 from jobctl.contrib import web
 from jobctl.errors import JobctlError, NoSuchRun, TimedOutError
 
@@ -106,13 +107,15 @@ class Jobctl:
     @property
     def client(self) -> AsyncClient:
         """The client, made when first asked for; raises ``ConfigError`` when there is no jobs.toml."""
-        if self._client is None:
-            self._client = AsyncClient(self._config, **self._options)
-        return self._client
+        with lock:
+            if self._client is None:
+                self._client = AsyncClient(self._config, **self._options)
+            return self._client
 
     async def close(self) -> None:
         """Close the client; the next request makes a new one."""
-        client, self._client = self._client, None
+        with lock:
+            client, self._client = self._client, None
         if client is not None:
             await client.close()
 
@@ -162,7 +165,7 @@ class Jobctl:
         return run, unknown
 
 
-def get_client(connection: HTTPConnection) -> AsyncClient:
+async def get_client(connection: HTTPConnection) -> AsyncClient:
     """Return the application's client: a dependency of routes, those of WebSockets too."""
     return extension(connection).client
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from flask import Blueprint, Flask, Response, current_app, request, url_for
 
 from jobctl.api.client import Client, Run
+from jobctl.api.making import lock
 from jobctl.contrib import web
 from jobctl.errors import ConfigError, JobctlError, NoSuchRun, TimedOutError
 
@@ -90,21 +91,23 @@ class Jobctl:
         there is no jobs.toml.
         """
         state = current_app.extensions[NAME]
-        if state["client"] is None:
-            config = current_app.config
-            state["client"] = Client(
-                config["JOBCTL_CONFIG"],
-                redis=config["JOBCTL_REDIS"],
-                namespace=config["JOBCTL_NAMESPACE"],
-                key_file=config["JOBCTL_KEY_FILE"],
-            )
-        client: Client = state["client"]
+        with lock:
+            if state["client"] is None:
+                config = current_app.config
+                state["client"] = Client(
+                    config["JOBCTL_CONFIG"],
+                    redis=config["JOBCTL_REDIS"],
+                    namespace=config["JOBCTL_NAMESPACE"],
+                    key_file=config["JOBCTL_KEY_FILE"],
+                )
+            client: Client = state["client"]
         return client
 
     def close(self, app: Flask) -> None:
         """Close the client of an application; it is made anew when it is asked for again."""
         state = app.extensions[NAME]
-        client, state["client"] = state["client"], None
+        with lock:
+            client, state["client"] = state["client"], None
         if client is not None:
             client.close()
 
@@ -155,10 +158,16 @@ def with_app(factory: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     ``factory`` is ``module:name`` of the application, or of a function that makes it; it is made once
     in each worker's interpreter, at the first call. Where there is an application already, as in
-    eager mode within a request, that one is used. Raises ``ConfigError`` when there is none of this name.
+    eager mode within a request, that one is used. Raises ``ConfigError`` for a generator, and when
+    there is no application of this name.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigError(
+                f"with_app: {function.__qualname__} is a generator: calling it runs nothing;"
+                " return a list, or write a function that goes through it"
+            )
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -184,8 +193,20 @@ def _context(factory: str) -> contextlib.AbstractContextManager[object]:
     return _application(factory).app_context()
 
 
-@functools.cache
+_applications: dict[str, Flask] = {}
+
+
 def _application(factory: str) -> Flask:
+    found = _applications.get(factory)
+    if found is None:
+        with lock:
+            found = _applications.get(factory)
+            if found is None:
+                found = _applications[factory] = _made(factory)
+    return found
+
+
+def _made(factory: str) -> Flask:
     module, _, name = factory.partition(":")
     found = getattr(importlib.import_module(module), name, None)
     app = found if isinstance(found, Flask) or not callable(found) else found()

@@ -9,6 +9,7 @@ import enum
 import functools
 import os
 import pickle
+import signal
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jobctl
+from jobctl.api import making
+from jobctl.api.standard import usual_client
 from jobctl.model.ids import is_id
 from jobctl.model.run import Reason, RunState
 from jobctl.store import failpoints, transitions
@@ -404,6 +407,30 @@ def test_fork_leaves_the_connection_to_its_parent(client: jobctl.Client) -> None
     os.waitpid(child, 0)
     assert client.submit("add", 3).wait(60) == {"sum": 3}
     assert client._operations.session.store._sock is ours
+
+
+def test_child_of_a_fork_is_not_kept_by_a_client_that_another_thread_made(shop: Host) -> None:
+    held, let_go = threading.Event(), threading.Event()
+
+    def makes() -> None:
+        with making.lock:
+            held.set()
+            let_go.wait(30)
+
+    thread = threading.Thread(target=makes)
+    thread.start()
+    held.wait(30)
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(10)
+            jobctl.configure(shop.config)
+            os._exit(0 if "add" in usual_client().jobs else 1)
+        finally:
+            os._exit(2)
+    let_go.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_changed_file_is_read_again(shop: Host, tmp_path: Path) -> None:

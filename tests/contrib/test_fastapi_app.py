@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -135,6 +137,30 @@ def test_web_socket_has_the_client_too(example) -> None:
     app.websocket("/follow")(follow)
     with testclient.TestClient(app) as own, own.websocket_connect("/follow") as socket:
         assert socket.receive_json()["path"] == "cat.jpg"
+
+
+def test_requests_that_come_first_get_one_client(example) -> None:
+    fastapi = importlib.import_module("fastapi")
+    contrib = importlib.import_module("jobctl.contrib.fastapi")
+    app = fastapi.FastAPI()
+    jobs = contrib.Jobctl(app)
+    given, begin = [], threading.Barrier(8)
+
+    def plain(client) -> None:
+        given.append(client)
+
+    def direct() -> None:
+        begin.wait(10)
+        given.append(jobs.client)
+
+    plain.__annotations__ = {"client": contrib.JobsClient}
+    app.get("/plain")(plain)
+    app.get("/direct")(direct)
+    with testclient.TestClient(app) as own, ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(own.get, ["/direct"] * 8 + ["/plain"] * 8))
+    assert [answer.status_code for answer in answers] == [200] * 16
+    assert len(given) == 16
+    assert len(set(given)) == 1
 
 
 def test_only_whole_ids_are_looked_for(web) -> None:

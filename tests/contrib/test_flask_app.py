@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import importlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 
 from jobctl.errors import ConfigError
 from jobctl.testing import eager, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 flask = pytest.importorskip("flask")
 extension = pytest.importorskip("jobctl.contrib.flask")
@@ -75,6 +81,53 @@ def test_application_of_the_caller_is_the_one_of_an_eager_job(web) -> None:
 def test_application_that_is_none_is_named(web) -> None:
     with pytest.raises(ConfigError, match="neither a Flask application nor makes one"):
         extension.with_app("json:dumps_nothing")(lambda: None)()
+
+
+def test_generator_is_no_job(web) -> None:
+    def rows():
+        yield 1
+
+    with pytest.raises(ConfigError, match=r"rows is a generator: .* return a list"):
+        extension.with_app("shop_web:create_app")(rows)
+
+
+def at_once(work: Callable[[], object]) -> list[object]:
+    """Do something in eight threads that begin together; return what came of it."""
+    begin = threading.Barrier(8)
+
+    def one(_: int) -> object:
+        begin.wait(10)
+        return work()
+
+    with ThreadPoolExecutor(8) as threads:
+        return list(threads.map(one, range(8)))
+
+
+def test_threads_that_come_first_get_one_client(tmp_path) -> None:
+    (tmp_path / "jobs.toml").write_text('[jobs.a]\ncommand = "true"\n')
+    app = flask.Flask("shop")
+    jobs = extension.Jobctl()
+    app.config["JOBCTL_CONFIG"] = tmp_path / "jobs.toml"
+    jobs.init_app(app)
+
+    def client() -> object:
+        with app.app_context():
+            return jobs.client
+
+    assert len(set(at_once(client))) == 1
+
+
+def test_threads_that_come_first_get_one_application(tmp_path, monkeypatch) -> None:
+    (tmp_path / "slow_shop.py").write_text(
+        "import time\nimport flask\nmade = []\n"
+        "def create_app():\n"
+        "    made.append(1)\n    time.sleep(0.05)\n    return flask.Flask(__name__)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    name = extension.with_app("slow_shop:create_app")(lambda: flask.current_app.name)
+
+    assert at_once(name) == ["slow_shop"] * 8
+    assert importlib.import_module("slow_shop").made == [1]
 
 
 def test_store_that_is_away_is_the_servers_fault(web, tmp_path) -> None:

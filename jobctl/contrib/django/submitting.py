@@ -8,6 +8,7 @@ from django.core.signals import setting_changed
 from django.db import transaction
 
 from jobctl.api.client import Client, Run
+from jobctl.api.making import lock
 from jobctl.api.many import name_of
 from jobctl.contrib.django.conf import Settings
 from jobctl.errors import NoSuchRun
@@ -27,17 +28,18 @@ def client() -> Client:
 
     Raises ``ConfigError`` when there is no jobs.toml.
     """
-    if not _clients:
-        chosen = Settings.read()
-        _clients.append(
-            Client(
-                chosen.CONFIG,
-                redis=chosen.REDIS,
-                namespace=chosen.NAMESPACE,
-                key_file=chosen.KEY_FILE,
+    with lock:
+        if not _clients:
+            chosen = Settings.read()
+            _clients.append(
+                Client(
+                    chosen.CONFIG,
+                    redis=chosen.REDIS,
+                    namespace=chosen.NAMESPACE,
+                    key_file=chosen.KEY_FILE,
+                )
             )
-        )
-    return _clients[0]
+        return _clients[0]
 
 
 def submit(job: object, /, *args: object, **kwargs: object) -> Run:
