@@ -31,6 +31,7 @@ def check_params(job: Entry[JobTable], layers: Layers) -> Iterator[Problem]:
             problem for name, table in declared.items() for problem in _param(name, table, entry)
         ]
         broken += _alike(list(declared), entry)
+        broken += _not_taken(job, layers)
         broken += _out_of_order(declared, entry)
         yield from broken
         if broken:
@@ -84,6 +85,22 @@ def _own_values(name: str, table: ParamTable, entry: Entry[JobTable]) -> Iterato
                 ("params", name, *key), code="value", message=f"the value {error}",
                 remedy="mend it, or what the parameter declares",
             )  # fmt: skip
+
+
+def _not_taken(job: Entry[JobTable], layers: Layers) -> Iterator[Problem]:
+    """Yield the parameters that a function declared by ``@job`` does not have."""
+    function = layers["python"][1] if "python" in layers else None
+    if function is None or function.takes is None:
+        return
+    here = job.table.params if job.table is not None else None
+    for name in layers["params"][0].keys() - function.takes:
+        owner = job if here and name in here else function
+        takes = f"it takes {', '.join(sorted(function.takes))}" if function.takes else "it has none"
+        yield owner.source.problem(
+            (*owner.path, "params", name), at_key=True, code="conflict",
+            message=f"the function has no parameter {name}; {takes}",
+            remedy="remove it, or give the function such a parameter",
+        )  # fmt: skip
 
 
 def _alike(names: list[str], entry: Entry[JobTable]) -> Iterator[Problem]:

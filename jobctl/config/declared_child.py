@@ -89,7 +89,7 @@ def describe(function: typing.Any, problems: list[dict[str, object]]) -> dict[st
     keys: dict[str, object] = {}
     try:
         for key, value in function.job_keys.items():
-            keys[key] = signature_child.plain(value)
+            keys[key] = signature_child.key_value(key, value)
     except TypeError as error:
         problems.append(
             {**place, "message": f"{key}: {error}", "remedy": "write what jobs.toml could hold"}

@@ -129,7 +129,10 @@ def _declare(draft: Draft, source: DeclaredSource, item: dict[str, Any]) -> None
         )  # fmt: skip
     table, problems = check_table(JobTable, keys, source=source, path=path)
     draft.problems += problems
-    made = draft.declared[name] = Entry(name=name, source=source, path=path, table=table)
+    takes = None if item["params"] is None else frozenset(item["params"])
+    made = draft.declared[name] = Entry(
+        name=name, source=source, path=path, table=table, takes=takes
+    )
     if name in draft.jobs:
         draft.jobs[name].declared = made
     else:

@@ -52,6 +52,8 @@ class Entry(Generic[T]):
     """Without its wrong keys; ``None`` when nothing could be made of it."""
     declared: Entry[T] | None = None
     """What Python code says of the same job, below what is written here."""
+    takes: frozenset[str] | None = None
+    """The parameters of the function that it declares, when that names them all."""
 
     def problem(self, key: str | Path, *, code: str, message: str, **more: str) -> Problem:
         """Return a problem at the value of a key of this table."""

@@ -22,7 +22,25 @@ SHAPES: dict[type, str] = {
 }
 TEXTS = (dt.date, dt.time)
 """What is passed as a text: JSON has no form of its own for it."""
+INTS = range(-(2**63), 2**63)
+"""What every reader of JSON and TOML takes for the number that it is."""
+AS_THEY_ARE = ("args", "kwargs", "params")
+"""Keys whose values are those of the job, where a time is a number of seconds."""
 GENERATOR = "is a generator: calling it runs nothing, and what it returns is no result"
+
+
+def key_value(key: str, value: typing.Any) -> object:
+    """Return the value of a key of ``@job`` as TOML could hold it; raises ``TypeError``."""
+    return plain(value if key in AS_THEY_ARE else _timed(value))
+
+
+def _timed(value: typing.Any) -> typing.Any:
+    """Return a value with times as texts: there are keys for which a number is one of days."""
+    if isinstance(value, (list, tuple)):
+        return [_timed(item) for item in value]
+    if isinstance(value, dt.timedelta):
+        return f"{value.total_seconds():f}s"
+    return value
 
 
 def plain(value: typing.Any) -> object:
@@ -43,6 +61,8 @@ def plain(value: typing.Any) -> object:
         value = value.job_name
     if value is not None and not isinstance(value, (str, bool, int, float)):
         raise TypeError(f"a {type(value).__name__} cannot be the value of a key")
+    if type(value) is int and value not in INTS:
+        raise TypeError("a number of more than 64 bits cannot be the value of a key")
     return value
 
 
@@ -76,9 +96,20 @@ def parameter(one: inspect.Parameter, hint: object) -> dict[str, object]:
         return found
     if one.default is None:
         found["nullable"] = True
-    # Without a default here the function fills in its own, which a run could not be given as it is.
-    found.update({"default": one.default} if travels(one.default) else {"required": False})
+    # Without a default here the function fills in its own, which a run could not be given as it is,
+    # or which its annotation does not allow.
+    given = travels(one.default) and allowed(one.default, found)
+    found.update({"default": one.default} if given else {"required": False})
     return found
+
+
+def allowed(value: typing.Any, table: dict[str, typing.Any]) -> bool:
+    """Return whether a default, which travels, is of the type and among the choices of ``table``."""
+    kinds = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "list": (list,)}
+    word = table["type"]
+    if word != "json" and type(value) not in kinds.get(word, (dict,)):
+        return False
+    return "choices" not in table or value in table["choices"]
 
 
 def travels(value: typing.Any) -> bool:
@@ -88,7 +119,11 @@ def travels(value: typing.Any) -> bool:
         return all(map(travels, value))
     if kind is dict:
         return all(type(key) is str and travels(item) for key, item in value.items())
-    return kind in (str, bool, int) or (kind is float and math.isfinite(value))
+    if kind is str:
+        return not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in value)
+    return (
+        kind is bool or (kind is int and value in INTS) or (kind is float and math.isfinite(value))
+    )
 
 
 def kind_of(hint: typing.Any) -> dict[str, object]:
@@ -101,7 +136,12 @@ def kind_of(hint: typing.Any) -> dict[str, object]:
         inner = kind_of(rest[0] if len(rest) == 1 else None)
         return {**inner, "nullable": True} if len(rest) < len(args) else inner
     if origin is typing.Literal:
-        return among([plain(arg) for arg in args])
+        try:
+            return among([plain(arg) for arg in args])
+        except TypeError:  # bytes, which nobody can choose by JSON
+            return {"type": "json"}
+    if hasattr(hint, "__supertype__"):
+        return kind_of(hint.__supertype__)
     return of_class(origin if isinstance(origin, type) else hint)
 
 
@@ -109,6 +149,8 @@ def of_class(kind: typing.Any) -> dict[str, object]:
     """Return type and choices of an annotation that is a class, or of one that says nothing."""
     word = "json"
     if isinstance(kind, type):
+        if issubclass(kind, enum.Flag):
+            return {"type": "int"}  # members and what they add up to
         if issubclass(kind, enum.Enum):
             return among([member.value for member in kind])
         usual = "str" if issubclass(kind, TEXTS) else "json"
@@ -118,7 +160,7 @@ def of_class(kind: typing.Any) -> dict[str, object]:
 
 def among(values: list[typing.Any]) -> dict[str, object]:
     """Return the type that some values have in common, and them as choices."""
-    if not all(value is None or isinstance(value, (str, bool, int, float)) for value in values):
+    if not all(value is None or travels(value) for value in values):
         return {"type": "json"}
     types = {type(value) for value in values if value is not None}
     found: dict[str, object] = {

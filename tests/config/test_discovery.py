@@ -104,6 +104,64 @@ def test_signatures_become_parameters(shop: Callable[..., Path]) -> None:
     }
 
 
+ODD = """
+import enum, typing
+from datetime import timedelta
+from jobctl import job
+
+class Bits(enum.IntFlag):
+    ONE, TWO = 1, 2
+
+class Wide(enum.Enum):
+    BIG = 2**70
+
+Number = typing.NewType("Number", int)
+
+@job
+def literal(one: typing.Literal[b"x"], two: typing.Literal["a"] = "b", three: Wide = Wide.BIG): pass
+@job
+def numbers(one: int = 10**5000, two: int = False, three: int = 1.5, four: float = 2, five: bool = 1): pass
+@job
+def texts(one: str = "a\\0", two: str = 5, three: str = "\\ud800", four: str = "\\u00a0\\n"): pass
+@job
+def classes(one: Bits, two: Number, three: Bits = Bits.ONE | Bits.TWO): pass
+@job(keep_days=timedelta(hours=12), retry_delay=timedelta(milliseconds=1), kwargs={"wait": timedelta(minutes=1)})
+def times(wait: float): pass
+"""
+
+
+def test_no_signature_ends_the_discovery_or_says_more_than_it_does(
+    shop: Callable[..., Path],
+) -> None:
+    jobs = check_config(str(shop('[python]\ndiscover = "shop.*"\n', odd=ODD))).require().jobs
+    told = {
+        name: [(spec.type, spec.required, spec.default, spec.choices) for spec in job.params]
+        for name, job in jobs.items()
+    }
+    anything, own = ("json", True, None, ()), (False, None, ())
+    assert told["literal"] == [anything, ("str", False, None, ("a",)), ("json", *own)]
+    assert told["numbers"] == [
+        ("int", *own), ("int", *own), ("int", *own), ("float", False, 2, ()), ("bool", *own),
+    ]  # fmt: skip
+    assert told["texts"] == [("str", *own)] * 3 + [("str", False, "\u00a0\n", ())]
+    assert told["classes"] == [("int", True, None, ()), ("int", True, None, ()), ("int", *own)]
+    assert (jobs["times"].keep_days, jobs["times"].retry.delay) == (0.5, 0.001)
+    assert jobs["times"].kwargs == {"wait": 60.0}
+
+
+def test_parameters_that_a_function_does_not_have_are_told(shop: Callable[..., Path]) -> None:
+    main = shop(
+        '[python]\ndiscover = "shop.*"\n[jobs.two.params]\ny = { max = 3 }\n',
+        odd="from jobctl import job\n@job(params={'z': {'type': 'int'}})\ndef one(x: int = 1): pass\n"
+        "@job\ndef two(): pass\n@job(params={'z': {'type': 'int'}})\ndef three(**more): pass\n",
+    )
+    told = "the function has no parameter {}; remove it, or give the function such a parameter"
+    assert sorted(problems(check_config(str(main)))) == [
+        "jobs.toml:4: jobs.two.params.y: " + told.format("y; it has none"),
+        "odd.py:2: jobs.one.params.z: " + told.format("z; it takes x"),
+    ]
+
+
 def test_parameters_before_a_slash_are_checked_and_passed_in_order(
     shop: Callable[..., Path],
 ) -> None:
