@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from jobctl.api.handle import Handle
 from jobctl.api.many import requests_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from jobctl.api.client import Duration
     from jobctl.client.changes import Event
+    from jobctl.client.open import Session
     from jobctl.client.steps import Steps
     from jobctl.model.run import Run as Record
     from jobctl.model.run import RunState
@@ -32,8 +34,14 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
+class _Made(NamedTuple):
+    store: AsyncStore
+    session: Session
+    pid: int
+
+
 class AsyncClient:
-    """As :class:`jobctl.api.client.Client`, for one event loop; many tasks may share one."""
+    """As :class:`jobctl.api.client.Client`, for event loops; many tasks may share one."""
 
     def __init__(
         self,
@@ -49,8 +57,8 @@ class AsyncClient:
             config, redis=redis, namespace=namespace, key_file=key_file,
             store_wait=seconds("store_wait", store_wait),
         )  # fmt: skip
-        self._store: AsyncStore | None = None
-        self._owner: tuple[object, ...] = ()
+        self._stores: dict[asyncio.AbstractEventLoop, _Made] = {}
+        """A connection belongs to its loop, and to the process that made it."""
         self._left = False
 
     async def submit(self, job: object, /, *args: object, **kwargs: object) -> AsyncRun:
@@ -102,9 +110,17 @@ class AsyncClient:
         ``UsageError`` for what needs the store, until the client is entered again.
         """
         self._operations.session.close()
-        if self._store is not None:
-            await self._store.close()
-            self._store = None
+        here = self._stores.pop(asyncio.get_running_loop(), None)
+        self._part()
+        for loop, made in self._stores.items():
+            # What is under way there gets its answers; a loop that has stopped may go on yet.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(made.store.retire, "its client was closed")
+        self._stores.clear()
+        if here is not None and here.pid == os.getpid():
+            await here.store.close()
+        elif here is not None:
+            here.store.abandon()
 
     async def _up_to_date(self) -> Operations:
         self._require_open()
@@ -137,25 +153,37 @@ class AsyncClient:
 
     async def _send(self, calls: Sequence[Call[Any]]) -> list[Any]:
         self._require_open()
-        # A connection belongs to its loop, and to the process that made it.
+        store = self._store()
         session = self._operations.session
-        owner = (asyncio.get_running_loop(), os.getpid(), session)
-        if self._store is None or self._owner != owner:
-            if self._store is not None and self._owner[:2] == owner[:2]:
-                self._store.retire("the configuration was read again")
-            self._store, self._owner = (
-                AsyncStore(session.address, timeout=session.answer_wait),
-                owner,
-            )
         within = seconds_left(calls, session.clock)
         if within is None or within >= session.answer_wait:
-            return await self._store.run_many(calls)
+            return await store.run_many(calls)
         try:
             # Who gives up leaves the connection to the others.
             async with asyncio.timeout(within):
-                return await self._store.run_many(calls)
+                return await store.run_many(calls)
         except TimeoutError as error:
-            raise lost_reply("no answer in time", self._store.server) from error
+            raise lost_reply("no answer in time", store.server) from error
+
+    def _store(self) -> AsyncStore:
+        """Return the connection of this loop, made by this process for what was read last."""
+        session, loop = self._operations.session, asyncio.get_running_loop()
+        made = self._stores.get(loop)
+        if made is not None and made.session is session and made.pid == os.getpid():
+            return made.store
+        self._part()
+        if made is not None and made.pid == os.getpid():
+            made.store.retire("the configuration was read again")
+        store = AsyncStore(session.address, timeout=session.answer_wait)
+        self._stores[loop] = _Made(store, session, os.getpid())
+        return store
+
+    def _part(self) -> None:
+        """Let go of connections of loops that have ended, and of the parent of this process."""
+        for loop, made in list(self._stores.items()):
+            if loop.is_closed() or made.pid != os.getpid():
+                made.store.abandon()
+                self._stores.pop(loop, None)  # another thread may look too
 
     def __repr__(self) -> str:
         session = self._operations.session

@@ -200,6 +200,13 @@ class AsyncStore:
             self._connection.drop("the connection was dropped")
             self._connection = None
 
+    def abandon(self) -> None:
+        """Let go of connections whose loop has ended, or belongs to the parent of this process."""
+        for connection in (*self._leaving, self._connection):
+            if connection is not None:
+                connection.abandon()
+        self._leaving, self._connection, self._connecting = [], None, None
+
     async def close(self) -> None:
         """End the connection and wait until it is gone."""
         if self._connecting is not None:

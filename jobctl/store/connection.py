@@ -72,6 +72,15 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         self._fail(why)
 
+    def abandon(self) -> None:
+        """Let go of the file, where the loop has ended or is that of the parent: nobody is told."""
+        self.closed = True
+        # All that a transport offers asks its loop, which refuses, or is one that two processes have.
+        sock = getattr(self._transport, "_sock", None)
+        if sock is not None:
+            self._transport._sock = None  # type: ignore[union-attr]  # noqa: SLF001 - else it warns of what is closed here
+            sock.close()
+
     def retire(self, why: str) -> None:
         """Close the connection as soon as everything that was asked is answered."""
         self._retiring = why

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +15,7 @@ import pytest
 import jobctl
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from tests.acceptance.host import Host
 
@@ -52,6 +56,46 @@ def test_many_tasks_share_one_client_over_several_loops(shop: Host) -> None:
 
     for _ in range(2):
         assert asyncio.run(story()) == [*range(10), *range(5)]
+
+
+def test_client_goes_on_in_another_loop_and_is_closed_in_a_third(shop: Host) -> None:
+    client = jobctl.AsyncClient(shop.config)
+
+    async def add(number: int) -> object:
+        return (await (await client.submit("add", number)).wait(30))["sum"]
+
+    def files() -> int:
+        return sum(str(one).startswith("socket:") for one in links())
+
+    def links() -> Iterator[Path]:
+        for one in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield one.readlink()
+
+    before = files()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [asyncio.run(add(number)) for number in (1, 2, 3)] == [1, 2, 3]
+        asyncio.run(client.close())
+        assert asyncio.run(add(4)) == 4
+        gc.collect()
+        asyncio.run(client.close())
+    assert files() == before
+
+
+def test_client_of_a_loop_that_still_runs_leaves_it_its_answers(shop: Host) -> None:
+    client = jobctl.AsyncClient(shop.config)
+
+    async def elsewhere() -> list[object]:
+        runs = await client.submit_many("add", range(20))
+        return [(await run.wait(30))["sum"] for run in runs]
+
+    async def both() -> list[list[object]]:
+        other = asyncio.to_thread(asyncio.run, elsewhere())
+        return list(await asyncio.gather(elsewhere(), other, elsewhere()))
+
+    assert asyncio.run(both()) == [list(range(20))] * 3
+    asyncio.run(client.close())
 
 
 def test_failures_are_the_same_errors(shop: Host) -> None:
