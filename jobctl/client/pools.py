@@ -24,7 +24,9 @@ LOOK_EVERY = 0.05
 class PoolSeen:
     """One pool of one supervisor, as of its last heartbeat."""
 
-    __slots__ = ("children", "host", "most", "name", "pid", "queues", "running", "slots")
+    __slots__ = (
+        "children", "host", "most", "name", "ordered", "pid", "queues", "running", "slots",
+    )  # fmt: skip
 
     def __init__(self, item: Supervisor, name: str) -> None:
         told = item.pools.get(name, {})
@@ -42,6 +44,8 @@ class PoolSeen:
         self.children = int(str(load.get("children") or 0))
         """Python interpreters it keeps, at work or waiting."""
         self.pid = int(str(load.get("pid") or 0))
+        self.ordered = int(str(load.get("ordered") or 0))
+        """Orders about its slots that its process has carried out."""
         queues = told.get("queues")
         self.queues = [str(one) for one in queues] if isinstance(queues, list) else []
 
@@ -59,12 +63,13 @@ def pools(session: Session, *, host: str | None = None) -> list[PoolSeen]:
 class Ordered:
     """What an order will do to a pool of one host, as far as can be said before it is done."""
 
-    __slots__ = ("by", "host", "now")
+    __slots__ = ("before", "by", "host", "now")
 
     def __init__(self, seen: PoolSeen, action: str, slots: int, least: int) -> None:
         self.host = seen.host
         self.now = seen.slots
         """Slots it had at the last heartbeat."""
+        self.before = _standing(seen)
         wanted = seen.slots + (slots if action == GROW else -slots)
         most = MOST_SLOTS if seen.most is None else seen.most
         self.by = 0 if action == RESTART else min(max(wanted, least), most) - seen.slots
@@ -98,21 +103,25 @@ def order(
     send_to(session, f"pool:{action}:{pool}:{slots}", having)
     least = session.least_slots(pool)
     done = [Ordered(PoolSeen(item, pool), action, slots, least) for item in having]
-    _wait(
-        session, pool, {item.id: one.now for item, one in zip(having, done, strict=True) if one.by}
-    )
+    waited = {item.id: one.before for item, one in zip(having, done, strict=True) if one.by}
+    _wait(session, pool, waited)
     return done
 
 
-def _wait(session: Session, pool: str, before: dict[str, int]) -> None:
-    """Return when each of these supervisors says that the pool has other slots than ``before``.
+def _standing(seen: PoolSeen) -> tuple[int, int, int]:
+    """Return what shows that an order about slots was carried out, also if another undid it."""
+    return seen.slots, seen.ordered, seen.pid
+
+
+def _wait(session: Session, pool: str, before: dict[str, tuple[int, int, int]]) -> None:
+    """Return when each of these supervisors says that the pool stands otherwise than ``before``.
 
     Raises ``TimedOutError`` when one does not say so in time.
     """
     deadline = session.clock.monotonic() + PATIENCE
     while before:
         for item in live_supervisors(session):
-            if PoolSeen(item, pool).slots != before.get(item.id):
+            if _standing(PoolSeen(item, pool)) != before.get(item.id):
                 before.pop(item.id, None)
         if before and session.clock.monotonic() > deadline:
             raise TimedOutError(

@@ -64,7 +64,7 @@ class Fleet:
         self._keys = keys
         self._on_fenced = on_fenced
         self._on_changed = on_changed
-        self._shown: dict[str, tuple[int, int]] = {}
+        self._shown: dict[str, tuple[int, int, int]] = {}
         """By owner id: slots as last reported."""
         self._clock = clock
         self._config: Config | None = None
@@ -104,6 +104,7 @@ class Fleet:
                     "slots": pool.slots or (pools[name].first_slots if name in pools else 0),
                     "most": pools[name].max if name in pools else None,
                     "children": pool.children,
+                    "ordered": pool.ordered,
                     "pid": pool.pid,
                 }
                 for name, pool in self._crew.serving.items()
@@ -338,9 +339,9 @@ class Fleet:
 
     def _on_load(self, pool: PoolHandle) -> None:
         self._crew.balance()
-        shown = pool.slots, pool.pid
+        shown = pool.slots, pool.pid, pool.ordered
         before, self._shown[pool.owner] = self._shown.get(pool.owner), shown
-        if before != shown and all(shown):
+        if before != shown and pool.slots and pool.pid:
             self._on_changed()
 
     def _on_end(self, pool: PoolHandle) -> None:

@@ -268,6 +268,7 @@ class PoolProcess:
             "unrecorded": pool.unrecorded,
             "slots": pool.size,
             "children": self._children(pool),
+            "ordered": 0 if self._scaling is None else self._scaling.ordered,
         }
         if load != self._reported:
             self._reported = load

@@ -99,6 +99,8 @@ class PoolHandle:
         """How many take new attempts; 0 until it has said so."""
         self.children = 0
         """Python interpreters it keeps."""
+        self.ordered = 0
+        """Orders about its slots that it has carried out."""
         self.finished = False
         """True once it said that everything is settled."""
         self.reserved = 0
@@ -297,6 +299,7 @@ class PoolHandle:
                 self.unrecorded = int(str(message["unrecorded"]))
                 self.slots = int(str(message.get("slots", 0)))
                 self.children = int(str(message.get("children", 0)))
+                self.ordered = int(str(message.get("ordered", 0)))
                 self._on_load(self)
             case "done":
                 self.finished = True

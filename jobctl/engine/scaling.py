@@ -51,6 +51,8 @@ class Scaling:
         self._keys = keys
         self._clock = clock
         self._on_resized = on_resized
+        self.ordered = 0
+        """Orders so far."""
         self._fixed = definition.python == "inline"
         self._policy: Autoscale | None = None
         if definition.min is not None:
@@ -73,6 +75,7 @@ class Scaling:
 
         A pool whose functions never overlap keeps its one slot, whatever is said.
         """
+        self.ordered += 1
         if self._fixed:
             log.warning(
                 'pool %s: python = "inline" has one slot; the order was dropped', self._name
@@ -82,6 +85,7 @@ class Scaling:
             (1, MOST_SLOTS) if self._policy is None else (self._policy.least, self._policy.most)
         )
         self._resize(min(max(self._pool.size + by, least), most), why="as ordered")
+        self._on_resized()  # who gave the order waits for it, also where another undoes it at once
 
     async def run(self) -> None:
         """Follow the policy, until cancelled."""

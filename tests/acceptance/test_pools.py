@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from jobctl.client import pools
+from jobctl.client.open import Session
+from jobctl.config.load import read_plain
 from tests.acceptance.host import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+    from jobctl.client.supervisors import Supervisor
     from tests.acceptance.host import Host
 
 JOBS = """
@@ -160,6 +169,26 @@ def test_reload_shows_the_new_number_of_slots_at_once(host: Host) -> None:
     host.write("[pools.default]\nslots = 5\n[jobs.a]\ncommand = 'true'\n")
     host.run("reload")
     assert pool(host, "default")["slots"] == 5
+    assert host.stop() == 0
+
+
+def test_order_that_another_undoes_at_once_is_carried_out(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.write("[pools.default]\nslots = 2\n[jobs.a]\ncommand = 'true'\n")
+    host.start()
+    send = pools.send_to
+
+    def send_both(session: Session, message: str, to: Sequence[Supervisor]) -> None:
+        send(session, message, to)
+        send(session, message.replace("grow", "shrink"), to)
+
+    monkeypatch.setattr(pools, "send_to", send_both)
+    monkeypatch.setattr(pools, "PATIENCE", 10.0)
+    with contextlib.closing(Session(read_plain(str(host.config)))) as session:
+        (ordered,) = pools.order(session, pools.GROW, "default", slots=1, host=None)
+    assert ordered.by == 1
+    assert pool(host, "default")["slots"] == 2
     assert host.stop() == 0
 
 
