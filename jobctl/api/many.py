@@ -59,10 +59,12 @@ def requests_of(
     found = several("items", items, "pass a list of arguments, such as [(1,), (2,)]")
     for number, item in enumerate(found):
         if number and common.get("_id") is not None:
-            raise InvalidArguments(
-                f"submit_many of {name}: `_id` is that of a single run; give each item its own, such"
-                " as {'path': 'a.png', '_id': 'thumbnail-a'}"
+            error = InvalidArguments(
+                f"submit_many of {name}: `_id` is that of a single run, and item {number} would have"
+                " the same; give each its own, such as {'path': 'a.png', '_id': 'thumbnail-a'}"
             )
+            error.items = (number,)
+            raise error
         args, kwargs = _of_item(item)
         yield name, args, ({**common, **kwargs} if common else kwargs)
 

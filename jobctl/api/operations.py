@@ -80,8 +80,9 @@ class Operations:
         self._key_file = key_file
         self._store_wait = store_wait
         self._submitter = own_name()
+        # As it is before it is read: what is written meanwhile is seen as a change, if twice.
+        self._stamp = self._file_stamp()
         self.session = self._opened()
-        self._stamp = _stamp(self.session.path)
         self._looked = self.session.clock.monotonic()
         self._plans: dict[str, plan.Plan] = {}
         self._moved_from = ""
@@ -100,6 +101,12 @@ class Operations:
             session.answer_wait = min(session.answer_wait, max(LEAST_ANSWER, self._store_wait))
         return session
 
+    def _file_stamp(self) -> tuple[int, ...]:
+        try:
+            return _stamp(find_config(self._named))
+        except ConfigError:  # it is told, or there need not be one, where it is read
+            return ()
+
     def _read(self) -> dict[str, Any]:
         """Return the plain form of the file; without one, of no jobs, where a store is named."""
         if self._named is None and "redis" in self._changed:
@@ -111,8 +118,9 @@ class Operations:
 
     def reload(self) -> None:
         """Read the configuration again; raises ``ConfigError`` and stays as it was when it is wrong."""
+        stamp = self._file_stamp()
         before, fresh = self.session, self._opened()
-        self._stamp = _stamp(fresh.path)
+        self._stamp = stamp
         if str(fresh.address) == str(before.address):
             fresh.adopt(before)
         else:

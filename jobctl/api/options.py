@@ -144,11 +144,14 @@ def _moment(session: Session, options: Mapping[str, object]) -> float | None:
         return value.timestamp()
     if not isinstance(value, str | datetime):
         raise InvalidArguments(f"_at: {value!r} is no instant; give a datetime or an ISO 8601 text")
-    from jobctl.client.schedules import default_zone, moment  # noqa: PLC0415 (zones are dear)
+    from jobctl.client.schedules import default_zone, moment, zone_named  # noqa: PLC0415 (zones are dear)
 
-    text = value if isinstance(value, str) else value.isoformat()
+    zone = default_zone(session)
     try:
-        return moment(text, zone=default_zone(session)).timestamp()
+        if isinstance(value, datetime):
+            # Its offset, which a text of local time alone does not have, says which of two it is.
+            value = value.replace(tzinfo=zone_named(zone)).isoformat()
+        return moment(value, zone=zone).timestamp()
     except UsageError as error:
         raise InvalidArguments(f"_at: {error}") from error
 

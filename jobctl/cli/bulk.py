@@ -247,8 +247,11 @@ def _duration(body: dict[str, object], key: str) -> float | None:
 
 
 def _tags(body: dict[str, object]) -> dict[str, str]:
-    tags = _typed(body, "tags", dict, {})
-    return {str(key): str(value) for key, value in tags.items()}  # type: ignore[attr-defined]
+    tags: dict[str, object] = _typed(body, "tags", dict, {})  # type: ignore[assignment]  # checked there
+    for key, value in tags.items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise UsageError(f"tags: {key!r} is no text; write one in quotes, or leave the tag out")
+    return {key: str(value) for key, value in tags.items()}
 
 
 def _numbered(number: int, error: JobctlError) -> str:

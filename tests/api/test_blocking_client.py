@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jobctl
-from jobctl.api import making
+from jobctl.api import making, operations
 from jobctl.api.standard import usual_client
 from jobctl.model.ids import is_id
 from jobctl.model.run import Reason, RunState
@@ -176,8 +176,9 @@ def test_events_begin_with_the_state_the_run_is_in(client: jobctl.Client, tmp_pa
 
 
 def test_one_id_for_several_items_is_refused(client: jobctl.Client) -> None:
-    with pytest.raises(jobctl.InvalidArguments, match="give each item its own"):
+    with pytest.raises(jobctl.InvalidArguments, match="give each its own") as caught:
         client.submit_many("kept", [{}, {}], _id="same")
+    assert list(caught.value.items) == [1]
     (run,) = client.submit_many("kept", [{}], _id="only one")
     assert run.state == "queued"
     run.revoke()
@@ -407,6 +408,29 @@ def test_fork_leaves_the_connection_to_its_parent(client: jobctl.Client) -> None
     os.waitpid(child, 0)
     assert client.submit("add", 3).wait(60) == {"sum": 3}
     assert client._operations.session.store._sock is ours
+
+
+def test_file_that_changes_while_it_is_read_is_read_again(
+    shop: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "jobs.toml"
+    text = shop.config.read_text().replace('cwd = "."', f'cwd = "{shop.directory}"')
+    config.write_text(text)
+    read = operations.read_plain
+
+    def written_meanwhile(*asked: Any) -> Any:
+        plain = read(*asked)
+        config.write_text(text + '[jobs.fresh]\ncommand = "true"\n')
+        return plain
+
+    monkeypatch.setattr(operations, "read_plain", written_meanwhile)
+    monkeypatch.setattr(operations, "LOOK_EVERY", 0.0)
+    with jobctl.Client(config) as client:
+        monkeypatch.undo()
+        monkeypatch.setattr(operations, "LOOK_EVERY", 0.0)
+        assert "fresh" not in client.jobs
+        client.submit("add", 1).wait(30)
+        assert client.jobs[-1] == "fresh"
 
 
 def test_child_of_a_fork_is_not_kept_by_a_client_that_another_thread_made(shop: Host) -> None:
