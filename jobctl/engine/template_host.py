@@ -40,6 +40,8 @@ PRELOAD_PATIENCE = 120.0
 """Seconds until a template must be ready."""
 FORK_PATIENCE = 10.0
 """Seconds until a template must have forked."""
+IMPORT_PATIENCE = 1.0
+"""Seconds in which a template that still imports may end by itself: there is no work in it."""
 FORKS = 3
 """Most templates one child may use up: their files may change while they are read."""
 FAILURE_PAUSE = 5.0
@@ -214,11 +216,12 @@ class Template:
         """Let it end; returns when that is done."""
         if not self._closed:
             self._closed = True
+            patience = FORK_PATIENCE if self._hello.done() else IMPORT_PATIENCE
             self._hello.cancel()
             self._socket.close()
             os.close(self._output)
             if not self._exit.done():
-                late = self._loop.call_later(FORK_PATIENCE, self._kill)
+                late = self._loop.call_later(patience, self._kill)
                 self._exit.add_done_callback(lambda _: late.cancel())
         return self._exit
 

@@ -589,6 +589,23 @@ def test_run_that_waits_for_a_template_that_is_let_go_gets_another(
     Nest(attempts, preload=("jobs",)).inside(story)
 
 
+def test_template_that_still_imports_does_not_hold_up_the_end_of_its_pool(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template_host, "FORK_PATIENCE", 3600.0)
+
+    async def story(nest: Nest) -> None:
+        nest.write("import time\nopen('here', 'w').close()\ntime.sleep(3600)\n" + MODULE)
+        run = asyncio.ensure_future(nest.run("value"))
+        await until((attempts.directory / "here").exists)
+        nest.slots[0].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+        assert (await run).kind is OutcomeKind.REVOKED
+
+        await asyncio.wait_for(nest.nursery.close(), 30)
+
+    Nest(attempts, preload=("jobs",)).inside(story)
+
+
 def test_child_that_is_forked_after_its_run_was_stopped_leaves_no_zombie(
     attempts: Attempts,
 ) -> None:
