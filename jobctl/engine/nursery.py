@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from jobctl.engine.sharing import SharedPython
-from jobctl.engine.template_host import Templates
+from jobctl.engine.templates import Templates
 from jobctl.model.pool import SHARED_PYTHON
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jobctl.engine.attempt import AttemptSpec
     from jobctl.engine.leader import Setting
     from jobctl.engine.processes import Exit
-    from jobctl.engine.template_host import Templates
+    from jobctl.engine.templates import Templates
     from jobctl.engine.workplace import Workplace
 
 CHILDREN_MOST = 4

@@ -14,7 +14,6 @@ import array
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import signal
 import socket
@@ -32,27 +31,19 @@ if TYPE_CHECKING:
 
     from jobctl.engine.processes import Exit, Processes
 
-log = logging.getLogger(__name__)
-
-MOST_TEMPLATES = 4
-"""Of one pool; the one that was used longest ago goes first."""
 PRELOAD_PATIENCE = 120.0
 """Seconds until a template must be ready."""
 FORK_PATIENCE = 10.0
 """Seconds until a template must have forked."""
 IMPORT_PATIENCE = 1.0
 """Seconds in which a template that still imports may end by itself: there is no work in it."""
-FORKS = 3
-"""Most templates one child may use up: their files may change while they are read."""
-FAILURE_PAUSE = 5.0
-"""Seconds for which a template that could not start is not tried again."""
 
 
 class TemplateUselessError(Exception):
     """Raised when children are better started without the template."""
 
 
-class _StaleTemplateError(Exception):
+class StaleTemplateError(Exception):
     """Raised when a template must be replaced."""
 
 
@@ -125,19 +116,19 @@ class Template:
     async def ready(self) -> int:
         """Return how many threads it has, once it takes requests.
 
-        Raises SpawnError, and :class:`_StaleTemplateError` when it was let go meanwhile.
+        Raises SpawnError, and :class:`StaleTemplateError` when it was let go meanwhile.
         """
         try:
             return await asyncio.shield(self._hello)
         except asyncio.CancelledError:
             if self._closed and not _is_cancelled():
-                raise _StaleTemplateError("it was let go before it was ready") from None
+                raise StaleTemplateError("it was let go before it was ready") from None
             raise
 
     async def fork(self, key: ChildKey, *, env: Mapping[str, str], options: str) -> Warmed:
         """Return a new child.
 
-        Raises SpawnError, TemplateUselessError, or :class:`_StaleTemplateError`.
+        Raises SpawnError, TemplateUselessError, or :class:`StaleTemplateError`.
         """
         request = {"env": dict(env), "cwd": key.cwd, "umask": key.umask, "options": options}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -162,7 +153,7 @@ class Template:
                 pid, pidfd, exit_ = await asyncio.shield(birth)
         except TimeoutError:
             birth.add_done_callback(partial(_let_go, ours, output))
-            raise _StaleTemplateError("it does not answer") from None
+            raise StaleTemplateError("it does not answer") from None
         except BaseException:
             # One that is born all the same has to be waited for, by whoever is told of it: us.
             birth.add_done_callback(partial(_let_go, ours, output))
@@ -183,7 +174,7 @@ class Template:
         """Return pid, descriptor and end of a child that says who it is."""
         word, _, rest = (await self._line(sock)).partition(" ")
         if word == "stale":
-            raise _StaleTemplateError(rest)
+            raise StaleTemplateError(rest)
         if word == "failed":
             number, _, why = rest.partition(" ")
             raise SpawnError(f"the template could not fork: {why}", cause=int(number))
@@ -234,7 +225,7 @@ class Template:
         try:
             self._socket.sendmsg([message], rights)
         except (BrokenPipeError, ConnectionResetError):
-            raise _StaleTemplateError("it ended") from None
+            raise StaleTemplateError("it ended") from None
         except OSError as error:  # too large for one message, or too many of them under way
             raise TemplateUselessError(str(error)) from None
 
@@ -273,117 +264,6 @@ def _let_go(
     os.close(output)
     if not birth.cancelled() and birth.exception() is None:
         os.close(birth.result()[1])
-
-
-class Templates:
-    """The templates of one pool, by what their children have in common from the start.
-
-    With ``preload``, names of modules, jobs of two directories do not share one: the modules may
-    be others there. Nor do jobs of two users: what is imported runs as the user of the job.
-    """
-
-    def __init__(self, processes: Processes, *, preload: tuple[str, ...] = ()) -> None:
-        self._processes = processes
-        self._preload = preload
-        self._templates: dict[ChildKey, Template] = {}
-        self._failed: dict[ChildKey, tuple[float, str]] = {}
-        self._useless: set[ChildKey] = set()
-        self._closing: set[asyncio.Future[Exit]] = set()
-
-    async def warm(self, key: ChildKey, *, env: Mapping[str, str], options: str) -> Warmed | None:
-        """Return a forked child for ``key``; ``None`` when it is to be started by itself.
-
-        Raises SpawnError, which says what the modules of ``preload`` said.
-        """
-        shape = self._shape(key)
-        for _ in range(FORKS):
-            if shape in self._useless:
-                return None
-            template = self._template(shape, env)
-            template.users += 1
-            try:
-                await self._get_ready(shape, template)
-                return await template.fork(key, env=env, options=options)
-            except TemplateUselessError:
-                return None
-            except _StaleTemplateError as error:
-                log.info("the template of %s is replaced: %s", key.interpreter, error)
-                self._drop(shape, template)
-            finally:
-                template.users -= 1
-                self._thin_out()
-        return None
-
-    def replace(self) -> None:
-        """Let all templates go; the next child begins a new one."""
-        for shape, template in list(self._templates.items()):
-            self._drop(shape, template)
-        self._failed.clear()
-        self._useless.clear()
-
-    async def close(self) -> None:
-        """Let all templates go and wait until they are gone."""
-        self.replace()
-        if self._closing:
-            await asyncio.wait(self._closing)
-
-    def _shape(self, key: ChildKey) -> ChildKey:
-        """Return what ``key`` asks of a template; the rest is set after the fork."""
-        return ChildKey(
-            interpreter=key.interpreter,
-            user=key.user,
-            group=key.group,
-            cwd=key.cwd if self._preload else None,
-            start_env=key.start_env,
-        )
-
-    def _template(self, shape: ChildKey, env: Mapping[str, str]) -> Template:
-        """Return a template, which may not be ready yet; raises SpawnError."""
-        template = self._templates.get(shape)
-        if template is None or not template.alive:
-            if template is not None:
-                self._drop(shape, template)
-            until, why = self._failed.get(shape, (0.0, ""))
-            if asyncio.get_running_loop().time() < until:
-                raise SpawnError(why)
-            template = Template.start(
-                shape, env=env, preload=self._preload, processes=self._processes
-            )
-        self._templates.pop(shape, None)
-        self._templates[shape] = template  # the last one is the one used last
-        return template
-
-    async def _get_ready(self, shape: ChildKey, template: Template) -> None:
-        """Wait until a template takes requests; raises as :meth:`Template.ready`."""
-        try:
-            threads = await template.ready()
-        except SpawnError as error:
-            self._drop(shape, template)
-            until = asyncio.get_running_loop().time() + FAILURE_PAUSE
-            self._failed[shape] = (until, str(error))
-            raise
-        if threads > 1:
-            log.warning(
-                "preload of %s starts threads, which a fork would lose: "
-                "children are started one by one, and share no memory",
-                ", ".join(self._preload),
-            )
-            self._useless.add(shape)
-            self._drop(shape, template)
-
-    def _thin_out(self) -> None:
-        """Let go of the templates that were used longest ago, but for those that are in use."""
-        idle = [shape for shape, template in self._templates.items() if not template.users]
-        for shape in idle[: max(0, len(self._templates) - MOST_TEMPLATES)]:
-            self._drop(shape, self._templates[shape])
-
-    def _drop(self, shape: ChildKey, template: Template) -> None:
-        end = template.close()
-        if not end.done():
-            self._closing.add(end)
-            end.add_done_callback(self._closing.discard)
-        if self._templates.get(shape) is template:
-            del self._templates[shape]
 
 
 def _is_cancelled() -> bool:

@@ -15,7 +15,7 @@ import pytest
 from real_attempts import Attempts, alive, own_children, until
 
 from jobctl.clock import SYSTEM_CLOCK
-from jobctl.engine import template_host, warm_python
+from jobctl.engine import template_host, templates, warm_python
 from jobctl.engine.nursery import Nursery
 from jobctl.engine.repose import Repose
 from jobctl.engine.seats import Seats
@@ -551,7 +551,7 @@ def test_what_a_command_may_leave_is_nothing_that_a_function_left(attempts: Atte
 def test_more_kinds_of_interpreters_at_once_than_there_are_templates_all_run(
     attempts: Attempts, python: str
 ) -> None:
-    kinds = 2 * template_host.MOST_TEMPLATES
+    kinds = 2 * templates.MOST_TEMPLATES
 
     async def story(nest: Nest) -> None:
         async with asyncio.timeout(60):
@@ -563,7 +563,7 @@ def test_more_kinds_of_interpreters_at_once_than_there_are_templates_all_run(
             )
 
         assert found == [1] * kinds
-        assert nest.templates <= template_host.MOST_TEMPLATES
+        assert nest.templates <= templates.MOST_TEMPLATES
 
     Nest(attempts, slots=kinds, python=python).inside(story)
 
