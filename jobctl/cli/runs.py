@@ -47,7 +47,8 @@ def list_runs(
     )
     if job is not None and job not in call.session.job_names and not job.startswith("@"):
         _require_known(call, job)
-    found = find_runs(call.session, wanted, most=most)
+    broken: list[str] = []
+    found = find_runs(call.session, wanted, most=most, on_broken=broken.append)
     console = call.console
     if console.json:
         find = call.session.find_job
@@ -57,8 +58,13 @@ def list_runs(
             console.data(run.id)
     elif found:
         _table(call, found)
-    else:
+    elif not broken:
         console.note("no runs fit" if wanted.restricts else "there are no runs yet")
+    if broken:
+        others = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+        console.note(
+            f"left out: run {broken[0]}{others}: the record cannot be read; `jobctl inspect` says why"
+        )
     return ExitCode.OK
 
 

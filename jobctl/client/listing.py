@@ -93,12 +93,26 @@ def _has_tags(envelope: str, tags: Mapping[str, str]) -> bool:
 
 
 def list_runs(
-    session: Session, wanted: Filter, *, most: int, depth: int = MOST_SCANNED
+    session: Session,
+    wanted: Filter,
+    *,
+    most: int,
+    depth: int = MOST_SCANNED,
+    on_broken: Callable[[str], object] = lambda _: None,
 ) -> list[Run]:
-    """Return the newest ``most`` runs that fit, by time of submission; ``depth`` as for :func:`find`."""
-    briefs = find(session, wanted, most=most, depth=depth)
-    calls = [queries.run_or_broken(session.keys, brief.id) for brief in briefs[:most]]
-    return [run for run in session.run_many(calls) if run is not None] if calls else []
+    """Return the newest ``most`` runs that fit, by time of submission; ``depth`` as for :func:`find`.
+
+    ``on_broken`` is told the ids of those whose records cannot be read, which are left out.
+    """
+    briefs = find(session, wanted, most=most, depth=depth)[:most]
+    found: list[Run] = []
+    calls = [queries.run_or_error(session.keys, brief.id) for brief in briefs]
+    for brief, run in zip(briefs, session.run_many(calls) if calls else [], strict=True):
+        if isinstance(run, str):
+            on_broken(brief.id)
+        elif run is not None:
+            found.append(run)
+    return found
 
 
 def find(session: Session, wanted: Filter, *, most: int, depth: int = MOST_SCANNED) -> list[Brief]:

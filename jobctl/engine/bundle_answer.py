@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobctl.engine.python_answers import answered
+from jobctl.engine.python_answers import LATEST, LONGEST, answered
 from jobctl.model.records import maker
 from jobctl.model.run import Usage
 
@@ -42,6 +42,8 @@ class Answer:
         _, started, duration, user, system, rss, read, wrote, log_bytes, files, result, more = words
         if not type(started) is type(duration) is float:
             raise ValueError("it has not the form of an answer")
+        if not (0.0 <= started <= LATEST and 0.0 <= duration <= LONGEST):
+            raise ValueError("it began or took what no record can hold")
         if result is not None and type(result) is not str:
             raise ValueError("its result is no text")
         # Whatever is wrong with it shows now, not when it is written down.

@@ -9,6 +9,12 @@ from typing import Any
 from jobctl.engine.python_call import PythonReply
 from jobctl.engine.python_wire import DONE, HEADER, MAGIC, MALFORMED, PROTOCOL
 from jobctl.model.run import Reason, Usage
+from jobctl.store.codec import LAST_MOMENT
+
+LONGEST = 100 * 365 * 86400.0
+"""Seconds; no run takes longer."""
+LATEST = LAST_MOMENT - LONGEST
+"""Epoch seconds; none begins later."""
 
 
 def left_reply(data: bytes) -> PythonReply | None:
@@ -41,6 +47,9 @@ def reply_of(meta: dict[str, Any], body: str) -> PythonReply:
     """Return what a DONE frame says; raises whatever its parts raise when they are not right."""
     usage = meta["usage"]
     reason = meta.get("reason")
+    started_at, duration = float(meta["started_at"]), float(meta["duration"])
+    if not (0.0 <= started_at <= LATEST and 0.0 <= duration <= LONGEST):
+        raise ValueError("it began or took what no record can hold")
     return PythonReply(
         reason=None if reason is None else Reason(reason),
         result=body or None,
@@ -54,8 +63,8 @@ def reply_of(meta: dict[str, Any], body: str) -> PythonReply:
         fatal=bool(meta.get("fatal")),
         traceback=meta.get("traceback"),
         recycle=meta.get("recycle"),
-        started_at=float(meta["started_at"]),
-        duration=float(meta["duration"]),
+        started_at=started_at,
+        duration=duration,
         usage=Usage(
             user=float(usage[0]),
             system=float(usage[1]),

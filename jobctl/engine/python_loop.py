@@ -38,6 +38,8 @@ class Loop(Shared):
         import asyncio
 
         self.loop = asyncio.get_running_loop()
+        self._stop, self.loop.stop = self.loop.stop, self._stopped  # type: ignore[method-assign]
+        self.loop.time = self.child.time.monotonic  # type: ignore[method-assign]  # not a job's to change
         self.over = self.loop.create_future()
         self.tasks: set[asyncio.Task[None]] = set()
         self.loop.set_task_factory(self._made)
@@ -45,6 +47,12 @@ class Loop(Shared):
         self.hello()
         await self.over
         self.loop.remove_reader(self.socket.fileno())
+
+    def _stopped(self) -> None:
+        """Stop the loop in the place of its own ``stop``, unless a run asks for that."""
+        if self.running.get() is not None:
+            raise RuntimeError("this event loop is that of other runs too: return instead")
+        self._stop()
 
     def _on_readable(self) -> None:
         try:

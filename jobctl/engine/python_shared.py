@@ -196,7 +196,7 @@ class Shared:
         """Return whether a call may begin, which is noted then; else the host has taken it back."""
         seq = run.call["seq"]
         if self.entries is None or self.entry.mark(self.entries, seq, withdrawn=False):
-            run.started_at = time.time()
+            run.started_at, run.began = time.time(), time.monotonic()
             return True
         self.refuse(run, "it was taken back")
         return False
@@ -241,7 +241,7 @@ class Shared:
             trace = self.child.beside("python_failure").TRACE.__get__(error)
             error = self.interrupts.soft_timeout()("soft_timeout has passed").with_traceback(trace)
         reply: dict[str, Any] = {"seq": run.call["seq"], "started_at": run.started_at}
-        reply["duration"] = time.time() - run.started_at
+        reply["duration"] = time.monotonic() - run.began
         token = self.running.set(run)
         try:
             result = self.child.Child.invoke(_Finished(value, error), run, NO_ARGUMENTS, reply)

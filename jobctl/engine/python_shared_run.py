@@ -36,7 +36,7 @@ class Run:
         self.log = log
         self.context: Any = None
         """What ``jobctl.current()`` keeps."""
-        self.started_at = time.time()
+        self.started_at, self.began = time.time(), time.monotonic()
         self.over = False
         self.asked: str | None = None
         """How it was asked to stop: ``stop`` or ``soft``."""

@@ -44,6 +44,14 @@ class BadPayloadError(JobctlError):
     code = "bad_payload"
 
 
+def _unreadable(run_id: str, error: Exception) -> BadPayloadError:
+    what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) and error.args else error
+    return BadPayloadError(
+        f"run {run_id}: its record in the store cannot be read: {what}; it is damaged, or somebody "
+        "else has written to it"
+    )
+
+
 def text(value: object) -> str:
     """Return a reply part as text; bytes that are not UTF-8 keep their values as escapes."""
     if isinstance(value, bytes):
@@ -140,7 +148,7 @@ def decode_request(
             parent=_parent(body["pa"]) if "pa" in body else None,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise BadPayloadError(f"run {run_id}: its record cannot be read ({error})") from error
+        raise _unreadable(run_id, error) from error
 
 
 def _collections(run_id: str, body: Any) -> tuple[list[Any], dict[str, Any], dict[Any, Any]]:  # noqa: ANN401
@@ -358,4 +366,4 @@ def decode_run(run_id: str, raw: Mapping[object, object] | list[object]) -> Run:
             attempts=tuple(attempts),
         )
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadPayloadError(f"run {run_id}: its record cannot be read ({error!r})") from error
+        raise _unreadable(run_id, error) from error

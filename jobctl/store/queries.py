@@ -86,15 +86,26 @@ def submitted(keys: Keys, run_id: str) -> Call[Submitted | None]:
     return Call(("HMGET", keys.run(run_id), *names), decode)
 
 
-def run_or_broken(keys: Keys, run_id: str) -> Call[Run | None]:
-    """Read one run for a listing: a broken record counts as none."""
+def run_or_error(keys: Keys, run_id: str) -> Call[Run | str | None]:
+    """Read one run for a listing; of a broken record, what is wrong with it in words."""
     inner = run(keys, run_id)
 
-    def decode(reply: object) -> Run | None:
+    def decode(reply: object) -> Run | str | None:
         try:
             return inner.decode(reply)
-        except BadPayloadError:
-            return None
+        except BadPayloadError as error:
+            return str(error)
+
+    return Call(inner.parts, decode)
+
+
+def run_or_broken(keys: Keys, run_id: str) -> Call[Run | None]:
+    """Read one run, where a broken record counts as none."""
+    inner = run_or_error(keys, run_id)
+
+    def decode(reply: object) -> Run | None:
+        found = inner.decode(reply)
+        return None if isinstance(found, str) else found
 
     return Call(inner.parts, decode)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -172,3 +174,51 @@ def test_misfits_end_as_documented_and_take_nobody_with_them(host: Host) -> None
 @pytest.mark.slow
 def test_misfits_of_full_size_end_as_documented(host: Host) -> None:
     check(host, story(host, returned=100, printed=1024, others=400), others=400)
+
+
+CLOCKS = """
+[defaults]
+cwd = "{directory}"
+[pools.default]
+{slots}
+python = "{kind}"
+[jobs.stops]
+python = "bad:stops"
+[jobs.naps]
+python = "bad:naps"
+soft_timeout = "30s"
+"""
+STOPS = """
+import time
+CLOCKS = "time", "monotonic", "time_ns", "monotonic_ns", "perf_counter"
+
+def stops(to):
+    for name in CLOCKS:
+        setattr(time, name, lambda: to)
+
+def naps():
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("kind", ["process", "thread", "async", "inline"])
+@pytest.mark.parametrize("to", [0, 10**18])
+def test_clocks_that_a_function_puts_in_place_of_others_are_its_own(
+    host: Host, kind: str, to: int
+) -> None:
+    (host.directory / "bad.py").write_text(STOPS)
+    slots = "" if kind == "inline" else "slots = 2"
+    host.write(CLOCKS.format(directory=host.directory, kind=kind, slots=slots))
+    host.start()
+    before = time.time()
+    naps = [host.submit("naps") for _ in range(2)]
+    ids = [*naps, host.submit("stops", str(to)), *(host.submit("naps") for _ in range(6))]
+    for run_id in ids:
+        run = host.wait_state(run_id)
+        assert run["state"] == "succeeded", run
+        started, finished = (
+            datetime.fromisoformat(run[key]).timestamp() for key in ("started_at", "finished_at")
+        )
+        assert before - 1 <= started <= finished <= time.time() + 1, run
+        assert (run["job"] == "stops" or run["duration"] >= 0.05) and run["duration"] < 30, run  # noqa: PT018 - one claim
+    assert len(host.run("list", "--ids").split()) == len(ids)

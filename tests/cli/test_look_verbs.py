@@ -235,6 +235,24 @@ def test_list_shows_the_newest_first_and_no_more_than_asked_for(project: Project
     assert len(project.jobctl("list", "--json").json["runs"]) == 4
 
 
+def test_list_says_which_record_it_cannot_read(project: Project, worker: Worker):
+    project.submit("hello")
+    fine, broken = worker.finish(), project.submit("hello")
+    worker.finish()
+    record = project.session.keys.run(broken)
+    worker.store.run(Call(("HSET", record, "du", "-1"), lambda reply: reply))
+
+    listed = project.jobctl("list", "--ids")
+    assert listed.out.split() == [fine]
+    assert f"left out: run {broken}: the record cannot be read" in listed.err
+    only = project.jobctl("list", "--job", "hello", "-n", "1")
+    assert (only.code, only.out) == (0, "")
+    assert f"left out: run {broken}:" in only.err
+    shown = project.jobctl("inspect", broken)
+    assert (shown.code, shown.out) == (1, "")
+    assert "its record in the store cannot be read: -1 is out of range; it is damaged" in shown.err
+
+
 def test_list_filters(project: Project, worker: Worker):
     project.submit("hello")
     failed = worker.finish("x", reason="exit", rc=1)

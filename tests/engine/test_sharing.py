@@ -931,6 +931,30 @@ def test_hook_that_fails_is_named_though_it_is_a_coroutine(attempts: Attempts, m
     Common(attempts, mode, child_init="jobs:fails").inside(story)
 
 
+ENDS_LOOP = """
+import asyncio
+async def waits(): await asyncio.sleep(0.3); return "waited"
+async def ends(): asyncio.get_running_loop().stop()
+async def ends_later():
+    asyncio.get_running_loop().call_soon(asyncio.get_running_loop().stop)
+    await asyncio.sleep(0.1)
+    return "went on"
+"""
+
+
+def test_event_loop_is_not_for_one_run_to_stop(attempts: Attempts) -> None:
+    async def story(common: Common) -> None:
+        common.write(ENDS_LOOP)
+        waits = asyncio.create_task(common.result("waits"))
+        outcome = await common.run("ends", slot=1)
+        assert outcome.error is not None
+        assert "this event loop is that of other runs too: return instead" in outcome.error
+        assert await common.result("ends_later", slot=1) == "went on"
+        assert await waits == "waited"
+
+    Common(attempts, "async").inside(story)
+
+
 TIDY = """
 import asyncio, time
 from concurrent.futures import ThreadPoolExecutor
