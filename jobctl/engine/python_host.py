@@ -74,7 +74,6 @@ class _Waiting:
     """A call that has been sent."""
 
     future: asyncio.Future[PythonReply]
-    max_result: int
     on_progress: Callable[[float, str], None] | None
 
 
@@ -110,11 +109,13 @@ class PythonChild:
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._late = self._loop.call_later(START_TIMEOUT, self._break, LATE)
         self._waiting: dict[int, _Waiting] = {}
+        self._largest = 0
+        """Most bytes of a result that any call may have since none was waited for."""
         self._listener: Listener | None = None
         self._closed = False
         self._wire = Wire(
             sock,
-            largest=lambda: max((one.max_result for one in self._waiting.values()), default=0),
+            largest=lambda: self._largest,
             on_frame=self._handle,
             on_end=self._end,
             on_nonsense=self._break,
@@ -210,7 +211,8 @@ class PythonChild:
             meta["limits"] = dict(call.limits)
         body = ENCODE([call.args, dict(call.kwargs)]).encode()
         future: asyncio.Future[PythonReply] = self._loop.create_future()
-        self._waiting[seq] = _Waiting(future, call.max_result, on_progress)
+        self._waiting[seq] = _Waiting(future, on_progress)
+        self._largest = max(self._largest, call.max_result)
         try:
             (self._wire.send_soon if soon else self._wire.send)(CALL, meta, body, log_fd)
         except OSError:
@@ -268,6 +270,8 @@ class PythonChild:
             stale = meta.get("stale")
             reply = None if stale else reply_of(meta, body)
             del self._waiting[meta["seq"]]
+            if not self._waiting:
+                self._largest = 0
             if future.done():
                 return
             if reply is None:
