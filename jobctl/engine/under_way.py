@@ -322,10 +322,12 @@ class UnderWay:
                 log_bytes=files.output.close(retire=self._leftovers, kept=kept),
                 log_truncated=files.output.dropped > 0,
             )
-        finding, written = files.result(self._spec, finding)
-        result = ending.result if written is None else written
+        judged, written = files.result(self._spec, finding)
+        if judged is not finding or written is not None:
+            result = ending.result if written is None else written
+            ending = replace(ending, finding=judged, result=result)
         return outcome_of(
-            replace(ending, finding=finding, result=result),
+            ending,
             pid=leader.pid,
             started_at=leader.started_at,
             duration=leader.duration,
