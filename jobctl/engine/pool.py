@@ -133,6 +133,8 @@ class Pool:
             on_scarce=self._wait_for_room,
         )
         self._services: list[asyncio.Task[None]] = []
+        self._late: asyncio.TimerHandle | None = None
+        """Stops what still runs in a pool that drains."""
         self.watchdog = Watchdog(clock=clock, on_stuck=give_up)
         """Whoever runs the pool lets it look every few seconds."""
         self._loops = Loops(self.watchdog, on_end=no_silent_death)
@@ -284,13 +286,22 @@ class Pool:
         elsewhere. Returns when everything is settled.
         """
         self.pause(Hold.ENDING)
-        loop = asyncio.get_running_loop()
-        timer = None if deadline is None else loop.call_later(deadline, self.hurry)
+        if deadline is not None:
+            self.end_within(deadline)
         while self.work.attempts:
             await asyncio.wait(self.work.attempts)
-        if timer is not None:
-            timer.cancel()
+        if self._late is not None:
+            self._late.cancel()
         await self.pump.wait_clear()
+
+    def end_within(self, seconds: float) -> None:
+        """Stop what still runs then, unless that happens sooner anyway."""
+        loop = asyncio.get_running_loop()
+        if self._late is not None:
+            if self._late.when() <= loop.time() + seconds:
+                return
+            self._late.cancel()
+        self._late = loop.call_later(seconds, self.hurry)
 
     def hurry(self, kind: OutcomeKind = OutcomeKind.INTERRUPTED) -> None:
         """Stop everything that runs, as ``kind``: stop signal, grace, KILL."""

@@ -288,6 +288,10 @@ class PoolProcess:
             self._done.set()
         elif self._drain is None:
             self._drain = asyncio.create_task(self._drained(deadline))
+        elif deadline is not None:
+            self._pool.end_within(
+                deadline
+            )  # a pool that is replaced has none until its daemon stops
 
     async def _drained(self, deadline: float | None) -> None:
         assert self._pool is not None  # noqa: S101 - started before

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -49,6 +50,8 @@ __all__ = [
     "child_key",
     "resolve_interpreter",
 ]
+
+log = logging.getLogger(__name__)
 
 START_TIMEOUT = 60.0
 """Seconds until an interpreter must have said hello; a cold disk takes a few."""
@@ -293,15 +296,18 @@ class PythonChild:
                 int(meta["seq"]), float(meta["percent"]), str(meta["message"])
             )
         elif kind == PROGRESS:
-            hear = self._waiting[meta["seq"]].on_progress
-            if hear is not None:
-                self._loop.call_soon(hear, float(meta["percent"]), str(meta["message"]))
+            # What a call has left may tell a moment too late.
+            one = self._waiting.get(int(meta["seq"]))
+            if one is not None and one.on_progress is not None:
+                percent, message = float(meta["percent"]), str(meta["message"])
+                self._loop.call_soon(one.on_progress, percent, message)
         elif self.on_other is not None:
             self.on_other(kind, meta)
 
     def _break(self, why: str) -> None:
         """Kill a child that cannot be understood; the slot still waits for its pid."""
         if not self._closed:
+            log.warning("interpreter %d is killed: %s", self.pid, why)
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
             self._end(why)
 

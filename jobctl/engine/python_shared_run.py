@@ -83,7 +83,9 @@ class Run:
             self.log = -1
 
     def progress(self, percent: float, message: str = "") -> None:
-        """Tell the host how far it is."""
+        """Tell the host how far it is; what it has left when it ended tells nobody."""
+        if self.over:
+            return
         meta = {"seq": self.call["seq"], "percent": percent, "message": message}
         self.shared.send(self.shared.child.PROGRESS, meta)
 

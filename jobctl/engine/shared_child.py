@@ -86,8 +86,11 @@ class SharedChild:
             self._entries = -1
 
     def begun(self, seq: int) -> float | None:
-        """Return the monotonic seconds at which a call began, ``None`` if it has not."""
-        return python_entries.begun(self._entries, seq)
+        """Return the monotonic seconds at which a call began, ``None`` if it has not.
+
+        Of a child that has ended, only what is in it may still be asked for.
+        """
+        return None if self._entries < 0 else python_entries.begun(self._entries, seq)
 
     def busy_with(self) -> list[str]:
         """Return the runs that have begun in it, the last one first.
@@ -105,7 +108,7 @@ class SharedChild:
 
     def withdraw(self, seq: int) -> bool:
         """Take a call back that has not begun, so that it never will; False if it has."""
-        return python_entries.mark(self._entries, seq, withdrawn=True)
+        return self._entries >= 0 and python_entries.mark(self._entries, seq, withdrawn=True)
 
     def order(self, run_id: str, how: str) -> int:
         """Have a run stop: ``soft``, ``stop`` or ``now``. Returns a number for :meth:`give_up`."""

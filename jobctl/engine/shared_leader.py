@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobctl.engine import python_call, spawn
 from jobctl.engine.ending import Ending, Finding, judge, judge_reply
@@ -57,6 +57,8 @@ class SharedLeader:
         """The number of the call in its child."""
         self._reply: asyncio.Future[python_call.PythonReply] | None = None
         """Its answer, as long as it is awaited."""
+        self._halted: asyncio.Future[None] | None = None
+        """Done when it is stopped while it waits for another child."""
         self._handed_over = 0.0
         self._has_begun = False
         self._patience: asyncio.TimerHandle | None = None
@@ -103,6 +105,8 @@ class SharedLeader:
             self.started_at = self._place.clock.epoch()
             self._started = self._place.clock.monotonic()
             begin()
+            if self.guard.stopped is not None:  # an order that was there before it
+                return Ending(self.guard.stopped)
             return await self._call()
         except asyncio.CancelledError:
             self._shared.draining = True
@@ -166,9 +170,20 @@ class SharedLeader:
         )
 
     async def _move(self) -> None:
-        """Go to another child."""
+        """Go to another child, unless it is stopped before that one is ready."""
+        self._seq = None
         self._python.leave(self._shared, self._setting.spec.run_id)
-        self._shared = await self._python.enter(self._setting)
+        entering = asyncio.ensure_future(self._python.enter(self._setting))
+        self._halted = self._loop.create_future()
+        try:
+            either: list[asyncio.Future[Any]] = [entering, self._halted]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not entering.done():
+                return
+            self._shared = await entering
+        finally:
+            self._halted = None
+            entering.cancel()
         if self.on_move is not None:
             self.on_move()
 
@@ -217,7 +232,10 @@ class SharedLeader:
 
     def _ask(self, how: str) -> None:
         """Have the function stop; one that has not begun is taken back instead."""
-        if how == "soft" or not self._withdraw():
+        if self._halted is not None:
+            if how != "soft" and not self._halted.done():
+                self._halted.set_result(None)
+        elif how == "soft" or not self._withdraw():
             self._ping = self._shared.order(self._setting.spec.run_id, how)
 
     def _give_up(self) -> None:

@@ -15,6 +15,7 @@ from shared_slots import MODULE, Common
 
 from jobctl.engine import python_child
 from jobctl.engine.repose import Repose
+from jobctl.model.job import JobDef
 from jobctl.model.run import OutcomeKind, Reason
 
 if TYPE_CHECKING:
@@ -929,6 +930,123 @@ def test_hook_that_fails_is_named_though_it_is_a_coroutine(attempts: Attempts, m
         assert "child_init = jobs:fails failed" in (outcome.error or "")
 
     Common(attempts, mode, child_init="jobs:fails").inside(story)
+
+
+LATE = """
+import asyncio, sys, threading, time
+from jobctl import current
+
+def nap(): time.sleep(0.6); return "whole"
+async def anap(): await asyncio.sleep(0.6); return "whole"
+
+def late():
+    run = current()
+    threading.Thread(target=lambda: (time.sleep(0.2), run.progress(50, "late"))).start()
+
+async def alate():
+    run = current()
+    async def after():
+        await asyncio.sleep(0.2)
+        run.progress(50, "late")
+    globals()["kept"] = asyncio.create_task(after())
+
+def frame():
+    child = sys.modules["_jobctl_child"]
+    shared = child.RUNNING.get().shared
+    shared.send(child.PROGRESS, {"seq": 4711, "percent": 1, "message": ""})
+
+async def aframe(): frame()
+"""
+
+
+@both
+@pytest.mark.parametrize("function", ["late", "frame"])
+def test_progress_that_comes_too_late_costs_nobody_anything(
+    attempts: Attempts, mode: str, function: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(LATE)
+        prefix = "a" if mode == "async" else ""
+        other = asyncio.create_task(common.result(f"{prefix}nap", slot=1))
+        await common.result(prefix + function)
+        assert await other == "whole"
+
+    Common(attempts, mode).inside(story)
+
+
+MOVES = """
+import ctypes, os, sys, time
+
+def init():
+    number = len([name for name in os.listdir(".") if name.startswith("init")])
+    open(f"init{number}", "w").close()
+    while number and not os.path.exists("go"):
+        time.sleep(0.01)
+
+def nothing(): pass
+
+def dies():
+    library = ctypes.PyDLL(None)  # keeps the interpreter's lock: nothing else begins
+    sys.setswitchinterval(60)
+    os.mkfifo("here")
+    library.open(b"here", os.O_WRONLY)  # until somebody reads
+    library._exit(3)
+
+def long():
+    open("began", "w").close()
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", ["stopped", "timed out"])
+def test_run_that_waits_for_another_interpreter_is_stopped_in_time(
+    attempts: Attempts, how: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(MOVES)
+        here = attempts.directory
+        await common.result("nothing")
+        dies = asyncio.create_task(common.run("dies"))
+        await until((here / "here").exists, what="it blocks")
+        limit = {"timeout": 0.3} if how == "timed out" else {}
+        moves = asyncio.create_task(common.run("long", slot=1, stop_timeout=0.1, **limit))
+        await until(lambda: common.slots[1].started_at is not None, what="it was handed over")
+        (here / "here").read_bytes()
+        assert (await dies).kind is OutcomeKind.FAILED
+        await until((here / "init1").exists, what="another interpreter starts")
+        if how == "stopped":
+            common.slots[1].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+            outcome = await asyncio.wait_for(moves, 5)
+            assert (outcome.kind, outcome.reason) == (OutcomeKind.REVOKED, Reason.USER)
+            assert not (here / "began").exists()
+            (here / "go").touch()
+        else:
+            await asyncio.sleep(0.4)  # its time is over before it has begun
+            (here / "go").touch()
+            outcome = await asyncio.wait_for(moves, 10)
+            assert (outcome.kind, outcome.reason) == (OutcomeKind.FAILED, Reason.TIMEOUT)
+
+    Common(attempts, "thread", child_init="jobs:init").inside(story)
+
+
+@both
+def test_order_that_comes_before_the_call_keeps_the_function_from_beginning(
+    attempts: Attempts, mode: str
+) -> None:
+    async def story(common: Common) -> None:
+        common.write(MOVES)
+        await common.result("nothing")
+        job = JobDef(name="py", python="jobs:long", cwd=str(attempts.directory), stop_timeout=60.0)
+        slot = common.slots[0]
+
+        def stop(*_: object) -> None:
+            slot.stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+
+        outcome = await asyncio.wait_for(slot.execute(attempts.specify(job), on_start=stop), 20)
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.REVOKED, Reason.USER)
+        assert not (attempts.directory / "began").exists()
+
+    Common(attempts, mode).inside(story)
 
 
 ENDS_LOOP = """
