@@ -34,6 +34,7 @@ from jobctl.engine.host_journal import HostJournal
 from jobctl.engine.intake import signing_of
 from jobctl.engine.journal import configure_logging
 from jobctl.engine.lease import Lease
+from jobctl.engine.loops import no_silent_death
 from jobctl.engine.nursery import Nursery
 from jobctl.engine.observer import Observer
 from jobctl.engine.orphanage import Orphanage
@@ -288,6 +289,7 @@ class PoolProcess:
             self._done.set()
         elif self._drain is None:
             self._drain = asyncio.create_task(self._drained(deadline))
+            self._drain.add_done_callback(no_silent_death)
         elif deadline is not None:
             self._pool.end_within(
                 deadline
@@ -317,6 +319,7 @@ class PoolProcess:
             self._calling = asyncio.create_task(
                 self._call(self._files, self._pool, self._orphanage)
             )
+            self._calling.add_done_callback(no_silent_death)
 
     async def _call(self, files: PoolFiles, pool: Pool, orphanage: Orphanage) -> None:
         pool.pause(Hold.ALONE)

@@ -71,6 +71,7 @@ class SharedChild:
         self.child.on_other = self._on_frame
         self.child.say(COMMON, {}, fd=COMMON_LOG)
         self.child.say(ENTRIES, {}, fd=self._entries)
+        self._forget()  # it may have ended right after its first word
 
     def closed(self) -> None:
         """Let go of a process that has ended; its runs can still be asked whether they began."""

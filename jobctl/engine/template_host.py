@@ -209,6 +209,8 @@ class Template:
             self._closed = True
             patience = FORK_PATIENCE if self._hello.done() else IMPORT_PATIENCE
             self._hello.cancel()
+            # What waits for its first word lets go of it a turn later: of whatever has its number then.
+            self._loop.remove_reader(self._socket)
             self._socket.close()
             os.close(self._output)
             if not self._exit.done():

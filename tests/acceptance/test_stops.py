@@ -312,3 +312,18 @@ def test_an_ordered_stop_ends_what_a_pool_ran_that_does_not_take_part(
     assert daemon.wait(60) == 0
     assert host.processes() == []
     assert host.log.count(" ended unexpectedly") == (number is signal.SIGKILL)
+
+
+def test_a_stop_ends_in_time_what_runs_in_a_pool_that_was_replaced(host: Host) -> None:
+    host.write(
+        "[jobs.j]\nstop_timeout = '1s'\ncommand = 'sleep 305'\n", settings="drain_timeout = '1s'"
+    )
+    daemon = host.start()
+    host.wait_state(host.submit("j"), "running")
+    host.run("pool", "restart", "default")
+    wait_until(lambda: "is replaced" in host.log, what="it is replaced")
+
+    assert host.stop(daemon) == 0
+    assert host.processes() == []
+    # Its pool has stopped it, and was not killed for being late.
+    assert "does not end" not in host.log
