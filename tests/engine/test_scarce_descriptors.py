@@ -53,6 +53,11 @@ def zombies() -> list[int]:
 
 async def scarce(common: Common, room: int, **more: Any) -> OutcomeKind:
     """Run something in a new interpreter with little room; return how that ended."""
+    # What the interpreter before it had would be room that comes at any moment.
+    await asyncio.gather(*(slot.close() for slot in common.slots))
+    if common.nursery.shared is not None:
+        await common.nursery.shared.close()
+    await asyncio.sleep(0)
     with room_for(room):
         outcome = await common.run("pid", env={"N": str(room)}, umask=room, **more)
     if outcome.kind is not OutcomeKind.SUCCEEDED:
