@@ -1,8 +1,8 @@
 """Which of a pool's Python children are let go because they have long had nothing to do. No I/O.
 
 A child in reserve costs memory, and one that is missed costs its start: the interpreter, what
-``child_init`` does, the imports of its first call. So each is kept a thousand times as long as that
-took, of CPU, which makes the price of letting go a thousandth of a CPU at most; ``child_init`` may
+``child_init`` does, the imports of its first call. So each is kept five hundred times as long as that
+took, of CPU, which makes the price of letting go a five-hundredth of a CPU at most; ``child_init`` may
 wait for others, and counts by the clock.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from jobctl.engine.python_host import PythonChild
 
-WORTH = 1000.0
+WORTH = 500.0
 """Seconds for each second that a child took to make."""
 SHORTEST = 5.0
 LONGEST = 600.0

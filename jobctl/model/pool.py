@@ -37,7 +37,7 @@ class PoolDef:
     """Resident bytes above which a warm interpreter is replaced after its call."""
     idle_timeout: float | str | None = IDLE_AUTO
     """Seconds without a call after which a warm interpreter is let go; the one that is used next
-    stays. ``auto``: a thousand times as long as it took to make, from 5 seconds to 10 minutes;
+    stays. ``auto``: five hundred times as long as it took to make, from 5 seconds to 10 minutes;
     ``none``: never."""
     preload: tuple[str, ...] = ()
     """Modules imported once, by a template from which the interpreters are forked."""

@@ -74,8 +74,8 @@ def test_time_in_which_a_slot_was_busy_does_not_count() -> None:
     ("start_cost", "dearest", "seconds"),
     [
         (0.003, 0.001, SHORTEST),
-        (0.02, 0.0, 20.0),
-        (0.02, 0.4, 420.0),
+        (0.04, 0.0, 20.0),
+        (0.02, 0.4, 210.0),
         (0.02, 30.0, LONGEST),
     ],
 )
