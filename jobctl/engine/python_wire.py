@@ -119,12 +119,12 @@ class Wire:
 
     def _send(self, data: memoryview, fds: tuple[int, ...]) -> None:
         if self._unsent:
-            self._unsent.append((data, tuple(map(os.dup, fds))))
+            self._unsent.append((data, _copies(fds)))
             return
         sent = self._write(data, fds)
         if sent < len(data):
             # Descriptors travel with the first byte.
-            self._unsent.append((data[sent:], () if sent else tuple(map(os.dup, fds))))
+            self._unsent.append((data[sent:], () if sent else _copies(fds)))
             self._loop.add_writer(self._socket, self._on_writable)
 
     def rouse(self) -> None:
@@ -224,6 +224,18 @@ class Wire:
 def _framed(kind: int, meta: dict[str, Any], body: bytes) -> bytes:
     text = dump(meta).encode()
     return HEADER.pack(MAGIC, PROTOCOL, kind, len(text), len(body)) + text + body
+
+
+def _copies(fds: Iterable[int]) -> tuple[int, ...]:
+    """Return copies of descriptors; raises OSError, and leaves none then."""
+    made: list[int] = []
+    try:
+        for fd in fds:
+            made.append(os.dup(fd))  # noqa: PERF401 - those before one that fails are closed
+    except OSError:
+        _close(made)
+        raise
+    return tuple(made)
 
 
 def _close(fds: Iterable[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -154,3 +155,32 @@ def test_a_wire_that_is_closed_keeps_no_file_of_a_call_that_was_not_sent(far: Fa
 
     assert not far.read()
     assert far.trouble == []
+
+
+def test_files_that_cannot_all_be_kept_until_there_is_room_are_not_kept_at_all(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, copied = os.dup, []
+
+    def runs_out(fd: int) -> int:
+        copied.append(fd)
+        if len(copied) == 5:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return copy(fd)
+
+    async def story() -> None:
+        wire = far.wire()
+        with contextlib.closing(wire):
+            wire.send(CALL, {"n": 0}, b"x" * (1 << 20))  # more than the socket takes
+            logs = [far.file(f"log {n}") for n in range(3)]
+            before = descriptors()
+            monkeypatch.setattr(os, "dup", runs_out)
+            for number, log in enumerate(logs, 1):
+                wire.send_soon(CALL, {"n": number}, b"[]", log)
+            await asyncio.sleep(0)
+            assert len(copied) == 5
+            assert descriptors() == before
+
+    asyncio.run(story())
+
+    assert far.trouble == ["a call could not be sent: [Errno 24] Too many open files"]
