@@ -44,7 +44,8 @@ def requests_of(
                 f"submit_many of {name_of(job)}: there are no items; pass a list of arguments, such "
                 f"as submit_many({name_of(job)!r}, [(1,), (2,)])"
             )
-        for item in several("items", asked, "pass a list of (job, arguments)"):
+        for number, item in enumerate(several("items", asked, "pass a list of (job, arguments)")):
+            _require_own_id(number, common, "submit_many")
             if not isinstance(item, tuple) or len(item) not in (2, 3):
                 raise InvalidArguments(
                     f"{item!r} asks for no run; write (job, arguments), or submit_many(job, items)"
@@ -58,15 +59,20 @@ def requests_of(
     name = name_of(job)
     found = several("items", items, "pass a list of arguments, such as [(1,), (2,)]")
     for number, item in enumerate(found):
-        if number and common.get("_id") is not None:
-            error = InvalidArguments(
-                f"submit_many of {name}: `_id` is that of a single run, and item {number} would have"
-                " the same; give each its own, such as {'path': 'a.png', '_id': 'thumbnail-a'}"
-            )
-            error.items = (number,)
-            raise error
+        _require_own_id(number, common, f"submit_many of {name}")
         args, kwargs = _of_item(item)
         yield name, args, ({**common, **kwargs} if common else kwargs)
+
+
+def _require_own_id(number: int, common: Mapping[str, object], what: str) -> None:
+    """Raise InvalidArguments for a second item that would have the id of the first."""
+    if number and common.get("_id") is not None:
+        error = InvalidArguments(
+            f"{what}: `_id` is that of a single run, and item {number} would have the same; give each"
+            " its own, such as {'path': 'a.png', '_id': 'thumbnail-a'}"
+        )
+        error.items = (number,)
+        raise error
 
 
 def _of_item(item: object) -> tuple[Sequence[object], Mapping[str, object]]:

@@ -176,9 +176,10 @@ def test_events_begin_with_the_state_the_run_is_in(client: jobctl.Client, tmp_pa
 
 
 def test_one_id_for_several_items_is_refused(client: jobctl.Client) -> None:
-    with pytest.raises(jobctl.InvalidArguments, match="give each its own") as caught:
-        client.submit_many("kept", [{}, {}], _id="same")
-    assert list(caught.value.items) == [1]
+    for what in (("kept", [{}, {}]), ([("kept", {}), ("kept", {})],)):
+        with pytest.raises(jobctl.InvalidArguments, match="give each its own") as caught:
+            client.submit_many(*what, _id="same")
+        assert list(caught.value.items) == [1]
     (run,) = client.submit_many("kept", [{}], _id="only one")
     assert run.state == "queued"
     run.revoke()
