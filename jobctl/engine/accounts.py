@@ -89,7 +89,12 @@ class Accounts:
             self._generation = generation
         # What is claimed and begins while we ask is in none of the answers.
         running = {run_id: held.claim.epoch for run_id, held in self._ledger.running.items()}
+        waiting = [(held, held.claim) for held in self._ledger.backlog]
         owned = set(await self._store.run(queries.owned(self._keys, self._owner)))
+        for held, claim in waiting:
+            # It is in its queue again, or somebody else has it: it must not begin here as well.
+            if claim.id not in owned and held.claim is claim and self._ledger.drop(held):
+                _log.warning("run %s: the store has lost that it was claimed here", claim.id)
         unknown = owned - self._ledger.known() - releasing
         if unknown:
             await self._hush()  # it may be a claim whose answer is on its way

@@ -116,6 +116,13 @@ class Ledger:
         self.backlog.clear()
         return out
 
+    def drop(self, held: Held) -> bool:
+        """Forget a run that waits; returns whether it still did."""
+        there = held in self.backlog
+        if there:
+            self.backlog.remove(held)
+        return there
+
     def acknowledged(self, items: Iterable[Settlement], *, now: float) -> None:
         """Remember outcomes that the store has taken, for a while."""
         recent = self.recent

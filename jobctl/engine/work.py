@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from jobctl.engine import bundle, recovery, runner
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from jobctl.store.transitions import ClaimReply
 
     _Ended = tuple[JobDef | None, Outcome]
+
+
+log = logging.getLogger(__name__)
 
 
 class Work:
@@ -84,7 +88,13 @@ class Work:
     def take_in(self, reply: ClaimReply) -> None:
         """Begin what was claimed, as far as it is genuine and there is room."""
         admit = self._gate.admitting()
+        waiting = {held.claim.id: held for held in self._ledger.backlog}
         for claim in reply.claims:
+            if claim.id in waiting:
+                log.warning(
+                    "run %s: the store has lost that it was claimed; it waits here", claim.id
+                )
+                self._ledger.backlog.remove(waiting.pop(claim.id))
             if returned(claim, self._ledger, mark=self._pump.mark, settle=self._pump.settle):
                 continue
             held = admit(claim)

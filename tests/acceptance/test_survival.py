@@ -15,6 +15,10 @@ import psutil
 import pytest
 
 import jobctl
+from jobctl.store import queries, transitions
+from jobctl.store.address import Address
+from jobctl.store.blocking import BlockingStore
+from jobctl.store.keys import Keys
 from tests.acceptance.host import wait_until
 
 if TYPE_CHECKING:
@@ -480,3 +484,42 @@ def test_what_a_job_left_on_purpose_goes_on_when_its_pool_is_killed_later(host: 
 
     assert f"run {run_id}: taking over" not in host.log
     assert len(host.named("sleep")) == 1
+
+
+AHEAD = """
+[pools.default]
+slots = 2
+prefetch = 5
+[defaults]
+cwd = "{0}"
+[jobs.first]
+command = 'until test -e go; do sleep 0.02; done'
+[jobs.second]
+command = 'echo begin >> seen; until test -e told; do sleep 0.02; done'
+"""
+
+
+def test_run_that_waits_for_a_slot_runs_once_though_the_store_forgets_its_claim(host: Host) -> None:
+    host.tampered = True
+    host.write(AHEAD.format(host.directory))
+    host.start()
+    for run_id in [host.submit("first"), host.submit("first")]:
+        host.wait_state(run_id, "running")
+    run_id = host.submit("second")
+    keys = Keys("default")
+    with BlockingStore(Address.of_embedded(host.state)) as store:
+
+        def claim() -> tuple[str, str, str]:
+            return store.run(queries.claim_of(keys, run_id))
+
+        _, owner, epoch = wait_until(lambda: claim()[0] == "c" and claim(), what="it is claimed")
+        store.run(transitions.release(keys, owner=owner, items=[(run_id, int(epoch))]))
+        wait_until(lambda: claim()[0] == "c" and claim()[2] != epoch, what="it is claimed again")
+    wait_until(lambda: "it waits here" in host.log, what="the pool knows it")
+    (host.directory / "go").touch()
+    wait_until((host.directory / "seen").exists, what="it runs")
+    third = host.submit("second")  # the other slot is free: what waits before it would have it
+    wait_until(lambda: host.lines("seen") == ["begin"] * 2, what="the other runs")
+    assert host.inspect(third)["state"] == "running"
+    (host.directory / "told").touch()
+    assert host.wait_state(run_id)["attempt"] == 1

@@ -191,6 +191,38 @@ def test_progress_is_never_to_be_seen_before_the_attempt_it_is_of(
     assert store.run(queries.state(keys, run_id)) == ("r", "{}", 1)
 
 
+def test_run_that_waits_here_does_not_begin_once_the_store_has_lost_its_claim(
+    store: BlockingStore, server: EmbeddedStore
+) -> None:
+    keys = Keys("pump-forgotten")
+    register(store, keys)
+    for _ in range(2):
+        submit(store, keys)
+    reply = store.run(
+        transitions.claim(keys, supervisor="s", owner="s/p.1", want=2, queues=["default"])
+    )
+    lost, kept = (
+        Held(claim, Request(id=claim.id, job="j"), claimed_at=0.0, attempt=1)
+        for claim in reply.claims
+    )
+    store.run(transitions.release(keys, owner="s/p.1", items=[(lost.claim.id, lost.claim.epoch)]))
+
+    async def story() -> None:
+        link = AsyncStore(server.address)
+        pump = a_pump(link, keys, lambda _: None, idle=lambda: 0)
+        pump._ledger.backlog.extend([lost, kept])
+        task = asyncio.create_task(pump.run())
+        async with asyncio.timeout(5):
+            pump.check()
+            while len(pump._ledger.backlog) > 1:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.01)
+        assert list(pump._ledger.backlog) == [kept]
+        task.cancel()
+        await link.close()
+
+    asyncio.run(story())
+
+
 def test_an_outcome_that_a_dead_pool_had_sent_counts_no_start_again(
     store: BlockingStore, server: EmbeddedStore
 ) -> None:
