@@ -112,7 +112,7 @@ class AsyncClient:
         self._operations.session.close()
         here = self._stores.pop(asyncio.get_running_loop(), None)
         self._part()
-        for loop, made in self._stores.items():
+        for loop, made in list(self._stores.items()):
             # What is under way there gets its answers; a loop that has stopped may go on yet.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(made.store.retire, "its client was closed")

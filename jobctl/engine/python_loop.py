@@ -39,6 +39,8 @@ class Loop(Shared):
 
         self.loop = asyncio.get_running_loop()
         self._stop, self.loop.stop = self.loop.stop, self._stopped  # type: ignore[method-assign]
+        self._end_executor = self.loop.shutdown_default_executor
+        self.loop.shutdown_default_executor = self._executor_ended  # type: ignore[method-assign]
         self.loop.time = self.child.time.monotonic  # type: ignore[method-assign]  # not a job's to change
         self.over = self.loop.create_future()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -53,6 +55,12 @@ class Loop(Shared):
         if self.running.get() is not None:
             raise RuntimeError("this event loop is that of other runs too: return instead")
         self._stop()
+
+    def _executor_ended(self, *within: float) -> Any:
+        """End the loop's executor in the place of its own way to, unless a run asks for that."""
+        if self.running.get() is not None:
+            raise RuntimeError("the executor of this event loop is that of other runs too")
+        return self._end_executor(*within)
 
     def _on_readable(self) -> None:
         try:
@@ -168,7 +176,8 @@ class Loop(Shared):
 
         task: Any = asyncio.current_task()
         call = self.interrupts.Interruptible(run)
-        call.wanted = run.asked is not None
+        if run.asked is not None:
+            call.wanted = True
         over: asyncio.Future[None] = self.loop.create_future()
         context = contextvars.copy_context()
         end: list[Any] = []

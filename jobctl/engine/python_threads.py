@@ -79,7 +79,8 @@ class Threads(Shared):
         else:
             call = self.interrupts.Interruptible(run)
             run.cancel = call.interrupt
-            call.wanted = run.asked is not None
+            if run.asked is not None:  # else it says so itself, from now on
+                call.wanted = True
             value, error = call.call(lambda: self._whole(run, call.interrupt))
         self.running.reset(token)
         if run.asked is not None and run.futures:

@@ -150,6 +150,11 @@ class SharedPython:
 
     async def close(self) -> None:
         """Let all children go and wait until they are gone. Nothing may run in them."""
+        starts = list(self._starting.values())
+        for start in starts:
+            start.cancel()  # nobody is left who would get it
+        if starts:
+            await asyncio.wait(starts)
         self.renew()
         ends = [shared.exit for shared in self._all if not shared.exit.done()]
         if ends:

@@ -42,6 +42,7 @@ class Templates:
         self._failed: dict[ChildKey, tuple[float, str]] = {}
         self._useless: set[ChildKey] = set()
         self._closing: set[asyncio.Future[Exit]] = set()
+        self._closed = False
 
     async def warm(self, key: ChildKey, *, env: Mapping[str, str], options: str) -> Warmed | None:
         """Return a forked child for ``key``; ``None`` when it is to be started by itself.
@@ -52,6 +53,8 @@ class Templates:
         for _ in range(FORKS):
             if shape in self._useless:
                 return None
+            if self._closed:
+                raise SpawnError("its pool ends")
             template = self._template(shape, env)
             template.users += 1
             try:
@@ -75,7 +78,8 @@ class Templates:
         self._useless.clear()
 
     async def close(self) -> None:
-        """Let all templates go and wait until they are gone."""
+        """Let all templates go and wait until they are gone; no other begins."""
+        self._closed = True
         self.replace()
         if self._closing:
             await asyncio.wait(self._closing)

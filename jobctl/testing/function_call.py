@@ -35,6 +35,7 @@ from jobctl.testing.surroundings import (
     own_environment,
     put_back,
     search_path,
+    signal_handlers,
     standard_input,
     surrounded,
 )
@@ -54,6 +55,10 @@ CALLERS = (__file__, python_stop.__file__, time_limits.__file__, coroutines.__fi
 """Files of what calls a function of a job."""
 LOOP = os.path.dirname(asyncio.__file__) + os.sep  # noqa: PTH120 (texts)
 """Where that is what awaits one."""
+
+
+_providing = threading.Lock()
+"""Held while there is a module by the name that only interpreters of pools have."""
 
 
 class Called:
@@ -94,6 +99,7 @@ def call(spec: AttemptSpec, *, clock: Clock, link: Link) -> Called:
                 progress_file=report,
             )
             with (
+                signal_handlers(),
                 surrounded(
                     lambda: [
                         put_back(),
@@ -195,11 +201,12 @@ def _form(spec: AttemptSpec) -> Form | None:
     if wish is None:
         return None
     # What makes it looks for the interpreter's own module by the name that has there.
-    sys.modules[PROVIDER] = python_child
-    try:
-        return Form(wish)
-    finally:
-        del sys.modules[PROVIDER]
+    with _providing:
+        sys.modules[PROVIDER] = python_child
+        try:
+            return Form(wish)
+        finally:
+            del sys.modules[PROVIDER]
 
 
 def _say(text: str) -> None:

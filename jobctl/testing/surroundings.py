@@ -80,7 +80,7 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def put_back() -> Iterator[None]:
     """Put back what a pool puts back after each run, as far as the test would suffer from it."""
-    folder, mask, handlers = _folder(), _mask(), _handlers()
+    folder, mask = _folder(), _mask()
     try:
         yield
     finally:
@@ -89,6 +89,15 @@ def put_back() -> Iterator[None]:
                 os.chdir(folder)
         if _mask() != mask:
             os.umask(mask)
+
+
+@contextlib.contextmanager
+def signal_handlers() -> Iterator[None]:
+    """Put back handlers that a call has changed, in the main thread: no other can set any."""
+    handlers = _handlers()
+    try:
+        yield
+    finally:
         for number, handler in _handlers().items():
             if handler is not handlers.get(number) and handlers.get(number) is not None:
                 signal.signal(number, handlers[number])

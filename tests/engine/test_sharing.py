@@ -1050,7 +1050,9 @@ def test_order_that_comes_before_the_call_keeps_the_function_from_beginning(
 
 
 ENDS_LOOP = """
-import asyncio
+import asyncio, os
+async def uses(): return await asyncio.to_thread(os.getpid)
+async def ends_executor(): await asyncio.get_running_loop().shutdown_default_executor()
 async def waits(): await asyncio.sleep(0.3); return "waited"
 async def ends(): asyncio.get_running_loop().stop()
 async def ends_later():
@@ -1071,6 +1073,36 @@ def test_event_loop_is_not_for_one_run_to_stop(attempts: Attempts) -> None:
         assert await waits == "waited"
 
     Common(attempts, "async").inside(story)
+
+
+def test_executor_of_the_loop_is_not_for_one_run_to_end(attempts: Attempts) -> None:
+    async def story(common: Common) -> None:
+        common.write(ENDS_LOOP)
+        first = await common.result("uses")
+        outcome = await common.run("ends_executor")
+        assert "the executor of this event loop is that of other runs too" in (outcome.error or "")
+        assert await common.result("uses") == first
+
+    Common(attempts, "async").inside(story)
+
+
+def test_interpreter_that_starts_when_its_pool_ends_is_not_begun_again(attempts: Attempts) -> None:
+    here = attempts.directory
+    (here / "slow.py").write_text(
+        "import os, time\nopen(f'begun{os.getpid()}', 'w').close()\ntime.sleep(60)\n"
+    )
+
+    async def story(common: Common) -> None:
+        run = asyncio.create_task(common.run("pid"))
+        await until(lambda: list(here.glob("begun*")), what="it imports")
+        common.slots[0].stop(kind=OutcomeKind.REVOKED, reason=Reason.USER)
+        assert (await run).kind is OutcomeKind.REVOKED
+        await common.nursery.close()
+        await asyncio.sleep(0)
+        assert len(list(here.glob("begun*"))) == 1
+        # That it leaves no process is seen at the end.
+
+    Common(attempts, "thread", preload=("slow",)).inside(story)
 
 
 TIDY = """
