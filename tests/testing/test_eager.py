@@ -22,7 +22,7 @@ from jobctl import (
     current,
 )
 from jobctl.client.open import Session
-from jobctl.testing import EagerError, FakeClock, eager
+from jobctl.testing import EagerError, FakeClock, eager, wait_until
 
 JOBS = """
 [defaults]
@@ -133,13 +133,14 @@ command = "true"
 CODE = """
 import datetime, os, sys, threading, uuid
 calls = []
-BOTH, ENDED = threading.Barrier(2), threading.Event()
+BOTH, ENTERED, ENDED = threading.Barrier(2), threading.Event(), threading.Event()
 
 def meets(number, stays):
     print("I am", number)
     if threading.current_thread() is threading.main_thread():
         import signal
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    ENTERED.set()
     BOTH.wait(10)
     if stays:
         ENDED.wait(10)
@@ -386,8 +387,9 @@ def test_what_a_function_changes_is_put_back(client, monkeypatch, tmp_path) -> N
     assert state() == before
 
 
+@pytest.mark.parametrize("first", [1, 2])
 @pytest.mark.parametrize("stays", [1, 2])
-def test_runs_of_several_threads_leave_nothing_of_each_other(client, stays) -> None:
+def test_runs_of_several_threads_leave_nothing_of_each_other(client, first, stays) -> None:
     def state():
         streams = sys.stdin, sys.stdout, sys.stderr
         handler = signal.getsignal(signal.SIGUSR1)
@@ -395,7 +397,12 @@ def test_runs_of_several_threads_leave_nothing_of_each_other(client, stays) -> N
 
     said = {}
 
+    def entered() -> bool:
+        return "eager_shop" in sys.modules and shop().ENTERED.is_set()
+
     def submits(number: int) -> None:
+        if number != first:
+            wait_until(entered, what="the other is under way")
         said[number] = client.submit("meets", number, stays=number == stays).logs()
         shop().ENDED.set()
 
