@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -93,13 +94,17 @@ def project(make_project: Callable[..., Project]) -> Project:
 
 
 def decide(project: Project, *, at: float | None = None) -> None:
-    """Let a supervisor look at the schedules once, at this time by its clock."""
+    """Let a supervisor look at the schedules once, at this time by its clock, or now.
+
+    That is one moment: no second begins between two of its ticks.
+    """
+    at = time.time() if at is None else at
 
     async def once() -> None:
         store = AsyncStore(project.session.address)
         scheduler = Scheduler(
             store, project.keys,
-            Identity.of_this_process(host=host_name(None), timezone=host_zone(), boot_id="b"), peers=list, clock=Clock() if at is None else SetClock(at),  # type: ignore[abstract]
+            Identity.of_this_process(host=host_name(None), timezone=host_zone(), boot_id="b"), peers=list, clock=SetClock(at),
             seal=project.session.signing.seal, ring=lambda: project.session.signing.ring,
         )  # fmt: skip
         scheduler.configure(project.session.config)
