@@ -69,6 +69,11 @@ class ExitCode:
     """Ctrl-C."""
 
 
+def _remade(kind: type[JobctlError], args: tuple[object, ...]) -> JobctlError:
+    """Return an error that comes from another process; its attributes follow."""
+    return kind.__new__(kind, *args)
+
+
 @shown_as("JobctlError")
 class JobctlError(Exception):
     """Base of everything raised on purpose; the message says what, where and the remedy."""
@@ -102,6 +107,10 @@ class JobctlError(Exception):
     def id(self) -> str | None:
         """The run it is about; ``None`` when it is about none or several."""
         return self.ids[0] if len(self.ids) == 1 else None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how another process makes it anew: without what its class asks for."""
+        return _remade, (type(self), self.args), self.__dict__
 
 
 @shown_as("UsageError")

@@ -94,7 +94,7 @@ class PrivateDaemon:
         """Of the daemon and of :meth:`run`."""
         self.environment["JOBCTL_CONFIG"] = str(self.config)
         try:
-            text = private_text(jobs, root=root, settings=own, slots=slots)
+            text = private_text(jobs, root=root, settings=own, slots=slots, config=str(self.config))
             self.config.write_text(text)
         except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)

@@ -37,13 +37,19 @@ Tables = dict[str, Any]
 
 
 def private_text(
-    jobs: str | os.PathLike[str], *, root: str, settings: Mapping[str, object], slots: int
+    jobs: str | os.PathLike[str],
+    *,
+    root: str,
+    settings: Mapping[str, object],
+    slots: int,
+    config: str = "",
 ) -> str:
     """Return the text of a jobs.toml with the jobs of another one.
 
     ``jobs`` is the path of a jobs.toml, or the text of one as a ``str``: relative paths in a text
     are those of ``root``, and so is the directory of jobs that do not say where they run.
-    Pools that do not say otherwise have ``slots``.
+    Pools that do not say otherwise have ``slots``. What jobs submit goes where ``config`` says, the
+    path that the text will have, and not where the file beside them does.
     ``settings`` become the ``[jobctl]`` table, with those of the original that say how jobs behave.
 
     Raises ``ConfigError`` for a file that cannot be read, or is no TOML.
@@ -61,6 +67,9 @@ def private_text(
     made = {key: value for key, value in data.items() if key not in LEFT_OUT}
     for job in (*_tables(made.get("jobs")), *_tables([made.get("defaults")])):
         _settle_job(job, folder)
+    environment = made.setdefault("defaults", {}).setdefault("env", {}) if config else None
+    if isinstance(environment, dict):
+        environment.setdefault("JOBCTL_CONFIG", config)
     made.setdefault("pools", {}).setdefault("default", {})
     for pool in _tables(made["pools"]):
         if not pool.keys() & {"slots", "min", "max"}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import pickle
 import pkgutil
@@ -11,6 +12,7 @@ import sys
 import pytest
 
 import jobctl
+from jobctl import errors
 
 
 @pytest.mark.parametrize("name", ["jobctl", "jobctl.testing"])
@@ -56,3 +58,18 @@ def test_names_are_listed_without_importing_what_they_stand_for() -> None:
     )
 
     assert done.stdout == "['jobctl', 'jobctl.testing']\n"
+
+
+def test_errors_come_whole_out_of_another_process() -> None:
+    failed = jobctl.JobFailed("it failed", job="a", ids=["x" * 16], reason="exit", code=3)
+    kinds = [one for one in vars(errors).values() if isinstance(one, type)]
+    found = [failed]
+    for kind in kinds:
+        if issubclass(kind, errors.JobctlError):
+            found.append(kind.__new__(kind, "said"))  # whatever else it asks for
+            found[-1].ids, found[-1].items = ["x" * 16], (1,)
+    assert len(found) > 10
+    for error in found:
+        for made in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+            assert type(made) is type(error)
+            assert (made.args, vars(made)) == (error.args, vars(error))

@@ -57,6 +57,24 @@ def test_it_runs_jobs_where_the_test_says(daemon) -> None:
     assert daemon.inspect("hello")["state"] == "succeeded"
 
 
+def test_what_its_jobs_submit_goes_to_it_and_not_to_the_file_beside_them(tmp_path) -> None:
+    """A test must not reach the store of the application."""
+    (tmp_path / "jobs.toml").write_text(
+        '[jobctl]\nredis = "unix:///nowhere/at.all"\n[python]\ndiscover = ["family"]\n'
+        '[jobs.shell]\ncwd = "."\ncommand = "jobctl submit child"\n'
+    )
+    (tmp_path / "family.py").write_text(
+        "from jobctl import job\n@job\ndef child(): pass\n"
+        "@job\ndef parent(): return child.submit().id\n"
+    )
+    with PrivateDaemon(tmp_path / "jobs.toml") as daemon:
+        ids = [daemon.client.submit("parent").wait(30)]
+        shell = daemon.client.submit("shell")
+        shell.wait(30)
+        ids.append(shell.logs().strip())
+        assert [daemon.client.run(one).job for one in ids] == ["child", "child"]
+
+
 def test_clear_is_content_with_runs_whose_record_is_gone(daemon) -> None:
     runs = daemon.client.submit_many("fleeting", [()] * 12)
     daemon.clear()
