@@ -6,6 +6,7 @@ An answer is a status, a body that JSON can say, and headers; each framework mak
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -135,10 +136,11 @@ def revoked(run_id: str, *, done: bool, url: str) -> Answer:
 def refused(error: JobctlError) -> Answer:
     """Return the answer to a request that failed.
 
-    What concerns the server alone, such as a wrong jobs.toml, is not told in detail: log it.
+    What concerns the server alone, such as a wrong jobs.toml, is not told in detail: log it. Nor is
+    which jobs and queues it has, and in what file.
     """
     code = next((code for kind, code in CODES if isinstance(error, kind)), 500)
-    message = str(error)[:SHOWN_MOST] if code < 500 else SERVER_SAYS[code]  # noqa: PLR2004 (the server's own fault)
+    message = PLACE.sub("", str(error))[:SHOWN_MOST] if code < 500 else SERVER_SAYS[code]  # noqa: PLR2004 (the server's own fault)
     if isinstance(error, JobFailed):
         message = "the job that was waited for did not succeed"
     told: dict[str, object] = {"code": error.code, "message": message}
@@ -148,6 +150,8 @@ def refused(error: JobctlError) -> Answer:
     return Answer(code, {"error": told}, headers)
 
 
+PLACE = re.compile(r" in /[^;\n]*; it has .*", re.DOTALL)
+"""What a message says of the file in which something was looked for, and of what is there."""
 SERVER_SAYS = {
     500: "jobs cannot be submitted or looked at here now",
     503: "this cannot be accepted now; try again later",

@@ -53,7 +53,8 @@ def test_what_is_wrong_is_answered_and_not_raised(web) -> None:
     answer = web.post("/letters", json={"too": "Ada"})
     assert answer.status_code == 422
     assert "too: unknown parameter; did you mean to?" in answer.json["error"]["message"]
-    assert web.post("/jobs/nothing", json={}).status_code == 404
+    answer = web.post("/jobs/nothing", json={})
+    assert (answer.status_code, answer.json["error"]["message"]) == (404, "no job 'nothing'")
     assert web.get("/runs/" + "a" * 16).status_code == 404
     assert web.get("/runs/letter").status_code == 404
     url = web.post("/letters", json={"to": "Ada"}).headers["Location"]
